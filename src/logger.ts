@@ -1,0 +1,130 @@
+// Log records: pino makes them, this file gives them the look of a terminal or of a log collector, and hides secrets.
+import pino from "pino";
+
+export type { Logger } from "pino";
+
+/** How log records look: the reference's lines, or one JSON object a line. */
+export type LogFormat = "text" | "json";
+
+/** A record as pino writes it. `name` is the logger's, in Prefect's dotted form. */
+export interface PinoRecord {
+  level: number;
+  time: number;
+  name: string;
+  msg: string;
+  flow_run_id?: string;
+  err?: { message: string; stack?: string };
+  /** Whatever else the caller gave. */
+  [field: string]: unknown;
+}
+
+/** What the program's output goes through. */
+export interface Logging {
+  /** The root logger; children set `name`. */
+  logger: pino.Logger;
+  /** Writes a message for the user to standard output: plain text, or a JSON record in JSON format. */
+  announce(message: string): void;
+  /** Gets every record too, after it was written; set once there is an API to ship to. */
+  onRecord: ((record: PinoRecord) => void) | undefined;
+  /** Replaces every secret in `text` by eight asterisks. */
+  redact(text: string): string;
+}
+
+const levelNames: Readonly<Record<number, string>> = {
+  10: "DEBUG",
+  20: "DEBUG",
+  30: "INFO",
+  40: "WARNING",
+  50: "ERROR",
+  60: "CRITICAL",
+};
+const levelColours: Readonly<Record<string, string>> = {
+  DEBUG: "34",
+  INFO: "36",
+  WARNING: "33",
+  ERROR: "31",
+  CRITICAL: "35;1",
+};
+
+/** Python's level numbers for pino's. Source: protocol of `POST /logs/`, 10 debug to 50 critical. */
+export function pythonLevel(pinoLevel: number): number {
+  return Math.max(10, pinoLevel - 10);
+}
+
+/** The line for one record as the reference prints it: `HH:MM:SS.mmm | LEVEL   | logger - message`, local time. */
+export function formatText(record: PinoRecord, colours: boolean): string {
+  const at = new Date(record.time);
+  const two = (n: number): string => String(n).padStart(2, "0");
+  const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const level = levelNames[record.level] ?? "INFO";
+  const shown = colours ? `\u001b[${levelColours[level]}m${level.padEnd(7)}\u001b[0m` : level.padEnd(7);
+  const cause = record.err ? `: ${record.err.message}` : "";
+  const details = record.level <= 20 ? detailsOf(record) : "";
+  return `${clock} | ${shown} | ${record.name} - ${record.msg}${cause}${details}\n`;
+}
+
+/** What a debug record says beside its message. */
+function detailsOf({
+  level: _l,
+  time: _t,
+  name: _n,
+  msg: _m,
+  err: _e,
+  flow_run_id: _f,
+  ...details
+}: PinoRecord): string {
+  return Object.keys(details).length > 0 ? ` ${JSON.stringify(details)}` : "";
+}
+
+/** pino's level name for one of Prefect's. */
+export function pinoLevel(prefectLevel: string): string {
+  const names: Readonly<Record<string, string>> = { WARNING: "warn", CRITICAL: "fatal" };
+  return names[prefectLevel] ?? prefectLevel.toLowerCase();
+}
+
+/**
+ * Makes the program's output. Records go to `err`, announcements to `out`, as the reference does.
+ * `secrets` are replaced in everything that is written.
+ */
+export function createLogging(options: {
+  format: LogFormat;
+  level: string;
+  colours: boolean;
+  secrets: readonly string[];
+  out: { write(text: string): unknown };
+  err: { write(text: string): unknown };
+}): Logging {
+  const secrets = options.secrets.filter((secret) => secret.length > 0).sort((a, b) => b.length - a.length);
+  const redact = (text: string): string => secrets.reduce((kept, secret) => kept.replaceAll(secret, "********"), text);
+  const destination = {
+    write(line: string): void {
+      const safe = redact(line);
+      const record = JSON.parse(safe) as PinoRecord;
+      options.err.write(options.format === "json" ? safe : formatText(record, options.colours));
+      logging.onRecord?.(record);
+    },
+  };
+  const logger = pino(
+    { level: pinoLevel(options.level), base: null, serializers: { err: serializeError } },
+    destination,
+  ).child({ name: "lictor" });
+  const logging: Logging = {
+    logger,
+    redact,
+    onRecord: undefined,
+    announce(message) {
+      const safe = redact(message);
+      options.out.write(
+        options.format === "json"
+          ? `${JSON.stringify({ level: 30, time: Date.now(), name: "lictor", msg: safe })}\n`
+          : `${safe}\n`,
+      );
+    },
+  };
+  return logging;
+}
+
+function serializeError(error: unknown): { message: string; stack?: string } {
+  if (!(error instanceof Error)) return { message: String(error) };
+  return error.stack ? { message: error.message, stack: error.stack } : { message: error.message };
+}
