@@ -1,0 +1,219 @@
+// request(): the one way to the Prefect API over HTTP. Adds address, credentials, CSRF and headers, repeats what may
+// succeed the second time, and turns everything else into an error that says what was tried and what came back.
+
+import { setMaxListeners } from "node:events";
+import http from "node:http";
+import https from "node:https";
+import { sleep } from "../async/sleep.ts";
+import type { Logger } from "../logger.ts";
+import { apiVersion, userAgent } from "../version.ts";
+import { CsrfToken } from "./csrf.ts";
+import { ApiError, UndecodableResponseError, UnreachableError } from "./errors.ts";
+import { type Answer, exchange } from "./exchange.ts";
+import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
+import type { Json } from "./wire.ts";
+
+/** Where the API is and what is sent to it as credentials. */
+export interface ApiAddress {
+  /** Without a trailing slash. */
+  apiUrl: string;
+  isCloud: boolean;
+  authorization: { kind: "bearer" | "basic" | "none"; header: string | null; origin: string };
+}
+
+/** How the client behaves; each value is a setting of that name. */
+export interface ApiClientOptions {
+  address: ApiAddress;
+  customHeaders: Readonly<Record<string, string>>;
+  csrfEnabled: boolean;
+  requestTimeoutMs: number;
+  maxRetries: number;
+  jitter: number;
+  retryExtraCodes: ReadonlySet<number>;
+  tls: { ca: string | undefined; rejectUnauthorized: boolean };
+  log: Logger;
+  random: () => number;
+}
+
+/** What a single request may ask for. */
+export interface RequestOptions {
+  body?: Json | undefined;
+  /** Ends waiting and retrying; the abort reason is thrown. */
+  signal?: AbortSignal | undefined;
+  /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
+  endless?: boolean;
+  /** The answer is plain text, not JSON. */
+  text?: boolean;
+}
+
+/** Headers the client owns: a custom one of these names is left out. Source: prefect client/base.py. */
+const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-csrf-token", "prefect-csrf-client"]);
+
+/** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
+export class ApiClient implements Disposable {
+  readonly address: ApiAddress;
+  readonly agent: http.Agent;
+  /** Sent with every request once known: who asks. Source: prefect client/attribution.py. */
+  readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
+  readonly #csrf: CsrfToken;
+  /** True once this client has had an answer: from then on a refused connection is a server that restarts. */
+  #hadContact = false;
+
+  constructor(private readonly options: ApiClientOptions) {
+    this.address = options.address;
+    this.agent = createAgent(options);
+    this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
+  }
+
+  /** The parsed answer of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError. */
+  async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
+    const answer = await this.#send(method, path, request);
+    if (answer.status < 200 || answer.status > 299) throw refusal(method, path, answer, this.address);
+    if (request.text) return answer.body;
+    return answer.body === "" ? null : (JSON.parse(answer.body) as Json);
+  }
+
+  [Symbol.dispose](): void {
+    this.agent.destroy();
+  }
+
+  /** Sends until there is an answer that is not to be repeated; throws what the last attempt threw. */
+  async #send(method: string, path: string, request: RequestOptions): Promise<Answer> {
+    const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
+    for (let failed = 0; ; ) {
+      const hadContact = this.#hadContact;
+      const result = await this.#attempt(method, path, request);
+      request.signal?.throwIfAborted();
+      const { attempt } = result;
+      if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
+      if (attempt.kind !== "answer" || !attempt.maintenance) failed++;
+      const retryable = isRetryable(attempt, hadContact, retryExtraCodes);
+      const serverFault = attempt.kind === "answer" && attempt.status >= 500;
+      if (request.endless ? !(retryable || serverFault) : !retryable || failed > maxRetries) {
+        if ("answer" in result) return result.answer;
+        throw result.error;
+      }
+      const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
+      const waitMs = delayMs(Math.max(failed, 1), retryAfterMs, jitter, random);
+      log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
+      await sleep(waitMs, request.signal ?? never);
+      request.signal?.throwIfAborted();
+    }
+  }
+
+  async #attempt(method: string, path: string, request: RequestOptions): Promise<Tried> {
+    try {
+      const headers = this.#headers();
+      if (request.body !== undefined) headers["Content-Type"] = "application/json";
+      if (method !== "GET") {
+        Object.assign(
+          headers,
+          await this.#csrf.headers((at) => this.#send("GET", at, { ...request, body: undefined })),
+        );
+      }
+      const answer = await exchange({
+        url: new URL(this.address.apiUrl + path),
+        method,
+        headers,
+        body: request.body === undefined ? undefined : JSON.stringify(request.body),
+        timeoutMs: this.options.requestTimeoutMs,
+        agent: this.agent,
+        signal: request.signal,
+      });
+      if (!request.text) checkDecodable(method, path, answer);
+      this.#hadContact = true;
+      return { answer, attempt: describeAnswer(answer) };
+    } catch (error) {
+      if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
+      if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
+      throw error;
+    }
+  }
+
+  #headers(): Record<string, string> {
+    const { workerName, workerId } = this.attribution;
+    const headers: Record<string, string> = {
+      Accept: "application/json",
+      "User-Agent": userAgent,
+      "X-PREFECT-API-VERSION": apiVersion,
+    };
+    if (this.address.authorization.header) headers.Authorization = this.address.authorization.header;
+    if (workerName) headers["X-Prefect-Worker-Name"] = utf8Header(workerName);
+    if (workerId) headers["X-Prefect-Worker-Id"] = workerId;
+    for (const [name, value] of Object.entries(this.options.customHeaders)) {
+      const lower = name.toLowerCase();
+      if (protectedHeaders.has(lower)) continue;
+      for (const known of Object.keys(headers)) if (known.toLowerCase() === lower) delete headers[known];
+      headers[name] = utf8Header(value);
+    }
+    return headers;
+  }
+}
+
+/** An answer, or the error there was instead, and what either means for trying again. */
+type Tried = { attempt: Attempt } & ({ answer: Answer } | { error: Error });
+
+/** What a request without a signal waits on. */
+const never = new AbortController().signal;
+setMaxListeners(0, never);
+
+/** Keeps sockets alive and 16 of them at most, as the reference's pool. */
+function createAgent({ address, tls }: ApiClientOptions): http.Agent {
+  const pool = { keepAlive: true, maxSockets: 16, maxFreeSockets: 8 };
+  if (!address.apiUrl.startsWith("https:")) return new http.Agent(pool);
+  return new https.Agent({ ...pool, ...(tls.ca ? { ca: tls.ca } : {}), rejectUnauthorized: tls.rejectUnauthorized });
+}
+
+/** Node takes header text as Latin-1; the API reads UTF-8. */
+function utf8Header(text: string): string {
+  return Buffer.from(text, "utf8").toString("latin1");
+}
+
+function checkDecodable(method: string, path: string, answer: Answer): void {
+  if (answer.body === "" || answer.status < 200 || answer.status > 299) return;
+  try {
+    JSON.parse(answer.body);
+  } catch {
+    throw new UndecodableResponseError(method, path, answer.status, answer.headers["content-type"] ?? "");
+  }
+}
+
+function describeAnswer(answer: Answer): Attempt {
+  return {
+    kind: "answer",
+    status: answer.status,
+    retryAfterMs: parseRetryAfterMs(answer.headers["retry-after"], Date.now()),
+    maintenance: String(answer.headers["prefect-maintenance"]).toLowerCase() === "true",
+    staleCsrf: answer.status === 403 && answer.body.includes("Invalid CSRF token"),
+  };
+}
+
+/** The error for a status outside 2xx, with the server's reason and, for credentials, what was sent. */
+function refusal(method: string, path: string, answer: Answer, address: ApiAddress): ApiError {
+  const detail = serverWords(answer);
+  if (answer.status !== 401 && answer.status !== 403) return new ApiError(method, path, answer.status, detail);
+  const { kind, origin } = address.authorization;
+  const sent =
+    kind === "none" ? "No credentials were sent" : `Sent ${kind === "bearer" ? "Bearer" : "Basic"} with ${origin}`;
+  return new ApiError(
+    method,
+    path,
+    answer.status,
+    detail,
+    `${sent} to ${address.apiUrl}. Run \`lictor config view\` to see where it comes from.`,
+  );
+}
+
+/** The server's own explanation on one line: `detail` or `exception_message`, else what kind of body came. */
+function serverWords(answer: Answer): string {
+  try {
+    const body = JSON.parse(answer.body) as Record<string, unknown>;
+    const words = [body.detail ?? body.exception_message, body.exception_detail]
+      .filter((part) => part !== undefined && part !== null)
+      .map((part) => (typeof part === "string" ? part : JSON.stringify(part)));
+    return words.join(" ").replace(/\s+/g, " ").slice(0, 500);
+  } catch {
+    const type = answer.headers["content-type"] ?? "";
+    return type.includes("html") ? "(a web page, not the Prefect API)" : (http.STATUS_CODES[answer.status] ?? "");
+  }
+}

@@ -1,0 +1,54 @@
+// The CSRF token that a self-hosted server may want with every write.
+// Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
+import { randomUUID } from "node:crypto";
+import type { Answer } from "./exchange.ts";
+
+/** Fetches and keeps the token of one client. */
+export class CsrfToken {
+  readonly #client = randomUUID();
+  #token: { value: string; expiresAt: number } | undefined;
+  #fetching: Promise<void> | undefined;
+
+  constructor(private enabled: boolean) {}
+
+  /**
+   * The headers for a write; fetches a token first when there is no valid one. `get` does a GET, repeats it as the retry
+   * policy says, and throws when there is no answer. Callers at the same time share one fetch.
+   */
+  async headers(get: (path: string) => Promise<Answer>): Promise<Record<string, string>> {
+    if (this.enabled && (!this.#token || this.#token.expiresAt <= Date.now())) {
+      this.#fetching ??= this.#fetch(get).finally(() => {
+        this.#fetching = undefined;
+      });
+      await this.#fetching;
+    }
+    if (!this.enabled || !this.#token) return {};
+    return { "Prefect-Csrf-Token": this.#token.value, "Prefect-Csrf-Client": this.#client };
+  }
+
+  /** Takes back the token after the server called it invalid. */
+  forget(): void {
+    this.#token = undefined;
+  }
+
+  async #fetch(get: (path: string) => Promise<Answer>): Promise<void> {
+    const answer = await get(`/csrf-token?client=${this.#client}`);
+    if (answer.status === 404 || (answer.status === 422 && answer.body.includes("CSRF protection is disabled"))) {
+      this.enabled = false;
+    } else if (answer.status === 200) {
+      this.#token = parseToken(answer.body);
+    }
+    // Any other answer is left to the write: it meets the same cause, and its error names what was to be done.
+  }
+}
+
+function parseToken(body: string): { value: string; expiresAt: number } | undefined {
+  try {
+    const { token, expiration } = JSON.parse(body) as { token?: unknown; expiration?: unknown };
+    if (typeof token !== "string") return undefined;
+    const expiresAt = typeof expiration === "string" ? Date.parse(expiration) : Number.NaN;
+    return { value: token, expiresAt: Number.isNaN(expiresAt) ? Number.POSITIVE_INFINITY : expiresAt };
+  } catch {
+    return undefined;
+  }
+}

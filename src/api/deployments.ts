@@ -1,0 +1,23 @@
+// Routes of deployments and flows. Source: prefect client/orchestration/_deployments and _flows.
+import type { ApiClient, RequestOptions } from "./client.ts";
+import { hasStatus } from "./errors.ts";
+import type { Deployment, Flow } from "./wire.ts";
+
+/** The deployment, or undefined when it has been deleted. */
+export async function findDeployment(
+  api: ApiClient,
+  id: string,
+  options?: RequestOptions,
+): Promise<Deployment | undefined> {
+  try {
+    return (await api.request("GET", `/deployments/${id}`, options)) as unknown as Deployment;
+  } catch (error) {
+    if (hasStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** The flow. Throws ApiError 404 when it has been deleted. */
+export async function readFlow(api: ApiClient, id: string, options?: RequestOptions): Promise<Flow> {
+  return (await api.request("GET", `/flows/${id}`, options)) as unknown as Flow;
+}

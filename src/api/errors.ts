@@ -1,0 +1,56 @@
+// What can go wrong with an API call, one class per cause that a caller decides on.
+
+/** The server answered with a status outside 2xx. `detail` is the server's own words, on one line. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  constructor(
+    readonly method: string,
+    readonly path: string,
+    readonly status: number,
+    readonly detail: string,
+    advice?: string,
+  ) {
+    super(`${method} ${path}: ${status}${detail ? ` ${detail}` : ""}.${advice ? ` ${advice}` : ""}`);
+  }
+}
+
+/** No answer: refused, reset, timed out, name not found, or a TLS failure. `code` is Node's error code. */
+export class UnreachableError extends Error {
+  override readonly name = "UnreachableError";
+  constructor(
+    readonly url: string,
+    readonly code: string,
+    cause: unknown,
+  ) {
+    super(`${url}: ${cause instanceof Error && cause.message ? cause.message : code}`, { cause });
+  }
+}
+
+/** A success status with a body that is not JSON: a proxy or a web page answered, not the Prefect API. */
+export class UndecodableResponseError extends Error {
+  override readonly name = "UndecodableResponseError";
+  constructor(
+    readonly method: string,
+    readonly path: string,
+    readonly status: number,
+    readonly contentType: string,
+  ) {
+    super(
+      `${method} ${path}: ${status} with ${contentType || "a body"} that is not JSON, so something other than the Prefect API answered. Check PREFECT_API_URL (a self-hosted one ends in /api) and any proxy.`,
+    );
+  }
+}
+
+/** True for failures that may pass by themselves: no answer, an answer that is not the API's, or status 5xx. */
+export function isPassing(error: unknown): boolean {
+  return (
+    error instanceof UnreachableError ||
+    error instanceof UndecodableResponseError ||
+    (error instanceof ApiError && error.status >= 500)
+  );
+}
+
+/** True for an `ApiError` with the given status. */
+export function hasStatus(error: unknown, status: number): boolean {
+  return error instanceof ApiError && error.status === status;
+}

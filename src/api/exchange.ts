@@ -1,0 +1,122 @@
+// One HTTP request and its whole answer, through node:http or node:https: nothing about Prefect, nothing repeated.
+import http from "node:http";
+import https from "node:https";
+import { UnreachableError } from "./errors.ts";
+
+/** A whole answer; header names are lower case. */
+export interface Answer {
+  status: number;
+  headers: http.IncomingHttpHeaders;
+  body: string;
+  /** Where it came from, after redirects. */
+  url: URL;
+}
+
+/** A request to send. `timeoutMs` bounds every silence: connecting, waiting for the answer, and within it. */
+export interface Exchange {
+  url: URL;
+  method: string;
+  headers: Readonly<Record<string, string>>;
+  body?: string | undefined;
+  timeoutMs: number;
+  agent: http.Agent;
+  signal?: AbortSignal | undefined;
+}
+
+/** No answer of the API comes near this; more is somebody else's download. */
+const maxBodyBytes = 64 * 1024 * 1024;
+
+/**
+ * Sends one request and reads the answer to its end, following up to five redirects.
+ * Throws UnreachableError when there is none, it is cut short or `timeoutMs` pass in silence; the abort reason of
+ * `signal` when that ends it.
+ */
+export async function exchange(request: Exchange): Promise<Answer> {
+  let current = request;
+  for (let hops = 0; ; hops++) {
+    const answer = await exchangeOnce(current);
+    const location = answer.headers.location;
+    if (answer.status < 300 || answer.status > 399 || !location || hops === 5) return answer;
+    current = redirected(current, new URL(location, current.url), answer.status);
+  }
+}
+
+/** Follows as browsers do: 301 to 303 turn into GET, another origin does not get the credentials. */
+function redirected(request: Exchange, url: URL, status: number): Exchange {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    const sensitive = /^(authorization|cookie|prefect-csrf-.*)$/i.test(name);
+    if (url.origin === request.url.origin || !sensitive) headers[name] = value;
+  }
+  if (status <= 303 && request.method !== "GET") {
+    return { ...request, url, method: "GET", headers, body: undefined };
+  }
+  return { ...request, url, headers };
+}
+
+/** A kept-alive connection may have been closed by the server just as it was taken: then a fresh one is tried. */
+async function exchangeOnce(request: Exchange): Promise<Answer> {
+  for (;;) {
+    const outcome = await attempt(request);
+    if (outcome.kind === "answer") return outcome.answer;
+    if (request.signal?.aborted) throw request.signal.reason;
+    if (!outcome.stale) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
+  }
+}
+
+type Outcome = { kind: "answer"; answer: Answer } | { kind: "failed"; error: Error; code: string; stale: boolean };
+
+async function attempt(request: Exchange): Promise<Outcome> {
+  const { url, method, body } = request;
+  const headers: Record<string, string> = { ...request.headers };
+  if (body !== undefined) headers["Content-Length"] = String(Buffer.byteLength(body));
+  return await new Promise<Outcome>((resolve) => {
+    let sent: http.ClientRequest;
+    const fail = (error: NodeJS.ErrnoException, answered: boolean): void => {
+      const code = error.code ?? error.name;
+      const stale = !answered && sent.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
+      resolve({ kind: "failed", error, code, stale });
+    };
+    const onAnswer = (response: http.IncomingMessage): void => {
+      collect(response).then(
+        (text) => {
+          resolve({
+            kind: "answer",
+            answer: { status: response.statusCode ?? 0, headers: response.headers, body: text, url },
+          });
+        },
+        (error: Error) => fail(error, true),
+      );
+    };
+    try {
+      sent = (url.protocol === "https:" ? https : http).request(url, {
+        method,
+        headers,
+        agent: request.agent,
+        ...(request.signal ? { signal: request.signal } : {}),
+      });
+    } catch (error) {
+      resolve({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
+      return;
+    }
+    sent.setTimeout(request.timeoutMs, () => {
+      const error: NodeJS.ErrnoException = new Error(`no answer within ${request.timeoutMs / 1000} s`);
+      error.code = "ETIMEDOUT";
+      sent.destroy(error);
+    });
+    sent.on("response", onAnswer);
+    sent.on("error", (error) => fail(error, false));
+    sent.end(body);
+  });
+}
+
+async function collect(response: http.IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBodyBytes) throw new Error(`the answer is larger than ${maxBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}

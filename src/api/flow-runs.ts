@@ -1,0 +1,55 @@
+// Routes of flow runs. Source: prefect client/orchestration/_flow_runs/client.py, server/api/flow_runs.py.
+import type { ApiClient, RequestOptions } from "./client.ts";
+import { hasStatus } from "./errors.ts";
+import type { FlowRun, Json, JsonObject, OrchestrationResult } from "./wire.ts";
+
+/** The flow run, or undefined when it has been deleted. */
+export async function findFlowRun(api: ApiClient, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
+  try {
+    return (await api.request("GET", `/flow_runs/${id}`, options)) as unknown as FlowRun;
+  } catch (error) {
+    if (hasStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** The flow runs that match; servers return at most 200. */
+export async function filterFlowRuns(api: ApiClient, filter: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
+  return (await api.request("POST", "/flow_runs/filter", {
+    ...options,
+    body: { flow_runs: filter, offset: 0 },
+  })) as unknown as FlowRun[];
+}
+
+/** Changes fields of a flow run. */
+export async function updateFlowRun(
+  api: ApiClient,
+  id: string,
+  changes: { infrastructure_pid: string },
+  options?: RequestOptions,
+): Promise<void> {
+  await api.request("PATCH", `/flow_runs/${id}`, { ...options, body: changes });
+}
+
+/** Merges labels into those the flow run has. */
+export async function updateFlowRunLabels(
+  api: ApiClient,
+  id: string,
+  labels: Readonly<Record<string, string>>,
+  options?: RequestOptions,
+): Promise<void> {
+  await api.request("PATCH", `/flow_runs/${id}/labels`, { ...options, body: { ...labels } });
+}
+
+/** Proposes a state; the answer says what became of it. `force` skips most of the server's rules. */
+export async function setFlowRunState(
+  api: ApiClient,
+  id: string,
+  proposal: { state: Json; force: boolean },
+  options?: RequestOptions,
+): Promise<OrchestrationResult> {
+  return (await api.request("POST", `/flow_runs/${id}/set_state`, {
+    ...options,
+    body: proposal,
+  })) as unknown as OrchestrationResult;
+}

@@ -1,0 +1,60 @@
+// When to ask again, and after how long. Pure.
+import { clampedPoissonMs } from "../async/jitter.ts";
+
+/** What one attempt at a request came to. */
+export type Attempt =
+  | { kind: "answer"; status: number; retryAfterMs: number | undefined; maintenance: boolean; staleCsrf: boolean }
+  | { kind: "undecodable" }
+  | { kind: "unreachable"; code: string };
+
+/** Retried for every method: a server that says so has not done the work. Source: prefect client/base.py. */
+const retriedStatuses: ReadonlySet<number> = new Set([408, 429, 502, 503]);
+
+/** Codes of a first contact that will not get better by waiting a second; later they are a server restarting. */
+const failFastCodes: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EHOSTUNREACH", "ENETUNREACH"]);
+
+/** TLS failures never pass by themselves. Node's codes for them are many but share these beginnings. */
+const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_INVALID)/;
+
+/**
+ * Says whether an attempt is to be repeated, its count apart. `hadContact`: this client has had an answer before;
+ * without one a refused connection fails at once, so that a wrong URL is told without delay.
+ */
+export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: ReadonlySet<number>): boolean {
+  switch (attempt.kind) {
+    case "answer":
+      return retriedStatuses.has(attempt.status) || extraCodes.has(attempt.status) || attempt.staleCsrf;
+    case "undecodable":
+      return true;
+    case "unreachable":
+      return !tlsCode.test(attempt.code) && (hadContact || !failFastCodes.has(attempt.code));
+  }
+}
+
+/**
+ * Milliseconds to wait after failed attempt number `failed` (1, 2, …): what the server asked for, never less than it,
+ * else 0.5, 2, 8, 8 … s. The reference waits 2, 4, 8, 16, 32 s; here the short "database is locked" of a SQLite server
+ * costs half a second, and a server that was restarted is met again within 8 s. What must not be lost is repeated
+ * without end (`endless`), not more slowly.
+ */
+export function delayMs(
+  failed: number,
+  retryAfterMs: number | undefined,
+  jitter: number,
+  random: () => number,
+): number {
+  if (retryAfterMs !== undefined) return retryAfterMs * (1 + jitter * random());
+  return clampedPoissonMs(Math.min(500 * 4 ** (failed - 1), 8_000), jitter, random);
+}
+
+/**
+ * Milliseconds from a `Retry-After` header: seconds or an HTTP date, the past is 0, anything else undefined.
+ * Source: prefect client/base.py, RFC 9110 section 10.2.3.
+ */
+export function parseRetryAfterMs(header: string | undefined, now: number): number | undefined {
+  if (header === undefined || header.trim() === "") return undefined;
+  const seconds = Number(header);
+  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
+  const date = Date.parse(header);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}

@@ -1,0 +1,87 @@
+// Routes of work pools, their queues and their workers.
+// Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
+import type { ApiClient, RequestOptions } from "./client.ts";
+import { hasStatus } from "./errors.ts";
+import type { JsonObject, ScheduledFlowRun, WorkPool, WorkQueue } from "./wire.ts";
+
+const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
+
+/** The work pool, or undefined when there is none of that name. */
+export async function findWorkPool(
+  api: ApiClient,
+  name: string,
+  options?: RequestOptions,
+): Promise<WorkPool | undefined> {
+  try {
+    return (await api.request("GET", at(name), options)) as unknown as WorkPool;
+  } catch (error) {
+    if (hasStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** Creates a work pool; throws ApiError 409 when somebody else just did. */
+export async function createWorkPool(
+  api: ApiClient,
+  pool: { name: string; type: string; base_job_template: JsonObject },
+  options?: RequestOptions,
+): Promise<WorkPool> {
+  return (await api.request("POST", "/work_pools/", { ...options, body: pool })) as unknown as WorkPool;
+}
+
+/** Replaces the base job template of a work pool. */
+export async function updateBaseJobTemplate(
+  api: ApiClient,
+  name: string,
+  baseJobTemplate: JsonObject,
+  options?: RequestOptions,
+): Promise<void> {
+  await api.request("PATCH", at(name), { ...options, body: { base_job_template: baseJobTemplate } });
+}
+
+/** The queues of a pool, or those of them that are named. Throws ApiError 404 without the pool. */
+export async function filterWorkQueues(
+  api: ApiClient,
+  pool: string,
+  names: readonly string[],
+  options?: RequestOptions,
+): Promise<WorkQueue[]> {
+  const body = { work_queues: names.length > 0 ? { name: { any_: [...names] } } : null, limit: null, offset: null };
+  return (await api.request("POST", `${at(pool)}/queues/filter`, { ...options, body })) as unknown as WorkQueue[];
+}
+
+/**
+ * Tells the server that the worker lives. A self-hosted server answers with an empty 204; Cloud, while asked by
+ * `return_id`, with the worker's id as bare text, which is returned.
+ */
+export async function sendWorkerHeartbeat(
+  api: ApiClient,
+  pool: string,
+  heartbeat: { name: string; heartbeat_interval_seconds: number; return_id?: true },
+  options?: RequestOptions,
+): Promise<string | undefined> {
+  const answer = await api.request("POST", `${at(pool)}/workers/heartbeat`, {
+    ...options,
+    body: heartbeat,
+    text: true,
+  });
+  const id = String(answer ?? "")
+    .replaceAll('"', "")
+    .trim();
+  return /^[0-9a-f-]{36}$/i.test(id) ? id : undefined;
+}
+
+/**
+ * Flow runs scheduled before a time, in the order in which they should be taken. An empty list of queue names means all
+ * queues. Throws ApiError 404 when the pool or one of the queues does not exist.
+ */
+export async function getScheduledFlowRuns(
+  api: ApiClient,
+  pool: string,
+  query: { workQueueNames: readonly string[]; scheduledBefore: Date },
+  options?: RequestOptions,
+): Promise<ScheduledFlowRun[]> {
+  const body = { work_queue_names: [...query.workQueueNames], scheduled_before: query.scheduledBefore.toISOString() };
+  const path = `${at(pool)}/get_scheduled_flow_runs`;
+  return (await api.request("POST", path, { ...options, body })) as unknown as ScheduledFlowRun[];
+}
