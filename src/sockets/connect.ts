@@ -1,0 +1,208 @@
+// Opening one authenticated WebSocket: handshake, in-band authentication, and frames as JSON.
+// Source: prefect _internal/websockets.py, server/utilities/subscriptions.py.
+import type http from "node:http";
+import WebSocket from "ws";
+import type { Json, JsonObject } from "../api/wire.ts";
+import { userAgent } from "../version.ts";
+
+/** Why a socket could not be opened, or ended. `code` is the close code, `status` the HTTP status of a refused upgrade. */
+export class SocketError extends Error {
+  override readonly name = "SocketError";
+  constructor(
+    message: string,
+    readonly details: { code?: number; status?: number } = {},
+  ) {
+    super(message);
+  }
+}
+
+/** What every socket of one worker has in common. */
+export interface SocketAddress {
+  /** The API URL; http becomes ws, https wss, the path (workspace included) is kept. */
+  apiUrl: string;
+  /** For the handshake, as over HTTP; null for none. */
+  authorizationHeader: string | null;
+  /** For the in-band message: the API key or `user:password` in clear, null for none. */
+  token: string | null;
+  customHeaders: Readonly<Record<string, string>>;
+  agent: http.Agent;
+}
+
+/** An open, authenticated socket. Disposing closes it. */
+export interface Socket extends Disposable {
+  send(frame: Json): void;
+  /**
+   * The frames in order, until `signal` aborts or the socket closes: cleanly, or by throwing SocketError.
+   * One reader at a time.
+   */
+  frames(signal: AbortSignal): AsyncGenerator<Json>;
+  /**
+   * Resolves when the other side has answered a ping, that is, has read everything sent before it, or when `signal`
+   * aborts. Throws SocketError when the socket closes instead.
+   */
+  confirmed(signal: AbortSignal): Promise<void>;
+}
+
+/** Connecting, authenticating and the first answer together. Source: prefect workers/_worker_channel, 10 s. */
+const openTimeoutMs = 10_000;
+/** The reference's keep-alive: a ping every 20 s, dead when it stays unanswered for 20 s. */
+const pingIntervalMs = 20_000;
+/** Servers refuse events over 1.5 MB, so no frame comes near this. */
+const maxFrameBytes = 8 * 1024 * 1024;
+/** Owned by the handshake or by lictor; custom headers of these names are left out. */
+const protectedHeader = /^(user-agent|host|connection|upgrade|sec-websocket-.*)$/i;
+
+/**
+ * Opens `route` and authenticates: always with the Authorization header, and, with `inBand`, by the subprotocol
+ * `prefect` and an auth message too, since self-hosted servers check nothing else. Throws SocketError.
+ */
+export async function connectSocket(
+  address: SocketAddress,
+  route: string,
+  options: { inBand: boolean; signal: AbortSignal },
+): Promise<Socket> {
+  const socket = openSocket(address, route, options.inBand);
+  const deadline = AbortSignal.timeout(openTimeoutMs);
+  const ended = AbortSignal.any([options.signal, deadline]);
+  const giveUp = (): void => socket.terminate();
+  ended.addEventListener("abort", giveUp, { once: true });
+  try {
+    await opened(socket);
+    const connected = frameSocket(socket);
+    if (options.inBand) await authenticate(connected, address.token, ended);
+    return connected;
+  } catch (error) {
+    socket.terminate();
+    options.signal.throwIfAborted();
+    if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${openTimeoutMs / 1000} s`);
+    throw error;
+  } finally {
+    ended.removeEventListener("abort", giveUp);
+  }
+}
+
+function openSocket(address: SocketAddress, route: string, inBand: boolean): WebSocket {
+  const headers: Record<string, string> = { "User-Agent": userAgent };
+  if (address.authorizationHeader) headers.Authorization = address.authorizationHeader;
+  for (const [name, value] of Object.entries(address.customHeaders)) {
+    if (!protectedHeader.test(name)) headers[name] = value;
+  }
+  return new WebSocket(`${address.apiUrl.replace(/^http/, "ws")}${route}`, inBand ? ["prefect"] : [], {
+    headers,
+    agent: address.agent,
+    maxPayload: maxFrameBytes,
+    perMessageDeflate: false,
+  });
+}
+
+async function opened(socket: WebSocket): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    socket.once("open", resolve);
+    socket.once("unexpected-response", (_request, response) => {
+      const status = response.statusCode ?? 0;
+      reject(new SocketError(`${socket.url}: the upgrade to a WebSocket was answered with ${status}`, { status }));
+    });
+    // Stays: closing a socket that never opened is an "error" event too, and nobody else may be listening.
+    socket.on("error", (error) => reject(new SocketError(`${socket.url}: ${error.message}`)));
+    socket.once("close", () => reject(new SocketError(`${socket.url}: closed while it was opened`)));
+  });
+}
+
+async function authenticate(socket: Socket, token: string | null, signal: AbortSignal): Promise<void> {
+  socket.send({ type: "auth", token });
+  const { value: answer, done } = await socket.frames(signal).next();
+  if (done) throw new SocketError("closed instead of an answer to the authentication");
+  const type = (answer as JsonObject | null)?.type;
+  if (type !== "auth_success")
+    throw new SocketError(`expected auth_success, got ${JSON.stringify(answer).slice(0, 80)}`);
+}
+
+/** Frames in arrival order and liveness for a socket that is open. */
+function frameSocket(socket: WebSocket): Socket {
+  const received: Json[] = [];
+  let end: SocketError | "clean" | undefined;
+  let notify: () => void = () => {};
+  const finish = (how: SocketError | "clean"): void => {
+    end ??= how;
+    notify();
+  };
+  const alive = watchLiveness(socket, () => finish(new SocketError(`${socket.url}: no answer to a ping`)));
+  socket.on("message", (data) => {
+    try {
+      received.push(JSON.parse(String(data)) as Json);
+      notify();
+    } catch {
+      finish(new SocketError(`${socket.url}: sent a frame that is not JSON`));
+      socket.terminate();
+    }
+  });
+  socket.on("error", (error) => finish(new SocketError(`${socket.url}: ${error.message}`)));
+  socket.on("close", (code, reason) => {
+    clearInterval(alive);
+    const clean = code === 1000 || code === 1001;
+    finish(clean ? "clean" : new SocketError(`${socket.url}: closed with ${code} ${String(reason)}`.trim(), { code }));
+  });
+  return {
+    send: (frame) => socket.send(JSON.stringify(frame)),
+    async *frames(signal) {
+      const onAbort = (): void => notify();
+      signal.addEventListener("abort", onAbort);
+      try {
+        while (!signal.aborted) {
+          const frame = received.shift();
+          if (frame !== undefined) yield frame;
+          else if (end === "clean") return;
+          else if (end) throw end;
+          else
+            await new Promise<void>((resolve) => {
+              notify = resolve;
+            });
+        }
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+      }
+    },
+    confirmed: (signal) => pong(socket, signal),
+    [Symbol.dispose]() {
+      socket.close(1000);
+      // A peer that does not answer the close would keep the program alive for ws's own 30 s.
+      setTimeout(() => socket.terminate(), 500).unref();
+    },
+  };
+}
+
+async function pong(socket: WebSocket, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const listening = new AbortController();
+    const end = (settle: () => void): void => {
+      listening.abort();
+      socket.off("pong", onPong);
+      socket.off("close", onClose);
+      settle();
+    };
+    const onPong = (): void => end(resolve);
+    const onClose = (): void => end(() => reject(new SocketError(`${socket.url}: closed before it confirmed`)));
+    socket.on("pong", onPong);
+    socket.on("close", onClose);
+    signal.addEventListener("abort", onPong, { signal: listening.signal });
+    if (socket.readyState === WebSocket.OPEN) socket.ping();
+    else onClose();
+  });
+}
+
+/** Pings; a ping that is unanswered when the next is due ends the socket, which nothing else would notice. */
+function watchLiveness(socket: WebSocket, onDead: () => void): NodeJS.Timeout {
+  let answered = true;
+  socket.on("pong", () => {
+    answered = true;
+  });
+  return setInterval(() => {
+    if (!answered) {
+      onDead();
+      socket.terminate();
+      return;
+    }
+    answered = false;
+    socket.ping();
+  }, pingIntervalMs);
+}
