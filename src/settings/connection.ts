@@ -1,0 +1,118 @@
+// How to reach and how to authenticate with the API, worked out from the settings.
+import querystring from "node:querystring";
+import { redact } from "./definitions.ts";
+import { isCloud } from "./derived.ts";
+import type { Settings } from "./load.ts";
+import { SettingsError } from "./settings-error.ts";
+
+export interface Authorization {
+  readonly kind: "bearer" | "basic" | "none";
+  /** value of the Authorization header */
+  readonly header: string | null;
+  /** for authentication within a WebSocket: the API key or `user:password` */
+  readonly token: string | null;
+  /** for messages: `PREFECT_API_KEY from the environment` */
+  readonly origin: string;
+}
+
+export interface Connection {
+  /** without a slash at the end, without user and password */
+  readonly apiUrl: string;
+  readonly isCloud: boolean;
+  readonly authorization: Authorization;
+}
+
+type CredentialName = "PREFECT_API_KEY" | "PREFECT_API_AUTH_STRING";
+
+/** Throws SettingsError when there is no usable API URL or a credential that no header can carry. */
+export function resolveConnection(settings: Settings): Connection {
+  const key = credential(settings, "PREFECT_API_KEY");
+  const url = parseApiUrl(settings, key !== null);
+  const userinfo = url.username === "" && url.password === "" ? null : userinfoOf(url);
+  url.username = "";
+  url.password = "";
+  const apiUrl = url.href.replace(/\/+$/, "");
+  const cloud = isCloud(apiUrl, settings.values.PREFECT_CLOUD_API_URL);
+  return { apiUrl, isCloud: cloud, authorization: authorizationFor(settings, { key, cloud, userinfo }) };
+}
+
+function parseApiUrl({ values, origins, profile }: Settings, hasKey: boolean): URL {
+  const text = values.PREFECT_API_URL?.trim() ?? "";
+  if (text === "") {
+    throw new SettingsError(hasKey ? keyWithoutUrl() : urlMissing(profile.name, profile.file), {
+      key: "PREFECT_API_URL",
+    });
+  }
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.search !== "" || url.hash !== "") {
+    const origin = origins.get("PREFECT_API_URL");
+    throw new SettingsError(
+      `PREFECT_API_URL, ${origin?.description}: found ${redact("PREFECT_API_URL", JSON.stringify(text))}, ` +
+        "expected an address like http://127.0.0.1:4200/api",
+      { key: "PREFECT_API_URL", ...(origin && { origin }) },
+    );
+  }
+  return url;
+}
+
+function urlMissing(profileName: string, file: string): string {
+  return (
+    "`PREFECT_API_URL` must be set to start a Worker. Set that environment variable, or run " +
+    "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`, or choose a profile of " +
+    `${file} that has it (active now: "${profileName}").`
+  );
+}
+
+function keyWithoutUrl(): string {
+  return (
+    "PREFECT_API_KEY is set without PREFECT_API_URL: a key alone means Prefect Cloud, where the URL of the workspace is " +
+    "needed too. Set PREFECT_API_URL=https://api.prefect.cloud/api/accounts/ACCOUNT_ID/workspaces/WORKSPACE_ID."
+  );
+}
+
+function authorizationFor(
+  settings: Settings,
+  { key, cloud, userinfo }: { key: string | null; cloud: boolean; userinfo: string | null },
+): Authorization {
+  if (key !== null)
+    return { kind: "bearer", header: `Bearer ${key}`, token: key, origin: originOf(settings, "PREFECT_API_KEY") };
+  // Prefect Cloud knows no users and passwords: sending them there would only give them away.
+  if (cloud) return { kind: "none", header: null, token: null, origin: "no PREFECT_API_KEY" };
+  const authString = credential(settings, "PREFECT_API_AUTH_STRING");
+  if (authString !== null) return basic(authString, originOf(settings, "PREFECT_API_AUTH_STRING"));
+  if (userinfo !== null) return basic(userinfo, `user and password in ${originOf(settings, "PREFECT_API_URL")}`);
+  return { kind: "none", header: null, token: null, origin: "neither PREFECT_API_KEY nor PREFECT_API_AUTH_STRING" };
+}
+
+function basic(userAndPassword: string, origin: string): Authorization {
+  const header = `Basic ${Buffer.from(userAndPassword, "utf8").toString("base64")}`;
+  return { kind: "basic", header, token: userAndPassword, origin };
+}
+
+/** The credential without the white space that copying leaves around it; null when it is not set or empty. */
+function credential({ values, origins }: Settings, name: CredentialName): string | null {
+  const text = values[name]?.trim() ?? "";
+  if (text === "") return null;
+  // The key goes into a header as it is, which can carry nothing else; the auth string goes there in base64.
+  const isUsable = name === "PREFECT_API_KEY" ? /^[\x20-\x7e]+$/.test(text) : !/\p{Cc}/u.test(text);
+  if (!isUsable) {
+    const origin = origins.get(name);
+    throw new SettingsError(
+      `${name}, ${origin?.description}: found characters that no header can carry, expected one line of text`,
+      {
+        key: name,
+        ...(origin && { origin }),
+      },
+    );
+  }
+  return text;
+}
+
+function userinfoOf({ username, password }: URL): string {
+  // Unlike decodeURIComponent this one never throws: a `%` that begins no escape stands for itself.
+  return `${querystring.unescape(username)}:${querystring.unescape(password)}`;
+}
+
+function originOf({ origins }: Settings, name: CredentialName | "PREFECT_API_URL"): string {
+  return `${name} ${origins.get(name)?.description ?? "by default"}`;
+}

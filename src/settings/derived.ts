@@ -1,0 +1,76 @@
+// Values that follow from other values: paths below the home directory, URLs of the UI, limits on Prefect Cloud.
+import type { SettingValues } from "./definitions.ts";
+import { expandHome, expandUser } from "./paths.ts";
+import { SettingsError } from "./settings-error.ts";
+
+/** Whether the API belongs to Prefect Cloud. Source: prefect settings/models/root.py connected_to_cloud */
+export function isCloud(apiUrl: string | null, cloudApiUrl: string): boolean {
+  return cloudApiUrl !== "" && (apiUrl?.startsWith(cloudApiUrl) ?? false);
+}
+
+/** `values` with everything filled in that was not given, and with the values that others force. */
+export function withDerivedValues(
+  values: SettingValues,
+  env: Readonly<Record<string, string | undefined>>,
+): SettingValues {
+  const home = expandUser(values.PREFECT_HOME, env);
+  const debug = values.PREFECT_DEBUG_MODE || values.PREFECT_TESTING_TEST_MODE;
+  const cloudUiUrl = values.PREFECT_CLOUD_UI_URL ?? uiUrlOfCloud(values.PREFECT_CLOUD_API_URL);
+  const maxLogSize = values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE;
+  if (values.PREFECT_LOGGING_TO_API_BATCH_SIZE < maxLogSize) {
+    throw new SettingsError(
+      `PREFECT_LOGGING_TO_API_BATCH_SIZE is ${values.PREFECT_LOGGING_TO_API_BATCH_SIZE}: expected at least ` +
+        `PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, which is ${maxLogSize}`,
+      { key: "PREFECT_LOGGING_TO_API_BATCH_SIZE" },
+    );
+  }
+  return {
+    ...values,
+    PREFECT_HOME: home,
+    PREFECT_PROFILES_PATH: expandHome(values.PREFECT_PROFILES_PATH, home),
+    PREFECT_LOGGING_CONFIG_PATH: expandHome(values.PREFECT_LOGGING_CONFIG_PATH, home),
+    PREFECT_API_SSL_CERT_FILE: values.PREFECT_API_SSL_CERT_FILE ?? env.SSL_CERT_FILE ?? null,
+    PREFECT_CLOUD_UI_URL: cloudUiUrl,
+    PREFECT_UI_URL: values.PREFECT_UI_URL ?? uiUrlOf(values, cloudUiUrl),
+    PREFECT_LOGGING_LEVEL: debug ? "DEBUG" : values.PREFECT_LOGGING_LEVEL,
+    PREFECT_INTERNAL_LOGGING_LEVEL: debug ? "DEBUG" : values.PREFECT_INTERNAL_LOGGING_LEVEL,
+    PREFECT_LOGGING_TO_API_MAX_LOG_SIZE: isCloud(values.PREFECT_API_URL, values.PREFECT_CLOUD_API_URL)
+      ? Math.min(maxLogSize, values.PREFECT_CLOUD_MAX_LOG_SIZE)
+      : maxLogSize,
+  };
+}
+
+function uiUrlOfCloud(apiUrl: string): string {
+  const url = /^https:\/\/api[.\w]*\.prefect\.[^.]+\//.test(apiUrl)
+    ? apiUrl.replace("https://api", "https://app")
+    : apiUrl;
+  return url.replace(/\/api$/, "");
+}
+
+function uiUrlOf({ PREFECT_API_URL, PREFECT_CLOUD_API_URL }: SettingValues, cloudUiUrl: string): string | null {
+  if (!PREFECT_API_URL) return null;
+  const url = isCloud(PREFECT_API_URL, PREFECT_CLOUD_API_URL)
+    ? PREFECT_API_URL.replace(PREFECT_CLOUD_API_URL, () => cloudUiUrl)
+    : PREFECT_API_URL;
+  return url
+    .replace(/\/api$/, "")
+    .replaceAll("/api/", "/")
+    .replaceAll("/accounts/", "/account/")
+    .replaceAll("/workspaces/", "/workspace/");
+}
+
+/** Slips that are common in the address of Prefect Cloud, one line each. */
+export function apiUrlWarnings({ PREFECT_API_URL, PREFECT_SILENCE_API_URL_MISCONFIGURATION }: SettingValues): string[] {
+  if (!PREFECT_API_URL || PREFECT_SILENCE_API_URL_MISCONFIGURATION) return [];
+  const path = URL.canParse(PREFECT_API_URL) ? new URL(PREFECT_API_URL).pathname : "/";
+  const slips: [boolean, string][] = [
+    [PREFECT_API_URL.includes("app.prefect.cloud"), "app.prefect.cloud is the UI; the API is at api.prefect.cloud"],
+    [PREFECT_API_URL.includes("account/"), "the path of the API has `/accounts/`, not `/account/`"],
+    [PREFECT_API_URL.includes("workspace/"), "the path of the API has `/workspaces/`, not `/workspace/`"],
+    [
+      PREFECT_API_URL.includes("api.prefect.cloud") && path !== "/" && !path.startsWith("/api"),
+      "the path of the API begins with `/api`",
+    ],
+  ];
+  return slips.flatMap(([isSlip, text]) => (isSlip ? [`PREFECT_API_URL looks wrong: ${text}.`] : []));
+}

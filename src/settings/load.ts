@@ -1,0 +1,181 @@
+// Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
+import { join } from "node:path";
+import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
+import { apiUrlWarnings, withDerivedValues } from "./derived.ts";
+import { parseDotEnv } from "./dotenv.ts";
+import type { Origin, OriginKind } from "./origin.ts";
+import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
+import { profilesPath } from "./paths.ts";
+import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
+import { SettingsError } from "./settings-error.ts";
+import {
+  findText,
+  type Given,
+  parseToml,
+  readTree,
+  readVariables,
+  type Source,
+  type SourceReading,
+} from "./sources.ts";
+
+export type { Origin, OriginKind, SettingValues };
+
+export interface SettingsInput {
+  /** name given by --profile / -p, if any */
+  profileArgument?: string | undefined;
+  env: Readonly<Record<string, string | undefined>>;
+  cwd: string;
+}
+
+export interface Settings {
+  /** typed by canonical name; what no source gives has its default */
+  readonly values: SettingValues;
+  /** origin of every setting that some source other than the defaults gave */
+  readonly origins: ReadonlyMap<string, Origin>;
+  readonly profile: {
+    readonly name: string;
+    readonly chosenBy: ProfileChoice;
+    readonly file: string;
+    /** false when the name exists neither in the file nor among the built-in profiles */
+    readonly found: boolean;
+  };
+  /** one line each, to be logged as warnings */
+  readonly warnings: readonly string[];
+  /** what the process of a flow run gets: every setting given by any source, by canonical name, secrets in clear */
+  readonly exported: Readonly<Record<string, string>>;
+}
+
+// Prefect takes any text for yes here, and then uses no profile.
+const TEST_MODE_VARIABLES = [
+  "PREFECT_TEST_MODE",
+  "PREFECT_UNIT_TEST_MODE",
+  "PREFECT_TESTING_TEST_MODE",
+  "PREFECT_TESTING_UNIT_TEST_MODE",
+];
+
+const NOTHING: SourceReading = { source: new Map(), unknownKeys: [] };
+
+/** Loads the settings, frozen. Throws SettingsError for a value or a file that cannot be used. */
+export function loadSettings({ profileArgument, env, cwd }: SettingsInput): Settings {
+  const environment = readEnvironment(env);
+  const prefectToml = readTomlFile("prefect.toml", cwd);
+  const pyproject = readTomlFile("pyproject.toml", cwd, ["tool", "prefect"]);
+  const files = [readDotEnv(cwd, env), prefectToml.source, pyproject.source];
+
+  const file = profilesPath(environment, files, env, cwd);
+  const profile = activeProfile(file, profileArgument, env.PREFECT_PROFILE);
+  const isTestMode = TEST_MODE_VARIABLES.some((name) => env[name]);
+  const fromProfile = isTestMode ? NOTHING : readProfile(profile);
+
+  const given = merge([environment, ...files, fromProfile.source]);
+  const { values, exported } = evaluate(given, env);
+  const warnings = [
+    ...profileWarnings(profile),
+    ...unknownKeyWarnings(prefectToml, "prefect.toml"),
+    ...unknownKeyWarnings(pyproject, "[tool.prefect] in pyproject.toml"),
+    ...unknownKeyWarnings(fromProfile, placeOf(profile)),
+    ...apiUrlWarnings(values),
+  ];
+  return Object.freeze({
+    values: Object.freeze(values),
+    origins: new Map([...given].map(([name, { origin }]) => [name, origin])),
+    profile: Object.freeze({ name: profile.name, chosenBy: profile.chosenBy, file, found: profile.found }),
+    warnings: Object.freeze(warnings),
+    exported: Object.freeze(exported),
+  });
+}
+
+/** Names count in any case, as pydantic takes them; where two differ only in case, the one in upper case counts. */
+function upperCased(variables: Iterable<[string, string | undefined]>): Map<string, string> {
+  const upper = new Map<string, string>();
+  for (const [name, value] of variables) {
+    const key = name.toUpperCase();
+    if (value !== undefined && key.startsWith("PREFECT_") && (name === key || !upper.has(key))) upper.set(key, value);
+  }
+  return upper;
+}
+
+function readEnvironment(env: SettingsInput["env"]): Source {
+  const place = { kind: "environment", description: "from the environment" } as const;
+  return readVariables(upperCased(Object.entries(env)), place).source;
+}
+
+function readDotEnv(cwd: string, env: SettingsInput["env"]): Source {
+  const file = join(cwd, ".env");
+  const text = findText(file);
+  if (text === undefined) return NOTHING.source;
+  const place = { kind: ".env", file, description: "from .env" } as const;
+  return readVariables(upperCased(parseDotEnv(text, env)), place).source;
+}
+
+function readTomlFile(
+  name: "prefect.toml" | "pyproject.toml",
+  cwd: string,
+  root: readonly string[] = [],
+): SourceReading {
+  const file = join(cwd, name);
+  const text = findText(file);
+  if (text === undefined) return NOTHING;
+  let tree: unknown = parseToml(file, text);
+  for (const key of root) tree = isTable(tree) ? tree[key] : undefined;
+  return isTable(tree) ? readTree(tree, { kind: name, file, description: `from ${name}` }, root.join(".")) : NOTHING;
+}
+
+function readProfile(profile: ActiveProfile): SourceReading {
+  const place = { kind: "profile", description: `from ${placeOf(profile)}` } as const;
+  const fileOfPlace = profile.builtIn ? {} : { file: profile.file };
+  return readVariables(new Map(Object.entries(profile.settings)), { ...place, ...fileOfPlace });
+}
+
+function placeOf({ name, file, found, builtIn }: ActiveProfile): string {
+  if (!found) return "the default profile";
+  return builtIn ? `built-in profile "${name}"` : `profile "${name}" in ${file}`;
+}
+
+/** What the first source that gives it says, for each setting. */
+function merge(sources: readonly Source[]): ReadonlyMap<string, Given> {
+  return new Map(sources.toReversed().flatMap((source) => [...source]));
+}
+
+/** Parses everything given, also what is only handed on: a flow run would fail on a bad value, far from its cause. */
+function evaluate(
+  given: ReadonlyMap<string, Given>,
+  env: SettingsInput["env"],
+): { values: SettingValues; exported: Record<string, string> } {
+  const parsed: Record<string, unknown> = {};
+  for (const [name, { value, origin }] of given) parsed[name] = parseSetting(name, value, origin);
+  const names = Object.keys(DEFINITIONS) as SettingName[];
+  const values = Object.fromEntries(names.map((name) => [name, parsed[name] ?? DEFINITIONS[name].default]));
+  // Each of these was parsed by the definition that its type is derived from.
+  const derived = withDerivedValues(values as unknown as SettingValues, env);
+  const effective: Record<string, unknown> = { ...parsed, ...derived };
+  const exported = [...given.keys()].map((name) => [name, formatValue(definitionOf(name), effective[name])]);
+  return { values: derived, exported: Object.fromEntries(exported) };
+}
+
+function parseSetting(name: string, value: unknown, origin: Origin): unknown {
+  const definition = definitionOf(name);
+  const parsed = parseValue(definition, value);
+  if (parsed !== undefined) return parsed;
+  const found = JSON.stringify(redact(name, origin.raw).slice(0, 80));
+  throw new SettingsError(`${name}, ${origin.description}: found ${found}, expected ${expectation(definition)}`, {
+    key: name,
+    origin,
+  });
+}
+
+function definitionOf(name: string): Definition {
+  const definition = findSetting(name)?.definition;
+  if (definition === undefined) throw new TypeError(`${name} comes from no source`);
+  return definition;
+}
+
+function profileWarnings({ name, chosenBy, file, found }: ActiveProfile): string[] {
+  if (found) return [];
+  const by = chosenBy === "environment" ? "PREFECT_PROFILE" : "`active`";
+  return [`Profile '${name}', named by ${by}, is not in ${file}; going on with the default settings.`];
+}
+
+function unknownKeyWarnings({ unknownKeys }: SourceReading, place: string): string[] {
+  return unknownKeys.map((key) => `Unknown setting ${key} in ${place} is ignored.`);
+}

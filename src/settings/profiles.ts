@@ -1,0 +1,100 @@
+// profiles.toml: which file it is, which of its profiles is active, and what that profile gives.
+import { lstatSync } from "node:fs";
+import { isTable } from "./parse.ts";
+import { SettingsError } from "./settings-error.ts";
+import { parseToml, readText } from "./sources.ts";
+
+export type ProfileChoice = "command line" | "environment" | "profiles file" | "default";
+
+/** A profile as written: the settings by their keys. */
+export type Profile = Readonly<Record<string, string | number | boolean>>;
+
+export interface ProfilesFile {
+  /** name after `active =`, if any */
+  readonly active: string | undefined;
+  readonly profiles: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+export interface ActiveProfile {
+  readonly name: string;
+  readonly chosenBy: ProfileChoice;
+  /** path of the profiles file, which need not exist */
+  readonly file: string;
+  /** false when the name exists neither in the file nor among the built-in profiles */
+  readonly found: boolean;
+  /** whether the settings come from the profiles that Prefect has without any file */
+  readonly builtIn: boolean;
+  readonly settings: Profile;
+}
+
+/** The profiles that exist without any file. A profile in the user's file replaces the one of the same name here. */
+export const BUILT_IN_PROFILES: Readonly<Record<string, Profile>> = {
+  ephemeral: { PREFECT_SERVER_EPHEMERAL_ENABLED: "true" },
+  local: { PREFECT_API_URL: "http://127.0.0.1:4200/api" },
+  test: {
+    PREFECT_SERVER_EPHEMERAL_ENABLED: "true",
+    PREFECT_SERVER_DATABASE_CONNECTION_URL: "sqlite+aiosqlite:///:memory:",
+  },
+  cloud: {},
+};
+
+const DEFAULT_PROFILE = "ephemeral";
+
+/** Reads a profiles file; undefined when there is none. Throws SettingsError when it cannot be read or is malformed. */
+export function findProfiles(file: string): ProfilesFile | undefined {
+  // A link to nowhere is reported, not passed over: the settings that somebody keeps behind it are missing.
+  if (lstatSync(file, { throwIfNoEntry: false }) === undefined) return undefined;
+  const { active, profiles = {} } = parseToml(file, readText(file));
+  if (active !== undefined && typeof active !== "string") {
+    throw new SettingsError(`${file}: \`active\` must be the name of a profile in quotes`);
+  }
+  if (!isTable(profiles)) throw new SettingsError(`${file}: \`profiles\` must be a table`);
+  for (const [name, profile] of Object.entries(profiles)) {
+    if (!isTable(profile)) throw new SettingsError(`${file}: profile "${name}" must be a table, [profiles.${name}]`);
+  }
+  return { active, profiles: profiles as ProfilesFile["profiles"] };
+}
+
+/**
+ * The active profile: the one named on the command line, else by PREFECT_PROFILE, else by `active` in the file, else the
+ * default one. Throws SettingsError when the one named on the command line does not exist; any other that does not
+ * exist counts as the default one, `found: false`.
+ */
+export function activeProfile(file: string, argument: string | undefined, variable: string | undefined): ActiveProfile {
+  const written = findProfiles(file);
+  const [name, chosenBy] = choose(argument, variable, written?.active);
+  const own = Object.hasOwn(written?.profiles ?? {}, name) ? written?.profiles[name] : undefined;
+  if (own !== undefined) {
+    return { name, chosenBy, file, found: true, builtIn: false, settings: checkedProfile(file, name, own) };
+  }
+  const found = Object.hasOwn(BUILT_IN_PROFILES, name);
+  if (!found && chosenBy === "command line") {
+    const names = Object.keys(written?.profiles ?? BUILT_IN_PROFILES).map((known) => `'${known}'`);
+    const known = written === undefined ? "does not exist; the built-in profiles are" : "has the profiles";
+    throw new SettingsError(`Unknown profile '${name}'. ${file} ${known} ${names.join(", ") || "(none)"}.`);
+  }
+  const settings = BUILT_IN_PROFILES[found ? name : DEFAULT_PROFILE] ?? {};
+  return { name, chosenBy, file, found, builtIn: true, settings };
+}
+
+function choose(
+  argument: string | undefined,
+  variable: string | undefined,
+  active: string | undefined,
+): [string, ProfileChoice] {
+  if (argument !== undefined) return [argument, "command line"];
+  // Prefect passes over empty names in both places.
+  if (variable) return [variable, "environment"];
+  return active ? [active, "profiles file"] : [DEFAULT_PROFILE, "default"];
+}
+
+function checkedProfile(file: string, name: string, settings: Readonly<Record<string, unknown>>): Profile {
+  for (const [key, value] of Object.entries(settings)) {
+    if (!["string", "number", "boolean"].includes(typeof value)) {
+      throw new SettingsError(`${key}, from profile "${name}" in ${file}: expected a string, a number, true or false`, {
+        key,
+      });
+    }
+  }
+  return settings as Profile;
+}

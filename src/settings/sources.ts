@@ -1,0 +1,139 @@
+// What one source (the variables, .env, a TOML file or a profile) gives, by canonical name of the setting.
+import { readFileSync, statSync } from "node:fs";
+import { parse, TomlError } from "smol-toml";
+import { catalogue, variableOf } from "./definitions.ts";
+import type { Origin, OriginKind } from "./origin.ts";
+import { isTable, tryParseJson } from "./parse.ts";
+import { SettingsError } from "./settings-error.ts";
+
+/** One setting as a source gives it: not yet parsed. */
+export interface Given {
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+
+export type Source = ReadonlyMap<string, Given>;
+
+/** Where a source is, for its origins: `description` becomes the front of theirs. */
+export interface Place {
+  readonly kind: OriginKind;
+  readonly file?: string;
+  readonly description: string;
+}
+
+export interface SourceReading {
+  readonly source: Source;
+  /** keys that name no setting, as written */
+  readonly unknownKeys: readonly string[];
+}
+
+/**
+ * Reads variables, whose names are in upper case. A canonical name beats an alias, and a group given as JSON
+ * (`PREFECT_WORKER='{"query_seconds":3}'`) beats both, an outer group an inner one.
+ */
+export function readVariables(variables: ReadonlyMap<string, unknown>, place: Place): SourceReading {
+  const { byVariable, groups } = catalogue();
+  const source = new Map<string, Given>();
+  const unknownKeys: string[] = [];
+  const givenGroups: string[] = [];
+  for (const [key, value] of variables) {
+    const setting = byVariable.get(key);
+    if (setting === undefined) (groups.has(key) ? givenGroups : unknownKeys).push(key);
+    else if (key === setting.name) source.set(key, { value, origin: originOf(key, value, place, "") });
+    else if (!variables.has(setting.name)) {
+      source.set(setting.name, { value, origin: originOf(key, value, place, ` as ${key}`) });
+    }
+  }
+  // The name of an outer group is shorter than those of the groups within.
+  for (const key of givenGroups.sort((a, b) => b.length - a.length)) {
+    const value = variables.get(key);
+    const table = typeof value === "string" ? tryParseJson(value) : value;
+    const groupPlace = { ...place, description: `${place.description} as ${key}` };
+    if (!isTable(table)) {
+      throw new SettingsError(`${key}, ${place.description}: expected a JSON object of its settings`, { key });
+    }
+    readTable(table, groupPlace, groups.get(key) ?? "", (name, path, item) => {
+      source.set(name, { value: item, origin: { ...originOf(path, item, groupPlace, ""), key } });
+    });
+  }
+  return { source, unknownKeys };
+}
+
+/** Reads the tree of prefect.toml; `root` is the table that holds it in the file, such as `tool.prefect`. */
+export function readTree(tree: Readonly<Record<string, unknown>>, place: Place, root = ""): SourceReading {
+  const source = new Map<string, Given>();
+  const unknownKeys = readTable(tree, place, "", (name, path, value) => {
+    const [, group, field] = /^(?:(.*)\.)?(.*)$/.exec(path) ?? [];
+    const table = [root, group].filter(Boolean).join(".");
+    const suffix = `${table === "" ? "" : ` [${table}]`} ${field}`;
+    source.set(name, { value, origin: originOf(path, value, place, suffix) });
+  });
+  return { source, unknownKeys };
+}
+
+/** Calls `found` for each setting in `table`, which stands at `path` in the tree of prefect.toml; returns unknown keys. */
+function readTable(
+  table: Readonly<Record<string, unknown>>,
+  place: Place,
+  path: string,
+  found: (name: string, path: string, value: unknown) => void,
+): string[] {
+  const { byPath, groups } = catalogue();
+  return Object.entries(table).flatMap(([field, value]) => {
+    const key = path === "" ? field : `${path}.${field}`;
+    const setting = byPath.get(key);
+    if (setting !== undefined) {
+      // Only JSON has null, and there it means "not given".
+      if (value !== null) found(setting.name, key, value);
+      return [];
+    }
+    if (groups.get(variableOf(key)) !== key) return [key];
+    if (!isTable(value)) throw new SettingsError(`${key}, ${place.description}: expected a table of settings`, { key });
+    return readTable(value, place, key, found);
+  });
+}
+
+function originOf(key: string, value: unknown, place: Place, suffix: string): Origin {
+  const raw = typeof value === "string" ? value : JSON.stringify(value);
+  return { ...place, key, raw, description: `${place.description}${suffix}` };
+}
+
+/** The text of a file, or undefined when there is no regular file: `.env` is often a directory or a pipe. */
+export function findText(file: string): string | undefined {
+  try {
+    if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return undefined;
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+  return readText(file);
+}
+
+/** The text of a file. Throws SettingsError when it cannot be read or is no UTF-8. */
+export function readText(file: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(file));
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+function unreadable(file: string, error: unknown): SettingsError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+  const reasons: Readonly<Record<string, string>> = {
+    EISDIR: "it is a directory",
+    EACCES: "no permission",
+    ENOENT: "there is no such file",
+    ERR_ENCODING_INVALID_ENCODED_DATA: "it is not UTF-8 text",
+  };
+  return new SettingsError(`Cannot read ${file}: ${reasons[code] ?? code}`, { cause: error });
+}
+
+/** Throws SettingsError, without the lines of the file that the parser's own message shows: they may hold secrets. */
+export function parseToml(file: string, text: string): Record<string, unknown> {
+  try {
+    return parse(text);
+  } catch (error) {
+    const where = error instanceof TomlError ? ` in line ${error.line}, column ${error.column}` : "";
+    throw new SettingsError(`Cannot read ${file}: invalid TOML${where}`);
+  }
+}

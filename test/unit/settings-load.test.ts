@@ -1,0 +1,328 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import type { Settings } from "../../src/settings/load.ts";
+import { SettingsError } from "../../src/settings/settings-error.ts";
+import { settingsDirectory } from "./settings-directory.ts";
+
+type Files = Record<string, string>;
+type Env = Record<string, string>;
+
+const NAME = "PREFECT_WORKER_QUERY_SECONDS";
+
+function load(files: Files, env: Env = {}): Settings {
+  using directory = settingsDirectory(files);
+  return directory.load(env);
+}
+
+function profile(...lines: string[]): Files {
+  return { "home/profiles.toml": ["active = 'p'", "[profiles.p]", ...lines].join("\n") };
+}
+
+describe("precedence: each source beats all below it", () => {
+  // From the highest to the lowest; each row holds only itself and everything below.
+  const sources: [kind: string, files: Files, env: Env, description: RegExp][] = [
+    ["environment", {}, { [NAME]: "1" }, /^from the environment$/],
+    [".env", { ".env": `${NAME}=2` }, {}, /^from \.env$/],
+    [
+      "prefect.toml",
+      { "prefect.toml": "[worker]\nquery_seconds = 3" },
+      {},
+      /^from prefect\.toml \[worker\] query_seconds$/,
+    ],
+    [
+      "pyproject.toml",
+      { "pyproject.toml": "[tool.prefect]\nworker.query_seconds = 4" },
+      {},
+      /^from pyproject\.toml \[tool\.prefect\.worker\] query_seconds$/,
+    ],
+    ["profile", profile(`${NAME} = '5'`), {}, /^from profile "p" in .*home\/profiles\.toml$/],
+  ];
+  test.each(sources.map((row, index) => [row[0], index] as const))("%s", (kind, index) => {
+    const present = sources.slice(index);
+    const files = Object.assign({}, ...present.map(([, content]) => content));
+    const env = Object.assign({}, ...present.map(([, , variables]) => variables));
+    const settings = load(files, env);
+    expect(settings.values[NAME]).toBe(index + 1);
+    expect(settings.exported[NAME]).toBe(`${index + 1}.0`);
+    expect(settings.origins.get(NAME)).toMatchObject({ kind, raw: String(index + 1) });
+    expect(settings.origins.get(NAME)?.description).toMatch(sources[index]?.[3] ?? "");
+  });
+
+  test("default", () => {
+    const settings = load({});
+    expect(settings.values[NAME]).toBe(10);
+    expect(settings.exported).not.toHaveProperty(NAME);
+    expect(settings.origins.has(NAME)).toBe(false);
+  });
+
+  test("the environment also beats a profile named on the command line", () => {
+    using directory = settingsDirectory(profile(`${NAME} = '5'`));
+    expect(directory.load({ [NAME]: "1" }, "p").values[NAME]).toBe(1);
+  });
+});
+
+describe("names", () => {
+  const CANONICAL = "PREFECT_CLIENT_METRICS_ENABLED";
+  const ALIAS = "PREFECT_CLIENT_ENABLE_METRICS";
+  const rows: [name: string, files: Files, env: Env, expected: boolean, key: string][] = [
+    ["an alias counts in the environment", {}, { [ALIAS]: "1" }, true, ALIAS],
+    ["an alias counts in .env", { ".env": `${ALIAS}=1` }, {}, true, ALIAS],
+    ["an alias counts in a profile", profile(`${ALIAS} = '1'`), {}, true, ALIAS],
+    ["the canonical name beats the alias in one source", {}, { [CANONICAL]: "0", [ALIAS]: "1" }, false, CANONICAL],
+    [
+      "an alias in a higher source beats the canonical name in a lower one",
+      { "prefect.toml": "[client.metrics]\nenabled = false" },
+      { [ALIAS]: "1" },
+      true,
+      ALIAS,
+    ],
+    ["variables count in any case", {}, { [CANONICAL.toLowerCase()]: "1" }, true, CANONICAL],
+    [
+      "of two names that differ in case the one in upper case counts",
+      {},
+      { [CANONICAL]: "0", [CANONICAL.toLowerCase()]: "1" },
+      false,
+      CANONICAL,
+    ],
+    ["a group may be JSON", {}, { PREFECT_CLIENT: '{"metrics":{"enabled":true}}' }, true, "PREFECT_CLIENT"],
+    [
+      "a group beats its single variables in one source",
+      {},
+      { PREFECT_CLIENT_METRICS: '{"enabled":true}', [CANONICAL]: "0" },
+      true,
+      "PREFECT_CLIENT_METRICS",
+    ],
+    [
+      "an outer group beats an inner one",
+      {},
+      { PREFECT_CLIENT_METRICS: '{"enabled":false}', PREFECT_CLIENT: '{"metrics":{"enabled":true}}' },
+      true,
+      "PREFECT_CLIENT",
+    ],
+    [
+      "the environment beats a group in .env",
+      { ".env": `PREFECT_CLIENT='{"metrics":{"enabled":true}}'` },
+      { [CANONICAL]: "0" },
+      false,
+      CANONICAL,
+    ],
+    [
+      "null in a group is not given",
+      {},
+      { PREFECT_CLIENT_METRICS: '{"enabled":null}', [CANONICAL]: "1" },
+      true,
+      CANONICAL,
+    ],
+  ];
+  test.each(rows)("%s", (_, files, env, expected, key) => {
+    const settings = load(files, env);
+    expect(settings.values[CANONICAL]).toBe(expected);
+    expect(settings.exported[CANONICAL]).toBe(expected ? "True" : "False");
+    expect(settings.origins.get(CANONICAL)?.key).toBe(key);
+  });
+
+  test("an alias in TOML names no setting", () => {
+    const { warnings } = load({ "prefect.toml": "[client]\nenable_metrics = true" });
+    expect(warnings).toEqual(["Unknown setting client.enable_metrics in prefect.toml is ignored."]);
+  });
+
+  test("unknown variables are none of our business", () => {
+    expect(load({ ".env": "PREFECT_NO_SETTING=1" }, { PREFECT__FLOW_RUN_ID: "x" }).warnings).toEqual([]);
+  });
+
+  test("an unknown key of a profile is a warning that names the file", () => {
+    using directory = settingsDirectory(profile("PREFECT_NO_SETTING = '1'"));
+    expect(directory.load().warnings).toEqual([
+      `Unknown setting PREFECT_NO_SETTING in profile "p" in ${directory.profilesFile} is ignored.`,
+    ]);
+  });
+});
+
+describe("values", () => {
+  test("an empty string is a value", () => {
+    const settings = load(profile("PREFECT_API_URL = 'http://h/api'"), { PREFECT_API_URL: "" });
+    expect(settings.values.PREFECT_API_URL).toBe("");
+    expect(settings.exported.PREFECT_API_URL).toBe("");
+  });
+
+  test("TOML gives natural types", () => {
+    const toml = `debug_mode = 1
+      [worker.webserver]
+      port = 80
+      [client]
+      retry_extra_codes = [429]
+      custom_headers = { A = "b" }
+      [logging]
+      extra_loggers = ["b", "a"]`;
+    expect(load({ "prefect.toml": toml }).values).toMatchObject({
+      PREFECT_DEBUG_MODE: true,
+      PREFECT_WORKER_WEBSERVER_PORT: 80,
+      PREFECT_CLIENT_RETRY_EXTRA_CODES: [429],
+      PREFECT_CLIENT_CUSTOM_HEADERS: { A: "b" },
+      PREFECT_LOGGING_EXTRA_LOGGERS: ["a", "b"],
+    });
+  });
+
+  test("settings that a worker does not read are handed on under their canonical name", () => {
+    const settings = load(
+      { "prefect.toml": "[tasks]\ndefault_retry_delay_seconds = [10, 1]\n[results]\npersist_by_default = true" },
+      { PREFECT_LOCAL_STORAGE_PATH: "/s", PREFECT_API_DATABASE_PASSWORD: "secret" },
+    );
+    expect(settings.exported).toMatchObject({
+      PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: "10,1",
+      PREFECT_RESULTS_PERSIST_BY_DEFAULT: "True",
+      PREFECT_RESULTS_LOCAL_STORAGE_PATH: "/s",
+      PREFECT_SERVER_DATABASE_PASSWORD: "secret",
+    });
+  });
+
+  test("paths lie below the home directory", () => {
+    using directory = settingsDirectory();
+    const { values } = directory.load();
+    expect(values.PREFECT_LOGGING_CONFIG_PATH).toBe(join(directory.home, "logging.yml"));
+    expect(values.PREFECT_PROFILES_PATH).toBe(directory.profilesFile);
+  });
+
+  test("a home directory may begin with ~", () => {
+    using directory = settingsDirectory();
+    const settings = directory.load({ PREFECT_HOME: "~/home" });
+    expect(settings.values.PREFECT_HOME).toBe(directory.home);
+    expect(settings.exported.PREFECT_HOME).toBe(directory.home);
+  });
+
+  test("debug mode forces the log levels", () => {
+    const { values } = load({}, { PREFECT_DEBUG_MODE: "1", PREFECT_LOGGING_LEVEL: "ERROR" });
+    expect(values).toMatchObject({ PREFECT_LOGGING_LEVEL: "DEBUG", PREFECT_INTERNAL_LOGGING_LEVEL: "DEBUG" });
+  });
+
+  test("SSL_CERT_FILE is the default certificate file", () => {
+    expect(load({}, { SSL_CERT_FILE: "/ca" }).values.PREFECT_API_SSL_CERT_FILE).toBe("/ca");
+  });
+
+  test("Prefect Cloud caps the size of a log", () => {
+    const env = { PREFECT_API_URL: "https://api.prefect.cloud/api/accounts/a/workspaces/w" };
+    expect(load({}, env).values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE).toBe(25_000);
+  });
+
+  test.each([
+    ["of a server drops /api", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200"],
+    [
+      "of Prefect Cloud has other words",
+      "https://api.prefect.cloud/api/accounts/a/workspaces/w",
+      "https://app.prefect.cloud/account/a/workspace/w",
+    ],
+    ["is null without an API URL", "", null],
+  ])("the UI URL %s", (_, PREFECT_API_URL, expected) => {
+    expect(load({}, { PREFECT_API_URL }).values.PREFECT_UI_URL).toBe(expected);
+  });
+
+  test.each([
+    ["the host of the UI", "https://app.prefect.cloud/api", 1],
+    ["account and workspace in the singular", "https://x/api/account/a/workspace/w", 2],
+    ["Prefect Cloud without /api", "https://api.prefect.cloud/accounts/a", 1],
+    ["nothing", "https://api.prefect.cloud/api/accounts/a/workspaces/w", 0],
+  ])("the API URL is warned about for %s", (_, PREFECT_API_URL, count) => {
+    expect(load({}, { PREFECT_API_URL }).warnings).toHaveLength(count);
+    expect(load({}, { PREFECT_API_URL, PREFECT_SILENCE_API_URL_MISCONFIGURATION: "1" }).warnings).toEqual([]);
+  });
+
+  test("the settings are frozen", () => {
+    const settings = load({});
+    const parts = [settings, settings.values, settings.exported, settings.profile, settings.warnings];
+    expect(parts.every(Object.isFrozen)).toBe(true);
+  });
+});
+
+describe("a bad value is a SettingsError that names where it is, what was found and what is expected", () => {
+  const rows: [name: string, files: Files, env: Env, message: RegExp][] = [
+    [
+      "in the environment",
+      {},
+      { [NAME]: "x" },
+      /^PREFECT_WORKER_QUERY_SECONDS, from the environment: found "x", expected a number$/,
+    ],
+    [
+      "under an alias",
+      {},
+      { PREFECT_RUNNER_HEARTBEAT_FREQUENCY: "9" },
+      /as PREFECT_RUNNER_HEARTBEAT_FREQUENCY: found "9", expected an integer of at least 30$/,
+    ],
+    [
+      "in prefect.toml",
+      { "prefect.toml": "[worker]\nquery_seconds = true" },
+      {},
+      /from prefect\.toml \[worker\] query_seconds: found "true"/,
+    ],
+    ["in a profile", profile(`${NAME} = 'x'`), {}, /from profile "p" in .*profiles\.toml: found "x"/],
+    [
+      "an array in a profile",
+      profile("PREFECT_LOGGING_EXTRA_LOGGERS = ['a']"),
+      {},
+      /^PREFECT_LOGGING_EXTRA_LOGGERS, from profile "p" in .*: expected a string, a number/,
+    ],
+    [
+      "a secret is not shown",
+      { "prefect.toml": "[api]\nkey = 12345" },
+      {},
+      /^PREFECT_API_KEY, .*: found "\*{8}", expected a string$/,
+    ],
+    ["headers are not shown", {}, { PREFECT_CLIENT_CUSTOM_HEADERS: "12345" }, /found "\*{8}", expected a JSON object/],
+    [
+      "a group that is no JSON is not shown",
+      {},
+      { PREFECT_API: "12345" },
+      /^PREFECT_API, from the environment: expected a JSON object/,
+    ],
+    [
+      "a value where a table belongs",
+      { "prefect.toml": "worker = 12345" },
+      {},
+      /^worker, from prefect\.toml: expected a table/,
+    ],
+    ["a date", { "prefect.toml": "[worker]\nquery_seconds = 2020-01-01" }, {}, /expected a number/],
+    [
+      "a setting that is only handed on",
+      {},
+      { PREFECT_TASKS_DEFAULT_RETRIES: "-1" },
+      /expected an integer of at least 0/,
+    ],
+    [
+      "a password in a URL is not shown",
+      { "prefect.toml": "[worker]\nquery_seconds = 'http://u:12345@h'" },
+      {},
+      /found "http:\/\/\*{8}@h"/,
+    ],
+    ["line ends stay escaped", {}, { [NAME]: "1\n2" }, /found "1\\n2"/],
+    [
+      "logs larger than their batch",
+      {},
+      { PREFECT_LOGGING_TO_API_BATCH_SIZE: "10" },
+      /BATCH_SIZE is 10: expected at least/,
+    ],
+    [
+      "invalid TOML",
+      { "prefect.toml": "[api]\nkey = 12345 6" },
+      {},
+      /^Cannot read .*prefect\.toml: invalid TOML in line 2, column \d+$/,
+    ],
+    ["invalid TOML in pyproject.toml", { "pyproject.toml": "[" }, {}, /^Cannot read .*pyproject\.toml: invalid TOML/],
+  ];
+  test.each(rows)("%s", (_, files, env, message) => {
+    expect(() => load(files, env)).toThrow(SettingsError);
+    expect(() => load(files, env)).toThrow(message);
+    expect(() => load(files, env)).not.toThrow(/\n|12345/);
+  });
+
+  test("the error holds key and origin", () => {
+    expect(() => load({}, { [NAME]: "x" })).toThrow(
+      expect.objectContaining({ key: NAME, origin: expect.objectContaining({ kind: "environment" }) }),
+    );
+  });
+});
+
+test("a directory named .env, as for a Python virtual environment, is no .env file", () => {
+  using directory = settingsDirectory();
+  mkdirSync(join(directory.path, ".env"));
+  expect(directory.load().warnings).toEqual([]);
+});
