@@ -1,5 +1,44 @@
-// The program: its commands.
-import { Command } from "commander";
+// The program: its commands, and the one place where an error becomes a line and an exit code.
+import { Command, CommanderError } from "commander";
 import { lictorVersion } from "../version.ts";
+import { addVersion } from "./version.ts";
+import { addWorkerStart } from "./worker-start.ts";
 
-await new Command("lictor").description("A Prefect-compatible worker.").version(lictorVersion).parseAsync();
+const examples = `
+Examples:
+  $ lictor worker start --pool my-pool          run the flow runs of a process work pool
+  $ lictor --profile prod version               what lictor is, and what it talks to
+
+Settings come from the environment, .env, prefect.toml, pyproject.toml and the active profile, in this order.
+`;
+
+function buildProgram(): Command {
+  const program = new Command("lictor")
+    .description("A Prefect-compatible worker.")
+    .version(lictorVersion, "-v, --version", "Print lictor's version.")
+    .option("-p, --profile <name>", "Select a profile for this run.")
+    .enablePositionalOptions()
+    .showHelpAfterError("(add --help for what is possible)")
+    .addHelpText("after", examples)
+    .exitOverride();
+  const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
+  addWorkerStart(worker);
+  addVersion(program);
+  return program;
+}
+
+/** Runs one command line. Errors end as one line on standard error and exit code 1. */
+async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await buildProgram().parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 1;
+      return;
+    }
+    process.exitCode = 1;
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}
+
+await main(process.argv);

@@ -1,0 +1,195 @@
+// Puts a worker together from options and settings, runs it, and takes it apart.
+import { randomUUID } from "node:crypto";
+import type { ApiClient } from "../api/client.ts";
+import { LogShipper } from "../api/log-shipper.ts";
+import { Background } from "../async/background.ts";
+import { findPython, type PythonFinding } from "../engine/find-python.ts";
+import type { PoolType } from "../infrastructure/infrastructure.ts";
+import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
+import { WorkerEvents } from "../run/worker-events.ts";
+import type { Connection } from "../settings/connection.ts";
+import type { SocketAddress } from "../sockets/connect.ts";
+import { EventSender } from "../sockets/events-in.ts";
+import { startHealthServer } from "../worker/health-server.ts";
+import { runWorker } from "../worker/run-worker.ts";
+import { readStartPool } from "../worker/start-checks.ts";
+import { StartError } from "../worker/start-error.ts";
+import { Worker, type WorkerOptions } from "../worker/worker.ts";
+import { openApi, type ProgramContext } from "./program-context.ts";
+import { countSignals, type StopSignals } from "./signals.ts";
+import type { StartOptions } from "./worker-start.ts";
+
+/** Starts a worker and returns when it has stopped. Throws what ends it otherwise. */
+export async function startWorker(options: StartOptions, program: ProgramContext): Promise<void> {
+  const { logging } = program;
+  const workerOptions = toWorkerOptions(options, program);
+  const { api, connection } = openApi(program);
+  using _api = api;
+  api.attribution.workerName = workerOptions.name;
+  using signals = countSignals((message) => logging.logger.warn(message));
+  const life = { startedAt: Date.now(), lastPollAt: undefined as (() => number) | undefined };
+  using _health = workerOptions.healthcheck
+    ? await listen(workerOptions, program, () => life.lastPollAt?.() ?? life.startedAt)
+    : null;
+  // Found while the server is asked; nothing waits for it but the first claim.
+  const python = findPython({ explicit: explicitPython(options, program.env), env: program.env });
+  try {
+    await run({ options, workerOptions, program, api, connection, signals, python }, (worker) => {
+      life.lastPollAt = () => worker.lastPollAt;
+    });
+  } catch (error) {
+    // What a stop interrupts is no failure.
+    if (error !== signals.stop.reason) throw error;
+  }
+}
+
+interface Parts {
+  options: StartOptions;
+  workerOptions: WorkerOptions;
+  program: ProgramContext;
+  api: ApiClient;
+  connection: Connection;
+  signals: StopSignals;
+  python: Promise<PythonFinding>;
+}
+
+async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<void> {
+  const { options, workerOptions, program, api, connection, signals, python } = parts;
+  const { logging, settings } = program;
+  const question = {
+    api,
+    workPoolName: workerOptions.workPoolName,
+    workQueueNames: workerOptions.workQueueNames,
+    workerType: options.type ?? null,
+    announce: logging.announce,
+    log: logging.logger,
+  };
+  const start = await readStartPool(question, signals.stop);
+  const poolType = supportedType(start.workerType, python);
+  const socketAddress = toSocketAddress(connection, program, api);
+  const socketLog = logging.logger.child({ name: "prefect.events" });
+  const eventSender = new EventSender({
+    address: socketAddress,
+    isCloud: connection.isCloud,
+    log: socketLog,
+    random: Math.random,
+  });
+  const events = new WorkerEvents({ name: workerOptions.name, type: poolType.name }, (event) =>
+    eventSender.emit(event),
+  );
+  const worker = new Worker(workerOptions, {
+    api,
+    log: logging.logger,
+    announce: logging.announce,
+    poolType,
+    python: pythonOrSaySo(python, parts),
+    exportedSettings: settings.exported,
+    workerEnvironment: program.env,
+    events,
+    background: new Background(),
+    leave: signals.leave,
+    random: Math.random,
+  });
+  onWorker(worker);
+  const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(api, program) : null;
+  await runWorker(worker, start, { socketAddress, eventSender, logShipper, logging, question }, signals);
+}
+
+/** The worker's name as the reference makes it, and a name that its routes can carry. */
+function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): WorkerOptions {
+  const { values } = settings;
+  if (!options.pool) throw new StartError("Missing required option '--pool' / '-p'.");
+  const name = options.name ?? `ProcessWorker ${randomUUID()}`;
+  if (/[/%]/.test(name)) throw new StartError("Worker name cannot contain '/' or '%'");
+  if (options.type !== undefined) assertSupported(options.type);
+  return {
+    name,
+    workPoolName: options.pool,
+    workQueueNames: options.workQueue,
+    limit: options.limit ?? null,
+    runOnce: options.runOnce,
+    createPoolIfNotFound: options.createPoolIfNotFound,
+    baseJobTemplate: options.baseJobTemplate ?? null,
+    prefetchSeconds: options.prefetchSeconds ?? Math.trunc(values.PREFECT_WORKER_PREFETCH_SECONDS),
+    querySeconds: values.PREFECT_WORKER_QUERY_SECONDS,
+    heartbeatSeconds: Math.trunc(values.PREFECT_WORKER_HEARTBEAT_SECONDS),
+    healthcheck: options.withHealthcheck
+      ? { host: values.PREFECT_WORKER_WEBSERVER_HOST, port: values.PREFECT_WORKER_WEBSERVER_PORT }
+      : null,
+  };
+}
+
+function assertSupported(type: string): void {
+  if (poolTypeNames.includes(type)) return;
+  throw new StartError(
+    `Work pools of type '${type}' are not supported by lictor. Supported: ${poolTypeNames.join(", ")}.`,
+  );
+}
+
+function supportedType(type: string, python: Promise<PythonFinding>): PoolType {
+  if (/:(push|managed)$/.test(type)) {
+    throw new StartError(
+      "Workers are not required for push work pools. See https://www.prefect.io/docs/latest/deploy/infrastructure-examples/serverless for more details.",
+    );
+  }
+  assertSupported(type);
+  const poolType = findPoolType(type, python);
+  if (!poolType) throw new StartError(`Work pools of type '${type}' are not supported by lictor.`);
+  return poolType;
+}
+
+function explicitPython(
+  options: StartOptions,
+  env: ProgramContext["env"],
+): { python: string; origin: string } | undefined {
+  if (options.python) return { python: options.python, origin: "--python" };
+  return env.LICTOR_PYTHON ? { python: env.LICTOR_PYTHON, origin: "LICTOR_PYTHON" } : undefined;
+}
+
+/** Says once, and once only, that there is no Python, and what follows from it. */
+async function pythonOrSaySo(python: Promise<PythonFinding>, { program }: Parts): Promise<PythonFinding> {
+  const finding = await python;
+  const log = program.logging.logger;
+  if (finding.kind === "found") log.debug({ ...finding.engine }, "Python found");
+  else log.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
+  return finding;
+}
+
+function toSocketAddress(connection: Connection, { settings }: ProgramContext, api: ApiClient): SocketAddress {
+  return {
+    apiUrl: connection.apiUrl,
+    authorizationHeader: connection.authorization.header,
+    token: connection.authorization.token,
+    customHeaders: settings.values.PREFECT_CLIENT_CUSTOM_HEADERS,
+    agent: api.agent,
+  };
+}
+
+function openLogShipper(api: ApiClient, { settings, logging }: ProgramContext): LogShipper {
+  const { values } = settings;
+  return new LogShipper(
+    api,
+    {
+      batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
+      batchBytes: values.PREFECT_LOGGING_TO_API_BATCH_SIZE,
+      maxLogBytes: values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE,
+    },
+    (message) => logging.logger.warn(message),
+  );
+}
+
+async function listen(
+  { healthcheck, querySeconds }: WorkerOptions,
+  { logging }: ProgramContext,
+  lastPollAt: () => number,
+): Promise<Disposable | null> {
+  if (!healthcheck) return null;
+  try {
+    return await startHealthServer({ ...healthcheck, querySeconds, lastPollAt, log: logging.logger });
+  } catch (error) {
+    const { host, port } = healthcheck;
+    throw new StartError(
+      `The healthcheck server cannot listen on ${host}:${port} (${(error as NodeJS.ErrnoException).code}). Set PREFECT_WORKER_WEBSERVER_HOST or PREFECT_WORKER_WEBSERVER_PORT.`,
+    );
+  }
+}

@@ -1,0 +1,52 @@
+// `lictor version`: what this is, what it runs on, and what it talks to.
+import { arch, platform } from "node:os";
+import type { Command } from "commander";
+import { apiVersion, lictorVersion, prefectVersion } from "../version.ts";
+import { openApi, type ProgramContext, withProgram } from "./program-context.ts";
+
+/** The server gets this long to say its version. */
+const serverTimeoutMs = 3_000;
+
+/** Adds the command `version`. */
+export function addVersion(program: Command): void {
+  program
+    .command("version")
+    .description("Get the current lictor version and what it is connected to.")
+    .helpGroup("Look:")
+    .option("--profile <name>", "Select a profile for this run.")
+    .action(async (_own: unknown, command: Command) => {
+      await withProgram({ logFormat: "text", ...command.optsWithGlobals() }, printVersion);
+    });
+}
+
+async function printVersion(program: ProgramContext): Promise<void> {
+  const { profile } = program.settings;
+  const rows: Array<[string, string]> = [
+    ["Version", lictorVersion],
+    ["API version", apiVersion],
+    ["Speaks for Prefect", prefectVersion],
+    ["Node version", process.versions.node],
+    ["OS/Arch", `${platform()}/${arch()}`],
+    ["Profile", profile.name],
+    ...(await describeServer(program)),
+  ];
+  for (const [name, value] of rows) process.stdout.write(`${`${name}:`.padEnd(21)} ${program.logging.redact(value)}\n`);
+}
+
+async function describeServer(program: ProgramContext): Promise<Array<[string, string]>> {
+  if (!program.settings.values.PREFECT_API_URL) return [["Server type", "none (PREFECT_API_URL is not set)"]];
+  const { api, connection } = openApi(program);
+  using _api = api;
+  if (connection.isCloud) return [["Server type", "cloud"]];
+  try {
+    const version = await api.request("GET", "/admin/version", { signal: AbortSignal.timeout(serverTimeoutMs) });
+    return [
+      ["Server type", "self-hosted"],
+      ["Server version", String(version)],
+    ];
+  } catch (error) {
+    const timedOut = error instanceof Error && error.name === "TimeoutError";
+    const reason = timedOut ? `no answer within ${serverTimeoutMs / 1000} s` : (error as Error).message;
+    return [["Server type", `unknown (${connection.apiUrl}: ${reason})`]];
+  }
+}

@@ -1,0 +1,35 @@
+// From a command as people write it to the program and arguments that are started.
+
+/** A command with a quote that is not closed, or a backslash with nothing after it. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+}
+
+/** What starts the flow run that PREFECT__FLOW_RUN_ID names. Source: prefect workers/process.py. */
+export function engineCommand(python: string): string[] {
+  return [python, "-m", "prefect.engine"];
+}
+
+// A word is a row of pieces without a blank between them; `stray` is a quote or backslash that begins no piece.
+const pieces =
+  /(?<blank>[ \t\r\n]+)|\\(?<escaped>[\s\S])|'(?<single>[^']*)'|"(?<double>(?:\\[\s\S]|[^\\"])*)"|(?<plain>[^ \t\r\n\\'"]+)|(?<stray>[\s\S])/g;
+
+/**
+ * Splits as a POSIX shell would, but expands nothing and knows no comments. A blank command has no words.
+ * Throws CommandError. Source: prefect utilities/processutils command_from_string, which is Python's shlex.split.
+ */
+export function splitCommand(command: string): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  for (const { groups = {} } of command.matchAll(pieces)) {
+    const { escaped, single, double, plain, stray } = groups;
+    if (stray !== undefined) {
+      throw new CommandError(stray === "\\" ? "The command ends in a backslash." : `The command has an open ${stray}.`);
+    }
+    const text = escaped ?? single ?? double?.replace(/\\(["\\])/g, "$1") ?? plain;
+    if (text !== undefined) word = (word ?? "") + text;
+    else if (word !== undefined) words.push(word);
+    if (text === undefined) word = undefined;
+  }
+  return word === undefined ? words : [...words, word];
+}

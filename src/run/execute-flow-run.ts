@@ -1,0 +1,236 @@
+// The whole life of one flow run in the worker's hands, top to bottom: claim, configure, start, await, report.
+// Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
+import { findDeployment, readFlow } from "../api/deployments.ts";
+import { hasStatus } from "../api/errors.ts";
+import { updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
+import * as references from "../api/references.ts";
+import type { Deployment, Flow, FlowRun, PrefectEvent, StateProposal } from "../api/wire.ts";
+import { aborted } from "../async/sleep.ts";
+import type { StartedInfrastructure } from "../infrastructure/infrastructure.ts";
+import type { Logger } from "../logger.ts";
+import { crashedMessage, explainExit } from "./exit-status.ts";
+import { buildJobConfiguration, type JobConfiguration } from "./job-configuration.ts";
+import { workerLabels } from "./labels.ts";
+import { type Decision, proposeState } from "./propose-state.ts";
+import type { RunContext } from "./run-context.ts";
+import { cancelledState, crashedState, isFinal, pendingState, rescheduledState, submittingState } from "./states.ts";
+
+/** A flow run with what was read about it. */
+interface RelatedFlowRun {
+  flowRun: FlowRun;
+  deployment: Deployment | null;
+  flow: Flow | null;
+}
+
+/** A flow run that is this worker's to execute. */
+interface Claimed extends RelatedFlowRun {
+  log: Logger;
+}
+
+/** A flow run whose infrastructure runs. */
+interface Started extends Claimed {
+  infrastructure: StartedInfrastructure;
+  submitted: PrefectEvent;
+}
+
+/** Why a flow run is being ended: somebody cancelled it, or the worker is told to end at once. */
+export type EndRequest = { kind: "cancel" } | { kind: "kill"; by: string };
+
+/**
+ * Executes a scheduled flow run to its end and frees `slot`. `end` aborts with an EndRequest when it is to end early.
+ * Never throws: whatever goes wrong is logged and, where the run was claimed, reported as its state.
+ */
+export async function executeFlowRun(
+  context: RunContext,
+  flowRun: FlowRun,
+  slot: Disposable,
+  end: AbortSignal,
+): Promise<void> {
+  using _slot = slot;
+  const log = context.log.child({ name: "prefect.flow_runs.worker", flow_run_id: flowRun.id });
+  try {
+    if (await lacksPython(context, flowRun)) return;
+    log.info(`Worker '${context.workerName}' submitting flow run '${flowRun.id}'`);
+    const claimed = await claim(context, flowRun, log);
+    const started = claimed && (await start(context, claimed, end));
+    if (started) await untilEnded(context, started, end);
+  } catch (error) {
+    log.error({ err: error }, `Failed to update state of flow run '${flowRun.id}'`);
+  }
+}
+
+/** Without a Python, only a flow run with a command of its own is claimed; the others are left to other workers. */
+async function lacksPython(context: RunContext, flowRun: FlowRun): Promise<boolean> {
+  if ((await context.python).kind === "found") return false;
+  const job = await configure(context, { flowRun, ...(await readRelated(context, flowRun)) });
+  return job.command === null;
+}
+
+/** A claimed flow run must not be lost to a server that is away for a while. */
+const patient = { endless: true };
+
+/** Claims the flow run by the state Pending; undefined when the server gives it to nobody or to somebody else. */
+async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<Claimed | undefined> {
+  const decision = await proposeState(context.api, flowRun.id, pendingState);
+  if (decision.kind === "aborted") {
+    log.info(`Aborted submission of flow run '${flowRun.id}'. Server sent an abort signal: ${decision.reason}`);
+    return undefined;
+  }
+  if (decision.state?.type !== "PENDING" || decision.kind === "rejected") {
+    const type = decision.state?.type ?? "unknown";
+    log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
+    return undefined;
+  }
+  const { deployment, flow } = await readRelated(context, flowRun);
+  if (flowRun.deployment_id !== null && deployment === null) {
+    const message = `Deployment ${flowRun.deployment_id} no longer exists, cancelled run.`;
+    await report(context, { flowRun, deployment, flow, log }, cancelledState(message), { force: true });
+    log.warn(message);
+    return undefined;
+  }
+  return { flowRun, deployment, flow, log };
+}
+
+async function readRelated(
+  context: RunContext,
+  flowRun: FlowRun,
+): Promise<{ deployment: Deployment | null; flow: Flow | null }> {
+  const { api } = context;
+  const [deployment, flow] = await Promise.all([
+    flowRun.deployment_id === null ? undefined : findDeployment(api, flowRun.deployment_id, patient),
+    readFlow(api, flowRun.flow_id, patient),
+  ]);
+  return { deployment: deployment ?? null, flow };
+}
+
+async function configure(context: RunContext, run: RelatedFlowRun): Promise<JobConfiguration> {
+  const { api } = context;
+  return await buildJobConfiguration({
+    workPool: context.workPool(),
+    flowRun: run.flowRun,
+    flow: run.flow,
+    deployment: run.deployment,
+    workerName: context.workerName,
+    workerId: context.workerId(),
+    exportedSettings: context.exportedSettings,
+    workerEnvironment: context.workerEnvironment,
+    readers: {
+      readBlockDocument: (typeSlug, name) => references.readBlockDocument(api, typeSlug, name, patient),
+      readBlockDocumentById: (id) => references.readBlockDocumentById(api, id, patient),
+      findVariable: (name) => references.findVariable(api, name, patient),
+    },
+  });
+}
+
+/** Starts the infrastructure of a claimed flow run; undefined when it could not or must not be, which is reported. */
+async function start(context: RunContext, run: Claimed, end: AbortSignal): Promise<Started | undefined> {
+  const { flowRun, log } = run;
+  try {
+    const job = await configure(context, run);
+    const workPool = context.workPool();
+    log.debug({ job_configuration: { ...job, env: Object.keys(job.env) } }, "job configuration");
+    const submitting = await proposeState(context.api, flowRun.id, submittingState);
+    if (end.aborted || endedElsewhere(submitting)) {
+      await giveBack(context, run, end);
+      return undefined;
+    }
+    const infrastructure = await startInfrastructure(context, job);
+    log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
+    describeInBackground(context, run, infrastructure.identifier);
+    return { ...run, infrastructure, submitted: context.events.submitted({ ...run, workPool }) };
+  } catch (error) {
+    log.error({ err: error }, `Failed to submit flow run '${flowRun.name}' to infrastructure.`);
+    await report(context, run, crashedState(submissionFailure(error)));
+    return undefined;
+  }
+}
+
+/** The infrastructure itself did not start: told apart from a failure on the way there by the state's message. */
+class StartError extends Error {}
+
+async function startInfrastructure(context: RunContext, job: JobConfiguration): Promise<StartedInfrastructure> {
+  try {
+    return await context.poolType.start(job);
+  } catch (error) {
+    throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+/** The message of the Crashed state. Source: prefect workers/base.py, runner/_flow_run_executor.py. */
+function submissionFailure(error: unknown): string {
+  if (error instanceof StartError) return `Flow run could not start: ${error.message}`;
+  const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return `Failed to submit flow run to infrastructure: ${cause}`;
+}
+
+/** True when the server keeps the flow run in a state that must not be started any more. */
+function endedElsewhere(decision: Decision): boolean {
+  return decision.state?.type === "CANCELLING" || isFinal(decision.state);
+}
+
+/** A claimed flow run that will not be started: cancelled if that was asked for, else left for another worker. */
+async function giveBack(context: RunContext, run: Claimed, end: AbortSignal): Promise<void> {
+  const request = end.reason as EndRequest | undefined;
+  if (request?.kind === "kill") {
+    await report(context, run, rescheduledState(`Not started: worker '${context.workerName}' was stopped.`));
+  } else {
+    await report(context, run, cancelledState("Flow run was cancelled before execution started."), { force: true });
+  }
+}
+
+/** Waits for the infrastructure to end, or ends it when asked to, and reports what the engine could not. */
+async function untilEnded(context: RunContext, run: Started, end: AbortSignal): Promise<void> {
+  const { infrastructure, log } = run;
+  const early = await Promise.race([infrastructure.exited, aborted(end)]);
+  const request = early ? undefined : (end.reason as EndRequest);
+  if (request) await infrastructure.terminate(context.leave);
+  const exit = await infrastructure.exited;
+  const { status, level, resolution } = explainExit(exit);
+  if (request?.kind === "cancel") {
+    await report(context, run, cancelledState("Flow run was cancelled successfully."), { force: true });
+    log.info(`Cancelled flow run '${run.flowRun.name}'`);
+  } else if (request) {
+    const message = `Worker '${context.workerName}' ${request.by} and ended the flow run's process.`;
+    await report(context, run, crashedState(message));
+  } else if (status !== 0) {
+    log[level](`${crashedMessage(exit)} ${resolution}`);
+    await report(context, run, crashedState(crashedMessage(exit)));
+  }
+  context.events.executed({ ...run, workPool: context.workPool() }, run.submitted, {
+    identifier: infrastructure.identifier,
+    status,
+  });
+}
+
+/** Reports a state that ends the worker's part. The engine's own verdict stands: then the server declines, silently. */
+async function report(
+  context: RunContext,
+  run: Claimed,
+  state: StateProposal,
+  options: { force?: boolean } = {},
+): Promise<void> {
+  try {
+    const decision = await proposeState(context.api, run.flowRun.id, state, options);
+    if (state.type === "CRASHED" && decision.kind === "accepted") {
+      run.log.info(`Reported flow run '${run.flowRun.id}' as crashed: ${state.message}`);
+    }
+  } catch (error) {
+    if (!hasStatus(error, 404)) throw error;
+    run.log.debug(`Flow run '${run.flowRun.id}' was deleted; its state was not reported.`);
+  }
+}
+
+/**
+ * Tells the server what is nice to know about a flow run that has been started; nothing waits for it, and its failure is
+ * a warning, never the flow run's end.
+ */
+function describeInBackground(context: RunContext, { flowRun, log }: Claimed, identifier: string): void {
+  const labels = workerLabels(context.workerName, context.workPool());
+  context.background.run(
+    async () => {
+      await updateFlowRun(context.api, flowRun.id, { infrastructure_pid: identifier }, patient);
+      await updateFlowRunLabels(context.api, flowRun.id, labels, patient);
+    },
+    (error) => log.warn({ err: error }, "The flow run's process id or labels could not be reported"),
+  );
+}

@@ -1,0 +1,106 @@
+// What the end of a flow run process means: an exit code or a signal, in words.
+import { constants } from "node:os";
+import type { ProcessExit } from "../process/start-process.ts";
+
+/** `status` is negative for a death by signal, as in Python; `explanation` is part of a state message. */
+export interface ExitExplanation {
+  status: number;
+  explanation: string;
+  resolution: string;
+  level: "info" | "error";
+}
+
+type Row = [explanation: string, level: "info" | "error", resolution: string];
+
+// The explanations are literal, since scripts and automations match them in state messages.
+// Source: prefect _internal/infrastructure_exit_codes.py.
+const rows: ReadonlyMap<number, Row> = new Map([
+  [0, ["Process exited cleanly.", "info", "Nothing to do."]],
+  [
+    -9,
+    [
+      "Process exited due to a SIGKILL signal. Typically caused by the operating system terminating the process for exceeding memory limits, or by manual cancellation.",
+      "info",
+      "Unless somebody cancelled the flow run, compare its memory use with the memory of the machine or container.",
+    ],
+  ],
+  [
+    -15,
+    [
+      "Process exited due to a SIGTERM signal. Typically caused by graceful shutdown or manual cancellation.",
+      "info",
+      "Unless somebody cancelled the flow run, look for a shutdown, a scale-down or a new release of the worker.",
+    ],
+  ],
+  [1, ["Process exited with a general error.", "error", "Look for an exception in the logs of the flow run."]],
+  [
+    125,
+    [
+      "Container failed to run (Docker/OCI exit code 125).",
+      "error",
+      "Check the image name, its entrypoint and the container runtime.",
+    ],
+  ],
+  [
+    126,
+    [
+      "Command found but not executable (permission denied).",
+      "error",
+      "Make the program executable for the worker's user.",
+    ],
+  ],
+  [127, ["Command not found.", "error", "Install the program, or correct the command or PATH."]],
+  [
+    137,
+    [
+      "Process was killed, likely due to an out-of-memory (OOM) condition.",
+      "error",
+      "Give the flow run more memory, or make it use less.",
+    ],
+  ],
+  [
+    143,
+    [
+      "Process received SIGTERM via the container runtime. This is the containerized equivalent of exit code -15.",
+      "info",
+      "Unless somebody cancelled the flow run, look for an eviction or a stopped container.",
+    ],
+  ],
+  [
+    247,
+    [
+      "Process was terminated due to high memory usage.",
+      "error",
+      "Give the flow run more memory, or find out what uses it.",
+    ],
+  ],
+  // Windows: STATUS_CONTROL_C_EXIT.
+  [
+    0xc000013a,
+    [
+      "Process was terminated due to a Ctrl+C or Ctrl+Break signal. Typically caused by manual cancellation.",
+      "info",
+      "Nothing to do if this was meant.",
+    ],
+  ],
+]);
+
+const unexpected: Row = [
+  "Process exited with an unexpected status code.",
+  "error",
+  "Look at the logs of the flow run and of the machine it ran on.",
+];
+
+/** Says what an exit means, and what to do about it. Source: get_infrastructure_exit_info. */
+export function explainExit({ code, signal }: ProcessExit): ExitExplanation {
+  // Node sets one of the two; were both null, 1 at least does not pass for success.
+  const status = signal === null ? (code ?? 1) : -constants.signals[signal];
+  const [explanation, level, resolution] = rows.get(status) ?? unexpected;
+  return { status, explanation, resolution, level };
+}
+
+/** The message of the Crashed state after an exit other than 0. Source: prefect runner/_flow_run_executor.py. */
+export function crashedMessage(exit: ProcessExit): string {
+  const { status, explanation } = explainExit(exit);
+  return `Process exited with status code: ${status}. ${explanation}`;
+}

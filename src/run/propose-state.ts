@@ -1,0 +1,56 @@
+// Proposing a state to the server, which decides. Source: prefect utilities/engine propose_state.
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ApiClient } from "../api/client.ts";
+import { setFlowRunState } from "../api/flow-runs.ts";
+import type { State, StateProposal } from "../api/wire.ts";
+
+/** The server's decision. `rejected` carries the state it holds instead, `aborted` the one it stays in. */
+export type Decision =
+  | { kind: "accepted"; state: State }
+  | { kind: "rejected"; state: State | null; reason: string }
+  | { kind: "aborted"; state: State | null; reason: string };
+
+/**
+ * Proposes a state and returns the decision; waits and asks again when told to. A call that fails in a way that may pass
+ * is repeated until it does, always with the same transition id: if only the answer was lost, the server
+ * rejects the repetition with the very state that carries this id, and that is an acceptance.
+ * Throws ApiError for any other refusal, e.g. 404 for a deleted flow run.
+ */
+export async function proposeState(
+  api: ApiClient,
+  flowRunId: string,
+  state: StateProposal,
+  options: { force?: boolean } = {},
+): Promise<Decision> {
+  for (;;) {
+    const transitionId = randomUUID();
+    const proposal = {
+      state: {
+        type: state.type,
+        name: state.name,
+        message: state.message,
+        state_details: {
+          flow_run_id: flowRunId,
+          transition_id: transitionId,
+          scheduled_time: state.scheduled_time ?? null,
+        },
+      },
+      force: options.force ?? false,
+    };
+    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true });
+    const reason = result.details.reason ?? "no reason given";
+    switch (result.status) {
+      case "ACCEPT":
+        return { kind: "accepted", state: { ...state, ...result.state } };
+      case "REJECT":
+        if (result.state?.state_details?.transition_id === transitionId)
+          return { kind: "accepted", state: result.state };
+        return { kind: "rejected", state: result.state, reason };
+      case "ABORT":
+        return { kind: "aborted", state: result.state, reason };
+      case "WAIT":
+        await sleep((result.details.delay_seconds ?? 0) * 1000);
+    }
+  }
+}

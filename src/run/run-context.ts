@@ -1,0 +1,29 @@
+// What the life of a flow run needs of the worker around it.
+import type { ApiClient } from "../api/client.ts";
+import type { WorkPool } from "../api/wire.ts";
+import type { Background } from "../async/background.ts";
+import type { PythonFinding } from "../engine/find-python.ts";
+import type { PoolType } from "../infrastructure/infrastructure.ts";
+import type { Logger } from "../logger.ts";
+import type { WorkerEvents } from "./worker-events.ts";
+
+/** One worker, as a flow run sees it. */
+export interface RunContext {
+  readonly api: ApiClient;
+  /** The root logger; a flow run makes its own child of it. */
+  readonly log: Logger;
+  readonly workerName: string;
+  readonly poolType: PoolType;
+  readonly python: Promise<PythonFinding>;
+  readonly exportedSettings: Readonly<Record<string, string>>;
+  readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
+  readonly events: WorkerEvents;
+  /** Work on a flow run that its life does not wait for. */
+  readonly background: Background;
+  /** Aborts when there is no more time to end anything gently. */
+  readonly leave: AbortSignal;
+  /** Only known on Cloud, and only after the first heartbeat. */
+  workerId(): string | null;
+  /** The work pool as last read. */
+  workPool(): WorkPool;
+}

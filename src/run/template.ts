@@ -1,0 +1,239 @@
+// Placeholders of a base job template: what they look like, what replaces them, and the text they turn into.
+// Source: prefect utilities/templating; lookups follow utilities/collections get_from_dict.
+import type { Json, JsonObject } from "../api/wire.ts";
+
+/** Reads what placeholders refer to on the server. `findVariable` answers undefined when there is no such variable. */
+export interface ReferenceReaders {
+  readBlockDocument(typeSlug: string, name: string): Promise<JsonObject>;
+  readBlockDocumentById(id: string): Promise<JsonObject>;
+  findVariable(name: string): Promise<Json | undefined>;
+}
+
+/** A placeholder that cannot be replaced. The message quotes the placeholder, never a value: that may be a secret. */
+export class TemplateError extends Error {
+  override readonly name = "TemplateError";
+}
+
+interface Placeholder {
+  /** With its braces. */
+  text: string;
+  name: string;
+  /** False when it is the whole string, and so keeps the type of its value. */
+  embedded: boolean;
+}
+
+/** One walk over a template. What it does not handle it returns unchanged. */
+interface Pass {
+  /** The replacement, or undefined for nothing: an empty text, or no key or item at all for a whole string. */
+  replace(placeholder: Placeholder): Json | undefined;
+  /** A replacement for a whole object, which is then not walked. */
+  replaceObject?(object: JsonObject): JsonObject | undefined;
+}
+
+// Python's \w and \s. White_Space lacks four control characters of \s, which no template holds.
+const placeholderPattern = /\{\{\p{White_Space}*([\p{L}\p{N}_.\-[\]$]+)\p{White_Space}*\}\}/gu;
+const blockPrefix = "prefect.blocks.";
+const variablePrefix = "prefect.variables.";
+
+/** True for a JSON object, false for arrays, null and scalars. */
+export function isJsonObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Replaces value and `{{ $ENV }}` placeholders; block and variable placeholders stay. A key or item that is one
+ * placeholder without a value is left out. Inserted values are not looked at again. Source: apply_values.
+ */
+export function applyValues(
+  template: JsonObject,
+  values: JsonObject,
+  environment: Readonly<Record<string, string | undefined>>,
+): JsonObject {
+  return substituteIn(template, {
+    replace({ text, name }) {
+      if (name.startsWith(blockPrefix) || name.startsWith(variablePrefix)) return text;
+      if (!name.startsWith("$")) return lookUp(values, splitPath(name));
+      const variable = name.replace(/^\$+/, "");
+      return Object.hasOwn(environment, variable) ? (environment[variable] ?? "") : "";
+    },
+  });
+}
+
+/**
+ * Replaces block placeholders and `{"$ref": {"block_document_id"}}` objects; each document is read once.
+ * Throws TemplateError and what the readers throw. Source: resolve_block_document_references.
+ */
+export async function resolveBlocks(template: JsonObject, readers: ReferenceReaders): Promise<JsonObject> {
+  const reads = new Map<string, () => Promise<JsonObject>>();
+  substituteIn(template, {
+    replace({ text, name }) {
+      if (!name.startsWith(blockPrefix)) return text;
+      const { document } = parseBlockName(name);
+      reads.set(document.join("."), () => readers.readBlockDocument(...document));
+      return text;
+    },
+    replaceObject(object) {
+      const id = referencedId(object);
+      if (id === undefined) return undefined;
+      reads.set(id, () => readers.readBlockDocumentById(id));
+      return object;
+    },
+  });
+  const documents = await readAll(reads);
+  return substituteIn(template, {
+    replace(placeholder) {
+      if (!placeholder.name.startsWith(blockPrefix)) return placeholder.text;
+      const { document, path } = parseBlockName(placeholder.name);
+      return blockValue(placeholder, documents.get(document.join(".")) ?? {}, path);
+    },
+    replaceObject: (object) => documents.get(referencedId(object) ?? ""),
+  });
+}
+
+/** Replaces variable placeholders, unknown ones by an empty text; each is read once. Source: resolve_variables. */
+export async function resolveVariables(template: JsonObject, readers: ReferenceReaders): Promise<JsonObject> {
+  const reads = new Map<string, () => Promise<Json | undefined>>();
+  substituteIn(template, {
+    replace({ text, name }) {
+      const variable = name.slice(variablePrefix.length);
+      if (name.startsWith(variablePrefix)) reads.set(name, () => readers.findVariable(variable));
+      return text;
+    },
+  });
+  const values = await readAll(reads);
+  return substituteIn(template, {
+    replace({ text, name }) {
+      if (!name.startsWith(variablePrefix)) return text;
+      const value = values.get(name);
+      return value === undefined ? "" : value;
+    },
+  });
+}
+
+/** `a.b[0]` as its parts. Source: get_from_dict. */
+export function splitPath(path: string): string[] {
+  return path.replaceAll("[", ".").replaceAll("]", "").split(".");
+}
+
+/**
+ * The text Python's `str` makes of a value: `True`, `None`, `{'x': 1}`. JSON.parse does not tell `1.0` from `1`, so a
+ * whole number always prints as an integer.
+ */
+export function pythonText(value: Json): string {
+  return typeof value === "string" ? value : pythonRepr(value);
+}
+
+function pythonRepr(value: Json): string {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (typeof value === "number") return pythonNumber(value);
+  if (typeof value === "string") return pythonQuoted(value);
+  if (Array.isArray(value)) return `[${value.map(pythonRepr).join(", ")}]`;
+  const entries = Object.entries(value).map(([key, item]) => `${pythonQuoted(key)}: ${pythonRepr(item)}`);
+  return `{${entries.join(", ")}}`;
+}
+
+/** Python writes an exponent, of two digits at least, below 0.0001; JavaScript only below 0.000001. */
+function pythonNumber(value: number): string {
+  if (value === 0 || Math.abs(value) >= 1e-4) return String(value);
+  return value.toExponential().replace(/e-(\d)$/, "e-0$1");
+}
+
+/** Single quotes unless only those occur in the text; what does not print is escaped. */
+function pythonQuoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replaceAll("\\", "\\\\").replaceAll(quote, `\\${quote}`);
+  return `${quote}${escaped.replace(/(?! )[\p{C}\p{Z}]/gu, pythonEscape)}${quote}`;
+}
+
+function pythonEscape(char: string): string {
+  const named = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];
+  if (named !== undefined) return named;
+  const code = char.codePointAt(0) ?? 0;
+  const [letter, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
+  return `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+}
+
+function substituteIn(template: JsonObject, pass: Pass): JsonObject {
+  const replacement = pass.replaceObject?.(template);
+  if (replacement !== undefined) return replacement;
+  const entries = Object.entries(template).flatMap(([key, item]) => {
+    const value = substitute(item, pass);
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+function substitute(template: Json, pass: Pass): Json | undefined {
+  if (isJsonObject(template)) return substituteIn(template, pass);
+  if (Array.isArray(template)) {
+    return template.flatMap((item) => {
+      const value = substitute(item, pass);
+      return value === undefined ? [] : [value];
+    });
+  }
+  return typeof template === "string" ? substituteText(template, pass) : template;
+}
+
+/** One sweep over the string, so that an inserted value is never taken for a placeholder. */
+function substituteText(template: string, pass: Pass): Json | undefined {
+  const [first] = template.matchAll(placeholderPattern);
+  const name = first?.[1];
+  if (first === undefined || name === undefined) return template;
+  if (first[0] === template) return pass.replace({ text: template, name, embedded: false });
+  return template.replace(placeholderPattern, (text, found: string) => {
+    const value = pass.replace({ text, name: found, embedded: true });
+    return value === undefined ? "" : pythonText(value);
+  });
+}
+
+/** Follows a path; undefined when it leads nowhere. As in Python, texts have items and -1 is the last one. */
+function lookUp(value: Json, path: readonly string[]): Json | undefined {
+  let current: Json | undefined = value;
+  for (const part of path) {
+    if (isJsonObject(current)) current = Object.hasOwn(current, part) ? current[part] : undefined;
+    else if (Array.isArray(current) || typeof current === "string") current = itemAt([...current], part);
+    else return undefined;
+  }
+  return current;
+}
+
+function itemAt(items: readonly Json[], part: string): Json | undefined {
+  return /^-?\d+(_\d+)*$/.test(part) ? items.at(Number(part.replaceAll("_", ""))) : undefined;
+}
+
+function parseBlockName(name: string): { document: [typeSlug: string, name: string]; path: string | undefined } {
+  const [typeSlug, document, ...path] = name.slice(blockPrefix.length).split(".");
+  if (typeSlug === undefined || document === undefined) {
+    throw new TemplateError(
+      `"${name}" names no block: ${blockPrefix}<block type slug>.<block document name> expected.`,
+    );
+  }
+  return { document: [typeSlug, document], path: path.length === 0 ? undefined : path.join(".") };
+}
+
+/** Data whose only key is `value` stands for that value, unless the path goes there by itself. */
+function blockValue({ text, embedded }: Placeholder, data: JsonObject, path: string | undefined): Json {
+  const isBare = Object.keys(data).length === 1 && data.value !== undefined;
+  const root = isBare && !/^value($|[.[])/.test(path ?? "") ? data.value : data;
+  const value = path === undefined ? root : lookUp(root ?? null, splitPath(path));
+  if (value === undefined) {
+    throw new TemplateError(`Could not resolve the keypath of ${text}: the block document has no "${path}".`);
+  }
+  if (embedded && typeof value === "object" && value !== null) {
+    const kind = Array.isArray(value) ? "a list" : "an object";
+    throw new TemplateError(`${text} is ${kind}, which cannot be part of a text. Name a single value in it.`);
+  }
+  return value;
+}
+
+function referencedId(object: JsonObject): string | undefined {
+  const reference = object.$ref;
+  const id = isJsonObject(reference) ? reference.block_document_id : undefined;
+  return typeof id === "string" && id !== "" ? id : undefined;
+}
+
+/** All reads run side by side; the first failure is thrown. */
+async function readAll<T>(reads: ReadonlyMap<string, () => Promise<T>>): Promise<Map<string, T>> {
+  return new Map(await Promise.all([...reads].map(async ([key, read]) => [key, await read()] as const)));
+}

@@ -1,0 +1,118 @@
+// The events a worker sends about itself. Source: prefect workers/base.py, events/related.py.
+import { randomBytes } from "node:crypto";
+import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
+import { prefectVersion } from "../version.ts";
+
+/** Whose events: they become the worker's resource. */
+export interface WorkerIdentity {
+  name: string;
+  type: string;
+}
+
+/** What a flow run is related to. */
+export interface RelatedObjects {
+  flowRun: FlowRun;
+  flow: Flow | null;
+  deployment: Deployment | null;
+  workPool: WorkPool;
+}
+
+/** Builds the four events of a worker and hands them to `emit`. Each returns what the next one may follow. */
+export class WorkerEvents {
+  constructor(
+    private readonly worker: WorkerIdentity,
+    private readonly emit: (event: PrefectEvent) => void,
+  ) {}
+
+  started(workPool: WorkPool | undefined): PrefectEvent {
+    return this.#send("prefect.worker.started", workPool ? [related("work-pool", workPool)] : [], null);
+  }
+
+  stopped(workPool: WorkPool | undefined, started: PrefectEvent | null): PrefectEvent {
+    return this.#send("prefect.worker.stopped", workPool ? [related("work-pool", workPool)] : [], started);
+  }
+
+  submitted(objects: RelatedObjects): PrefectEvent {
+    return this.#send("prefect.worker.submitted-flow-run", relatedTo(objects), null);
+  }
+
+  executed(objects: RelatedObjects, submitted: PrefectEvent, end: { identifier: string; status: number }): void {
+    const infrastructure = {
+      "prefect.infrastructure.identifier": end.identifier,
+      "prefect.infrastructure.status-code": String(end.status),
+    };
+    this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
+  }
+
+  #send(name: string, relatedResources: EventResource[], before: PrefectEvent | null): PrefectEvent {
+    const now = new Date();
+    const event: PrefectEvent = {
+      id: uuidv7(now.getTime()),
+      occurred: now.toISOString(),
+      event: name,
+      resource: {
+        "prefect.resource.id": `prefect.worker.${this.worker.type}.${slugify(this.worker.name)}`,
+        "prefect.resource.name": this.worker.name,
+        "prefect.version": prefectVersion,
+        "prefect.worker-type": this.worker.type,
+      },
+      related: relatedResources,
+      payload: {},
+      follows: before && now.getTime() - Date.parse(before.occurred) < followsWithinMs ? before.id : null,
+    };
+    this.emit(event);
+    return event;
+  }
+}
+
+/** Servers ignore `follows` over a longer time. Source: prefect events/utilities.py TIGHT_TIMING. */
+const followsWithinMs = 5 * 60_000;
+
+function related(kind: string, object: { id: string; name: string }): EventResource {
+  return {
+    "prefect.resource.id": `prefect.${kind}.${object.id}`,
+    "prefect.resource.role": kind,
+    "prefect.resource.name": object.name,
+  };
+}
+
+function relatedTo({ flowRun, flow, deployment, workPool }: RelatedObjects, infrastructure = {}): EventResource[] {
+  const tags = new Set([...flowRun.tags, ...(flow?.tags ?? []), ...(deployment?.tags ?? [])]);
+  return [
+    ...(deployment ? [{ ...related("deployment", deployment), ...deploymentLabels(deployment) }] : []),
+    ...(flow ? [related("flow", flow)] : []),
+    { ...related("flow-run", flowRun), ...infrastructure },
+    ...[...tags].sort().map((tag) => ({ "prefect.resource.id": `prefect.tag.${tag}`, "prefect.resource.role": "tag" })),
+    related("work-pool", workPool),
+  ];
+}
+
+function deploymentLabels(deployment: Deployment): EventResource {
+  const labels: Record<string, string | null | undefined> = {
+    "prefect.deployment.branch": deployment.branch,
+    "prefect.deployment.base": deployment.base,
+    "prefect.deployment.root": deployment.root,
+    "prefect.deployment.version-id": deployment.version_id,
+    "prefect.deployment.version-type": deployment.version_info?.type,
+    "prefect.deployment.version": deployment.version_info?.version,
+  };
+  return Object.fromEntries(Object.entries(labels).flatMap(([label, value]) => (value ? [[label, value]] : [])));
+}
+
+/** Lower-case ASCII words joined by dashes, as python-slugify makes them of a worker's name. */
+export function slugify(name: string): string {
+  const ascii = name.normalize("NFKD").replace(/\p{M}/gu, "").replace(/'/g, "");
+  return ascii
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "");
+}
+
+/** A UUID of version 7, which sorts by time. Source: RFC 9562 section 5.7. */
+export function uuidv7(now: number): string {
+  const bytes = randomBytes(16);
+  bytes.writeUIntBE(now, 0, 6);
+  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f);
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
+  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}

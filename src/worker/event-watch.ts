@@ -1,0 +1,67 @@
+// Turns events of the server into acts of the worker: a scheduled flow run wakes the poll, a cancelling one is ended.
+import { runTogether } from "../async/run-together.ts";
+import { sleep } from "../async/sleep.ts";
+import { type Socket, type SocketAddress, SocketError } from "../sockets/connect.ts";
+import { type FlowRunEvent, parseFlowRunEvent, subscribeToFlowRuns } from "../sockets/events-out.ts";
+import { keepConnected } from "../sockets/keep-connected.ts";
+import type { Worker } from "./worker.ts";
+
+/** Ids of events already acted on, so that what is replayed after a reconnection wakes nobody twice. */
+const rememberedEvents = 2000;
+/** The server may miss what is scheduled while it sets up the subscription, so the poll looks again after it. */
+const blindMs = 1500;
+/** A worker that started without its server learns of its work pool some time. */
+const poolCheckMs = 500;
+
+/** Watches events until `signal` aborts; never throws. Without the socket flow runs are found by polling. */
+export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
+  const seen = new Set<string>();
+  while (!worker.pool && !signal.aborted) await sleep(poolCheckMs, signal);
+  await keepConnected(
+    {
+      name: "the events stream (/events/out)",
+      meanwhile: "flow runs are found by polling",
+      open: (opening) => subscribeToFlowRuns(address, worker.workPool().id, opening),
+      serve: (socket, serving) =>
+        runTogether(serving, [
+          (reading) => readEvents(worker, socket, seen, reading),
+          (waiting) => lookAgain(worker, waiting),
+        ]),
+      log: worker.log,
+      random: worker.dependencies.random,
+    },
+    signal,
+  );
+}
+
+async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, signal: AbortSignal): Promise<void> {
+  for await (const frame of socket.frames(signal)) {
+    const event = parseFlowRunEvent(frame);
+    if (!event || seen.has(event.id)) continue;
+    seen.add(event.id);
+    for (const oldest of seen) {
+      if (seen.size <= rememberedEvents) break;
+      seen.delete(oldest);
+    }
+    act(worker, event);
+  }
+  if (!signal.aborted) throw new SocketError("closed by the server");
+}
+
+function act(worker: Worker, event: FlowRunEvent): void {
+  const { workQueueNames } = worker.options;
+  const lagMs = Date.now() - event.occurredAt;
+  worker.log.debug({ flow_run_id: event.flowRunId, state_type: event.stateType, lag_ms: lagMs }, "event");
+  if (event.stateType === "CANCELLING") {
+    worker.inFlight.end(event.flowRunId, { kind: "cancel" });
+  } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {
+    worker.announced.announce(event.flowRunId);
+    worker.wake.wake("event");
+  }
+}
+
+async function lookAgain(worker: Worker, signal: AbortSignal): Promise<void> {
+  worker.wake.wake("connected");
+  await sleep(blindMs, signal);
+  if (!signal.aborted) worker.wake.wake("connected");
+}

@@ -1,0 +1,96 @@
+// Keeps server and worker in touch: the work pool is read, created or given its template, and the heartbeat sent.
+// Source: prefect workers/base.py sync_with_backend.
+import { hasStatus, isPassing } from "../api/errors.ts";
+import type { WorkPool } from "../api/wire.ts";
+import { createWorkPool, findWorkPool, sendWorkerHeartbeat, updateBaseJobTemplate } from "../api/work-pools.ts";
+import { sleep } from "../async/sleep.ts";
+import { serviceLoop } from "./service-loop.ts";
+import type { StartAnswer } from "./start-checks.ts";
+import type { Worker } from "./worker.ts";
+
+/** The first sync, with the work pool that the start has read; left to the loop when the server could not be asked. */
+export async function takeStartPool(worker: Worker, start: StartAnswer, signal: AbortSignal): Promise<void> {
+  if (start.read.kind === "unreachable") return;
+  try {
+    await updatePool(worker, start.read.pool, signal);
+  } catch (error) {
+    if (signal.aborted || !isPassing(error)) throw error;
+    worker.log.warn({ err: error }, "The work pool could not be set up; it will be tried again");
+  }
+}
+
+/** Syncs every heartbeat interval until `signal` aborts. Throws when the API refuses for good. */
+export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<void> {
+  const { announce, random } = worker.dependencies;
+  // The start has just read the pool: then the first turn has only the heartbeat left to do.
+  let fresh = worker.pool !== undefined;
+  await serviceLoop(
+    {
+      intervalMs: worker.options.heartbeatSeconds * 1000,
+      announce,
+      random,
+      wait: sleep,
+      turn: async (turn) => {
+        if (!fresh)
+          await updatePool(worker, await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn }), turn);
+        fresh = false;
+        await heartbeat(worker, turn);
+      },
+    },
+    signal,
+  );
+}
+
+/** Takes `found` as the work pool; creates it when there is none and gives it a template when it has none. */
+async function updatePool(worker: Worker, found: WorkPool | undefined, signal: AbortSignal): Promise<void> {
+  const { options, poolType, log } = worker;
+  const baseJobTemplate = options.baseJobTemplate ?? poolType.baseJobTemplate;
+  let pool = found;
+  if (!pool && options.createPoolIfNotFound) {
+    pool = await createOrRead(worker, baseJobTemplate, signal);
+  } else if (!pool) {
+    log.warn(`Work pool '${options.workPoolName}' not found!`);
+    return;
+  }
+  if (pool && Object.keys(pool.base_job_template).length === 0) {
+    await updateBaseJobTemplate(worker.api, pool.name, baseJobTemplate, { signal });
+    pool = { ...pool, base_job_template: baseJobTemplate };
+  }
+  if (pool && pool.type !== poolType.name && worker.pool?.type !== pool.type) {
+    log.warn(
+      `Worker type mismatch! This worker process expects type '${poolType.name}' but received '${pool.type}' from the server. Unexpected behavior may occur.`,
+    );
+  }
+  worker.pool = pool;
+}
+
+async function createOrRead(
+  worker: Worker,
+  baseJobTemplate: WorkPool["base_job_template"],
+  signal: AbortSignal,
+): Promise<WorkPool | undefined> {
+  const name = worker.options.workPoolName;
+  try {
+    const template = { base_job_template: baseJobTemplate };
+    const pool = await createWorkPool(worker.api, { name, type: worker.poolType.name, ...template }, { signal });
+    worker.log.info(`Work pool '${name}' created.`);
+    return pool;
+  } catch (error) {
+    // Another worker was faster.
+    if (hasStatus(error, 409)) return await findWorkPool(worker.api, name, { signal });
+    throw error;
+  }
+}
+
+/** Sends a heartbeat; on Cloud the first ones ask for the worker's id. Nothing is sent for a pool that does not exist. */
+export async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
+  if (!worker.pool) return;
+  const { name, heartbeatSeconds, workPoolName } = worker.options;
+  const asksForId = worker.api.address.isCloud && worker.workerId() === null;
+  const beat = {
+    name,
+    heartbeat_interval_seconds: Math.trunc(heartbeatSeconds),
+    ...(asksForId && { return_id: true as const }),
+  };
+  worker.api.attribution.workerId ??= (await sendWorkerHeartbeat(worker.api, workPoolName, beat, { signal })) ?? null;
+}

@@ -1,0 +1,97 @@
+// What the loops of one worker share.
+import type { ApiClient } from "../api/client.ts";
+import type { WorkPool } from "../api/wire.ts";
+import type { Background } from "../async/background.ts";
+import { Wake } from "../async/wake.ts";
+import type { PythonFinding } from "../engine/find-python.ts";
+import type { PoolType } from "../infrastructure/infrastructure.ts";
+import type { Logger } from "../logger.ts";
+import type { RunContext } from "../run/run-context.ts";
+import type { WorkerEvents } from "../run/worker-events.ts";
+import { AnnouncedRuns } from "./announced-runs.ts";
+import { InFlight } from "./in-flight.ts";
+import { Slots } from "./slots.ts";
+
+/** What a worker is started with: options of `worker start` and settings, times in the unit of the name. */
+export interface WorkerOptions {
+  name: string;
+  workPoolName: string;
+  workQueueNames: readonly string[];
+  limit: number | null;
+  runOnce: boolean;
+  createPoolIfNotFound: boolean;
+  /** Instead of the pool type's own, for a new or template-less pool. */
+  baseJobTemplate: WorkPool["base_job_template"] | null;
+  prefetchSeconds: number;
+  querySeconds: number;
+  heartbeatSeconds: number;
+  healthcheck: { host: string; port: number } | null;
+}
+
+/** What a worker works with. */
+export interface WorkerDependencies {
+  api: ApiClient;
+  log: Logger;
+  announce: (message: string) => void;
+  poolType: PoolType;
+  python: Promise<PythonFinding>;
+  exportedSettings: Readonly<Record<string, string>>;
+  workerEnvironment: Readonly<Record<string, string | undefined>>;
+  events: WorkerEvents;
+  background: Background;
+  leave: AbortSignal;
+  random: () => number;
+}
+
+/** One worker: its options, what it works with, and its state. */
+export class Worker implements RunContext {
+  readonly api: ApiClient;
+  readonly log: Logger;
+  readonly workerName: string;
+  readonly poolType: PoolType;
+  readonly python: Promise<PythonFinding>;
+  readonly exportedSettings: Readonly<Record<string, string>>;
+  readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
+  readonly events: WorkerEvents;
+  readonly background: Background;
+  readonly leave: AbortSignal;
+  readonly slots: Slots;
+  readonly inFlight = new InFlight();
+  readonly announced: AnnouncedRuns;
+  /** Wakes the poll loop. */
+  readonly wake = new Wake();
+  /** As last read from the server; undefined until then, and the worker does not poll. */
+  pool: WorkPool | undefined;
+  /** A flow run was seen and left for want of a slot: the next free one is a reason to poll. */
+  leftBehind = false;
+  lastPollAt = Date.now();
+
+  constructor(
+    readonly options: WorkerOptions,
+    readonly dependencies: WorkerDependencies,
+  ) {
+    this.api = dependencies.api;
+    this.log = dependencies.log.child({
+      name: `prefect.workers.${dependencies.poolType.name}.${options.name.toLowerCase()}`,
+    });
+    this.workerName = options.name;
+    this.poolType = dependencies.poolType;
+    this.python = dependencies.python;
+    this.exportedSettings = dependencies.exportedSettings;
+    this.workerEnvironment = dependencies.workerEnvironment;
+    this.events = dependencies.events;
+    this.background = dependencies.background;
+    this.leave = dependencies.leave;
+    this.slots = new Slots(options.limit);
+    this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);
+  }
+
+  workerId(): string | null {
+    return this.api.attribution.workerId;
+  }
+
+  workPool(): WorkPool {
+    if (!this.pool) throw new Error(`work pool '${this.options.workPoolName}' has not been read yet`);
+    return this.pool;
+  }
+}
