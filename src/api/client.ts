@@ -9,7 +9,7 @@ import type { Logger } from "../logger.ts";
 import { apiVersion, userAgent } from "../version.ts";
 import { CsrfToken } from "./csrf.ts";
 import { ApiError, UndecodableResponseError, UnreachableError } from "./errors.ts";
-import { type Answer, exchange } from "./exchange.ts";
+import { type Agents, type Answer, exchange } from "./exchange.ts";
 import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
@@ -52,16 +52,19 @@ const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-cs
 /** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
 export class ApiClient implements Disposable {
   readonly address: ApiAddress;
+  /** The one for the API URL; sockets share it. */
   readonly agent: http.Agent;
   /** Sent with every request once known: who asks. Source: prefect client/attribution.py. */
   readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
+  readonly #agents: Agents;
   readonly #csrf: CsrfToken;
   /** True once this client has had an answer: from then on a refused connection is a server that restarts. */
   #hadContact = false;
 
   constructor(private readonly options: ApiClientOptions) {
     this.address = options.address;
-    this.agent = createAgent(options);
+    this.#agents = createAgents(options.tls);
+    this.agent = this.#agents[options.address.apiUrl.startsWith("https:") ? "https" : "http"];
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
@@ -74,7 +77,8 @@ export class ApiClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.agent.destroy();
+    this.#agents.http.destroy();
+    this.#agents.https.destroy();
   }
 
   /** Sends until there is an answer that is not to be repeated; throws what the last attempt threw. */
@@ -108,7 +112,7 @@ export class ApiClient implements Disposable {
       if (method !== "GET") {
         Object.assign(
           headers,
-          await this.#csrf.headers((at) => this.#send("GET", at, { ...request, body: undefined })),
+          await this.#csrf.headers((at) => this.#send("GET", at, { ...request, body: undefined }), request.signal),
         );
       }
       const answer = await exchange({
@@ -117,7 +121,7 @@ export class ApiClient implements Disposable {
         headers,
         body: request.body === undefined ? undefined : JSON.stringify(request.body),
         timeoutMs: this.options.requestTimeoutMs,
-        agent: this.agent,
+        agents: this.#agents,
         signal: request.signal,
       });
       if (!request.text) checkDecodable(method, path, answer);
@@ -158,10 +162,12 @@ const never = new AbortController().signal;
 setMaxListeners(0, never);
 
 /** Keeps sockets alive and 16 of them at most, as the reference's pool. */
-function createAgent({ address, tls }: ApiClientOptions): http.Agent {
+function createAgents({ ca, rejectUnauthorized }: ApiClientOptions["tls"]): Agents {
   const pool = { keepAlive: true, maxSockets: 16, maxFreeSockets: 8 };
-  if (!address.apiUrl.startsWith("https:")) return new http.Agent(pool);
-  return new https.Agent({ ...pool, ...(tls.ca ? { ca: tls.ca } : {}), rejectUnauthorized: tls.rejectUnauthorized });
+  return {
+    http: new http.Agent(pool),
+    https: new https.Agent({ ...pool, ...(ca ? { ca } : {}), rejectUnauthorized }),
+  };
 }
 
 /** Node takes header text as Latin-1; the API reads UTF-8. */

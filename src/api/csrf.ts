@@ -1,7 +1,12 @@
 // The CSRF token that a self-hosted server may want with every write.
 // Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
 import { randomUUID } from "node:crypto";
+import { aborted } from "../async/sleep.ts";
+import { isPassing } from "./errors.ts";
 import type { Answer } from "./exchange.ts";
+
+/** Does a GET, repeats it as the retry policy says, and throws when there is no answer. */
+type Get = (path: string) => Promise<Answer>;
 
 /** Fetches and keeps the token of one client. */
 export class CsrfToken {
@@ -12,16 +17,11 @@ export class CsrfToken {
   constructor(private enabled: boolean) {}
 
   /**
-   * The headers for a write; fetches a token first when there is no valid one. `get` does a GET, repeats it as the retry
-   * policy says, and throws when there is no answer. Callers at the same time share one fetch.
+   * The headers for a write; fetches a token first when there is no valid one. Callers at the same time share one fetch.
+   * Throws what `get` throws, and the abort reason of `signal`, with which `get` has to end too.
    */
-  async headers(get: (path: string) => Promise<Answer>): Promise<Record<string, string>> {
-    if (this.enabled && (!this.#token || this.#token.expiresAt <= Date.now())) {
-      this.#fetching ??= this.#fetch(get).finally(() => {
-        this.#fetching = undefined;
-      });
-      await this.#fetching;
-    }
+  async headers(get: Get, signal: AbortSignal | undefined): Promise<Record<string, string>> {
+    if (this.enabled && (!this.#token || this.#token.expiresAt <= Date.now())) await this.#fetchOnce(get, signal);
     if (!this.enabled || !this.#token) return {};
     return { "Prefect-Csrf-Token": this.#token.value, "Prefect-Csrf-Client": this.#client };
   }
@@ -31,7 +31,26 @@ export class CsrfToken {
     this.#token = undefined;
   }
 
-  async #fetch(get: (path: string) => Promise<Answer>): Promise<void> {
+  async #fetchOnce(get: Get, signal: AbortSignal | undefined): Promise<void> {
+    const others = this.#fetching;
+    if (!others) {
+      this.#fetching = this.#fetch(get).finally(() => {
+        this.#fetching = undefined;
+      });
+      await this.#fetching;
+      return;
+    }
+    try {
+      await (signal ? Promise.race([others, aborted(signal)]) : others);
+    } catch (error) {
+      if (isPassing(error)) throw error;
+      // The request that the fetch belonged to was stopped, which is no reason for this one to end.
+      await this.#fetchOnce(get, signal);
+    }
+    signal?.throwIfAborted();
+  }
+
+  async #fetch(get: Get): Promise<void> {
     const answer = await get(`/csrf-token?client=${this.#client}`);
     if (answer.status === 404 || (answer.status === 422 && answer.body.includes("CSRF protection is disabled"))) {
       this.enabled = false;

@@ -12,6 +12,12 @@ export interface Answer {
   url: URL;
 }
 
+/** An agent for each scheme, since a redirect may lead from one to the other. */
+export interface Agents {
+  http: http.Agent;
+  https: https.Agent;
+}
+
 /** A request to send. `timeoutMs` bounds every silence: connecting, waiting for the answer, and within it. */
 export interface Exchange {
   url: URL;
@@ -19,7 +25,7 @@ export interface Exchange {
   headers: Readonly<Record<string, string>>;
   body?: string | undefined;
   timeoutMs: number;
-  agent: http.Agent;
+  agents: Agents;
   signal?: AbortSignal | undefined;
 }
 
@@ -37,6 +43,7 @@ export async function exchange(request: Exchange): Promise<Answer> {
     const answer = await exchangeOnce(current);
     const location = answer.headers.location;
     if (answer.status < 300 || answer.status > 399 || !location || hops === 5) return answer;
+    if (!URL.canParse(location, current.url.href)) return answer;
     current = redirected(current, new URL(location, current.url), answer.status);
   }
 }
@@ -89,10 +96,11 @@ async function attempt(request: Exchange): Promise<Outcome> {
       );
     };
     try {
-      sent = (url.protocol === "https:" ? https : http).request(url, {
+      const isSecure = url.protocol === "https:";
+      sent = (isSecure ? https : http).request(url, {
         method,
         headers,
-        agent: request.agent,
+        agent: request.agents[isSecure ? "https" : "http"],
         ...(request.signal ? { signal: request.signal } : {}),
       });
     } catch (error) {

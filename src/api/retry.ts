@@ -33,7 +33,7 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
 
 /**
  * Milliseconds to wait after failed attempt number `failed` (1, 2, …): what the server asked for, never less than it,
- * else 0.5, 2, 8, 8 … s. The reference waits 2, 4, 8, 16, 32 s; here the short "database is locked" of a SQLite server
+ * else 0.5, 1, 2, 4, 8, 8 … s. The reference waits 2, 4, 8, 16, 32 s; here the short "database is locked" of a SQLite server
  * costs half a second, and a server that was restarted is met again within 8 s. What must not be lost is repeated
  * without end (`endless`), not more slowly.
  */
@@ -44,7 +44,7 @@ export function delayMs(
   random: () => number,
 ): number {
   if (retryAfterMs !== undefined) return retryAfterMs * (1 + jitter * random());
-  return clampedPoissonMs(Math.min(500 * 4 ** (failed - 1), 8_000), jitter, random);
+  return clampedPoissonMs(Math.min(500 * 2 ** (failed - 1), 8_000), jitter, random);
 }
 
 /**

@@ -59,22 +59,24 @@ const protectedHeader = /^(user-agent|host|connection|upgrade|sec-websocket-.*)$
 export async function connectSocket(
   address: SocketAddress,
   route: string,
-  options: { inBand: boolean; signal: AbortSignal },
+  options: { inBand: boolean; signal: AbortSignal; timeoutMs?: number },
 ): Promise<Socket> {
+  const { timeoutMs = openTimeoutMs } = options;
   const socket = openSocket(address, route, options.inBand);
-  const deadline = AbortSignal.timeout(openTimeoutMs);
+  const deadline = AbortSignal.timeout(timeoutMs);
   const ended = AbortSignal.any([options.signal, deadline]);
   const giveUp = (): void => socket.terminate();
   ended.addEventListener("abort", giveUp, { once: true });
   try {
-    await opened(socket);
+    // Listens from now on: a frame or a close may arrive together with the answer to the upgrade.
     const connected = frameSocket(socket);
+    await opened(socket);
     if (options.inBand) await authenticate(connected, address.token, ended);
     return connected;
   } catch (error) {
     socket.terminate();
     options.signal.throwIfAborted();
-    if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${openTimeoutMs / 1000} s`);
+    if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
     throw error;
   } finally {
     ended.removeEventListener("abort", giveUp);
@@ -117,7 +119,7 @@ async function authenticate(socket: Socket, token: string | null, signal: AbortS
     throw new SocketError(`expected auth_success, got ${JSON.stringify(answer).slice(0, 80)}`);
 }
 
-/** Frames in arrival order and liveness for a socket that is open. */
+/** Frames in arrival order and liveness for a socket that opens. */
 function frameSocket(socket: WebSocket): Socket {
   const received: Json[] = [];
   let end: SocketError | "clean" | undefined;

@@ -11,7 +11,7 @@ import type { EventSender } from "../sockets/events-in.ts";
 import { watchEvents } from "./event-watch.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
 import { noticePausedQueues, type StartAnswer, type StartQuestion } from "./start-checks.ts";
-import { heartbeat, syncLoop, takeStartPool } from "./sync-loop.ts";
+import { sendTemplateAndHeartbeat, syncLoop, takeStartPool } from "./sync-loop.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often a drain says what it waits for. */
@@ -67,7 +67,7 @@ export async function runWorker(
 
 /** One sync, one poll, and the flow runs it found. */
 async function runOnce(worker: Worker, stop: AbortSignal): Promise<void> {
-  await heartbeat(worker, stop);
+  await sendTemplateAndHeartbeat(worker, stop);
   worker.dependencies.announce(`Worker '${worker.workerName}' started!`);
   await poll(worker, stop);
   await drain(worker);

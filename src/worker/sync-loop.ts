@@ -8,21 +8,24 @@ import { serviceLoop } from "./service-loop.ts";
 import type { StartAnswer } from "./start-checks.ts";
 import type { Worker } from "./worker.ts";
 
-/** The first sync, with the work pool that the start has read; left to the loop when the server could not be asked. */
+/**
+ * Takes the work pool that the start has read, or creates it. What can wait is left to the loop: a template for a pool
+ * without one, and everything when the server cannot be asked.
+ */
 export async function takeStartPool(worker: Worker, start: StartAnswer, signal: AbortSignal): Promise<void> {
   if (start.read.kind === "unreachable") return;
   try {
-    await updatePool(worker, start.read.pool, signal);
+    await takePool(worker, start.read.pool, signal);
   } catch (error) {
     if (signal.aborted || !isPassing(error)) throw error;
-    worker.log.warn({ err: error }, "The work pool could not be set up; it will be tried again");
+    worker.log.warn({ err: error }, "The work pool could not be created; it will be tried again");
   }
 }
 
 /** Syncs every heartbeat interval until `signal` aborts. Throws when the API refuses for good. */
 export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<void> {
   const { announce, random } = worker.dependencies;
-  // The start has just read the pool: then the first turn has only the heartbeat left to do.
+  // The start has just read the pool: then the first turn has only the rest to do.
   let fresh = worker.pool !== undefined;
   await serviceLoop(
     {
@@ -31,37 +34,43 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
       random,
       wait: sleep,
       turn: async (turn) => {
-        if (!fresh)
-          await updatePool(worker, await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn }), turn);
+        if (!fresh) {
+          await takePool(worker, await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn }), turn);
+        }
+        await sendTemplateAndHeartbeat(worker, turn);
         fresh = false;
-        await heartbeat(worker, turn);
       },
     },
     signal,
   );
 }
 
-/** Takes `found` as the work pool; creates it when there is none and gives it a template when it has none. */
-async function updatePool(worker: Worker, found: WorkPool | undefined, signal: AbortSignal): Promise<void> {
+/** Gives the work pool its template if it has none, and tells the server that the worker lives. */
+export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
+  const template = worker.missingTemplate;
+  if (template) await updateBaseJobTemplate(worker.api, worker.options.workPoolName, template, { signal });
+  worker.missingTemplate = undefined;
+  await heartbeat(worker, signal);
+}
+
+/** Takes `found` as the work pool, or creates it. One without a template is used as if it had the type's own. */
+async function takePool(worker: Worker, found: WorkPool | undefined, signal: AbortSignal): Promise<void> {
   const { options, poolType, log } = worker;
   const baseJobTemplate = options.baseJobTemplate ?? poolType.baseJobTemplate;
-  let pool = found;
-  if (!pool && options.createPoolIfNotFound) {
-    pool = await createOrRead(worker, baseJobTemplate, signal);
-  } else if (!pool) {
+  if (!found && !options.createPoolIfNotFound) {
     log.warn(`Work pool '${options.workPoolName}' not found!`);
+    worker.pool = undefined;
     return;
   }
-  if (pool && Object.keys(pool.base_job_template).length === 0) {
-    await updateBaseJobTemplate(worker.api, pool.name, baseJobTemplate, { signal });
-    pool = { ...pool, base_job_template: baseJobTemplate };
-  }
+  const pool = found ?? (await createOrRead(worker, baseJobTemplate, signal));
   if (pool && pool.type !== poolType.name && worker.pool?.type !== pool.type) {
     log.warn(
       `Worker type mismatch! This worker process expects type '${poolType.name}' but received '${pool.type}' from the server. Unexpected behavior may occur.`,
     );
   }
-  worker.pool = pool;
+  const isBare = pool !== undefined && Object.keys(pool.base_job_template).length === 0;
+  worker.missingTemplate = isBare ? baseJobTemplate : undefined;
+  worker.pool = isBare ? { ...pool, base_job_template: baseJobTemplate } : pool;
 }
 
 async function createOrRead(
@@ -82,8 +91,8 @@ async function createOrRead(
   }
 }
 
-/** Sends a heartbeat; on Cloud the first ones ask for the worker's id. Nothing is sent for a pool that does not exist. */
-export async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
+/** On Cloud the first ones ask for the worker's id. Nothing is sent for a pool that does not exist. */
+async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
   if (!worker.pool) return;
   const { name, heartbeatSeconds, workPoolName } = worker.options;
   const asksForId = worker.api.address.isCloud && worker.workerId() === null;

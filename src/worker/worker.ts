@@ -62,6 +62,8 @@ export class Worker implements RunContext {
   readonly wake = new Wake();
   /** As last read from the server; undefined until then, and the worker does not poll. */
   pool: WorkPool | undefined;
+  /** What the server's copy of the work pool has yet to be given as its base job template. */
+  missingTemplate: WorkPool["base_job_template"] | undefined;
   /** A flow run was seen and left for want of a slot: the next free one is a reason to poll. */
   leftBehind = false;
   lastPollAt = Date.now();

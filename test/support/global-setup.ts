@@ -1,0 +1,43 @@
+// Once per test run: the Python environment, the built program, and the one real server that the tests share.
+import { access } from "node:fs/promises";
+import type { TestProject } from "vitest/node";
+import { inCheckout } from "./checkout.ts";
+import { MissingPythonError } from "./find-python.ts";
+import { startPrefectServer } from "./prefect-server.ts";
+import { ensurePythonEnvironment } from "./python-environment.ts";
+import { runCommand } from "./run-command.ts";
+import { withProgress } from "./with-progress.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** The API URL of the shared server; tests keep apart by the names of their work pools. */
+    apiUrl: string;
+    /** The Python of the test environment, with Prefect installed. */
+    python: string;
+  }
+}
+
+/** Gives vitest the teardown that stops the server. */
+export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  const { python } = await ensurePythonEnvironment(console.log).catch((error: unknown) => {
+    if (!(error instanceof MissingPythonError)) throw error;
+    // One line instead of vitest's stack trace: there is nothing to look for in the code.
+    console.error(error.message);
+    return process.exit(1);
+  });
+  await buildIfMissing();
+  const server = await withProgress(console.log, "Starting a Prefect server", startPrefectServer());
+  project.provide("apiUrl", server.apiUrl);
+  project.provide("python", python);
+  return async () => await server[Symbol.asyncDispose]();
+}
+
+async function buildIfMissing(): Promise<void> {
+  const isBuilt = await access(inCheckout("dist/lictor.js")).then(
+    () => true,
+    () => false,
+  );
+  if (isBuilt) return;
+  const { code, stderr } = await runCommand("npm", ["run", "build"], { cwd: inCheckout(".") });
+  if (code !== 0) throw new Error(`npm run build: exit ${code}\n${stderr}`);
+}

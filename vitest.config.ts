@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  // Node 20 has no `using`, so tests are compiled for it like the program is.
+  oxc: { target: "node20" },
+  test: {
+    include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/global-setup.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 30_000,
+    maxWorkers: 2,
+    reporters: ["default", "./test/support/tally-reporter.ts"],
+  },
+});
