@@ -54,6 +54,10 @@ describe("a gateway like Prefect Cloud's", () => {
     });
     const env = { PREFECT_CLOUD_API_URL: gateway.cloudApiUrl, PREFECT_API_KEY: cloud.key, ...RARE_POLLS };
     await using worker = await startWorker(pool, { apiUrl: gateway.apiUrl, env });
+    await waitFor(() => gateway.count("UPGRADE", "/events/in") > 0 && gateway.count("UPGRADE", "/events/out") > 0, {
+      timeoutMs: 10_000,
+      what: "both sockets",
+    });
     const created = await api.createFlowRun(deployment);
     await worker.waitForOutput(new RegExp(`submitting flow run '${created.id}'`), 15_000);
     await api.waitForState(created.id, ["COMPLETED"], 60_000);
