@@ -20,29 +20,36 @@ export interface Connection {
   readonly apiUrl: string;
   readonly isCloud: boolean;
   readonly authorization: Authorization;
+  /** what to go on with when the server refuses `authorization`: Basic where a key and an auth string are at hand */
+  readonly fallback: Authorization | null;
 }
 
 type CredentialName = "PREFECT_API_KEY" | "PREFECT_API_AUTH_STRING";
 
-/** Throws SettingsError when there is no usable API URL or a credential that no header can carry. */
-export function resolveConnection(settings: Settings): Connection {
+/**
+ * `workspaceUrl` stands in for PREFECT_API_URL. Throws SettingsError when there is no usable API URL or a credential that
+ * no header can carry.
+ */
+export function resolveConnection(settings: Settings, workspaceUrl?: string): Connection {
   const key = credential(settings, "PREFECT_API_KEY");
-  const url = parseApiUrl(settings, key !== null);
+  const url = workspaceUrl === undefined ? parseApiUrl(settings) : new URL(workspaceUrl);
   const userinfo = url.username === "" && url.password === "" ? null : userinfoOf(url);
   url.username = "";
   url.password = "";
   const apiUrl = url.href.replace(/\/+$/, "");
   const cloud = isCloud(apiUrl, settings.values.PREFECT_CLOUD_API_URL);
-  return { apiUrl, isCloud: cloud, authorization: authorizationFor(settings, { key, cloud, userinfo }) };
+  const [authorization = none(cloud), fallback = null] = candidates(settings, { key, cloud, userinfo });
+  return { apiUrl, isCloud: cloud, authorization, fallback };
 }
 
-function parseApiUrl({ values, origins, profile }: Settings, hasKey: boolean): URL {
+/** True where a key is all there is: then the API is Prefect Cloud's, and the key knows its workspaces. */
+export function isKeyAlone(settings: Settings): boolean {
+  return (settings.values.PREFECT_API_URL ?? "").trim() === "" && credential(settings, "PREFECT_API_KEY") !== null;
+}
+
+function parseApiUrl({ values, origins, profile }: Settings): URL {
   const text = values.PREFECT_API_URL?.trim() ?? "";
-  if (text === "") {
-    throw new SettingsError(hasKey ? keyWithoutUrl() : urlMissing(profile.name, profile.file), {
-      key: "PREFECT_API_URL",
-    });
-  }
+  if (text === "") throw new SettingsError(urlMissing(profile.name, profile.file), { key: "PREFECT_API_URL" });
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.search !== "" || url.hash !== "") {
     const origin = origins.get("PREFECT_API_URL");
@@ -57,31 +64,31 @@ function parseApiUrl({ values, origins, profile }: Settings, hasKey: boolean): U
 
 function urlMissing(profileName: string, file: string): string {
   return (
-    "`PREFECT_API_URL` must be set to start a Worker. Set that environment variable, or run " +
-    "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`, or choose a profile of " +
+    "`PREFECT_API_URL` must be set to start a Worker. Set that environment variable, or PREFECT_API_KEY for Cloud, or run " +
+    "`lictor config set PREFECT_API_URL=http://127.0.0.1:4200/api`, or choose a profile of " +
     `${file} that has it (active now: "${profileName}").`
   );
 }
 
-function keyWithoutUrl(): string {
-  return (
-    "PREFECT_API_KEY is set without PREFECT_API_URL: a key alone means Prefect Cloud, where the URL of the workspace is " +
-    "needed too. Set PREFECT_API_URL=https://api.prefect.cloud/api/accounts/ACCOUNT_ID/workspaces/WORKSPACE_ID."
-  );
-}
-
-function authorizationFor(
+/** What can be sent, best first. Prefect Cloud knows no users and passwords: sending them would only give them away. */
+function candidates(
   settings: Settings,
   { key, cloud, userinfo }: { key: string | null; cloud: boolean; userinfo: string | null },
-): Authorization {
-  if (key !== null)
-    return { kind: "bearer", header: `Bearer ${key}`, token: key, origin: originOf(settings, "PREFECT_API_KEY") };
-  // Prefect Cloud knows no users and passwords: sending them there would only give them away.
-  if (cloud) return { kind: "none", header: null, token: null, origin: "no PREFECT_API_KEY" };
+): Authorization[] {
+  const bearer: Authorization[] =
+    key === null
+      ? []
+      : [{ kind: "bearer", header: `Bearer ${key}`, token: key, origin: originOf(settings, "PREFECT_API_KEY") }];
+  if (cloud) return bearer;
   const authString = credential(settings, "PREFECT_API_AUTH_STRING");
-  if (authString !== null) return basic(authString, originOf(settings, "PREFECT_API_AUTH_STRING"));
-  if (userinfo !== null) return basic(userinfo, `user and password in ${originOf(settings, "PREFECT_API_URL")}`);
-  return { kind: "none", header: null, token: null, origin: "neither PREFECT_API_KEY nor PREFECT_API_AUTH_STRING" };
+  if (authString !== null) return [...bearer, basic(authString, originOf(settings, "PREFECT_API_AUTH_STRING"))];
+  if (userinfo === null) return bearer;
+  return [...bearer, basic(userinfo, `user and password in ${originOf(settings, "PREFECT_API_URL")}`)];
+}
+
+function none(cloud: boolean): Authorization {
+  const origin = cloud ? "no PREFECT_API_KEY" : "neither PREFECT_API_KEY nor PREFECT_API_AUTH_STRING";
+  return { kind: "none", header: null, token: null, origin };
 }
 
 function basic(userAndPassword: string, origin: string): Authorization {

@@ -8,6 +8,14 @@ export const DEFINITIONS = {
   PREFECT_API_URL: { kind: "string", toml: "api.url", default: null },
   PREFECT_API_KEY: { kind: "string", toml: "api.key", default: null, secret: true },
   PREFECT_API_AUTH_STRING: { kind: "string", toml: "api.auth_string", default: null, secret: true },
+  // lictor's own: files of container and Kubernetes secrets, read where the same source does not give the secret itself.
+  PREFECT_API_KEY_FILE: { kind: "path", toml: "api.key_file", default: null, fileOf: "PREFECT_API_KEY" },
+  PREFECT_API_AUTH_STRING_FILE: {
+    kind: "path",
+    toml: "api.auth_string_file",
+    default: null,
+    fileOf: "PREFECT_API_AUTH_STRING",
+  },
   PREFECT_API_SSL_CERT_FILE: { kind: "string", toml: "api.ssl_cert_file", default: null },
   PREFECT_API_TLS_INSECURE_SKIP_VERIFY: { kind: "boolean", toml: "api.tls_insecure_skip_verify", default: false },
   PREFECT_API_ENABLE_HTTP2: { kind: "boolean", toml: "api.enable_http2", default: false },

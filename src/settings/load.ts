@@ -7,6 +7,7 @@ import type { Origin, OriginKind } from "./origin.ts";
 import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
 import { profilesPath } from "./paths.ts";
 import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
+import { openFileWarnings, readSecret, withSecretFiles } from "./secret-files.ts";
 import { SettingsError } from "./settings-error.ts";
 import {
   findText,
@@ -67,13 +68,15 @@ export function loadSettings({ profileArgument, env, cwd }: SettingsInput): Sett
   const isTestMode = TEST_MODE_VARIABLES.some((name) => env[name]);
   const fromProfile = isTestMode ? NOTHING : readProfile(profile);
 
-  const given = merge([environment, ...files, fromProfile.source]);
+  const sources = [environment, ...files, fromProfile.source];
+  const given = merge(sources.map((source) => withSecretFiles(source, env)));
   const { values, exported } = evaluate(given, env);
   const warnings = [
     ...profileWarnings(profile),
     ...unknownKeyWarnings(prefectToml, "prefect.toml"),
     ...unknownKeyWarnings(pyproject, "[tool.prefect] in pyproject.toml"),
     ...unknownKeyWarnings(fromProfile, placeOf(profile)),
+    ...openFileWarnings(given),
     ...apiUrlWarnings(values),
   ];
   return Object.freeze({
@@ -134,7 +137,8 @@ function placeOf({ name, file, found, builtIn }: ActiveProfile): string {
 
 /** What the first source that gives it says, for each setting. */
 function merge(sources: readonly Source[]): ReadonlyMap<string, Given> {
-  return new Map(sources.toReversed().flatMap((source) => [...source]));
+  const given = new Map(sources.toReversed().flatMap((source) => [...source]));
+  return new Map([...given].map(([name, first]) => [name, readSecret(name, first)]));
 }
 
 /** Parses everything given, also what is only handed on: a flow run would fail on a bad value, far from its cause. */
@@ -149,7 +153,9 @@ function evaluate(
   // Each of these was parsed by the definition that its type is derived from.
   const derived = withDerivedValues(values as unknown as SettingValues, env);
   const effective: Record<string, unknown> = { ...parsed, ...derived };
-  const exported = [...given.keys()].map((name) => [name, formatValue(definitionOf(name), effective[name])]);
+  const exported = [...given.keys()]
+    .filter((name) => definitionOf(name).fileOf === undefined)
+    .map((name) => [name, formatValue(definitionOf(name), effective[name])]);
   return { values: derived, exported: Object.fromEntries(exported) };
 }
 

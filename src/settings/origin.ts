@@ -1,6 +1,13 @@
 // Where the value of a setting comes from.
 
-export type OriginKind = "environment" | ".env" | "prefect.toml" | "pyproject.toml" | "profile" | "default";
+export type OriginKind =
+  | "environment"
+  | ".env"
+  | "prefect.toml"
+  | "pyproject.toml"
+  | "profile"
+  | "secret file"
+  | "default";
 
 export interface Origin {
   readonly kind: OriginKind;

@@ -33,6 +33,8 @@ export interface Definition {
   /** older name, accepted in variables and profiles */
   readonly alias?: string;
   readonly secret?: boolean;
+  /** the secret whose file this setting names; of no use to a flow run's process, which gets the secret itself */
+  readonly fileOf?: string;
   readonly choices?: readonly string[];
   readonly min?: number;
   /** like `min`, but the number itself is refused */

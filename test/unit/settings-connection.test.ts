@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { resolveConnection } from "../../src/settings/connection.ts";
+import { isKeyAlone, resolveConnection } from "../../src/settings/connection.ts";
 import { SettingsError } from "../../src/settings/settings-error.ts";
 import { settingsDirectory } from "./settings-directory.ts";
 
@@ -73,11 +73,43 @@ describe("authorization", () => {
   });
 });
 
+describe("what is gone on with after a refusal", () => {
+  const key = { PREFECT_API_KEY: "pnu_k" };
+  const auth = { PREFECT_API_AUTH_STRING: "me:pass" };
+  test.each([
+    [
+      "is the auth string beside a key, on a self-hosted server",
+      { ...key, ...auth },
+      { kind: "basic", token: "me:pass" },
+    ],
+    ["is user and password of the URL beside a key", { PREFECT_API_URL: "http://u:p@h/api", ...key }, { token: "u:p" }],
+    ["is nothing on Prefect Cloud", { PREFECT_API_URL: URL_OF_CLOUD, ...key, ...auth }, null],
+    ["is nothing with a key alone", key, null],
+    ["is nothing with an auth string alone", auth, null],
+  ])("%s", (_, env, expected) => {
+    const { fallback } = resolve({ PREFECT_API_URL: URL_OF_SERVER, ...env });
+    if (expected === null) expect(fallback).toBeNull();
+    else expect(fallback).toMatchObject(expected);
+  });
+});
+
+describe("a key alone", () => {
+  test.each([
+    ["is a key without a URL", { PREFECT_API_KEY: "pnu_k" }, true],
+    ["is a key with an empty URL", { PREFECT_API_KEY: "pnu_k", PREFECT_API_URL: "" }, true],
+    ["is not a key with a URL", { PREFECT_API_KEY: "pnu_k", PREFECT_API_URL: URL_OF_SERVER }, false],
+    ["is not an empty key", { PREFECT_API_KEY: "" }, false],
+    ["is not an auth string", { PREFECT_API_AUTH_STRING: "me:pass" }, false],
+  ])("%s", (_, env, expected) => {
+    using directory = settingsDirectory();
+    expect(isKeyAlone(directory.load(env))).toBe(expected);
+  });
+});
+
 describe("a connection that cannot be made is a SettingsError of one line", () => {
   const rows: [name: string, env: Record<string, string>, message: RegExp][] = [
-    ["no URL", {}, /^`PREFECT_API_URL` must be set to start a Worker\. .*prefect config set.*profile/],
+    ["no URL", {}, /^`PREFECT_API_URL` must be set to start a Worker\. .*lictor config set.*profile/],
     ["an empty URL", { PREFECT_API_URL: " " }, /^`PREFECT_API_URL` must be set to start a Worker\./],
-    ["a key without a URL", { PREFECT_API_KEY: "secret" }, /a key alone means Prefect Cloud/],
     ["no scheme", { PREFECT_API_URL: "127.0.0.1:4200/api" }, /^PREFECT_API_URL, from the environment: found "127/],
     ["another scheme", { PREFECT_API_URL: "ws://h/api" }, /expected an address like http/],
     ["a query", { PREFECT_API_URL: "http://h/api?x=1" }, /expected an address like http/],

@@ -1,0 +1,27 @@
+// Prefect Cloud's own routes, above any workspace. Source: prefect client/cloud.py.
+import type { ApiClient, RequestOptions } from "./client.ts";
+
+/** A workspace that a key may enter, as `GET {cloud}/me/workspaces` lists it. */
+export interface Workspace {
+  account_id: string;
+  account_name: string;
+  account_handle: string;
+  workspace_id: string;
+  workspace_name: string;
+  workspace_handle: string;
+}
+
+/** The workspaces of the key. `cloud` is a client whose API URL is PREFECT_CLOUD_API_URL. Throws ApiError 401, 403. */
+export async function readWorkspaces(cloud: ApiClient, options?: RequestOptions): Promise<Workspace[]> {
+  return (await cloud.request("GET", "/me/workspaces", options)) as unknown as Workspace[];
+}
+
+/** How users name a workspace: `account/workspace`. */
+export function workspaceHandle(workspace: Workspace): string {
+  return `${workspace.account_handle}/${workspace.workspace_handle}`;
+}
+
+/** The API URL of a workspace. */
+export function workspaceApiUrl(cloudApiUrl: string, workspace: Workspace): string {
+  return `${cloudApiUrl}/accounts/${workspace.account_id}/workspaces/${workspace.workspace_id}`;
+}
