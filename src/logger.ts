@@ -28,6 +28,8 @@ export interface Logging {
   onRecord: ((record: PinoRecord) => void) | undefined;
   /** Replaces every secret in `text` by eight asterisks. */
   redact(text: string): string;
+  /** Further texts that must not be shown from now on. */
+  hide(secrets: readonly string[]): void;
 }
 
 const levelNames: Readonly<Record<number, string>> = {
@@ -94,8 +96,9 @@ export function createLogging(options: {
   out: { write(text: string): unknown };
   err: { write(text: string): unknown };
 }): Logging {
-  const secrets = options.secrets.filter((secret) => secret.length > 0).sort((a, b) => b.length - a.length);
-  const redact = (text: string): string => secrets.reduce((kept, secret) => kept.replaceAll(secret, "********"), text);
+  const secrets = new SecretTexts();
+  secrets.add(options.secrets);
+  const redact = (text: string): string => secrets.redact(text);
   const destination = {
     write(line: string): void {
       const safe = redact(line);
@@ -111,6 +114,7 @@ export function createLogging(options: {
   const logging: Logging = {
     logger,
     redact,
+    hide: (further) => secrets.add(further),
     onRecord: undefined,
     announce(message) {
       const safe = redact(message);
@@ -127,4 +131,25 @@ export function createLogging(options: {
 function serializeError(error: unknown): { message: string; stack?: string } {
   if (!(error instanceof Error)) return { message: String(error) };
   return error.stack ? { message: error.message, stack: error.stack } : { message: error.message };
+}
+
+/** The texts that must not be shown. */
+class SecretTexts {
+  #texts: string[] = [];
+
+  add(secrets: readonly string[]): void {
+    // In a JSON line a quote or backslash of the secret looks different.
+    const forms = secrets.flatMap((secret) => [
+      secret,
+      JSON.stringify(secret).slice(1, -1),
+      encodeURIComponent(secret),
+    ]);
+    const all = new Set([...this.#texts, ...forms.filter((form) => form.length > 0)]);
+    // The longest first: one may be a part of another.
+    this.#texts = [...all].sort((a, b) => b.length - a.length);
+  }
+
+  redact(text: string): string {
+    return this.#texts.reduce((kept, secret) => kept.replaceAll(secret, "********"), text);
+  }
 }

@@ -7,23 +7,25 @@ import https from "node:https";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
 import { apiVersion, userAgent } from "../version.ts";
+import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
-import { ApiError, UndecodableResponseError, UnreachableError } from "./errors.ts";
+import { type ApiError, UndecodableResponseError, UnreachableError } from "./errors.ts";
 import { type Agents, type Answer, exchange } from "./exchange.ts";
+import { refusal } from "./refusal.ts";
 import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
-/** Where the API is and what is sent to it as credentials. */
+/** Where the API is. */
 export interface ApiAddress {
   /** Without a trailing slash. */
   apiUrl: string;
   isCloud: boolean;
-  authorization: { kind: "bearer" | "basic" | "none"; header: string | null; origin: string };
 }
 
 /** How the client behaves; each value is a setting of that name. */
 export interface ApiClientOptions {
   address: ApiAddress;
+  credentials: Credentials;
   customHeaders: Readonly<Record<string, string>>;
   csrfEnabled: boolean;
   requestTimeoutMs: number;
@@ -70,15 +72,35 @@ export class ApiClient implements Disposable {
 
   /** The parsed answer of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError. */
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
-    const answer = await this.#send(method, path, request);
-    if (answer.status < 200 || answer.status > 299) throw refusal(method, path, answer, this.address);
+    const answer = await this.#sendAuthorized(method, path, request);
+    if (answer.status < 200 || answer.status > 299) throw this.refusal(method, path, answer);
     if (request.text) return answer.body;
     return answer.body === "" ? null : (JSON.parse(answer.body) as Json);
+  }
+
+  /** The answer as it came, whatever its status. Throws UnreachableError. */
+  async ask(method: string, path: string, request: RequestOptions = {}): Promise<Answer> {
+    return await this.#sendAuthorized(method, path, { ...request, text: true });
+  }
+
+  /** The error for an answer outside 2xx. */
+  refusal(method: string, path: string, answer: Answer): ApiError {
+    return refusal({ method, path, ...this.address, authorization: this.options.credentials.current }, answer);
   }
 
   [Symbol.dispose](): void {
     this.#agents.http.destroy();
     this.#agents.https.destroy();
+  }
+
+  /** Sends, and after a 401 once more for everything else there is to authenticate with. */
+  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<Answer> {
+    const { credentials } = this.options;
+    for (let repeated = 0; ; repeated++) {
+      const used = credentials.current;
+      const answer = await this.#send(method, path, request);
+      if (answer.status !== 401 || repeated === credentialChanges || !credentials.refused(used)) return answer;
+    }
   }
 
   /** Sends until there is an answer that is not to be repeated; throws what the last attempt threw. */
@@ -141,7 +163,8 @@ export class ApiClient implements Disposable {
       "User-Agent": userAgent,
       "X-PREFECT-API-VERSION": apiVersion,
     };
-    if (this.address.authorization.header) headers.Authorization = this.address.authorization.header;
+    const { header } = this.options.credentials.current;
+    if (header) headers.Authorization = header;
     if (workerName) headers["X-Prefect-Worker-Name"] = utf8Header(workerName);
     if (workerId) headers["X-Prefect-Worker-Id"] = workerId;
     for (const [name, value] of Object.entries(this.options.customHeaders)) {
@@ -156,6 +179,9 @@ export class ApiClient implements Disposable {
 
 /** An answer, or the error there was instead, and what either means for trying again. */
 type Tried = { attempt: Attempt } & ({ answer: Answer } | { error: Error });
+
+/** A rotated secret and then the fallback: no request meets more changes than these. */
+const credentialChanges = 2;
 
 /** What a request without a signal waits on. */
 const never = new AbortController().signal;
@@ -192,34 +218,4 @@ function describeAnswer(answer: Answer): Attempt {
     maintenance: String(answer.headers["prefect-maintenance"]).toLowerCase() === "true",
     staleCsrf: answer.status === 403 && answer.body.includes("Invalid CSRF token"),
   };
-}
-
-/** The error for a status outside 2xx, with the server's reason and, for credentials, what was sent. */
-function refusal(method: string, path: string, answer: Answer, address: ApiAddress): ApiError {
-  const detail = serverWords(answer);
-  if (answer.status !== 401 && answer.status !== 403) return new ApiError(method, path, answer.status, detail);
-  const { kind, origin } = address.authorization;
-  const sent =
-    kind === "none" ? "No credentials were sent" : `Sent ${kind === "bearer" ? "Bearer" : "Basic"} with ${origin}`;
-  return new ApiError(
-    method,
-    path,
-    answer.status,
-    detail,
-    `${sent} to ${address.apiUrl}. Run \`lictor config view\` to see where it comes from.`,
-  );
-}
-
-/** The server's own explanation on one line: `detail` or `exception_message`, else what kind of body came. */
-function serverWords(answer: Answer): string {
-  try {
-    const body = JSON.parse(answer.body) as Record<string, unknown>;
-    const words = [body.detail ?? body.exception_message, body.exception_detail]
-      .filter((part) => part !== undefined && part !== null)
-      .map((part) => (typeof part === "string" ? part : JSON.stringify(part)));
-    return words.join(" ").replace(/\s+/g, " ").slice(0, 500);
-  } catch {
-    const type = answer.headers["content-type"] ?? "";
-    return type.includes("html") ? "(a web page, not the Prefect API)" : (http.STATUS_CODES[answer.status] ?? "");
-  }
 }

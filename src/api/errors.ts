@@ -1,6 +1,6 @@
 // What can go wrong with an API call, one class per cause that a caller decides on.
 
-/** The server answered with a status outside 2xx. `detail` is the server's own words, on one line. */
+/** A status outside 2xx. `detail` is the server's own words, `advice` the likely cause and what to do; one line each. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   constructor(
@@ -8,7 +8,7 @@ export class ApiError extends Error {
     readonly path: string,
     readonly status: number,
     readonly detail: string,
-    advice?: string,
+    readonly advice?: string,
   ) {
     super(`${method} ${path}: ${status}${detail ? ` ${detail}` : ""}.${advice ? ` ${advice}` : ""}`);
   }

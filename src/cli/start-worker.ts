@@ -7,15 +7,14 @@ import { findPython, type PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
-import type { Connection } from "../settings/connection.ts";
-import type { SocketAddress } from "../sockets/connect.ts";
 import { EventSender } from "../sockets/events-in.ts";
 import { startHealthServer } from "../worker/health-server.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import { readStartPool } from "../worker/start-checks.ts";
 import { StartError } from "../worker/start-error.ts";
 import { Worker, type WorkerOptions } from "../worker/worker.ts";
-import { openApi, type ProgramContext } from "./program-context.ts";
+import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
+import type { ProgramContext } from "./program-context.ts";
 import { countSignals, type StopSignals } from "./signals.ts";
 import type { StartOptions } from "./worker-start.ts";
 
@@ -23,9 +22,6 @@ import type { StartOptions } from "./worker-start.ts";
 export async function startWorker(options: StartOptions, program: ProgramContext): Promise<void> {
   const { logging } = program;
   const workerOptions = toWorkerOptions(options, program);
-  const { api, connection } = openApi(program);
-  using _api = api;
-  api.attribution.workerName = workerOptions.name;
   using signals = countSignals((message) => logging.logger.warn(message));
   const life = { startedAt: Date.now(), lastPollAt: undefined as (() => number) | undefined };
   using _health = workerOptions.healthcheck
@@ -34,7 +30,9 @@ export async function startWorker(options: StartOptions, program: ProgramContext
   // Found while the server is asked; nothing waits for it but the first claim.
   const python = findPython({ explicit: explicitPython(options, program.env), env: program.env });
   try {
-    await run({ options, workerOptions, program, api, connection, signals, python }, (worker) => {
+    using open = await openApi(program, options.workspace, signals.stop);
+    open.api.attribution.workerName = workerOptions.name;
+    await run({ options, workerOptions, program, open, signals, python }, (worker) => {
       life.lastPollAt = () => worker.lastPollAt;
     });
   } catch (error) {
@@ -47,14 +45,14 @@ interface Parts {
   options: StartOptions;
   workerOptions: WorkerOptions;
   program: ProgramContext;
-  api: ApiClient;
-  connection: Connection;
+  open: OpenApi;
   signals: StopSignals;
   python: Promise<PythonFinding>;
 }
 
 async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<void> {
-  const { options, workerOptions, program, api, connection, signals, python } = parts;
+  const { options, workerOptions, program, open, signals, python } = parts;
+  const { api, connection } = open;
   const { logging, settings } = program;
   const question = {
     api,
@@ -66,7 +64,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
   };
   const start = await readStartPool(question, signals.stop);
   const poolType = supportedType(start.workerType, python);
-  const socketAddress = toSocketAddress(connection, program, api);
+  const socketAddress = toSocketAddress(open, program);
   const socketLog = logging.logger.child({ name: "prefect.events" });
   const eventSender = new EventSender({
     address: socketAddress,
@@ -83,7 +81,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
     announce: logging.announce,
     poolType,
     python: pythonOrSaySo(python, parts),
-    exportedSettings: settings.exported,
+    exportedSettings: open.exportedSettings,
     workerEnvironment: program.env,
     events,
     background: new Background(),
@@ -153,16 +151,6 @@ async function pythonOrSaySo(python: Promise<PythonFinding>, { program }: Parts)
   if (finding.kind === "found") log.debug({ ...finding.engine }, "Python found");
   else log.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
   return finding;
-}
-
-function toSocketAddress(connection: Connection, { settings }: ProgramContext, api: ApiClient): SocketAddress {
-  return {
-    apiUrl: connection.apiUrl,
-    authorizationHeader: connection.authorization.header,
-    token: connection.authorization.token,
-    customHeaders: settings.values.PREFECT_CLIENT_CUSTOM_HEADERS,
-    agent: api.agent,
-  };
 }
 
 function openLogShipper(api: ApiClient, { settings, logging }: ProgramContext): LogShipper {

@@ -1,8 +1,10 @@
 // `lictor version`: what this is, what it runs on, and what it talks to.
 import { arch, platform } from "node:os";
 import type { Command } from "commander";
+import { isKeyAlone } from "../settings/connection.ts";
 import { apiVersion, lictorVersion, prefectVersion } from "../version.ts";
-import { openApi, type ProgramContext, withProgram } from "./program-context.ts";
+import { openApi } from "./open-api.ts";
+import { type ProgramContext, withProgram } from "./program-context.ts";
 
 /** The server gets this long to say its version. */
 const serverTimeoutMs = 3_000;
@@ -34,9 +36,10 @@ async function printVersion(program: ProgramContext): Promise<void> {
 }
 
 async function describeServer(program: ProgramContext): Promise<Array<[string, string]>> {
+  if (isKeyAlone(program.settings)) return [["Server type", "cloud"]];
   if (!program.settings.values.PREFECT_API_URL) return [["Server type", "none (PREFECT_API_URL is not set)"]];
-  const { api, connection } = openApi(program);
-  using _api = api;
+  using open = await openApi(program);
+  const { api, connection } = open;
   if (connection.isCloud) return [["Server type", "cloud"]];
   try {
     const version = await api.request("GET", "/admin/version", { signal: AbortSignal.timeout(serverTimeoutMs) });

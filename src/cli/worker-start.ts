@@ -22,6 +22,7 @@ export interface StartOptions {
   createPoolIfNotFound: boolean;
   python?: string;
   logFormat?: LogFormat;
+  workspace?: string;
   profile?: string;
 }
 
@@ -73,6 +74,10 @@ export function addWorkerStart(worker: Command): void {
       ]),
     )
     .addHelpText("after", helpAfterOptions)
+    .option(
+      "--workspace <account/workspace>",
+      "The workspace of Prefect Cloud to work for, instead of PREFECT_API_URL.",
+    )
     .option("--profile <name>", "Select a profile for this run.")
     .action(async (_own: unknown, command: Command) => {
       const options = command.optsWithGlobals<StartOptions>();

@@ -112,7 +112,7 @@ async function configure(context: RunContext, run: RelatedFlowRun): Promise<JobC
     deployment: run.deployment,
     workerName: context.workerName,
     workerId: context.workerId(),
-    exportedSettings: context.exportedSettings,
+    exportedSettings: context.exportedSettings(),
     workerEnvironment: context.workerEnvironment,
     readers: {
       readBlockDocument: (typeSlug, name) => references.readBlockDocument(api, typeSlug, name, patient),

@@ -6,7 +6,6 @@ import { jobLabels } from "./labels.ts";
 import {
   applyValues,
   isJsonObject,
-  pythonText,
   type ReferenceReaders,
   resolveBlocks,
   resolveVariables,

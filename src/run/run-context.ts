@@ -15,13 +15,14 @@ export interface RunContext {
   readonly workerName: string;
   readonly poolType: PoolType;
   readonly python: Promise<PythonFinding>;
-  readonly exportedSettings: Readonly<Record<string, string>>;
   readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
   readonly events: WorkerEvents;
   /** Work on a flow run that its life does not wait for. */
   readonly background: Background;
   /** Aborts when there is no more time to end anything gently. */
   readonly leave: AbortSignal;
+  /** The settings that a flow run's process is given, with the credentials in use now. */
+  exportedSettings(): Readonly<Record<string, string>>;
   /** Only known on Cloud, and only after the first heartbeat. */
   workerId(): string | null;
   /** The work pool as last read. */

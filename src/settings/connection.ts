@@ -5,6 +5,7 @@ import { isCloud } from "./derived.ts";
 import type { Settings } from "./load.ts";
 import { SettingsError } from "./settings-error.ts";
 
+/** What is sent to prove who asks. */
 export interface Authorization {
   readonly kind: "bearer" | "basic" | "none";
   /** value of the Authorization header */

@@ -2,15 +2,21 @@
 // Source: prefect _internal/websockets.py, server/utilities/subscriptions.py.
 import type http from "node:http";
 import WebSocket from "ws";
+import { causeOfRefusedUpgrade } from "../api/causes.ts";
+import type { Credentials } from "../api/credentials.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
+import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
 
-/** Why a socket could not be opened, or ended. `code` is the close code, `status` the HTTP status of a refused upgrade. */
+/**
+ * Why a socket could not be opened, or ended. `code` is the close code, `status` the HTTP status of a refused upgrade
+ * and `cause` its likely cause.
+ */
 export class SocketError extends Error {
   override readonly name = "SocketError";
   constructor(
     message: string,
-    readonly details: { code?: number; status?: number } = {},
+    readonly details: { code?: number; status?: number; cause?: string } = {},
   ) {
     super(message);
   }
@@ -20,10 +26,8 @@ export class SocketError extends Error {
 export interface SocketAddress {
   /** The API URL; http becomes ws, https wss, the path (workspace included) is kept. */
   apiUrl: string;
-  /** For the handshake, as over HTTP; null for none. */
-  authorizationHeader: string | null;
-  /** For the in-band message: the API key or `user:password` in clear, null for none. */
-  token: string | null;
+  /** The header for the handshake, as over HTTP, and the token for the in-band message. */
+  credentials: Credentials;
   customHeaders: Readonly<Record<string, string>>;
   agent: http.Agent;
 }
@@ -62,7 +66,8 @@ export async function connectSocket(
   options: { inBand: boolean; signal: AbortSignal; timeoutMs?: number },
 ): Promise<Socket> {
   const { timeoutMs = openTimeoutMs } = options;
-  const socket = openSocket(address, route, options.inBand);
+  const used = address.credentials.current;
+  const socket = openSocket(address, used, route, options.inBand);
   const deadline = AbortSignal.timeout(timeoutMs);
   const ended = AbortSignal.any([options.signal, deadline]);
   const giveUp = (): void => socket.terminate();
@@ -71,11 +76,13 @@ export async function connectSocket(
     // Listens from now on: a frame or a close may arrive together with the answer to the upgrade.
     const connected = frameSocket(socket);
     await opened(socket);
-    if (options.inBand) await authenticate(connected, address.token, ended);
+    if (options.inBand) await authenticate(connected, used.token, ended);
     return connected;
   } catch (error) {
     socket.terminate();
     options.signal.throwIfAborted();
+    // What there is instead is sent when the socket is opened again.
+    if (isRefusal(error)) address.credentials.refused(used);
     if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
     throw error;
   } finally {
@@ -83,9 +90,14 @@ export async function connectSocket(
   }
 }
 
-function openSocket(address: SocketAddress, route: string, inBand: boolean): WebSocket {
+/** 401 to the upgrade, or the close code of self-hosted servers for a wrong token. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof SocketError && (error.details.status === 401 || error.details.code === 1008);
+}
+
+function openSocket(address: SocketAddress, authorization: Authorization, route: string, inBand: boolean): WebSocket {
   const headers: Record<string, string> = { "User-Agent": userAgent };
-  if (address.authorizationHeader) headers.Authorization = address.authorizationHeader;
+  if (authorization.header) headers.Authorization = authorization.header;
   for (const [name, value] of Object.entries(address.customHeaders)) {
     if (!protectedHeader.test(name)) headers[name] = value;
   }
@@ -102,7 +114,9 @@ async function opened(socket: WebSocket): Promise<void> {
     socket.once("open", resolve);
     socket.once("unexpected-response", (_request, response) => {
       const status = response.statusCode ?? 0;
-      reject(new SocketError(`${socket.url}: the upgrade to a WebSocket was answered with ${status}`, { status }));
+      const cause = causeOfRefusedUpgrade(status, response.headers["content-type"] ?? "");
+      const what = `the upgrade to a WebSocket was answered with ${status}`;
+      reject(new SocketError(`${socket.url}: ${what}. ${cause}`, { status, cause }));
     });
     // Stays: closing a socket that never opened is an "error" event too, and nobody else may be listening.
     socket.on("error", (error) => reject(new SocketError(`${socket.url}: ${error.message}`)));

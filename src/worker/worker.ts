@@ -35,7 +35,7 @@ export interface WorkerDependencies {
   announce: (message: string) => void;
   poolType: PoolType;
   python: Promise<PythonFinding>;
-  exportedSettings: Readonly<Record<string, string>>;
+  exportedSettings: () => Readonly<Record<string, string>>;
   workerEnvironment: Readonly<Record<string, string | undefined>>;
   events: WorkerEvents;
   background: Background;
@@ -50,7 +50,6 @@ export class Worker implements RunContext {
   readonly workerName: string;
   readonly poolType: PoolType;
   readonly python: Promise<PythonFinding>;
-  readonly exportedSettings: Readonly<Record<string, string>>;
   readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
   readonly events: WorkerEvents;
   readonly background: Background;
@@ -79,13 +78,16 @@ export class Worker implements RunContext {
     this.workerName = options.name;
     this.poolType = dependencies.poolType;
     this.python = dependencies.python;
-    this.exportedSettings = dependencies.exportedSettings;
     this.workerEnvironment = dependencies.workerEnvironment;
     this.events = dependencies.events;
     this.background = dependencies.background;
     this.leave = dependencies.leave;
     this.slots = new Slots(options.limit);
     this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);
+  }
+
+  exportedSettings(): Readonly<Record<string, string>> {
+    return this.dependencies.exportedSettings();
   }
 
   workerId(): string | null {

@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import type { Json, JsonObject } from "../../src/api/wire.ts";
 import {
   applyValues,
-  pythonText,
   type ReferenceReaders,
   resolveBlocks,
   resolveVariables,

@@ -1,0 +1,112 @@
+// What a refusal most likely means, and what to do about it: one table for `lictor doctor` and for the errors that end a
+// worker. Pure.
+
+/** An HTTP answer outside 2xx, as far as its cause goes. */
+export interface Refusal {
+  status: number;
+  /** The Prefect API's own explanation; undefined when the body is not one of its errors. */
+  words: string | undefined;
+  /** A web page came: something other than the API has answered. */
+  isPage: boolean;
+  /** What answered calls itself, from the header `Server`. */
+  server: string | undefined;
+  isCloud: boolean;
+  /** How the request was authenticated. */
+  scheme: "bearer" | "basic" | "none";
+}
+
+/** The likely cause of a refused request and what to do, or undefined where the API's own words say it all. */
+export function causeOfRefusal(refusal: Refusal): string | undefined {
+  return requestCauses[refusal.status]?.(refusal);
+}
+
+const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | undefined>> = {
+  401: (refusal) =>
+    refusal.isPage
+      ? `${answererOf(refusal)} asks for a login of its own; what it wants can go into PREFECT_CLIENT_CUSTOM_HEADERS.`
+      : credentialCauses[refusal.scheme](refusal.isCloud),
+  403: ({ words, isCloud, ...rest }) => {
+    if (isCloud) return "The key is known, but may not do this in this workspace, or not from this network address.";
+    if (words === undefined) return `${answererOf(rest)} does not let the request through: ask who runs it.`;
+    return "The server took the credentials and refuses the request itself.";
+  },
+  404: ({ words }) =>
+    words === undefined || words === "Not Found"
+      ? "There is no such route here. PREFECT_API_URL of a self-hosted server ends in /api, of Prefect Cloud in /api/accounts/ACCOUNT_ID/workspaces/WORKSPACE_ID."
+      : undefined,
+  407: () => "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.",
+  426: (refusal) =>
+    `${answererOf(refusal)} takes another protocol only, HTTPS or HTTP/2: check scheme and port of PREFECT_API_URL.`,
+  502: (refusal) => gatewayCause(refusal, "gives it no proper answer"),
+  503: (refusal) => gatewayCause(refusal, "is down or not ready"),
+  504: (refusal) => gatewayCause(refusal, "does not answer it in time"),
+};
+
+const credentialCauses: Readonly<Record<Refusal["scheme"], (isCloud: boolean) => string>> = {
+  none: (isCloud) =>
+    isCloud ? "Set PREFECT_API_KEY." : "Set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING.",
+  bearer: (isCloud) =>
+    isCloud
+      ? "The key is wrong, expired or revoked."
+      : "A self-hosted server takes PREFECT_API_AUTH_STRING, not a key: is PREFECT_API_URL the right one?",
+  basic: () =>
+    "It is not the server's PREFECT_SERVER_API_AUTH_STRING, or a proxy on the way drops the header `Authorization`.",
+};
+
+function gatewayCause(refusal: Refusal, failure: string): string | undefined {
+  if (refusal.words !== undefined) return undefined;
+  return `${answererOf(refusal)} is there, but the Prefect server behind it ${failure}: look at that server, and at where the proxy forwards to.`;
+}
+
+function answererOf({ server }: Pick<Refusal, "server">): string {
+  return server ? `A proxy (${server.slice(0, 40)})` : "A proxy";
+}
+
+/** The likely cause when the upgrade to a WebSocket is answered with `status`, and what to do. */
+export function causeOfRefusedUpgrade(status: number, contentType: string): string {
+  if (status >= 300 && status < 400) {
+    return "WebSockets follow no redirect: set PREFECT_API_URL to where it leads, unless it is the login page of a proxy.";
+  }
+  // The routes are WebSockets only; an error in JSON is what the API says to a plain request for one of them.
+  if (status === 401 && contentType.includes("json")) {
+    return `It came as a plain request without credentials: a reverse proxy on the way drops \`Upgrade\` or \`Authorization\`. ${proxyAdvice}`;
+  }
+  return upgradeCauses[status] ?? "Something on the way does not let WebSockets through.";
+}
+
+const proxyAdvice =
+  "Let it pass on `Upgrade`, `Connection`, `Authorization` and `Sec-WebSocket-Protocol` (nginx: proxy_http_version 1.1).";
+const droppedUpgrade = `It came as a plain request: a reverse proxy on the way drops \`Upgrade\`. ${proxyAdvice}`;
+const gatewayUpgrade = "A proxy on the way did not reach the Prefect server, or forwards no WebSockets to it.";
+
+const upgradeCauses: Readonly<Record<number, string>> = {
+  200: droppedUpgrade,
+  400: droppedUpgrade,
+  // A self-hosted server never looks for this header on an upgrade, so there it is not the one that asks.
+  401: `Where HTTP takes the same credentials, a proxy on the way drops \`Authorization\` from upgrades, or asks for a login of its own. ${proxyAdvice}`,
+  403: `The server has no such WebSocket (it is too old), a proxy on the way drops \`Sec-WebSocket-Protocol\`, or does not allow the upgrade. ${proxyAdvice}`,
+  404: droppedUpgrade,
+  405: droppedUpgrade,
+  407: "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.",
+  426: droppedUpgrade,
+  502: gatewayUpgrade,
+  503: gatewayUpgrade,
+  504: gatewayUpgrade,
+};
+
+/** The likely cause when no connection comes about, by Node's error code, or undefined for an unknown one. */
+export function causeOfLostConnection(code: string): string | undefined {
+  return connectionCauses[code];
+}
+
+const connectionCauses: Readonly<Record<string, string>> = {
+  ENOTFOUND:
+    "There is no host of this name: check its spelling in PREFECT_API_URL, and the name servers of this machine.",
+  EAI_AGAIN: "The name servers of this machine do not answer.",
+  ECONNREFUSED: "Nothing listens on this port: start the server, or check host and port in PREFECT_API_URL.",
+  ECONNRESET: "The other side broke off: a firewall does so, or a port that speaks another protocol.",
+  EHOSTUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
+  ENETUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
+  ETIMEDOUT: "Nothing comes back: a firewall that drops packets, or a wrong address.",
+  EPROTO: "The other side speaks no TLS on this port: is the scheme http?",
+};

@@ -1,0 +1,150 @@
+// The API client that the settings describe: where the API is, which credentials go there, and what if they are refused.
+import { readFileSync } from "node:fs";
+import { ApiClient } from "../api/client.ts";
+import { readWorkspaces, type Workspace, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
+import { type CredentialChoice, Credentials } from "../api/credentials.ts";
+import { type Connection, isKeyAlone, resolveConnection } from "../settings/connection.ts";
+import type { Settings } from "../settings/load.ts";
+import { SettingsError } from "../settings/settings-error.ts";
+import type { SocketAddress } from "../sockets/connect.ts";
+import type { ProgramContext } from "./program-context.ts";
+
+/** An open API: the client, what it was made of, and the settings a flow run's process needs to reach the same API. */
+export interface OpenApi extends Disposable {
+  api: ApiClient;
+  connection: Connection;
+  credentials: Credentials;
+  exportedSettings: () => Readonly<Record<string, string>>;
+}
+
+/**
+ * Opens the API. With a key alone, or with `workspace` (`account/workspace`), Prefect Cloud is asked for the workspace
+ * first. Throws SettingsError, and what the API client throws.
+ */
+export async function openApi(program: ProgramContext, workspace?: string, signal?: AbortSignal): Promise<OpenApi> {
+  const { settings, logging } = program;
+  const isAsked = workspace !== undefined || isKeyAlone(settings);
+  const workspaceUrl = isAsked ? await findWorkspaceUrl(program, workspace, signal) : undefined;
+  const connection = resolveConnection(settings, workspaceUrl);
+  const credentials = new Credentials(
+    connection,
+    () => reloadChoice(program, connection, workspaceUrl),
+    (message) => logging.logger.warn(message),
+  );
+  const api = openClient(program, connection, credentials);
+  return {
+    api,
+    connection,
+    credentials,
+    exportedSettings: () => exportedWith(settings, connection, credentials),
+    [Symbol.dispose]: () => api[Symbol.dispose](),
+  };
+}
+
+/** A client for an API URL with these credentials; everything else is as the settings say. */
+export function openClient(
+  { settings, logging }: ProgramContext,
+  address: { apiUrl: string; isCloud: boolean },
+  credentials: Credentials,
+): ApiClient {
+  const { values } = settings;
+  return new ApiClient({
+    address,
+    credentials,
+    customHeaders: values.PREFECT_CLIENT_CUSTOM_HEADERS,
+    csrfEnabled: values.PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    requestTimeoutMs: values.PREFECT_API_REQUEST_TIMEOUT * 1000,
+    maxRetries: values.PREFECT_CLIENT_MAX_RETRIES,
+    jitter: values.PREFECT_CLIENT_RETRY_JITTER_FACTOR,
+    retryExtraCodes: new Set(values.PREFECT_CLIENT_RETRY_EXTRA_CODES),
+    tls: { ca: readCertificates(settings), rejectUnauthorized: !values.PREFECT_API_TLS_INSECURE_SKIP_VERIFY },
+    log: logging.logger,
+    random: Math.random,
+  });
+}
+
+/** What all sockets to that API have in common. */
+export function toSocketAddress({ api, connection, credentials }: OpenApi, { settings }: ProgramContext): SocketAddress {
+  return {
+    apiUrl: connection.apiUrl,
+    credentials,
+    customHeaders: settings.values.PREFECT_CLIENT_CUSTOM_HEADERS,
+    agent: api.agent,
+  };
+}
+
+/** What the settings say by now; credentials for another API, or a file that cannot be read just now, change nothing. */
+function reloadChoice(
+  { reload, logging }: ProgramContext,
+  connection: Connection,
+  workspaceUrl: string | undefined,
+): CredentialChoice {
+  try {
+    const again = resolveConnection(reload(), workspaceUrl);
+    return again.apiUrl === connection.apiUrl ? again : connection;
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    logging.logger.warn(`The credentials could not be read again: ${error.message}`);
+    return connection;
+  }
+}
+
+/** As exported, with the address of a workspace that was looked up and a key that was rotated. */
+function exportedWith(
+  settings: Settings,
+  { apiUrl }: Connection,
+  { current }: Credentials,
+): Readonly<Record<string, string>> {
+  const key = current.kind === "bearer" && current.token !== null ? { PREFECT_API_KEY: current.token } : {};
+  const isLookedUp = settings.exported.PREFECT_API_URL?.trim().replace(/\/+$/, "") !== apiUrl;
+  const url = isLookedUp && current.kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
+  return { ...settings.exported, ...url, ...key };
+}
+
+/** The API URL of the workspace that the key belongs to, or of the one that is asked for. */
+async function findWorkspaceUrl(
+  program: ProgramContext,
+  asked: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const cloudUrl = program.settings.values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const cloud = resolveConnection(program.settings, cloudUrl);
+  if (cloud.authorization.kind !== "bearer") {
+    throw new SettingsError(
+      "--workspace needs a key of Prefect Cloud: set PREFECT_API_KEY, or run `lictor cloud login`.",
+    );
+  }
+  using api = openClient(program, cloud, new Credentials(cloud));
+  const workspaces = await readWorkspaces(api, signal ? { signal } : {});
+  const workspace = chooseWorkspace(workspaces, asked, cloud.authorization.origin);
+  program.logging.logger.info(`Using workspace '${workspaceHandle(workspace)}' of Prefect Cloud.`);
+  return workspaceApiUrl(cloudUrl, workspace);
+}
+
+/** The workspace of that handle, else the only one. Throws SettingsError that says how to choose. */
+function chooseWorkspace(workspaces: readonly Workspace[], asked: string | undefined, key: string): Workspace {
+  const handles = workspaces.map(workspaceHandle).sort();
+  const list = handles.map((handle) => `'${handle}'`).join(", ");
+  if (workspaces.length === 0) throw new SettingsError(`The key (${key}) can enter no workspace of Prefect Cloud.`);
+  const [first] = workspaces.filter((workspace) => asked === undefined || workspaceHandle(workspace) === asked);
+  if (first === undefined) throw new SettingsError(`Workspace '${asked}' is none of those the key can enter: ${list}.`);
+  if (asked === undefined && workspaces.length > 1) {
+    throw new SettingsError(
+      `The key (${key}) can enter several workspaces: ${list}. Choose one by --workspace, by PREFECT_API_URL, or by \`lictor cloud login -w\`.`,
+    );
+  }
+  return first;
+}
+
+function readCertificates({ values }: Settings): string | undefined {
+  const file = values.PREFECT_API_SSL_CERT_FILE;
+  if (!file || values.PREFECT_API_TLS_INSECURE_SKIP_VERIFY) return undefined;
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new SettingsError(`PREFECT_API_SSL_CERT_FILE: cannot read ${file} (${reason})`, {
+      key: "PREFECT_API_SSL_CERT_FILE",
+    });
+  }
+}

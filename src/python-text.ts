@@ -1,0 +1,41 @@
+// Values as Python prints them, for texts that have to look like Prefect's own.
+
+/**
+ * The text Python's `str` makes of a value: `True`, `None`, `{'x': 1}`. JSON.parse does not tell `1.0` from `1`, so a
+ * whole number always prints as an integer.
+ */
+export function pythonText(value: unknown): string {
+  return typeof value === "string" ? value : pythonRepr(value);
+}
+
+/** The text Python's `repr` makes of a value: as `str`, with quotes around a string. */
+export function pythonRepr(value: unknown): string {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (typeof value === "number") return pythonNumber(value);
+  if (typeof value === "string") return pythonQuoted(value);
+  if (Array.isArray(value)) return `[${value.map(pythonRepr).join(", ")}]`;
+  const entries = Object.entries(value as object).map(([key, item]) => `${pythonQuoted(key)}: ${pythonRepr(item)}`);
+  return `{${entries.join(", ")}}`;
+}
+
+/** Python writes an exponent, of two digits at least, below 0.0001; JavaScript only below 0.000001. */
+function pythonNumber(value: number): string {
+  if (value === 0 || Math.abs(value) >= 1e-4) return String(value);
+  return value.toExponential().replace(/e-(\d)$/, "e-0$1");
+}
+
+/** Single quotes unless only those occur in the text; what does not print is escaped. */
+function pythonQuoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replaceAll("\\", "\\\\").replaceAll(quote, `\\${quote}`);
+  return `${quote}${escaped.replace(/(?! )[\p{C}\p{Z}]/gu, pythonEscape)}${quote}`;
+}
+
+function pythonEscape(char: string): string {
+  const named = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];
+  if (named !== undefined) return named;
+  const code = char.codePointAt(0) ?? 0;
+  const [letter, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
+  return `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+}
