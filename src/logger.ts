@@ -20,8 +20,10 @@ export interface PinoRecord {
 
 /** What the program's output goes through. */
 export interface Logging {
-  /** The root logger; children set `name`. */
+  /** The program's own logger, called `lictor`. */
   logger: pino.Logger;
+  /** A logger with a name in Prefect's dotted form. */
+  named(name: string): pino.Logger;
   /** Writes a message for the user to standard output: plain text, or a JSON record in JSON format. */
   announce(message: string): void;
   /** Gets every record too, after it was written; set once there is an API to ship to. */
@@ -107,12 +109,10 @@ export function createLogging(options: {
       logging.onRecord?.(record);
     },
   };
-  const logger = pino(
-    { level: pinoLevel(options.level), base: null, serializers: { err: serializeError } },
-    destination,
-  ).child({ name: "lictor" });
+  const root = pino({ level: pinoLevel(options.level), base: null, serializers: { err: serializeError } }, destination);
   const logging: Logging = {
-    logger,
+    logger: root.child({ name: "lictor" }),
+    named: (name) => root.child({ name }),
     redact,
     hide: (further) => secrets.add(further),
     onRecord: undefined,

@@ -65,7 +65,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
   const start = await readStartPool(question, signals.stop);
   const poolType = supportedType(start.workerType, python);
   const socketAddress = toSocketAddress(open, program);
-  const socketLog = logging.logger.child({ name: "prefect.events" });
+  const socketLog = logging.named("prefect.events");
   const eventSender = new EventSender({
     address: socketAddress,
     isCloud: connection.isCloud,
@@ -77,7 +77,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
   );
   const worker = new Worker(workerOptions, {
     api,
-    log: logging.logger,
+    named: logging.named,
     announce: logging.announce,
     poolType,
     python: pythonOrSaySo(python, parts),

@@ -27,7 +27,10 @@ export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolea
 export async function terminate(child: StartedProcess, graceMs: number, now: AbortSignal): Promise<void> {
   if (!signalGroup(child.pid, "SIGTERM")) return;
   const deadline = AbortSignal.any([now, AbortSignal.timeout(graceMs)]);
-  await Promise.race([child.exited, sleep(graceMs, deadline)]);
+  const left = new AbortController();
+  await Promise.race([child.exited, sleep(graceMs, AbortSignal.any([deadline, left.signal]))]);
+  // Or the timer of the grace would keep the program alive.
+  left.abort();
   while (!deadline.aborted && signalGroup(child.pid, 0)) await sleep(groupPollMs, deadline);
   signalGroup(child.pid, "SIGKILL");
   await child.exited;

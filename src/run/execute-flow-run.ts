@@ -47,7 +47,7 @@ export async function executeFlowRun(
   end: AbortSignal,
 ): Promise<void> {
   using _slot = slot;
-  const log = context.log.child({ name: "prefect.flow_runs.worker", flow_run_id: flowRun.id });
+  const log = context.flowRunLog.child({ flow_run_id: flowRun.id });
   try {
     if (await lacksPython(context, flowRun)) return;
     log.info(`Worker '${context.workerName}' submitting flow run '${flowRun.id}'`);

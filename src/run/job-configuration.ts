@@ -1,6 +1,7 @@
 // The job configuration of a flow run: its job variables laid over the work pool's base job template.
 // Source: prefect workers/base.py BaseJobConfiguration, workers/process.py ProcessJobConfiguration.
 import type { Deployment, FlowRun, Json, JsonObject, WorkPool } from "../api/wire.ts";
+import { pythonText } from "../python-text.ts";
 import { type Attribution, flowRunEnvironment } from "./environment.ts";
 import { jobLabels } from "./labels.ts";
 import {

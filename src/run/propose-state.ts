@@ -39,7 +39,7 @@ export async function proposeState(
       force: options.force ?? false,
     };
     const result = await setFlowRunState(api, flowRunId, proposal, { endless: true });
-    const reason = result.details.reason ?? "no reason given";
+    const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
       case "ACCEPT":
         return { kind: "accepted", state: { ...state, ...result.state } };
@@ -50,7 +50,10 @@ export async function proposeState(
       case "ABORT":
         return { kind: "aborted", state: result.state, reason };
       case "WAIT":
-        await sleep((result.details.delay_seconds ?? 0) * 1000);
+        await sleep((result.details?.delay_seconds ?? 1) * 1000);
+        break;
+      default:
+        return { kind: "aborted", state: null, reason: `the server's answer has no known status (${result.status})` };
     }
   }
 }

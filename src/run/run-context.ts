@@ -10,8 +10,8 @@ import type { WorkerEvents } from "./worker-events.ts";
 /** One worker, as a flow run sees it. */
 export interface RunContext {
   readonly api: ApiClient;
-  /** The root logger; a flow run makes its own child of it. */
-  readonly log: Logger;
+  /** The logger of everything about flow runs; each makes its own child of it. */
+  readonly flowRunLog: Logger;
   readonly workerName: string;
   readonly poolType: PoolType;
   readonly python: Promise<PythonFinding>;

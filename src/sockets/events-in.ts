@@ -2,6 +2,7 @@
 // Source: prefect events/clients.py PrefectEventsClient.
 import type { PrefectEvent } from "../api/wire.ts";
 import { runTogether } from "../async/run-together.ts";
+import { sleep } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Logger } from "../logger.ts";
 import { connectSocket, type Socket, type SocketAddress, SocketError } from "./connect.ts";
@@ -11,6 +12,8 @@ import { keepConnected } from "./keep-connected.ts";
 const maxUnconfirmed = 1000;
 /** An idle turn of the sender; only bounds how late it notices that nothing is to be sent. */
 const idleMs = 60_000;
+/** What a flush without a socket waits for one. */
+const openingMs = 500;
 
 /** The outgoing events of one worker. */
 export class EventSender {
@@ -19,6 +22,7 @@ export class EventSender {
   /** How many of them have been sent over the present socket. */
   #sent = 0;
   #dropped = 0;
+  #connected = false;
   readonly #wake = new Wake();
 
   constructor(
@@ -53,15 +57,25 @@ export class EventSender {
     );
   }
 
-  /** Waits, at most until `deadline` aborts, for the events taken so far to be read by the server. */
+  /**
+   * Waits for the events taken so far to be read by the server, at most until `deadline` aborts, and without a socket
+   * only for one to be opened that is just about to be.
+   */
   async flush(deadline: AbortSignal): Promise<void> {
-    const waiting = new Wake();
-    while (this.#unconfirmed.length > 0 && !deadline.aborted) await waiting.sleep(20, deadline);
+    const opening = AbortSignal.timeout(openingMs);
+    while (this.#unconfirmed.length > 0 && !deadline.aborted && (this.#connected || !opening.aborted)) {
+      await sleep(20, deadline);
+    }
   }
 
   async #serve(socket: Socket, signal: AbortSignal): Promise<void> {
     this.#sent = 0;
-    await runTogether(signal, [(serving) => this.#sendAll(socket, serving), (serving) => watchEnd(socket, serving)]);
+    this.#connected = true;
+    try {
+      await runTogether(signal, [(serving) => this.#sendAll(socket, serving), (serving) => watchEnd(socket, serving)]);
+    } finally {
+      this.#connected = false;
+    }
   }
 
   async #sendAll(socket: Socket, signal: AbortSignal): Promise<void> {

@@ -44,7 +44,7 @@ export interface FlowRunEvent {
 export function parseFlowRunEvent(frame: Json): FlowRunEvent | undefined {
   const message = frame as { type?: string; event?: Partial<PrefectEvent> } | null;
   const event = message?.event;
-  const resourceId = event?.resource?.["prefect.resource.id"] ?? "";
+  const resourceId = String(event?.resource?.["prefect.resource.id"]);
   const stateType = event?.resource?.["prefect.state-type"];
   if (message?.type !== "event" || !resourceId.startsWith("prefect.flow-run.")) return undefined;
   if (stateType !== "SCHEDULED" && stateType !== "CANCELLING") return undefined;

@@ -41,10 +41,11 @@ export async function keepConnected(
       reason = error instanceof Error ? error.message : String(error);
     }
     if (signal.aborted) return;
+    const isNews = outage === "none" || (outage === "over" && openedAt === undefined);
     const wasGood = openedAt !== undefined && Date.now() - openedAt >= goodAfterMs;
-    if (wasGood || outage === "none") log.warn(`No connection to ${name}; ${meanwhile}. Reason: ${reason}`);
+    if (wasGood || isNews) log.warn(`No connection to ${name}; ${meanwhile}. Reason: ${reason}`);
     else log.debug(`No connection to ${name}: ${reason}`);
-    if (wasGood || outage === "none") outage = "announced";
+    if (wasGood || isNews) outage = "announced";
     failures = wasGood ? 1 : failures + 1;
     const waitMs = Math.min(1000 * 2 ** (failures - 1), longestWaitMs);
     await sleep(waitMs * (0.5 + options.random() / 2), signal);

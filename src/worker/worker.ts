@@ -31,7 +31,7 @@ export interface WorkerOptions {
 /** What a worker works with. */
 export interface WorkerDependencies {
   api: ApiClient;
-  log: Logger;
+  named: (name: string) => Logger;
   announce: (message: string) => void;
   poolType: PoolType;
   python: Promise<PythonFinding>;
@@ -47,6 +47,7 @@ export interface WorkerDependencies {
 export class Worker implements RunContext {
   readonly api: ApiClient;
   readonly log: Logger;
+  readonly flowRunLog: Logger;
   readonly workerName: string;
   readonly poolType: PoolType;
   readonly python: Promise<PythonFinding>;
@@ -72,9 +73,8 @@ export class Worker implements RunContext {
     readonly dependencies: WorkerDependencies,
   ) {
     this.api = dependencies.api;
-    this.log = dependencies.log.child({
-      name: `prefect.workers.${dependencies.poolType.name}.${options.name.toLowerCase()}`,
-    });
+    this.log = dependencies.named(`prefect.workers.${dependencies.poolType.name}.${options.name.toLowerCase()}`);
+    this.flowRunLog = dependencies.named("prefect.flow_runs.worker");
     this.workerName = options.name;
     this.poolType = dependencies.poolType;
     this.python = dependencies.python;

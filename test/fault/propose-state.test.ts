@@ -1,0 +1,107 @@
+// What becomes of a state proposal when the answer is lost, late, or no.
+import { describe, expect, test } from "vitest";
+import type { StateProposal } from "../../src/api/wire.ts";
+import { proposeState } from "../../src/run/propose-state.ts";
+import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
+import { openTestClient, rejectionOf } from "./test-client.ts";
+
+const pending: StateProposal = { type: "PENDING", name: "Pending", message: null };
+const accepted = answerWith("ACCEPT", { id: "state-1", type: "PENDING", name: "Pending", message: null });
+// The server takes the proposal, but only half of its answer arrives.
+const acceptedUnheard: AnswerStep = { ...accepted, cut: true };
+
+interface Proposal {
+  state: { state_details: { transition_id: string } };
+}
+
+function answerWith(status: string, state: object | null, details: object = {}): AnswerStep {
+  return { body: { status, state, details } };
+}
+
+function startServer(...steps: AnswerStep[]): Promise<ScriptedServer> {
+  return startScriptedServer({ http: { "POST /api/flow_runs/some-run/set_state": steps } });
+}
+
+async function propose(server: ScriptedServer, options?: { force?: boolean }) {
+  using api = openTestClient(server.url);
+  return await proposeState(api, "some-run", pending, options);
+}
+
+const transitionIds = ({ requests }: ScriptedServer): string[] =>
+  requests.map(({ body }) => (JSON.parse(body) as Proposal).state.state_details.transition_id);
+
+/** The answer to a repeated proposal: the state that the server holds is the one that the first request brought. */
+function alreadyMade(server: () => ScriptedServer): AnswerStep {
+  return {
+    get body() {
+      const state = { type: "PENDING", name: "Pending", state_details: { transition_id: transitionIds(server())[0] } };
+      const details = { type: "reject_details", reason: "This run has already made this state transition." };
+      return { status: "REJECT", state, details };
+    },
+  };
+}
+
+describe("an answer that is lost", () => {
+  test("is asked for again with the same transition id", async () => {
+    await using server = await startServer(acceptedUnheard, { status: 500 }, accepted);
+    expect((await propose(server)).kind).toBe("accepted");
+    const [first, ...repeated] = transitionIds(server);
+    expect(first).toMatch(/^[0-9a-f-]{36}$/);
+    expect(repeated).toEqual([first, first]);
+  });
+
+  test("costs nothing: the rejection of the repetition by its own transition id is an acceptance", async () => {
+    await using server: ScriptedServer = await startServer(
+      acceptedUnheard,
+      alreadyMade(() => server),
+    );
+    expect(await propose(server)).toMatchObject({ kind: "accepted", state: { type: "PENDING" } });
+    expect(server.requests).toHaveLength(2);
+  });
+});
+
+describe("the server's decision", () => {
+  test("ACCEPT gives the state as the server has it", async () => {
+    await using server = await startServer(accepted);
+    expect(await propose(server)).toMatchObject({ kind: "accepted", state: { id: "state-1", type: "PENDING" } });
+    const body = JSON.parse(server.requests[0]?.body ?? "") as object;
+    expect(body).toMatchObject({
+      force: false,
+      state: { type: "PENDING", state_details: { flow_run_id: "some-run" } },
+    });
+  });
+
+  test("REJECT gives the state that the server holds instead, be it of the same type", async () => {
+    const theirs = { type: "PENDING", name: "Pending", state_details: { transition_id: "somebody else's" } };
+    await using server = await startServer(answerWith("REJECT", theirs, { reason: "taken" }));
+    expect(await propose(server)).toEqual({ kind: "rejected", state: theirs, reason: "taken" });
+  });
+
+  test("ABORT gives the reason", async () => {
+    const running = { type: "RUNNING", name: "Running" };
+    await using server = await startServer(answerWith("ABORT", running, { reason: "it runs already" }));
+    expect(await propose(server)).toEqual({ kind: "aborted", state: running, reason: "it runs already" });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test("WAIT is waited for in full, then the state is proposed anew", async () => {
+    await using server = await startServer(answerWith("WAIT", null, { delay_seconds: 1, reason: "later" }), accepted);
+    expect((await propose(server)).kind).toBe("accepted");
+    const [first, second] = server.requests.map(({ atMs }) => atMs);
+    // A timer may fire a little early by another clock.
+    expect((second ?? 0) - (first ?? 0)).toBeGreaterThanOrEqual(990);
+    expect(new Set(transitionIds(server)).size).toBe(2);
+  });
+
+  test("a deleted flow run is an ApiError, asked for once", async () => {
+    await using server = await startServer({ status: 404, body: { detail: "Flow run not found" } });
+    expect(await rejectionOf(propose(server))).toMatchObject({ name: "ApiError", status: 404 });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test("force is sent when it is asked for", async () => {
+    await using server = await startServer(accepted);
+    await propose(server, { force: true });
+    expect(JSON.parse(server.requests[0]?.body ?? "")).toMatchObject({ force: true });
+  });
+});

@@ -1,0 +1,53 @@
+// A worker of one work pool, "p", against a scripted server that does all right unless the test says otherwise.
+import type { ProgramOptions, RunningProgram } from "../support/lictor.ts";
+import { startLictor } from "../support/lictor.ts";
+import {
+  type AnswerStep,
+  type Script,
+  type ScriptedServer,
+  type SocketStep,
+  startScriptedServer,
+} from "../support/scripted-server.ts";
+
+const poll = "POST /api/work_pools/p/get_scheduled_flow_runs";
+
+const pool = {
+  id: "00000000-0000-4000-8000-000000000001",
+  name: "p",
+  type: "process",
+  base_job_template: { job_configuration: { command: "{{ command }}" }, variables: { properties: { command: {} } } },
+  is_paused: false,
+  concurrency_limit: null,
+  status: "NOT_READY",
+};
+
+/** Starts the server; without steps sockets are refused, so that nothing but the interval makes the worker poll. */
+export function startPoolServer(
+  options: { polls?: AnswerStep[]; sockets?: SocketStep; http?: Script["http"] } = {},
+): Promise<ScriptedServer> {
+  const always = { always: true } as const;
+  const sockets = options.sockets ?? { refuse: 403, ...always };
+  return startScriptedServer({
+    http: {
+      "GET /api/work_pools/p": [{ body: pool, ...always }],
+      "GET /api/csrf-token": [{ status: 404, ...always }],
+      "POST /api/work_pools/p/queues/filter": [{ body: [], ...always }],
+      "POST /api/work_pools/p/workers/heartbeat": [{ status: 204, ...always }],
+      [poll]: [...(options.polls ?? []), { body: [], ...always }],
+      ...options.http,
+    },
+    sockets: { "/api/events/in": [sockets], "/api/events/out": [sockets] },
+  });
+}
+
+/** When the polls came, in the server's milliseconds. */
+export function pollTimes({ requests }: ScriptedServer): number[] {
+  return requests.filter(({ method, path }) => `${method} ${path}` === poll).map(({ atMs }) => atMs);
+}
+
+/** Starts the worker, with polls every 0.2 s. */
+export function startPoolWorker(server: ScriptedServer, env: ProgramOptions["env"] = {}): Promise<RunningProgram> {
+  return startLictor(["worker", "start", "--pool", "p", "--name", "w", "--log-format", "text"], {
+    env: { PREFECT_API_URL: `${server.url}/api`, PREFECT_WORKER_QUERY_SECONDS: "0.2", ...env },
+  });
+}

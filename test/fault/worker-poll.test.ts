@@ -1,0 +1,72 @@
+// A worker goes on polling whatever its sockets do, and backs off as it says it does.
+import { describe, expect, test } from "vitest";
+import type { SocketStep } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { pollTimes, startPoolServer, startPoolWorker } from "./scripted-worker.ts";
+
+const polled = { timeoutMs: 20_000, intervalMs: 20, what: "polls" };
+
+describe("the worker polls and stops with exit code 0", () => {
+  const cases: [sockets: string, step: SocketStep][] = [
+    ["are not answered", { hang: true }],
+    ["are silent after the upgrade", { play: () => undefined }],
+    ["are refused", { refuse: 403 }],
+    ["refuse the token", { play: (socket) => socket.close(1008, "Invalid token") }],
+    [
+      "send frames of no sense",
+      {
+        async play(socket) {
+          await socket.acceptAuth();
+          const strange = [17, null, [], {}, { type: "event" }, { type: "event", event: { resource: {} } }];
+          for (const frame of strange) socket.send(JSON.stringify(frame));
+          socket.send({ type: "event", event: { resource: { "prefect.resource.id": 5 } } });
+          await socket.closed;
+        },
+      },
+    ],
+    [
+      "send what is not JSON",
+      {
+        async play(socket) {
+          await socket.acceptAuth();
+          socket.send("<html>");
+        },
+      },
+    ],
+  ];
+  test.concurrent.each(cases)("when its sockets %s", async (_what, step) => {
+    await using server = await startPoolServer({ sockets: { ...step, always: true } });
+    await using worker = await startPoolWorker(server);
+    await waitFor(() => pollTimes(server).length >= 8, polled);
+    const upgrades = server.requests.filter(({ method }) => method === "UPGRADE").map(({ path }) => path);
+    expect(upgrades).toEqual(expect.arrayContaining(["/api/events/in", "/api/events/out"]));
+    worker.signal("SIGTERM");
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    expect(worker.stdout).toContain("Worker 'w' stopped!");
+    expect(worker.stderr).not.toContain("    at ");
+    expect(server.errors).toEqual([]);
+  });
+});
+
+test("three failed polls double the interval, a good one ends that", async () => {
+  const failure = { status: 500, body: { detail: "broken" } };
+  await using server = await startPoolServer({ polls: [failure, failure, failure] });
+  await using worker = await startPoolWorker(server);
+  await worker.waitForOutput(/Backing off due to consecutive errors, using increased interval of 0\.4s\./, 20_000);
+  await worker.waitForOutput(/Resetting backoff due to successful run\./, 10_000);
+  await waitFor(() => pollTimes(server).length >= 12, polled);
+  expect(worker.stdout).toContain("ApiError: POST /work_pools/p/get_scheduled_flow_runs: 500 broken.");
+  const times = pollTimes(server);
+  const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+  // The interval of 200 ms is between 150 and 260 with its jitter, doubled between 300 and 520.
+  expect(gaps[2]).toBeGreaterThanOrEqual(295);
+  expect(Math.min(...gaps.slice(3))).toBeLessThan(290);
+});
+
+test("an answer that hangs is given up, and the worker polls on", async () => {
+  await using server = await startPoolServer({ polls: [{ hang: true }] });
+  await using worker = await startPoolWorker(server, { PREFECT_API_REQUEST_TIMEOUT: "0.3" });
+  await waitFor(() => pollTimes(server).length >= 4, polled);
+  worker.signal("SIGTERM");
+  expect((await worker.exited).code).toBe(0);
+});

@@ -1,0 +1,74 @@
+// Real children: how they are started, and that nothing of their group outlives a termination.
+import { describe, expect, test } from "vitest";
+import { startProcess } from "../../src/process/start-process.ts";
+import { signalGroup, terminate } from "../../src/process/terminate.ts";
+import { inCheckout } from "../support/checkout.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const program = (name: string): string => inCheckout(`test/fixtures/programs/${name}`);
+const env = { PATH: process.env.PATH ?? "" };
+const never = new AbortController().signal;
+
+async function start(argv: readonly string[]): ReturnType<typeof startProcess> {
+  return await startProcess({ argv, cwd: inCheckout("."), env, streamOutput: false });
+}
+
+describe("startProcess", () => {
+  test("gives the child a process group and session of its own", async () => {
+    const child = await start([process.execPath, "-e", "setInterval(()=>0,1000)"]);
+    expect(signalGroup(child.pid, 0)).toBe(true);
+    signalGroup(child.pid, "SIGKILL");
+    expect(await child.exited).toEqual({ code: null, signal: "SIGKILL" });
+    expect(signalGroup(child.pid, "SIGTERM")).toBe(false);
+  });
+
+  test("reports a child that is gone at once", async () => {
+    const child = await start([process.execPath, "-e", "process.exit(7)"]);
+    expect(await child.exited).toEqual({ code: 7, signal: null });
+  });
+
+  test.each([
+    ["a program that does not exist", ["/no/such/program"], "ENOENT"],
+    ["a file that is no program", [inCheckout("package.json")], "EACCES"],
+  ])("throws the system's reason for %s", async (_, argv, code) => {
+    await expect(start(argv)).rejects.toMatchObject({ code });
+  });
+
+  test("throws for a working directory that does not exist", async () => {
+    await expect(
+      startProcess({ argv: ["true"], cwd: "/no/such/directory", env, streamOutput: false }),
+    ).rejects.toThrow();
+  });
+});
+
+describe("terminate", () => {
+  test("lets a child end by itself on SIGTERM", async () => {
+    const child = await start([process.execPath, "-e", "setInterval(()=>0,1000)"]);
+    await terminate(child, 10_000, never);
+    expect(await child.exited).toEqual({ code: null, signal: "SIGTERM" });
+  });
+
+  test("kills one that ignores SIGTERM after the grace", async () => {
+    const child = await start([process.execPath, program("ignore-sigterm.mjs")]);
+    await terminate(child, 600, never);
+    expect(await child.exited).toMatchObject({ code: null });
+    expect(signalGroup(child.pid, 0)).toBe(false);
+  });
+
+  test("cuts the grace short when there is no more time", async () => {
+    const child = await start([process.execPath, program("ignore-sigterm.mjs")]);
+    const now = new AbortController();
+    const terminated = terminate(child, 60_000, now.signal);
+    now.abort();
+    await terminated;
+    expect(signalGroup(child.pid, 0)).toBe(false);
+  });
+
+  test("ends grandchildren whose parent has left", async () => {
+    const child = await start([process.execPath, program("leave-grandchild.mjs")]);
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    expect(signalGroup(child.pid, 0)).toBe(true);
+    await terminate(child, 5_000, never);
+    await waitFor(() => !signalGroup(child.pid, 0), { timeoutMs: 2_000, what: "the group to be gone" });
+  });
+});
