@@ -1,0 +1,100 @@
+// `npm run demo`: lictor at work on a real Prefect server, from nothing to completed flow runs.
+import { inCheckout } from "../support/checkout.ts";
+import { markdownTable } from "../support/markdown-table.ts";
+import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
+import { startPrefectServer } from "../support/prefect-server.ts";
+import { ensurePythonEnvironment } from "../support/python-environment.ts";
+import { runScript } from "../support/run-script.ts";
+import { startWorker } from "../support/start-worker.ts";
+import { withProgress } from "../support/with-progress.ts";
+import { type FinishedRun, followFlowRun } from "./follow-flow-run.ts";
+
+const POOL = "demo-pool";
+
+interface DemoRun {
+  /** The flow's parameter. */
+  below: number;
+  aheadMs?: number;
+}
+
+// The last run can be seen to wait for its time.
+const RUNS: readonly DemoRun[] = [
+  { below: 100 },
+  { below: 10_000 },
+  { below: 1_000_000 },
+  { below: 5_000_000, aheadMs: 3_000 },
+];
+
+// Four cold Python engines side by side on a slow machine.
+const ALL_COMPLETED_MS = 120_000;
+
+async function demo(stop: AbortSignal): Promise<void> {
+  await completeFlowRuns(stop);
+  say("Done: worker and server are stopped, their files removed.");
+}
+
+async function completeFlowRuns(stop: AbortSignal): Promise<void> {
+  await ensurePythonEnvironment(say);
+  stop.throwIfAborted();
+  await using server = await withProgress(
+    say,
+    "Starting a Prefect server with an empty database",
+    startPrefectServer(),
+  );
+  stop.throwIfAborted();
+  say(`The server is ready: ${server.apiUrl}`);
+
+  const api = prefectApi(server.apiUrl);
+  await api.createWorkPool(POOL);
+  const deploymentId = await api.createDeployment({
+    flowName: "count-primes",
+    name: "demo",
+    workPool: POOL,
+    entrypoint: "example.py:count_primes",
+    path: inCheckout("test/fixtures/flows"),
+  });
+  say(`Work pool ${POOL} and deployment count-primes/demo are created. Starting: lictor worker start --pool ${POOL}`);
+
+  await using _worker = await startWorker(POOL, {
+    apiUrl: server.apiUrl,
+    name: "demo-worker",
+    args: ["--log-format", "text"],
+    onLine: (line) => console.log(`    lictor | ${line}`),
+  });
+  stop.throwIfAborted();
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(ALL_COMPLETED_MS)]);
+  const finished = await Promise.all(RUNS.map((run) => runToItsEnd(api, deploymentId, run, signal)));
+  console.log(`\n${resultTable(finished)}\n`);
+  const unsuccessful = finished.filter(({ states }) => states.at(-1)?.type !== "COMPLETED");
+  if (unsuccessful.length > 0)
+    throw new Error(`${unsuccessful.length} of ${finished.length} flow runs did not complete.`);
+}
+
+async function runToItsEnd(
+  api: PrefectApi,
+  deploymentId: string,
+  run: DemoRun,
+  signal: AbortSignal,
+): Promise<FinishedRun> {
+  const { below, aheadMs } = run;
+  const schedule = aheadMs === undefined ? {} : { scheduledTime: new Date(Date.now() + aheadMs) };
+  const flowRun = await api.createFlowRun(deploymentId, { parameters: { below }, ...schedule });
+  say(`${flowRun.name}: created with below=${below}${aheadMs === undefined ? "" : `, scheduled ${aheadMs} ms ahead`}`);
+  return await followFlowRun(api, flowRun, say, signal);
+}
+
+function resultTable(finished: readonly FinishedRun[]): string {
+  const rows = finished.map(({ flowRun, states }) => {
+    const timeOf = (type: string) => Date.parse(states.find((state) => state.type === type)?.timestamp ?? "");
+    const result = states.at(-1)?.message ?? "";
+    const toRunningMs = timeOf("RUNNING") - timeOf("SCHEDULED");
+    return [flowRun.name, states.map((state) => state.name).join(" → "), `${toRunningMs}`, result];
+  });
+  return markdownTable(["flow run", "states", "created → Running (ms)", "result"], rows);
+}
+
+function say(line: string): void {
+  console.log(`${new Date().toISOString().slice(11, 23)} ${line}`);
+}
+
+await runScript("The demo failed", demo);
