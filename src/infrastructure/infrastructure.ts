@@ -3,14 +3,24 @@ import type { JsonObject } from "../api/wire.ts";
 import type { ProcessExit } from "../process/start-process.ts";
 import type { JobConfiguration } from "../run/job-configuration.ts";
 
-/** A flow run's infrastructure, started. */
-export interface StartedInfrastructure {
+/** How infrastructure ended. */
+export interface InfrastructureEnd extends ProcessExit {
+  /** The engine has said itself how the flow run ended: whatever the exit code, there is nothing to report. */
+  isConcluded: boolean;
+}
+
+/** A flow run's infrastructure, started. Disposing clears away what it leaves behind. */
+export interface StartedInfrastructure extends AsyncDisposable {
   /** What the server keeps as `infrastructure_pid`. */
   readonly identifier: string;
-  /** Resolves when it has ended by itself or was terminated. Never rejects. */
-  readonly exited: Promise<ProcessExit>;
+  /** Resolves when it has ended by itself or was ended. Never rejects. */
+  readonly exited: Promise<InfrastructureEnd>;
   /** Ends it gently, then by force; `now` cuts the gentle part short. Returns when nothing of it is left. */
   terminate(now: AbortSignal): Promise<void>;
+  /** Like `terminate`, after telling the engine that this is a cancellation; leaves one alone that has just concluded. */
+  cancel(now: AbortSignal): Promise<"ended" | "already concluded">;
+  /** Runs the flow's hooks in place of an engine that could not. Failures are logged, never thrown. */
+  runHooks(kind: "cancellation" | "crashed"): Promise<void>;
 }
 
 /** A kind of infrastructure that lictor can start, under the name of the work pools for it. */
@@ -19,5 +29,5 @@ export interface PoolType {
   /** What a work pool gets that is created for it. */
   readonly baseJobTemplate: JsonObject;
   /** Starts a flow run. Throws when it cannot be started. */
-  start(job: JobConfiguration): Promise<StartedInfrastructure>;
+  start(job: JobConfiguration, flowRunId: string): Promise<StartedInfrastructure>;
 }

@@ -1,40 +1,24 @@
 // The whole life of one flow run in the worker's hands, top to bottom: claim, configure, start, await, report.
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
 import { findDeployment, readFlow } from "../api/deployments.ts";
-import { hasStatus } from "../api/errors.ts";
 import { updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
 import * as references from "../api/references.ts";
-import type { Deployment, Flow, FlowRun, PrefectEvent, StateProposal } from "../api/wire.ts";
-import { aborted } from "../async/sleep.ts";
+import type { Deployment, Flow, FlowRun, State } from "../api/wire.ts";
 import type { StartedInfrastructure } from "../infrastructure/infrastructure.ts";
 import type { Logger } from "../logger.ts";
-import { crashedMessage, explainExit } from "./exit-status.ts";
+import {
+  type Claimed,
+  type EndRequest,
+  endFlowRun,
+  type RelatedFlowRun,
+  report,
+  type Started,
+} from "./end-flow-run.ts";
 import { buildJobConfiguration, type JobConfiguration } from "./job-configuration.ts";
 import { workerLabels } from "./labels.ts";
-import { type Decision, proposeState } from "./propose-state.ts";
+import { proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
 import { cancelledState, crashedState, isFinal, pendingState, rescheduledState, submittingState } from "./states.ts";
-
-/** A flow run with what was read about it. */
-interface RelatedFlowRun {
-  flowRun: FlowRun;
-  deployment: Deployment | null;
-  flow: Flow | null;
-}
-
-/** A flow run that is this worker's to execute. */
-interface Claimed extends RelatedFlowRun {
-  log: Logger;
-}
-
-/** A flow run whose infrastructure runs. */
-interface Started extends Claimed {
-  infrastructure: StartedInfrastructure;
-  submitted: PrefectEvent;
-}
-
-/** Why a flow run is being ended: somebody cancelled it, or the worker is told to end at once. */
-export type EndRequest = { kind: "cancel" } | { kind: "kill"; by: string };
 
 /**
  * Executes a scheduled flow run to its end and frees `slot`. `end` aborts with an EndRequest when it is to end early.
@@ -53,7 +37,7 @@ export async function executeFlowRun(
     log.info(`Worker '${context.workerName}' submitting flow run '${flowRun.id}'`);
     const claimed = await claim(context, flowRun, log);
     const started = claimed && (await start(context, claimed, end));
-    if (started) await untilEnded(context, started, end);
+    if (started) await endFlowRun(context, started, end);
   } catch (error) {
     log.error({ err: error }, `Failed to update state of flow run '${flowRun.id}'`);
   }
@@ -130,11 +114,11 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
     const workPool = context.workPool();
     log.debug({ job_configuration: { ...job, env: Object.keys(job.env) } }, "job configuration");
     const submitting = await proposeState(context.api, flowRun.id, submittingState);
-    if (end.aborted || endedElsewhere(submitting)) {
-      await giveBack(context, run, end);
+    if (end.aborted || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
+      await giveBack(context, run, submitting.state, end);
       return undefined;
     }
-    const infrastructure = await startInfrastructure(context, job);
+    const infrastructure = await startInfrastructure(context, job, flowRun);
     log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
     describeInBackground(context, run, infrastructure.identifier);
     return { ...run, infrastructure, submitted: context.events.submitted({ ...run, workPool }) };
@@ -148,9 +132,13 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
 /** The infrastructure itself did not start: told apart from a failure on the way there by the state's message. */
 class StartError extends Error {}
 
-async function startInfrastructure(context: RunContext, job: JobConfiguration): Promise<StartedInfrastructure> {
+async function startInfrastructure(
+  context: RunContext,
+  job: JobConfiguration,
+  flowRun: FlowRun,
+): Promise<StartedInfrastructure> {
   try {
-    return await context.poolType.start(job);
+    return await context.poolType.start(job, flowRun.id);
   } catch (error) {
     throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
   }
@@ -163,60 +151,14 @@ function submissionFailure(error: unknown): string {
   return `Failed to submit flow run to infrastructure: ${cause}`;
 }
 
-/** True when the server keeps the flow run in a state that must not be started any more. */
-function endedElsewhere(decision: Decision): boolean {
-  return decision.state?.type === "CANCELLING" || isFinal(decision.state);
-}
-
 /** A claimed flow run that will not be started: cancelled if that was asked for, else left for another worker. */
-async function giveBack(context: RunContext, run: Claimed, end: AbortSignal): Promise<void> {
+async function giveBack(context: RunContext, run: Claimed, state: State | null, end: AbortSignal): Promise<void> {
   const request = end.reason as EndRequest | undefined;
-  if (request?.kind === "kill") {
+  if (isFinal(state)) run.log.info(`Flow run '${run.flowRun.name}' is ${state?.name} already; it is not started.`);
+  else if (request?.kind === "kill") {
     await report(context, run, rescheduledState(`Not started: worker '${context.workerName}' was stopped.`));
   } else {
     await report(context, run, cancelledState("Flow run was cancelled before execution started."), { force: true });
-  }
-}
-
-/** Waits for the infrastructure to end, or ends it when asked to, and reports what the engine could not. */
-async function untilEnded(context: RunContext, run: Started, end: AbortSignal): Promise<void> {
-  const { infrastructure, log } = run;
-  const early = await Promise.race([infrastructure.exited, aborted(end)]);
-  const request = early ? undefined : (end.reason as EndRequest);
-  if (request) await infrastructure.terminate(context.leave);
-  const exit = await infrastructure.exited;
-  const { status, level, resolution } = explainExit(exit);
-  if (request?.kind === "cancel") {
-    await report(context, run, cancelledState("Flow run was cancelled successfully."), { force: true });
-    log.info(`Cancelled flow run '${run.flowRun.name}'`);
-  } else if (request) {
-    const message = `Worker '${context.workerName}' ${request.by} and ended the flow run's process.`;
-    await report(context, run, crashedState(message));
-  } else if (status !== 0) {
-    log[level](`${crashedMessage(exit)} ${resolution}`);
-    await report(context, run, crashedState(crashedMessage(exit)));
-  }
-  context.events.executed({ ...run, workPool: context.workPool() }, run.submitted, {
-    identifier: infrastructure.identifier,
-    status,
-  });
-}
-
-/** Reports a state that ends the worker's part. The engine's own verdict stands: then the server declines, silently. */
-async function report(
-  context: RunContext,
-  run: Claimed,
-  state: StateProposal,
-  options: { force?: boolean } = {},
-): Promise<void> {
-  try {
-    const decision = await proposeState(context.api, run.flowRun.id, state, options);
-    if (state.type === "CRASHED" && decision.kind === "accepted") {
-      run.log.info(`Reported flow run '${run.flowRun.id}' as crashed: ${state.message}`);
-    }
-  } catch (error) {
-    if (!hasStatus(error, 404)) throw error;
-    run.log.debug(`Flow run '${run.flowRun.id}' was deleted; its state was not reported.`);
   }
 }
 

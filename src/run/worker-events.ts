@@ -44,24 +44,44 @@ export class WorkerEvents {
     this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
   }
 
-  #send(name: string, relatedResources: EventResource[], before: PrefectEvent | null): PrefectEvent {
+  /** Of the runner inside the worker, as the reference words it. */
+  cancelled(objects: RelatedObjects): void {
+    const runner = {
+      "prefect.resource.id": "prefect.runner.standalone",
+      "prefect.resource.name": "standalone",
+      "prefect.version": prefectVersion,
+    };
+    const related = relatedTo(objects).filter((resource) => resource["prefect.resource.role"] !== "work-pool");
+    this.#send("prefect.runner.cancelled-flow-run", related, null, runner);
+  }
+
+  #send(
+    name: string,
+    relatedResources: EventResource[],
+    before: PrefectEvent | null,
+    resource: EventResource = this.#resource(),
+  ): PrefectEvent {
     const now = new Date();
     const event: PrefectEvent = {
       id: uuidv7(now.getTime()),
       occurred: now.toISOString(),
       event: name,
-      resource: {
-        "prefect.resource.id": `prefect.worker.${this.worker.type}.${slugify(this.worker.name)}`,
-        "prefect.resource.name": this.worker.name,
-        "prefect.version": prefectVersion,
-        "prefect.worker-type": this.worker.type,
-      },
+      resource,
       related: relatedResources,
       payload: {},
       follows: before && now.getTime() - Date.parse(before.occurred) < followsWithinMs ? before.id : null,
     };
     this.emit(event);
     return event;
+  }
+
+  #resource(): EventResource {
+    return {
+      "prefect.resource.id": `prefect.worker.${this.worker.type}.${slugify(this.worker.name)}`,
+      "prefect.resource.name": this.worker.name,
+      "prefect.version": prefectVersion,
+      "prefect.worker-type": this.worker.type,
+    };
   }
 }
 

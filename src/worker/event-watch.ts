@@ -22,16 +22,27 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
       name: "the events stream (/events/out)",
       meanwhile: "flow runs are found by polling",
       open: (opening) => subscribeToFlowRuns(address, worker.workPool().id, opening),
-      serve: (socket, serving) =>
-        runTogether(serving, [
-          (reading) => readEvents(worker, socket, seen, reading),
-          (waiting) => lookAgain(worker, waiting),
-        ]),
+      serve: async (socket, serving) => {
+        setConnected(worker, true);
+        try {
+          await runTogether(serving, [
+            (reading) => readEvents(worker, socket, seen, reading),
+            (waiting) => lookAgain(worker, waiting),
+          ]);
+        } finally {
+          setConnected(worker, false);
+        }
+      },
       log: worker.log,
       random: worker.dependencies.random,
     },
     signal,
   );
+}
+
+function setConnected(worker: Worker, connected: boolean): void {
+  worker.eventsConnected = connected;
+  worker.eventsChanged.wake("connected");
 }
 
 async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, signal: AbortSignal): Promise<void> {

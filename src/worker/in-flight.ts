@@ -1,7 +1,7 @@
 // The flow runs in this worker's hands: stops double starts, reaches a run to end it, lets a shutdown wait for all.
 import { setMaxListeners } from "node:events";
 import type { FlowRun } from "../api/wire.ts";
-import type { EndRequest } from "../run/execute-flow-run.ts";
+import type { EndRequest } from "../run/end-flow-run.ts";
 
 /** A flow run in flight. */
 export interface InFlightRun {
@@ -36,6 +36,11 @@ export class InFlight {
   /** Asks for the end of one flow run; nothing happens if it is not in flight. The first request counts. */
   end(flowRunId: string, request: EndRequest): void {
     this.#entries.get(flowRunId)?.end.abort(request);
+  }
+
+  /** Resolves when the flow run is no longer in flight; undefined if it is not. */
+  ended(flowRunId: string): Promise<void> | undefined {
+    return this.#entries.get(flowRunId)?.done;
   }
 
   /** Asks for the end of all. */

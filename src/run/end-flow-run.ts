@@ -1,0 +1,111 @@
+// The end of a flow run: awaited or brought about, and reported where the engine could not.
+// Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
+import { hasStatus } from "../api/errors.ts";
+import { findFlowRun } from "../api/flow-runs.ts";
+import type { Deployment, Flow, FlowRun, PrefectEvent, StateProposal } from "../api/wire.ts";
+import { aborted } from "../async/sleep.ts";
+import type { InfrastructureEnd, StartedInfrastructure } from "../infrastructure/infrastructure.ts";
+import type { Logger } from "../logger.ts";
+import { crashedMessage, explainExit } from "./exit-status.ts";
+import { type Decision, proposeState } from "./propose-state.ts";
+import type { RunContext } from "./run-context.ts";
+import { cancelledState, crashedState, isFinal } from "./states.ts";
+
+/** A flow run with what was read about it. */
+export interface RelatedFlowRun {
+  flowRun: FlowRun;
+  deployment: Deployment | null;
+  flow: Flow | null;
+}
+
+/** A flow run that is this worker's to execute. */
+export interface Claimed extends RelatedFlowRun {
+  log: Logger;
+}
+
+/** A flow run whose infrastructure runs. */
+export interface Started extends Claimed {
+  infrastructure: StartedInfrastructure;
+  submitted: PrefectEvent;
+}
+
+/** Why a flow run is being ended: somebody cancelled it, or the worker is told to end at once. */
+export type EndRequest = { kind: "cancel" } | { kind: "kill"; by: string };
+
+/** Waits for the infrastructure to end, or ends it when asked to, and reports what the engine could not. */
+export async function endFlowRun(context: RunContext, run: Started, end: AbortSignal): Promise<void> {
+  await using infrastructure = run.infrastructure;
+  const early = await Promise.race([infrastructure.exited, aborted(end)]);
+  const request = early ? undefined : (end.reason as EndRequest);
+  if (request?.kind === "cancel") await cancel(context, run);
+  else if (request) await kill(context, run, request.by);
+  else await reportCrash(context, run, await infrastructure.exited);
+  const { status } = explainExit(await infrastructure.exited);
+  context.events.executed({ ...run, workPool: context.workPool() }, run.submitted, {
+    identifier: infrastructure.identifier,
+    status,
+  });
+}
+
+/** A process that ended without success and without the engine's own word on it has crashed. */
+async function reportCrash(context: RunContext, run: Started, exit: InfrastructureEnd): Promise<void> {
+  const { status, level, resolution } = explainExit(exit);
+  if (status === 0 || exit.isConcluded) return;
+  run.log[level](`${crashedMessage(exit)} ${resolution}`);
+  const decision = await report(context, run, crashedState(crashedMessage(exit)));
+  // Where the engine had reported a crash itself, it has run the hooks too.
+  if (decision?.kind === "accepted") await run.infrastructure.runHooks("crashed");
+}
+
+/** The second request to stop: the engine is given the time to report a crash, else the worker does. */
+async function kill(context: RunContext, run: Started, by: string): Promise<void> {
+  await run.infrastructure.terminate(context.leave);
+  await report(context, run, crashedState(`Worker '${context.workerName}' ${by} and ended the flow run's process.`));
+}
+
+/**
+ * Ends a flow run that was cancelled. An engine that understood why reports Cancelled and runs the hooks itself;
+ * otherwise both are the worker's. A flow run that has completed meanwhile stays what it is.
+ */
+async function cancel(context: RunContext, run: Started): Promise<void> {
+  const { infrastructure, log, flowRun } = run;
+  if ((await infrastructure.cancel(context.leave)) === "already concluded") {
+    log.debug(`Flow run '${flowRun.name}' had ended before it could be cancelled.`);
+    return;
+  }
+  const current = await findFlowRun(context.api, flowRun.id, { endless: true });
+  if (!current) return;
+  if (current.state_type !== "CANCELLED") {
+    if (isFinal(current.state) && current.state_type !== "CRASHED") {
+      log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
+      return;
+    }
+    await infrastructure.runHooks("cancellation");
+    await report(context, run, cancelledState("Flow run was cancelled successfully."), { force: true });
+  }
+  context.events.cancelled({ ...run, workPool: context.workPool() });
+  log.info(`Cancelled flow run '${flowRun.name}'`);
+}
+
+/**
+ * Reports a state that ends the worker's part. The engine's own verdict stands: then the server declines, silently.
+ * Undefined when the flow run was deleted.
+ */
+export async function report(
+  context: RunContext,
+  run: Claimed,
+  state: StateProposal,
+  options: { force?: boolean } = {},
+): Promise<Decision | undefined> {
+  try {
+    const decision = await proposeState(context.api, run.flowRun.id, state, options);
+    if (state.type === "CRASHED" && decision.kind === "accepted") {
+      run.log.info(`Reported flow run '${run.flowRun.id}' as crashed: ${state.message}`);
+    }
+    return decision;
+  } catch (error) {
+    if (!hasStatus(error, 404)) throw error;
+    run.log.debug(`Flow run '${run.flowRun.id}' was deleted; its state was not reported.`);
+    return undefined;
+  }
+}
