@@ -28,6 +28,8 @@ const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | unde
   403: ({ words, isCloud, ...rest }) => {
     if (isCloud) return "The key is known, but may not do this in this workspace, or not from this network address.";
     if (words === undefined) return `${answererOf(rest)} does not let the request through: ask who runs it.`;
+    if (words.includes("CSRF"))
+      return "Leave PREFECT_CLIENT_CSRF_SUPPORT_ENABLED on, and give the server a single address.";
     return "The server took the credentials and refuses the request itself.";
   },
   404: ({ words }) =>
@@ -75,7 +77,7 @@ export function causeOfRefusedUpgrade(status: number, contentType: string): stri
 }
 
 const proxyAdvice =
-  "Let it pass on `Upgrade`, `Connection`, `Authorization` and `Sec-WebSocket-Protocol` (nginx: proxy_http_version 1.1).";
+  "Let it pass on `Upgrade`, `Connection`, `Authorization` and `Sec-WebSocket-Protocol` (nginx: proxy_http_version 1.1 and proxy_set_header).";
 const droppedUpgrade = `It came as a plain request: a reverse proxy on the way drops \`Upgrade\`. ${proxyAdvice}`;
 const gatewayUpgrade = "A proxy on the way did not reach the Prefect server, or forwards no WebSockets to it.";
 
@@ -94,9 +96,9 @@ const upgradeCauses: Readonly<Record<number, string>> = {
   504: gatewayUpgrade,
 };
 
-/** The likely cause when no connection comes about, by Node's error code, or undefined for an unknown one. */
-export function causeOfLostConnection(code: string): string | undefined {
-  return connectionCauses[code];
+/** The likely cause when no connection comes about, by Node's error code; null for one that is not in the table. */
+export function causeOfLostConnection(code: string): string | null {
+  return connectionCauses[code] ?? null;
 }
 
 const connectionCauses: Readonly<Record<string, string>> = {

@@ -2,15 +2,14 @@
 // succeed the second time, and turns everything else into an error that says what was tried and what came back.
 
 import { setMaxListeners } from "node:events";
-import http from "node:http";
-import https from "node:https";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
 import { apiVersion, userAgent } from "../version.ts";
+import { Agents, type AgentsOptions } from "./agents.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
 import { type ApiError, UndecodableResponseError, UnreachableError } from "./errors.ts";
-import { type Agents, type Answer, exchange } from "./exchange.ts";
+import { type Answer, exchange } from "./exchange.ts";
 import { refusal } from "./refusal.ts";
 import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
@@ -32,7 +31,8 @@ export interface ApiClientOptions {
   maxRetries: number;
   jitter: number;
   retryExtraCodes: ReadonlySet<number>;
-  tls: { ca: string | undefined; rejectUnauthorized: boolean };
+  tls: AgentsOptions["tls"];
+  proxyFor: AgentsOptions["proxyFor"];
   log: Logger;
   random: () => number;
 }
@@ -54,19 +54,17 @@ const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-cs
 /** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
 export class ApiClient implements Disposable {
   readonly address: ApiAddress;
-  /** The one for the API URL; sockets share it. */
-  readonly agent: http.Agent;
+  /** Sockets share them. */
+  readonly agents: Agents;
   /** Sent with every request once known: who asks. Source: prefect client/attribution.py. */
   readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
-  readonly #agents: Agents;
   readonly #csrf: CsrfToken;
   /** True once this client has had an answer: from then on a refused connection is a server that restarts. */
   #hadContact = false;
 
   constructor(private readonly options: ApiClientOptions) {
     this.address = options.address;
-    this.#agents = createAgents(options.tls);
-    this.agent = this.#agents[options.address.apiUrl.startsWith("https:") ? "https" : "http"];
+    this.agents = new Agents({ tls: options.tls, proxyFor: options.proxyFor, timeoutMs: options.requestTimeoutMs });
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
@@ -89,8 +87,7 @@ export class ApiClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agents.http.destroy();
-    this.#agents.https.destroy();
+    this.agents[Symbol.dispose]();
   }
 
   /** Sends, and after a 401 once more for everything else there is to authenticate with. */
@@ -143,7 +140,7 @@ export class ApiClient implements Disposable {
         headers,
         body: request.body === undefined ? undefined : JSON.stringify(request.body),
         timeoutMs: this.options.requestTimeoutMs,
-        agents: this.#agents,
+        agents: this.agents,
         signal: request.signal,
       });
       if (!request.text) checkDecodable(method, path, answer);
@@ -186,15 +183,6 @@ const credentialChanges = 2;
 /** What a request without a signal waits on. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
-
-/** Keeps sockets alive and 16 of them at most, as the reference's pool. */
-function createAgents({ ca, rejectUnauthorized }: ApiClientOptions["tls"]): Agents {
-  const pool = { keepAlive: true, maxSockets: 16, maxFreeSockets: 8 };
-  return {
-    http: new http.Agent(pool),
-    https: new https.Agent({ ...pool, ...(ca ? { ca } : {}), rejectUnauthorized }),
-  };
-}
 
 /** Node takes header text as Latin-1; the API reads UTF-8. */
 function utf8Header(text: string): string {

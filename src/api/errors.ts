@@ -1,4 +1,5 @@
 // What can go wrong with an API call, one class per cause that a caller decides on.
+import { causeOfTlsFailure, explainFailure } from "./tls-causes.ts";
 
 /** A status outside 2xx. `detail` is the server's own words, `advice` the likely cause and what to do; one line each. */
 export class ApiError extends Error {
@@ -14,7 +15,10 @@ export class ApiError extends Error {
   }
 }
 
-/** No answer: refused, reset, timed out, name not found, or a TLS failure. `code` is Node's error code. */
+/**
+ * No answer of the server: refused, reset, timed out, name not found, a TLS failure, or a proxy answered instead.
+ * `code` is Node's error code, `PROXY_<status>` for a proxy.
+ */
 export class UnreachableError extends Error {
   override readonly name = "UnreachableError";
   constructor(
@@ -22,7 +26,7 @@ export class UnreachableError extends Error {
     readonly code: string,
     cause: unknown,
   ) {
-    super(`${url}: ${cause instanceof Error && cause.message ? cause.message : code}`, { cause });
+    super(`${url}: ${cause instanceof Error ? explainFailure(cause) : code}`, { cause });
   }
 }
 
@@ -48,6 +52,12 @@ export function isPassing(error: unknown): boolean {
     error instanceof UndecodableResponseError ||
     (error instanceof ApiError && error.status >= 500)
   );
+}
+
+/** True when there was no answer for a reason that only a change of the settings or of the server's removes. */
+export function isMisconfigured(error: unknown): boolean {
+  if (!(error instanceof UnreachableError)) return false;
+  return error.code === "PROXY_407" || causeOfTlsFailure(error.code) !== undefined;
 }
 
 /** True for an `ApiError` with the given status. */

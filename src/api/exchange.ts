@@ -1,7 +1,9 @@
 // One HTTP request and its whole answer, through node:http or node:https: nothing about Prefect, nothing repeated.
 import http from "node:http";
 import https from "node:https";
+import type { Agents } from "./agents.ts";
 import { UnreachableError } from "./errors.ts";
+import { proxyRefusal } from "./proxy-failure.ts";
 
 /** A whole answer; header names are lower case. */
 export interface Answer {
@@ -10,12 +12,6 @@ export interface Answer {
   body: string;
   /** Where it came from, after redirects. */
   url: URL;
-}
-
-/** An agent for each scheme, since a redirect may lead from one to the other. */
-export interface Agents {
-  http: http.Agent;
-  https: https.Agent;
 }
 
 /** A request to send. `timeoutMs` bounds every silence: connecting, waiting for the answer, and within it. */
@@ -74,7 +70,9 @@ async function exchangeOnce(request: Exchange): Promise<Answer> {
 type Outcome = { kind: "answer"; answer: Answer } | { kind: "failed"; error: Error; code: string; stale: boolean };
 
 async function attempt(request: Exchange): Promise<Outcome> {
-  const { url, method, body } = request;
+  const { url, method, body, signal } = request;
+  const { agent, proxy } = await request.agents.route(url, "request");
+  signal?.throwIfAborted();
   const headers: Record<string, string> = { ...request.headers };
   if (body !== undefined) headers["Content-Length"] = String(Buffer.byteLength(body));
   return await new Promise<Outcome>((resolve) => {
@@ -85,6 +83,7 @@ async function attempt(request: Exchange): Promise<Outcome> {
       resolve({ kind: "failed", error, code, stale });
     };
     const onAnswer = (response: http.IncomingMessage): void => {
+      if (proxy && response.statusCode === 407) fail(proxyRefusal(proxy, 407), true);
       collect(response).then(
         (text) => {
           resolve({
@@ -96,13 +95,8 @@ async function attempt(request: Exchange): Promise<Outcome> {
       );
     };
     try {
-      const isSecure = url.protocol === "https:";
-      sent = (isSecure ? https : http).request(url, {
-        method,
-        headers,
-        agent: request.agents[isSecure ? "https" : "http"],
-        ...(request.signal ? { signal: request.signal } : {}),
-      });
+      const { request: send } = url.protocol === "https:" ? https : http;
+      sent = send(url, { method, headers, agent, ...(signal ? { signal } : {}) });
     } catch (error) {
       resolve({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
       return;

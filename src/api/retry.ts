@@ -11,7 +11,7 @@ export type Attempt =
 const retriedStatuses: ReadonlySet<number> = new Set([408, 429, 502, 503]);
 
 /** Codes of a first contact that will not get better by waiting a second; later they are a server restarting. */
-const failFastCodes: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EHOSTUNREACH", "ENETUNREACH"]);
+const failFastCode = /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EPROTO|PROXY_4\d\d)$/;
 
 /** TLS failures never pass by themselves. Node's codes for them are many but share these beginnings. */
 const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_INVALID)/;
@@ -27,7 +27,7 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
     case "undecodable":
       return true;
     case "unreachable":
-      return !tlsCode.test(attempt.code) && (hadContact || !failFastCodes.has(attempt.code));
+      return !tlsCode.test(attempt.code) && (hadContact || !failFastCode.test(attempt.code));
   }
 }
 

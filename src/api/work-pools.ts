@@ -1,12 +1,15 @@
 // Routes of work pools, their queues and their workers.
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
 import type { ApiClient, RequestOptions } from "./client.ts";
-import { hasStatus } from "./errors.ts";
+import { ApiError, hasStatus } from "./errors.ts";
 import type { JsonObject, ScheduledFlowRun, WorkPool, WorkQueue } from "./wire.ts";
 
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
 
-/** The work pool, or undefined when there is none of that name. */
+/**
+ * The work pool, or undefined when there is none of that name. Throws ApiError 404 when a self-hosted server has no such
+ * route at all, as without the `/api` in its URL.
+ */
 export async function findWorkPool(
   api: ApiClient,
   name: string,
@@ -15,9 +18,14 @@ export async function findWorkPool(
   try {
     return (await api.request("GET", at(name), options)) as unknown as WorkPool;
   } catch (error) {
-    if (hasStatus(error, 404)) return undefined;
+    if (hasStatus(error, 404) && (api.address.isCloud || !isMissingRoute(error))) return undefined;
     throw error;
   }
+}
+
+/** A missing object is named by the server; only for a missing route it says just this, or a web page comes. */
+function isMissingRoute(error: unknown): boolean {
+  return error instanceof ApiError && !/not found\.?$/i.test(error.detail.replace(/^Not Found$/, ""));
 }
 
 /** Creates a work pool; throws ApiError 409 when somebody else just did. */

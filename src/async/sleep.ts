@@ -1,10 +1,13 @@
 // Waiting that an abort ends quietly.
 import { setTimeout as delay } from "node:timers/promises";
 
+/** A timer for longer would fire at once; nobody waits for 24 days. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** Waits `ms` milliseconds, or less: an abort ends the wait without an error. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
-  await delay(ms, undefined, { signal }).catch((error: unknown) => {
+  await delay(Math.min(ms, longestTimerMs), undefined, { signal }).catch((error: unknown) => {
     if (!signal.aborted) throw error;
   });
 }

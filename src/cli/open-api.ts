@@ -1,10 +1,11 @@
 // The API client that the settings describe: where the API is, which credentials go there, and what if they are refused.
-import { readFileSync } from "node:fs";
 import { ApiClient } from "../api/client.ts";
 import { readWorkspaces, type Workspace, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { type CredentialChoice, Credentials } from "../api/credentials.ts";
+import { readTrust } from "../settings/certificates.ts";
 import { type Connection, isKeyAlone, resolveConnection } from "../settings/connection.ts";
 import type { Settings } from "../settings/load.ts";
+import { chooseProxy } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { ProgramContext } from "./program-context.ts";
@@ -43,11 +44,14 @@ export async function openApi(program: ProgramContext, workspace?: string, signa
 
 /** A client for an API URL with these credentials; everything else is as the settings say. */
 export function openClient(
-  { settings, logging }: ProgramContext,
+  { env, settings, logging }: ProgramContext,
   address: { apiUrl: string; isCloud: boolean },
   credentials: Credentials,
 ): ApiClient {
   const { values } = settings;
+  const proxyFor = (url: URL) => chooseProxy(url, env);
+  // A variable that is of no use is told now, not as the failure of a request.
+  proxyFor(new URL(address.apiUrl));
   return new ApiClient({
     address,
     credentials,
@@ -57,19 +61,23 @@ export function openClient(
     maxRetries: values.PREFECT_CLIENT_MAX_RETRIES,
     jitter: values.PREFECT_CLIENT_RETRY_JITTER_FACTOR,
     retryExtraCodes: new Set(values.PREFECT_CLIENT_RETRY_EXTRA_CODES),
-    tls: { ca: readCertificates(settings), rejectUnauthorized: !values.PREFECT_API_TLS_INSECURE_SKIP_VERIFY },
+    tls: readTrust(settings),
+    proxyFor,
     log: logging.logger,
     random: Math.random,
   });
 }
 
 /** What all sockets to that API have in common. */
-export function toSocketAddress({ api, connection, credentials }: OpenApi, { settings }: ProgramContext): SocketAddress {
+export function toSocketAddress(
+  { api, connection, credentials }: OpenApi,
+  { settings }: ProgramContext,
+): SocketAddress {
   return {
     apiUrl: connection.apiUrl,
     credentials,
     customHeaders: settings.values.PREFECT_CLIENT_CUSTOM_HEADERS,
-    agent: api.agent,
+    agents: api.agents,
   };
 }
 
@@ -107,18 +115,33 @@ async function findWorkspaceUrl(
   asked: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  const cloudUrl = program.settings.values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
-  const cloud = resolveConnection(program.settings, cloudUrl);
+  using cloud = openCloud(program);
   if (cloud.authorization.kind !== "bearer") {
     throw new SettingsError(
       "--workspace needs a key of Prefect Cloud: set PREFECT_API_KEY, or run `lictor cloud login`.",
     );
   }
-  using api = openClient(program, cloud, new Credentials(cloud));
-  const workspaces = await readWorkspaces(api, signal ? { signal } : {});
+  const workspaces = await readWorkspaces(cloud.api, signal ? { signal } : {});
   const workspace = chooseWorkspace(workspaces, asked, cloud.authorization.origin);
   program.logging.logger.info(`Using workspace '${workspaceHandle(workspace)}' of Prefect Cloud.`);
-  return workspaceApiUrl(cloudUrl, workspace);
+  return workspaceApiUrl(cloud.apiUrl, workspace);
+}
+
+/** Prefect Cloud above all workspaces, with the key that the settings have. */
+export interface Cloud extends Disposable {
+  api: ApiClient;
+  /** PREFECT_CLOUD_API_URL, without a slash at the end. */
+  apiUrl: string;
+  authorization: Connection["authorization"];
+}
+
+/** Opens Prefect Cloud itself. Throws SettingsError. */
+export function openCloud(program: ProgramContext): Cloud {
+  const apiUrl = program.settings.values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const connection = resolveConnection(program.settings, apiUrl);
+  const api = openClient(program, connection, new Credentials(connection));
+  const { authorization } = connection;
+  return { api, apiUrl, authorization, [Symbol.dispose]: () => api[Symbol.dispose]() };
 }
 
 /** The workspace of that handle, else the only one. Throws SettingsError that says how to choose. */
@@ -134,17 +157,4 @@ function chooseWorkspace(workspaces: readonly Workspace[], asked: string | undef
     );
   }
   return first;
-}
-
-function readCertificates({ values }: Settings): string | undefined {
-  const file = values.PREFECT_API_SSL_CERT_FILE;
-  if (!file || values.PREFECT_API_TLS_INSECURE_SKIP_VERIFY) return undefined;
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new SettingsError(`PREFECT_API_SSL_CERT_FILE: cannot read ${file} (${reason})`, {
-      key: "PREFECT_API_SSL_CERT_FILE",
-    });
-  }
 }

@@ -1,6 +1,7 @@
 // What every command starts from: the settings, the output, and the API client made of them.
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
-import { loadSettings, type Settings } from "../settings/load.ts";
+import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
+import { proxySecrets } from "../settings/proxy.ts";
 
 /** Loaded settings, and output that hides the secrets among them. */
 export interface ProgramContext {
@@ -11,22 +12,28 @@ export interface ProgramContext {
   reload: () => Settings;
 }
 
+/** What the settings are loaded from. */
+export function settingsInput({ profile }: { profile?: string | undefined }): SettingsInput {
+  return { profileArgument: profile, env: process.env, cwd: process.cwd() };
+}
+
 /**
- * Loads the settings, opens the output, and runs `command` with both. Throws SettingsError, and what `command` throws
- * with every secret taken out of its message.
+ * Loads the settings, opens the output, and runs `command` with both; `quiet` logs nothing. Throws SettingsError, and
+ * what `command` throws with every secret taken out of its message.
  */
 export async function withProgram(
-  options: { profile?: string | undefined; logFormat?: LogFormat | undefined },
+  options: { profile?: string | undefined; logFormat?: LogFormat | undefined; quiet?: boolean },
   command: (program: ProgramContext) => Promise<void>,
 ): Promise<void> {
-  const env = process.env;
-  const input = { profileArgument: options.profile, env, cwd: process.cwd() };
+  const input = settingsInput(options);
+  const { env } = input;
   const settings = loadSettings(input);
-  const logging = openLogging(settings, options.logFormat);
+  const logging = openLogging(settings, env, options.logFormat);
+  if (options.quiet) logging.logger.level = "silent";
   for (const warning of settings.warnings) logging.logger.warn(warning);
   const reload = (): Settings => {
     const again = loadSettings(input);
-    logging.hide(secretsOf(again));
+    logging.hide(secretsOf(again, env));
     return again;
   };
   try {
@@ -42,21 +49,21 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function openLogging(settings: Settings, format: LogFormat | undefined): Logging {
+function openLogging(settings: Settings, env: ProgramContext["env"], format: LogFormat | undefined): Logging {
   const { values } = settings;
   const terminal = process.stderr.isTTY === true;
   return createLogging({
     format: format ?? (terminal ? "text" : "json"),
     level: values.PREFECT_WORKER_DEBUG_MODE ? "DEBUG" : values.PREFECT_LOGGING_LEVEL,
     colours: terminal && values.PREFECT_LOGGING_COLORS,
-    secrets: secretsOf(settings),
+    secrets: secretsOf(settings, env),
     out: process.stdout,
     err: process.stderr,
   });
 }
 
 /** Every text that must not appear in any output: keys, and what is sent of them. */
-function secretsOf({ values }: Settings): string[] {
+function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
   const authString = values.PREFECT_API_AUTH_STRING ?? "";
   const password = authString.slice(authString.indexOf(":") + 1);
   return [
@@ -66,5 +73,6 @@ function secretsOf({ values }: Settings): string[] {
     // A password of a letter or two would blot out half of every message.
     password.length > 3 ? password : "",
     ...Object.values(values.PREFECT_CLIENT_CUSTOM_HEADERS),
+    ...proxySecrets(env),
   ];
 }

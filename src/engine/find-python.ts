@@ -24,11 +24,13 @@ const answerTimeoutMs = 20_000;
 export async function findPython(options: {
   explicit: { python: string; origin: string } | undefined;
   env: Readonly<Record<string, string | undefined>>;
+  /** Ends the search: nobody wants the answer any more. */
+  signal?: AbortSignal | undefined;
 }): Promise<PythonFinding> {
-  const { explicit, env } = options;
+  const { explicit, env, signal } = options;
   const tried: string[] = [];
   for (const python of explicit ? [explicit.python] : candidates(env)) {
-    const answer = await askVersion(python, env);
+    const answer = await askVersion(python, env, signal);
     if (answer.kind === "version") return { kind: "found", engine: { python, prefectVersion: answer.version } };
     tried.push(`${python} ${answer.problem}`);
   }
@@ -46,9 +48,13 @@ function candidates(env: Readonly<Record<string, string | undefined>>): string[]
 
 type Reply = { kind: "version"; version: string } | { kind: "none"; problem: string };
 
-async function askVersion(python: string, env: Readonly<Record<string, string | undefined>>): Promise<Reply> {
+async function askVersion(
+  python: string,
+  env: Readonly<Record<string, string | undefined>>,
+  signal: AbortSignal | undefined,
+): Promise<Reply> {
   try {
-    const { stdout } = await promisify(execFile)(python, ["-c", question], { env, timeout: answerTimeoutMs });
+    const { stdout } = await promisify(execFile)(python, ["-c", question], { env, timeout: answerTimeoutMs, signal });
     const version = stdout.trim();
     return /^\d+\.\d+/.test(version) ? { kind: "version", version } : { kind: "none", problem: "is not a Python" };
   } catch (error) {

@@ -74,3 +74,12 @@ export function apiUrlWarnings({ PREFECT_API_URL, PREFECT_SILENCE_API_URL_MISCON
   ];
   return slips.flatMap(([isSlip, text]) => (isSlip ? [`PREFECT_API_URL looks wrong: ${text}.`] : []));
 }
+
+/** That the server is not checked, where there is something to check. */
+export function tlsWarnings({ PREFECT_API_URL, PREFECT_API_TLS_INSECURE_SKIP_VERIFY }: SettingValues): string[] {
+  if (!PREFECT_API_TLS_INSECURE_SKIP_VERIFY || PREFECT_API_URL?.startsWith("http:")) return [];
+  return [
+    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY is on: any certificate is taken for the server's, so whoever is on the way can " +
+      "read the credentials. PREFECT_API_SSL_CERT_FILE is the safe way to trust a private one.",
+  ];
+}

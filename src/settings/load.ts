@@ -1,7 +1,7 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
 import { join } from "node:path";
 import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
-import { apiUrlWarnings, withDerivedValues } from "./derived.ts";
+import { apiUrlWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
 import type { Origin, OriginKind } from "./origin.ts";
 import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
@@ -33,6 +33,8 @@ export interface Settings {
   readonly values: SettingValues;
   /** origin of every setting that some source other than the defaults gave */
   readonly origins: ReadonlyMap<string, Origin>;
+  /** origins of the same setting in sources of lower precedence, the highest first */
+  readonly hidden: ReadonlyMap<string, readonly Origin[]>;
   readonly profile: {
     readonly name: string;
     readonly chosenBy: ProfileChoice;
@@ -57,19 +59,14 @@ const TEST_MODE_VARIABLES = [
 const NOTHING: SourceReading = { source: new Map(), unknownKeys: [] };
 
 /** Loads the settings, frozen. Throws SettingsError for a value or a file that cannot be used. */
-export function loadSettings({ profileArgument, env, cwd }: SettingsInput): Settings {
-  const environment = readEnvironment(env);
-  const prefectToml = readTomlFile("prefect.toml", cwd);
-  const pyproject = readTomlFile("pyproject.toml", cwd, ["tool", "prefect"]);
-  const files = [readDotEnv(cwd, env), prefectToml.source, pyproject.source];
-
-  const file = profilesPath(environment, files, env, cwd);
-  const profile = activeProfile(file, profileArgument, env.PREFECT_PROFILE);
+export function loadSettings(input: SettingsInput): Settings {
+  const { env } = input;
+  const { environment, files, prefectToml, pyproject, profile } = readSources(input);
   const isTestMode = TEST_MODE_VARIABLES.some((name) => env[name]);
   const fromProfile = isTestMode ? NOTHING : readProfile(profile);
 
-  const sources = [environment, ...files, fromProfile.source];
-  const given = merge(sources.map((source) => withSecretFiles(source, env)));
+  const sources = [environment, ...files, fromProfile.source].map((source) => withSecretFiles(source, env));
+  const given = merge(sources);
   const { values, exported } = evaluate(given, env);
   const warnings = [
     ...profileWarnings(profile),
@@ -78,14 +75,58 @@ export function loadSettings({ profileArgument, env, cwd }: SettingsInput): Sett
     ...unknownKeyWarnings(fromProfile, placeOf(profile)),
     ...openFileWarnings(given),
     ...apiUrlWarnings(values),
+    ...tlsWarnings(values),
   ];
   return Object.freeze({
     values: Object.freeze(values),
     origins: new Map([...given].map(([name, { origin }]) => [name, origin])),
-    profile: Object.freeze({ name: profile.name, chosenBy: profile.chosenBy, file, found: profile.found }),
+    hidden: hiddenOrigins(sources),
+    profile: Object.freeze({
+      name: profile.name,
+      chosenBy: profile.chosenBy,
+      file: profile.file,
+      found: profile.found,
+    }),
     warnings: Object.freeze(warnings),
     exported: Object.freeze(exported),
   });
+}
+
+/** The profile in use, with no setting judged: what is wrong with one can still be mended. Throws SettingsError. */
+export function locateProfile(input: SettingsInput): ActiveProfile {
+  return readSources(input).profile;
+}
+
+/** What a profile gives, by canonical name. */
+export function profileSettings(profile: ActiveProfile): Source {
+  return readProfile(profile).source;
+}
+
+/** One line for each setting of a profile that has no usable value. */
+export function profileProblems(profile: ActiveProfile): string[] {
+  return [...profileSettings(profile)].flatMap(([name, { value, origin }]) => {
+    try {
+      parseSetting(name, value, origin);
+      return [];
+    } catch (error) {
+      return [(error as SettingsError).message];
+    }
+  });
+}
+
+function readSources({ profileArgument, env, cwd }: SettingsInput) {
+  const environment = readEnvironment(env);
+  const prefectToml = readTomlFile("prefect.toml", cwd);
+  const pyproject = readTomlFile("pyproject.toml", cwd, ["tool", "prefect"]);
+  const files = [readDotEnv(cwd, env), prefectToml.source, pyproject.source];
+  const file = profilesPath(environment, files, env, cwd);
+  return {
+    environment,
+    files,
+    prefectToml,
+    pyproject,
+    profile: activeProfile(file, profileArgument, env.PREFECT_PROFILE),
+  };
 }
 
 /** Names count in any case, as pydantic takes them; where two differ only in case, the one in upper case counts. */
@@ -141,6 +182,14 @@ function merge(sources: readonly Source[]): ReadonlyMap<string, Given> {
   return new Map([...given].map(([name, first]) => [name, readSecret(name, first)]));
 }
 
+function hiddenOrigins(sources: readonly Source[]): ReadonlyMap<string, readonly Origin[]> {
+  const origins = new Map<string, Origin[]>();
+  for (const [name, { origin }] of sources.flatMap((source) => [...source])) {
+    origins.set(name, [...(origins.get(name) ?? []), origin]);
+  }
+  return new Map([...origins].map(([name, [_shown, ...hidden]]) => [name, hidden]));
+}
+
 /** Parses everything given, also what is only handed on: a flow run would fail on a bad value, far from its cause. */
 function evaluate(
   given: ReadonlyMap<string, Given>,
@@ -163,7 +212,8 @@ function parseSetting(name: string, value: unknown, origin: Origin): unknown {
   const definition = definitionOf(name);
   const parsed = parseValue(definition, value);
   if (parsed !== undefined) return parsed;
-  const found = JSON.stringify(redact(name, origin.raw).slice(0, 80));
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const found = JSON.stringify(redact(name, text).slice(0, 80));
   throw new SettingsError(`${name}, ${origin.description}: found ${found}, expected ${expectation(definition)}`, {
     key: name,
     origin,
@@ -176,7 +226,8 @@ function definitionOf(name: string): Definition {
   return definition;
 }
 
-function profileWarnings({ name, chosenBy, file, found }: ActiveProfile): string[] {
+/** What to say about a profile that does not exist. */
+export function profileWarnings({ name, chosenBy, file, found }: Settings["profile"]): string[] {
   if (found) return [];
   const by = chosenBy === "environment" ? "PREFECT_PROFILE" : "`active`";
   return [`Profile '${name}', named by ${by}, is not in ${file}; going on with the default settings.`];

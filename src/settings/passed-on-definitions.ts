@@ -2,7 +2,7 @@
 // written into a profile. Pure data by path in prefect.toml, taken once from the settings model of that release.
 import type { Definition } from "./parse.ts";
 
-/** `default` is the text that `prefect config view --show-defaults` prints. */
+/** `default` is the text that `prefect config view --show-defaults` prints, null where it leaves the setting out. */
 export const PASSED_ON_DEFINITIONS: Readonly<Record<string, Omit<Definition, "toml">>> = {
   "cloud.enable_orchestration_telemetry": { kind: "boolean", default: "True" },
   "deployments.clear_schedules_on_empty": { kind: "boolean", default: "False" },
@@ -220,10 +220,7 @@ export const PASSED_ON_DEFINITIONS: Readonly<Record<string, Omit<Definition, "to
   "server.services.db_vacuum.orphan_cleanup_loop_seconds": { kind: "float", default: "86400.0", above: 0 },
   "server.services.db_vacuum.retention_period": { kind: "duration", default: "90 days, 0:00:00" },
   "server.services.db_vacuum.batch_size": { kind: "integer", default: "200", above: 0 },
-  "server.services.db_vacuum.event_retention_overrides": {
-    kind: "json",
-    default: "{'prefect.flow-run.heartbeat': datetime.timedelta(days=7)}",
-  },
+  "server.services.db_vacuum.event_retention_overrides": { kind: "json", default: null },
   "server.services.event_persister.enabled": {
     kind: "boolean",
     default: "True",

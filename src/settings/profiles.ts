@@ -38,13 +38,19 @@ export const BUILT_IN_PROFILES: Readonly<Record<string, Profile>> = {
   cloud: {},
 };
 
-const DEFAULT_PROFILE = "ephemeral";
+/** Active where neither the user nor the file says otherwise. */
+export const DEFAULT_PROFILE = "ephemeral";
 
 /** Reads a profiles file; undefined when there is none. Throws SettingsError when it cannot be read or is malformed. */
 export function findProfiles(file: string): ProfilesFile | undefined {
   // A link to nowhere is reported, not passed over: the settings that somebody keeps behind it are missing.
   if (lstatSync(file, { throwIfNoEntry: false }) === undefined) return undefined;
-  const { active, profiles = {} } = parseToml(file, readText(file));
+  return parseProfiles(file, readText(file));
+}
+
+/** Throws SettingsError for text that is no profiles file; `file` is what it names then. */
+export function parseProfiles(file: string, text: string): ProfilesFile {
+  const { active, profiles = {} } = parseToml(file, text);
   if (active !== undefined && typeof active !== "string") {
     throw new SettingsError(`${file}: \`active\` must be the name of a profile in quotes`);
   }
@@ -63,18 +69,35 @@ export function findProfiles(file: string): ProfilesFile | undefined {
 export function activeProfile(file: string, argument: string | undefined, variable: string | undefined): ActiveProfile {
   const written = findProfiles(file);
   const [name, chosenBy] = choose(argument, variable, written?.active);
-  const own = Object.hasOwn(written?.profiles ?? {}, name) ? written?.profiles[name] : undefined;
-  if (own !== undefined) {
-    return { name, chosenBy, file, found: true, builtIn: false, settings: checkedProfile(file, name, own) };
-  }
-  const found = Object.hasOwn(BUILT_IN_PROFILES, name);
-  if (!found && chosenBy === "command line") {
+  const profile = pickProfile(file, written, name, chosenBy);
+  if (profile !== undefined) return profile;
+  if (chosenBy === "command line") {
     const names = Object.keys(written?.profiles ?? BUILT_IN_PROFILES).map((known) => `'${known}'`);
     const known = written === undefined ? "does not exist; the built-in profiles are" : "has the profiles";
     throw new SettingsError(`Unknown profile '${name}'. ${file} ${known} ${names.join(", ") || "(none)"}.`);
   }
-  const settings = BUILT_IN_PROFILES[found ? name : DEFAULT_PROFILE] ?? {};
-  return { name, chosenBy, file, found, builtIn: true, settings };
+  return { name, chosenBy, file, found: false, builtIn: true, settings: BUILT_IN_PROFILES[DEFAULT_PROFILE] ?? {} };
+}
+
+/** The profile of this name as it is when chosen on the command line, or undefined when there is none. */
+export function namedProfile(file: string, name: string): ActiveProfile | undefined {
+  return pickProfile(file, findProfiles(file), name, "command line");
+}
+
+/** The profile that the file has of this name, else the built-in one. */
+function pickProfile(
+  file: string,
+  written: ProfilesFile | undefined,
+  name: string,
+  chosenBy: ProfileChoice,
+): ActiveProfile | undefined {
+  const own = Object.hasOwn(written?.profiles ?? {}, name) ? written?.profiles[name] : undefined;
+  const settings = own === undefined ? builtInProfile(name) : checkedProfile(file, name, own);
+  return settings && { name, chosenBy, file, found: true, builtIn: own === undefined, settings };
+}
+
+function builtInProfile(name: string): Profile | undefined {
+  return Object.hasOwn(BUILT_IN_PROFILES, name) ? BUILT_IN_PROFILES[name] : undefined;
 }
 
 function choose(

@@ -1,6 +1,7 @@
 // What one source (the variables, .env, a TOML file or a profile) gives, by canonical name of the setting.
 import { readFileSync, statSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
+import { pythonText } from "../python-text.ts";
 import { catalogue, variableOf } from "./definitions.ts";
 import type { Origin, OriginKind } from "./origin.ts";
 import { isTable, tryParseJson } from "./parse.ts";
@@ -94,8 +95,7 @@ function readTable(
 }
 
 function originOf(key: string, value: unknown, place: Place, suffix: string): Origin {
-  const raw = typeof value === "string" ? value : JSON.stringify(value);
-  return { ...place, key, raw, description: `${place.description}${suffix}` };
+  return { ...place, key, raw: pythonText(value), description: `${place.description}${suffix}` };
 }
 
 /** The text of a file, or undefined when there is no regular file: `.env` is often a directory or a pipe. */
@@ -103,7 +103,7 @@ export function findText(file: string): string | undefined {
   try {
     if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return undefined;
   } catch (error) {
-    throw unreadable(file, error);
+    throw fileError("read", file, error);
   }
   return readText(file);
 }
@@ -113,19 +113,22 @@ export function readText(file: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(file));
   } catch (error) {
-    throw unreadable(file, error);
+    throw fileError("read", file, error);
   }
 }
 
-function unreadable(file: string, error: unknown): SettingsError {
+/** One line for what the file system, or decoding, says of a file. */
+export function fileError(verb: "read" | "write", file: string, error: unknown): SettingsError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
   const reasons: Readonly<Record<string, string>> = {
     EISDIR: "it is a directory",
     EACCES: "no permission",
+    EPERM: "no permission",
+    EROFS: "the file system is read-only",
     ENOENT: "there is no such file",
     ERR_ENCODING_INVALID_ENCODED_DATA: "it is not UTF-8 text",
   };
-  return new SettingsError(`Cannot read ${file}: ${reasons[code] ?? code}`, { cause: error });
+  return new SettingsError(`Cannot ${verb} ${file}: ${reasons[code] ?? code}`, { cause: error });
 }
 
 /** Throws SettingsError, without the lines of the file that the parser's own message shows: they may hold secrets. */

@@ -1,22 +1,24 @@
 // Opening one authenticated WebSocket: handshake, in-band authentication, and frames as JSON.
 // Source: prefect _internal/websockets.py, server/utilities/subscriptions.py.
-import type http from "node:http";
+import type { Agent } from "node:http";
 import WebSocket from "ws";
+import type { Agents } from "../api/agents.ts";
 import { causeOfRefusedUpgrade } from "../api/causes.ts";
 import type { Credentials } from "../api/credentials.ts";
+import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
 
 /**
- * Why a socket could not be opened, or ended. `code` is the close code, `status` the HTTP status of a refused upgrade
- * and `cause` its likely cause.
+ * Why a socket could not be opened, or ended. `code` and `reason` are those of the close, `status` is the HTTP status of
+ * a refused upgrade and `cause` its likely cause.
  */
 export class SocketError extends Error {
   override readonly name = "SocketError";
   constructor(
     message: string,
-    readonly details: { code?: number; status?: number; cause?: string } = {},
+    readonly details: { code?: number; reason?: string; status?: number; cause?: string } = {},
   ) {
     super(message);
   }
@@ -29,12 +31,18 @@ export interface SocketAddress {
   /** The header for the handshake, as over HTTP, and the token for the in-band message. */
   credentials: Credentials;
   customHeaders: Readonly<Record<string, string>>;
-  agent: http.Agent;
+  agents: Agents;
 }
+
+/** Close codes of RFC 6455. */
+export const closeCode = { normal: 1000, goingAway: 1001, protocolError: 1002, policyViolation: 1008 } as const;
 
 /** An open, authenticated socket. Disposing closes it. */
 export interface Socket extends Disposable {
+  /** Sends a frame; nothing happens when the socket has closed. */
   send(frame: Json): void;
+  /** Closes with another code than that of a normal end. */
+  close(code: number, reason: string): void;
   /**
    * The frames in order, until `signal` aborts or the socket closes: cleanly, or by throwing SocketError.
    * One reader at a time.
@@ -67,7 +75,9 @@ export async function connectSocket(
 ): Promise<Socket> {
   const { timeoutMs = openTimeoutMs } = options;
   const used = address.credentials.current;
-  const socket = openSocket(address, used, route, options.inBand);
+  const { agent } = await address.agents.route(new URL(address.apiUrl), "socket");
+  options.signal.throwIfAborted();
+  const socket = openSocket(address, used, agent, { route, inBand: options.inBand });
   const deadline = AbortSignal.timeout(timeoutMs);
   const ended = AbortSignal.any([options.signal, deadline]);
   const giveUp = (): void => socket.terminate();
@@ -92,10 +102,17 @@ export async function connectSocket(
 
 /** 401 to the upgrade, or the close code of self-hosted servers for a wrong token. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof SocketError && (error.details.status === 401 || error.details.code === 1008);
+  return (
+    error instanceof SocketError && (error.details.status === 401 || error.details.code === closeCode.policyViolation)
+  );
 }
 
-function openSocket(address: SocketAddress, authorization: Authorization, route: string, inBand: boolean): WebSocket {
+function openSocket(
+  address: SocketAddress,
+  authorization: Authorization,
+  agent: Agent,
+  { route, inBand }: { route: string; inBand: boolean },
+): WebSocket {
   const headers: Record<string, string> = { "User-Agent": userAgent };
   if (authorization.header) headers.Authorization = authorization.header;
   for (const [name, value] of Object.entries(address.customHeaders)) {
@@ -103,7 +120,7 @@ function openSocket(address: SocketAddress, authorization: Authorization, route:
   }
   return new WebSocket(`${address.apiUrl.replace(/^http/, "ws")}${route}`, inBand ? ["prefect"] : [], {
     headers,
-    agent: address.agent,
+    agent,
     maxPayload: maxFrameBytes,
     perMessageDeflate: false,
   });
@@ -119,7 +136,7 @@ async function opened(socket: WebSocket): Promise<void> {
       reject(new SocketError(`${socket.url}: ${what}. ${cause}`, { status, cause }));
     });
     // Stays: closing a socket that never opened is an "error" event too, and nobody else may be listening.
-    socket.on("error", (error) => reject(new SocketError(`${socket.url}: ${error.message}`)));
+    socket.on("error", (error) => reject(new SocketError(`${socket.url}: ${explainFailure(error)}`)));
     socket.once("close", () => reject(new SocketError(`${socket.url}: closed while it was opened`)));
   });
 }
@@ -148,18 +165,22 @@ function frameSocket(socket: WebSocket): Socket {
       received.push(JSON.parse(String(data)) as Json);
       notify();
     } catch {
-      finish(new SocketError(`${socket.url}: sent a frame that is not JSON`));
+      const error = `${socket.url}: sent a frame that is not JSON`;
+      finish(new SocketError(error, { code: closeCode.protocolError }));
       socket.terminate();
     }
   });
   socket.on("error", (error) => finish(new SocketError(`${socket.url}: ${error.message}`)));
-  socket.on("close", (code, reason) => {
+  socket.on("close", (code, bytes) => {
     clearInterval(alive);
-    const clean = code === 1000 || code === 1001;
-    finish(clean ? "clean" : new SocketError(`${socket.url}: closed with ${code} ${String(reason)}`.trim(), { code }));
+    const reason = String(bytes);
+    const clean = code === closeCode.normal || code === closeCode.goingAway;
+    const message = `${socket.url}: closed with ${code} ${reason}`.trim();
+    finish(clean ? "clean" : new SocketError(message, { code, reason }));
   });
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
+    close: (code, reason) => socket.close(code, reason),
     async *frames(signal) {
       const onAbort = (): void => notify();
       signal.addEventListener("abort", onAbort);
@@ -180,7 +201,7 @@ function frameSocket(socket: WebSocket): Socket {
     },
     confirmed: (signal) => pong(socket, signal),
     [Symbol.dispose]() {
-      socket.close(1000);
+      socket.close(closeCode.normal);
       // A peer that does not answer the close would keep the program alive for ws's own 30 s.
       setTimeout(() => socket.terminate(), 500).unref();
     },

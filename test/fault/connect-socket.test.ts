@@ -99,7 +99,7 @@ describe("what fails", () => {
     const address = socketAddress(server.url, { credentials });
     const error = (await rejectionOf(connectSocket(address, "/events/in", inBand))) as SocketError;
     expect(error).toBeInstanceOf(SocketError);
-    expect(error.details).toEqual({ code: 1008 });
+    expect(error.details).toEqual({ code: 1008, reason: "Invalid token" });
     expect(error.message).toContain("closed with 1008 Invalid token");
     expect(error.message).not.toContain("marked-secret");
   });

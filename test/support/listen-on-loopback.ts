@@ -1,7 +1,6 @@
-// An HTTP server of the tests' own on a free loopback port, that can be stopped whatever its clients do.
+// A server of the tests' own on a free loopback port, that can be stopped whatever its clients do.
 import { once } from "node:events";
-import type { Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 
 /** The way to a listening server, and out of it. */
 export interface LoopbackListener {

@@ -1,0 +1,69 @@
+// The settings as `config view` shows them: what is in effect, in Prefect's words, and which source gave it.
+import { catalogue, redact, type SettingValues } from "./definitions.ts";
+import type { Origin, OriginKind, Settings } from "./load.ts";
+import { type Definition, formatValue } from "./parse.ts";
+import { expandHome } from "./paths.ts";
+
+/** One setting, as text. */
+export interface SettingRow {
+  readonly name: string;
+  readonly value: string;
+  readonly source: string;
+}
+
+/** Prefect's names for the sources. */
+const SOURCES: Readonly<Record<OriginKind, string>> = {
+  environment: "env",
+  ".env": ".env file",
+  "prefect.toml": "prefect.toml",
+  "pyproject.toml": "pyproject.toml",
+  profile: "profile",
+  "secret file": "secret file",
+  default: "defaults",
+};
+
+/** The rows of all settings that a source gives, with `defaults` also of the others, by canonical name in order. */
+export function settingRows(
+  settings: Settings,
+  { defaults, secrets }: { defaults: boolean; secrets: boolean },
+): SettingRow[] {
+  const given = [...settings.origins].map(([name, { kind, raw }]) => ({ name, value: raw, source: SOURCES[kind] }));
+  const rows = defaults ? [...given, ...defaultRows(settings)] : given;
+  return rows
+    .map((row) => (secrets ? row : { ...row, value: redact(row.name, row.value) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** The settings of a profile, by canonical name as far as they have one. */
+export function profileRows(source: ReadonlyMap<string, { readonly origin: Origin }>, secrets: boolean): SettingRow[] {
+  return [...source].map(([name, { origin }]) => ({
+    name,
+    value: secrets ? origin.raw : redact(name, origin.raw),
+    source: SOURCES.profile,
+  }));
+}
+
+function defaultRows({ values, origins }: Settings): SettingRow[] {
+  return [...catalogue().byPath.values()]
+    .filter(({ name }) => !origins.has(name))
+    .flatMap(({ name, definition }) => {
+      const value = defaultText(name, definition, values);
+      return value === undefined ? [] : [{ name, value, source: SOURCES.default }];
+    });
+}
+
+/** As Prefect shows it, or undefined for what it leaves out. */
+function defaultText(name: string, definition: Definition, values: SettingValues): string | undefined {
+  // It knows no names of files with secrets.
+  if (definition.kind === "dictionary" || definition.fileOf !== undefined) return undefined;
+  // The page that a server serves looks for the API where the client does.
+  if (name === "PREFECT_SERVER_UI_API_URL" && values.PREFECT_API_URL) return values.PREFECT_API_URL;
+  if (!Object.hasOwn(values, name)) {
+    // Of what a worker only hands on, the default is a text.
+    return definition.default === null ? undefined : expandHome(String(definition.default), values.PREFECT_HOME);
+  }
+  const value = values[name as keyof SettingValues];
+  if (value === null) return "None";
+  if (Array.isArray(value)) return definition.kind === "statusCodes" ? "set()" : "[]";
+  return formatValue(definition, value);
+}

@@ -1,0 +1,162 @@
+// The frames of the worker channel: what they look like, and what the end of a channel means.
+// Source: prefect client/schemas/worker_channel.py, workers/_worker_channel/_transport.py.
+import { randomUUID } from "node:crypto";
+import type { Json, JsonObject, WorkPool } from "../api/wire.ts";
+import { closeCode, type SocketError } from "./connect.ts";
+
+/** The one version of the channel there is. */
+export const channelVersion = "work_pool_worker_channel.v1";
+/** What every channel carries. */
+export const requiredCapabilities = ["worker_heartbeat.v1", "work_pool_snapshot.v1"] as const;
+/** On top of it: the server asks for processes to be ended whose flow runs it has given up. */
+export const cleanupCapability = "cleanup_delivery.v1";
+/** The kind of cleanup for a flow run that stayed in Cancelling too long; the server has forced it to Cancelled. */
+export const cancellingTimeout = "cancelling_timeout_teardown.v1";
+
+/** What a worker says of itself when it opens the channel; it counts as a heartbeat. */
+export type WorkerHello = {
+  /** Of this process; the server repeats it. */
+  consumer_id: string;
+  worker_name: string;
+  worker_type: string;
+  heartbeat_interval_seconds: number;
+  supported_channel_versions: string[];
+  requested_capabilities: string[];
+  /** None means all. */
+  work_queue_names: string[];
+  handled_cleanup_kinds: string[];
+  max_cleanup_concurrency: number;
+  create_pool_if_not_found: boolean;
+  default_base_job_template: JsonObject;
+  worker_metadata: null;
+};
+
+type Reservation = { message_id: string; reservation_token: string };
+
+/** The payloads of what the worker sends, by type. */
+export interface ClientPayloads {
+  "worker.hello.v1": WorkerHello;
+  "worker.heartbeat.v1": { consumer_id: string; worker_name: string; heartbeat_interval_seconds: number };
+  "cleanup.renew.v1": Reservation;
+  "cleanup.ack.v1": Reservation;
+  "cleanup.release.v1": Reservation & { reason: string };
+}
+
+/** The work pool as it is now; the sequence starts at 1 with each connection. */
+export interface WorkPoolSnapshot {
+  snapshot_sequence: number;
+  reason: string;
+  work_pool: WorkPool;
+}
+
+/** The payloads of what the server sends, by type; only the fields that lictor uses. */
+export interface ServerPayloads {
+  "worker.ready.v1": {
+    consumer_id: string;
+    /** Only Cloud has one. */
+    worker_id?: string | null;
+    effective_heartbeat_interval_seconds: number;
+    accepted_capabilities: string[];
+    initial_snapshot: WorkPoolSnapshot;
+  };
+  "work_pool.snapshot.v1": WorkPoolSnapshot;
+  "cleanup.message.v1": Reservation & {
+    kind: string;
+    lease_expires_at: string;
+    target: { flow_run_id: string; infrastructure_pid?: string | null };
+  };
+  "cleanup.operation_result.v1": { message_id: string; operation: string; status: string; reason?: string | null };
+}
+
+/** A frame of the server; `sent_at` is by its clock. */
+export type ServerFrame<Type extends keyof ServerPayloads = keyof ServerPayloads> = {
+  [Each in Type]: { type: Each; sent_at: string; payload: ServerPayloads[Each] };
+}[Type];
+
+/** A frame to send. */
+export function clientFrame<Type extends keyof ClientPayloads>(type: Type, payload: ClientPayloads[Type]): JsonObject {
+  return { type, id: randomUUID(), sent_at: new Date().toISOString(), payload };
+}
+
+type Check = (value: Json | undefined) => boolean;
+
+const string: Check = (value) => typeof value === "string";
+const text: Check = (value) => string(value) && value !== "";
+const time: Check = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0;
+const oneOf =
+  (...values: Json[]): Check =>
+  (value) =>
+    values.includes(value as Json);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || value === null || check(value);
+const object =
+  (fields: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.entries(fields).every(([name, check]) => check(Object.hasOwn(value, name) ? value[name] : undefined));
+
+const workPool = object({
+  id: text,
+  name: text,
+  type: text,
+  base_job_template: object({}),
+  is_paused: oneOf(true, false),
+  concurrency_limit: optional((value) => Number.isSafeInteger(value)),
+  status: optional(text),
+});
+const reservation = { message_id: text, reservation_token: text };
+
+const payloads: { [Type in keyof ServerPayloads]: Check } = {
+  "worker.ready.v1": object({
+    consumer_id: text,
+    worker_id: optional(text),
+    selected_channel_version: oneOf(channelVersion),
+    effective_heartbeat_interval_seconds: count,
+    accepted_capabilities: (value) =>
+      Array.isArray(value) && value.every(text) && requiredCapabilities.every((each) => value.includes(each)),
+    initial_snapshot: object({ snapshot_sequence: oneOf(1), reason: oneOf("initial"), work_pool: workPool }),
+  }),
+  "work_pool.snapshot.v1": object({ snapshot_sequence: count, reason: text, work_pool: workPool }),
+  "cleanup.message.v1": object({
+    ...reservation,
+    kind: text,
+    lease_expires_at: time,
+    target: object({ flow_run_id: text, infrastructure_pid: optional(string) }),
+  }),
+  "cleanup.operation_result.v1": object({ message_id: text, operation: text, status: text, reason: optional(string) }),
+};
+
+/** Reads a frame of the server; undefined for one that breaks the protocol. Fields that lictor does not know are let be. */
+export function parseServerFrame(frame: Json): ServerFrame | undefined {
+  const type = (frame as JsonObject | null)?.type;
+  if (typeof type !== "string" || !Object.hasOwn(payloads, type)) return undefined;
+  const isGood = object({ sent_at: time, payload: payloads[type as keyof ServerPayloads] })(frame);
+  return isGood ? (frame as unknown as ServerFrame) : undefined;
+}
+
+/** Why a server closes a channel, and whether it would do so again. */
+const closeReasons: ReadonlyMap<string, "terminal" | "retry"> = new Map([
+  ["authentication_failed", "terminal"],
+  // The work pool is gone, or a work queue does not exist, or this worker may not create the pool.
+  ["authorization_failed", "terminal"],
+  ["unsupported_version", "terminal"],
+  ["protocol_error", "terminal"],
+  ["heartbeat_persistence_failed", "retry"],
+  ["transient_server_error", "retry"],
+]);
+
+/**
+ * Whether a channel that ended like this is not worth opening again. Servers before 3.7.2 have no such route: they refuse
+ * the upgrade with 403.
+ */
+export function isTerminal({ status, code, reason = "" }: SocketError["details"]): boolean {
+  if (status !== undefined) return status < 500;
+  const known = closeReasons.get(reason);
+  if (known !== undefined) return known === "terminal";
+  return code === closeCode.policyViolation || code === closeCode.protocolError;
+}

@@ -1,0 +1,79 @@
+// One connection of the worker channel, from the upgrade to its typed frames.
+// Source: prefect workers/_worker_channel/_protocol.py, server/api/workers.py.
+import type { Json } from "../api/wire.ts";
+import { closeCode, connectSocket, type Socket, type SocketAddress, SocketError } from "./connect.ts";
+import {
+  type ClientPayloads,
+  clientFrame,
+  parseServerFrame,
+  type ServerFrame,
+  type ServerPayloads,
+  type WorkerHello,
+} from "./worker-channel-frames.ts";
+
+/** What authentication, hello and ready may take together. */
+const setUpMs = 10_000;
+
+/** An open channel. Disposing closes it. */
+export interface WorkerChannel extends Disposable {
+  /** The server's answer to the hello. */
+  readonly ready: ServerPayloads["worker.ready.v1"];
+  /** Sends a frame; nothing happens when the channel has closed. */
+  send<Type extends keyof ClientPayloads>(type: Type, payload: ClientPayloads[Type]): void;
+  /**
+   * The frames in order, until `signal` aborts or the channel ends: cleanly, or by throwing SocketError. A frame that
+   * breaks the protocol ends it.
+   */
+  frames(signal: AbortSignal): AsyncGenerator<LaterFrame>;
+}
+
+/** What comes after the handshake. */
+export type LaterFrame = ServerFrame<Exclude<keyof ServerPayloads, "worker.ready.v1">>;
+
+/** Opens the channel of a work pool and says hello. Throws SocketError, and what `signal` aborts with. */
+export async function openWorkerChannel(
+  address: SocketAddress,
+  workPoolName: string,
+  hello: WorkerHello,
+  signal: AbortSignal,
+  timeoutMs = setUpMs,
+): Promise<WorkerChannel> {
+  const inTime = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const route = `/work_pools/${encodeURIComponent(workPoolName)}/workers/connect`;
+  const socket = await connectSocket(address, route, { inBand: true, signal: inTime, timeoutMs });
+  try {
+    socket.send(clientFrame("worker.hello.v1", hello));
+    const { value, done } = await socket.frames(inTime).next();
+    if (done) throw new SocketError("no answer to worker.hello.v1");
+    const frame = parseServerFrame(value);
+    if (frame?.type !== "worker.ready.v1" || frame.payload.consumer_id !== hello.consumer_id) {
+      throw violation(socket, value);
+    }
+    return toChannel(socket, frame.payload);
+  } catch (error) {
+    socket[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function toChannel(socket: Socket, ready: WorkerChannel["ready"]): WorkerChannel {
+  return {
+    ready,
+    send: (type, payload) => socket.send(clientFrame(type, payload)),
+    async *frames(signal) {
+      for await (const value of socket.frames(signal)) {
+        const frame = parseServerFrame(value);
+        if (frame === undefined || frame.type === "worker.ready.v1") throw violation(socket, value);
+        yield frame;
+      }
+    },
+    [Symbol.dispose]: () => socket[Symbol.dispose](),
+  };
+}
+
+/** Closes the socket, and gives the error that says so. */
+function violation(socket: Socket, frame: Json): SocketError {
+  const details = { code: closeCode.protocolError, reason: "protocol_error" };
+  socket.close(details.code, details.reason);
+  return new SocketError(`unexpected or malformed frame: ${JSON.stringify(frame).slice(0, 200)}`, details);
+}
