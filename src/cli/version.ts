@@ -3,11 +3,9 @@ import { arch, platform } from "node:os";
 import type { Command } from "commander";
 import { isKeyAlone } from "../settings/connection.ts";
 import { apiVersion, lictorVersion, prefectVersion } from "../version.ts";
+import { askServer } from "./check-connection.ts";
 import { openApi } from "./open-api.ts";
 import { type ProgramContext, withProgram } from "./program-context.ts";
-
-/** The server gets this long to say its version. */
-const serverTimeoutMs = 3_000;
 
 /** Adds the command `version`. */
 export function addVersion(program: Command): void {
@@ -42,14 +40,12 @@ async function describeServer(program: ProgramContext): Promise<Array<[string, s
   const { api, connection } = open;
   if (connection.isCloud) return [["Server type", "cloud"]];
   try {
-    const version = await api.request("GET", "/admin/version", { signal: AbortSignal.timeout(serverTimeoutMs) });
+    const version = await askServer(api, "/admin/version");
     return [
       ["Server type", "self-hosted"],
       ["Server version", String(version)],
     ];
   } catch (error) {
-    const timedOut = error instanceof Error && error.name === "TimeoutError";
-    const reason = timedOut ? `no answer within ${serverTimeoutMs / 1000} s` : (error as Error).message;
-    return [["Server type", `unknown (${connection.apiUrl}: ${reason})`]];
+    return [["Server type", `unknown (${connection.apiUrl}: ${(error as Error).message})`]];
   }
 }

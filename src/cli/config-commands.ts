@@ -1,0 +1,123 @@
+// What `lictor config …` does. Source: prefect cli/config.py.
+import { pythonRepr } from "../python-text.ts";
+import { findSetting, type KnownSetting, redact } from "../settings/definitions.ts";
+import { renameAliases } from "../settings/edit-profiles.ts";
+import {
+  loadSettings,
+  locateProfile,
+  profileProblems,
+  profileSettings,
+  type Settings,
+  type SettingsInput,
+} from "../settings/load.ts";
+import { expectation, parseValue } from "../settings/parse.ts";
+import { updateProfiles } from "../settings/update-profiles.ts";
+import { settingRows } from "../settings/view.ts";
+import { changeProfile, overridingVariables } from "./change-profile.ts";
+import type { OutputOption } from "./options.ts";
+import { confirm, isInteractive, say, sayJson } from "./terminal.ts";
+
+/** The options of `config view`; what is hidden is not shown, whatever else is said. */
+export interface ViewOptions extends OutputOption {
+  showDefaults: boolean;
+  hideDefaults?: boolean;
+  showSources: boolean;
+  hideSources?: boolean;
+  showSecrets: boolean;
+  hideSecrets?: boolean;
+}
+
+/** A setting as somebody named it. */
+interface NamedSetting extends KnownSetting {
+  given: string;
+}
+
+/** They decide which file a profile is read from, so they cannot stand in one. */
+const UNCHANGEABLE: readonly string[] = ["PREFECT_HOME", "PREFECT_PROFILES_PATH"];
+
+/** `config view` */
+export function viewSettings(settings: Settings, options: ViewOptions): void {
+  const defaults = options.showDefaults && !options.hideDefaults;
+  const secrets = options.showSecrets && !options.hideSecrets;
+  const sources = options.showSources && !options.hideSources;
+  const rows = settingRows(settings, { defaults, secrets });
+  const profile = settings.profile.name;
+  const uiUrl = settings.values.PREFECT_UI_URL;
+  const shownUiUrl = uiUrl && !secrets ? redact("PREFECT_UI_URL", uiUrl) : uiUrl;
+  if (options.output === "json") {
+    const shown = sources ? rows : rows.map(({ name, value }) => ({ name, value }));
+    sayJson({ profile, settings: shown, ...(shownUiUrl && { ui_url: shownUiUrl }) });
+    return;
+  }
+  if (shownUiUrl) say("🚀 you are connected to:", shownUiUrl);
+  say(
+    `PREFECT_PROFILE=${pythonRepr(profile)}`,
+    ...rows.map(({ name, value, source }) => `${name}='${value}'${sources ? ` (from ${source})` : ""}`),
+  );
+}
+
+/** `config set`: all of the assignments or, where one is wrong, none. */
+export async function setSettings(assignments: readonly string[], input: SettingsInput): Promise<void> {
+  const parsed = assignments.map(parseAssignment);
+  const profile = locateProfile(input);
+  await changeProfile(profile, new Map(parsed.map(({ name, value }) => [name, value])));
+  say(
+    ...parsed.map(({ given, name, value }) => `Set ${pythonRepr(given)} to ${pythonRepr(redact(name, value))}.`),
+    ...overridingVariables(new Set(parsed.map(({ given }) => given)), input.env),
+    `Updated profile ${pythonRepr(profile.name)}.`,
+  );
+}
+
+/** `config unset` */
+export async function unsetSettings(names: readonly string[], input: SettingsInput, yes: boolean): Promise<void> {
+  const settings = [...new Set(names)].map(findNamed);
+  const profile = locateProfile(input);
+  const set = profileSettings(profile);
+  const missing = settings.find(({ name }) => !set.has(name));
+  if (missing) throw new Error(`${pythonRepr(missing.given)} is not set in profile ${pythonRepr(profile.name)}.`);
+  const list = settings.map(({ given }) => pythonRepr(given)).join(", ");
+  if (!yes && isInteractive(input.env) && !(await confirm(`Are you sure you want to unset ${list}?`))) {
+    throw new Error("Unset aborted.");
+  }
+  await changeProfile(profile, new Map(settings.map(({ name }) => [name, null])));
+  say(
+    ...settings.map(({ given }) => `Unset ${pythonRepr(given)}.`),
+    ...overridingVariables(new Set(settings.map(({ given }) => given)), input.env),
+    `Updated profile ${pythonRepr(profile.name)}.`,
+  );
+}
+
+/** `config validate`: judges the profile, and then what else there is to load. */
+export async function validateSettings(input: SettingsInput): Promise<void> {
+  const profile = locateProfile(input);
+  const problems = profileProblems(profile);
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+  if (!profile.builtIn) await updateProfiles(profile.file, (current) => renameAliases(current, profile.name));
+  say(...loadSettings(input).warnings, "Configuration valid!");
+}
+
+function parseAssignment(text: string): NamedSetting & { value: string } {
+  const [, given, value] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+  if (given === undefined || value === undefined) {
+    throw new Error(`Failed to parse argument ${pythonRepr(text)}. Use the format 'VAR=VAL'.`);
+  }
+  const setting = findNamed(given);
+  if (UNCHANGEABLE.includes(setting.name)) {
+    throw new Error(
+      `Setting ${pythonRepr(given)} cannot be changed with this command. Use an environment variable instead.`,
+    );
+  }
+  if (parseValue(setting.definition, value) === undefined) {
+    const found = pythonRepr(redact(setting.name, value));
+    throw new Error(
+      `Validation error for setting ${given}: found ${found}, expected ${expectation(setting.definition)}`,
+    );
+  }
+  return { ...setting, value };
+}
+
+function findNamed(given: string): NamedSetting {
+  const setting = findSetting(given);
+  if (setting === undefined) throw new Error(`Unknown setting name ${pythonRepr(given)}.`);
+  return { ...setting, given };
+}

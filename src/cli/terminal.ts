@@ -1,0 +1,64 @@
+// What commands print, and what they ask on a terminal.
+import { createInterface } from "node:readline";
+import { Writable } from "node:stream";
+import { DEFINITIONS } from "../settings/definitions.ts";
+import { parseValue } from "../settings/parse.ts";
+
+/** Writes lines to standard output. */
+export function say(...lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+/** Writes a value as JSON, as Prefect lays it out. */
+export function sayJson(value: unknown): void {
+  say(JSON.stringify(value, null, 2));
+}
+
+/** Whether there is somebody to ask; PREFECT_CLI_PROMPT says so, else the terminal. */
+export function isInteractive(env: Readonly<Record<string, string | undefined>>): boolean {
+  const wish = parseValue(DEFINITIONS.PREFECT_CLI_PROMPT, env.PREFECT_CLI_PROMPT);
+  return wish ?? (process.stdin.isTTY === true && process.stdout.isTTY === true);
+}
+
+/** Asks until there is a yes or a no; without an answer it is no. Throws at the end of the input. */
+export async function confirm(question: string): Promise<boolean> {
+  for (;;) {
+    const answer = await ask(`${question} [y/N]: `);
+    if (/^(y|yes)$/i.test(answer)) return true;
+    if (/^(n|no|)$/i.test(answer)) return false;
+  }
+}
+
+/** Asks for a secret, which does not appear on the terminal. Throws at the end of the input. */
+export async function askHidden(question: string): Promise<string> {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  process.stdout.write(question);
+  try {
+    return await ask("", nowhere);
+  } finally {
+    process.stdout.write("\n");
+  }
+}
+
+/** Lets the user pick one of the options by its number. Throws at the end of the input. */
+export async function choose<T>(question: string, options: readonly T[], label: (option: T) => string): Promise<T> {
+  say(question, ...options.map((option, index) => `${String(index + 1).padStart(4)}  ${label(option)}`));
+  for (;;) {
+    const answer = await ask(`Number (1 to ${options.length}): `);
+    const option = /^\d+$/.test(answer) ? options[Number(answer) - 1] : undefined;
+    if (option !== undefined) return option;
+  }
+}
+
+async function ask(question: string, output: NodeJS.WritableStream = process.stdout): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY === true });
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      // Ctrl-C and Ctrl-D close it.
+      lines.once("close", () => reject(new Error("Aborted.")));
+      lines.question(question, (answer) => resolve(answer.trim()));
+    });
+  } finally {
+    lines.close();
+  }
+}
