@@ -1,6 +1,10 @@
 // The program: its commands, and the one place where an error becomes a line and an exit code.
 import { Command, CommanderError } from "commander";
 import { lictorVersion } from "../version.ts";
+import { addCloud } from "./cloud.ts";
+import { addConfig } from "./config.ts";
+import { addDoctor } from "./doctor.ts";
+import { addProfileCommands } from "./profile.ts";
 import { addVersion } from "./version.ts";
 import { addWorkerStart } from "./worker-start.ts";
 
@@ -8,6 +12,9 @@ const examples = `
 Examples:
   $ lictor worker start --pool my-pool          run the flow runs of a process work pool
   $ lictor --profile prod version               what lictor is, and what it talks to
+  $ lictor doctor --pool my-pool                what keeps it from working, step by step
+  $ lictor config view                          the settings, and where each comes from
+  $ lictor cloud login                          a key and a workspace of Prefect Cloud for this profile
 
 Settings come from the environment, .env, prefect.toml, pyproject.toml and the active profile, in this order.
 `;
@@ -24,6 +31,10 @@ function buildProgram(): Command {
   const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
   addWorkerStart(worker);
   addVersion(program);
+  addConfig(program);
+  addProfileCommands(program);
+  addCloud(program);
+  addDoctor(program);
   return program;
 }
 
@@ -41,4 +52,6 @@ async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
+// Whoever reads the output may have seen enough (`| head`), which is no reason for a stack trace, or to end a worker.
+for (const output of [process.stdout, process.stderr]) output.on("error", () => {});
 await main(process.argv);

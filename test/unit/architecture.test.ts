@@ -6,7 +6,8 @@ import { inCheckout } from "../support/checkout.ts";
 
 /** What each folder may import from, beside itself. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
-  cli: ["worker", "run", "infrastructure", "api", "sockets", "engine", "settings", "async", "."],
+  cli: ["doctor", "worker", "run", "infrastructure", "api", "sockets", "engine", "process", "settings", "async", "."],
+  doctor: ["api", "sockets", "engine", "process", "settings", "async", "."],
   worker: ["run", "infrastructure", "api", "sockets", "engine", "async", "."],
   run: ["infrastructure", "api", "process", "engine", "async", "."],
   infrastructure: ["run", "api", "process", "engine", "async", "."],

@@ -1,0 +1,120 @@
+// `lictor doctor`: why lictor does not reach the Prefect API, or is not let in.
+import { setMaxListeners } from "node:events";
+import { type Command, InvalidArgumentError } from "commander";
+import type { ApiAccess } from "../doctor/check.ts";
+import type { Finding } from "../doctor/finding.ts";
+import { findPython } from "../engine/find-python.ts";
+import { poolTypeNames } from "../infrastructure/pool-types.ts";
+import { openApi, openClient, toSocketAddress } from "./open-api.ts";
+import { type ProgramContext, withProgram } from "./program-context.ts";
+import { explicitPython } from "./start-worker.ts";
+
+interface DoctorOptions {
+  pool?: string;
+  python?: string;
+  workspace?: string;
+  timeout: number;
+  json: boolean;
+  profile?: string;
+}
+
+/** Leaves a slow machine enough to end within 5 s. */
+const defaultTimeoutSeconds = 4;
+
+const helpAfterOptions = `
+Exit code: 0 when nothing fails (warnings are no failure), else 1.
+
+Examples:
+  $ lictor doctor --pool my-pool
+  $ lictor doctor --json | jq '.[] | select(.status == "fail")'
+`;
+
+/** Adds the command `doctor`. */
+export function addDoctor(program: Command): void {
+  program
+    .command("doctor")
+    .description("Look for what keeps lictor from working: settings, network, credentials, sockets, Python.")
+    .helpGroup("Look:")
+    .option("-p, --pool <pool>", "The work pool to look at too.")
+    .option("--python <path>", "The Python that is to run the flows. [from LICTOR_PYTHON, else as `worker start`]")
+    .option("--workspace <account/workspace>", "The workspace of Prefect Cloud, instead of PREFECT_API_URL.")
+    .option("--timeout <seconds>", "Seconds for everything together.", toSeconds, defaultTimeoutSeconds)
+    .option("--json", "Print a JSON array of {name, status, message, advice}.", false)
+    .option("--profile <name>", "Select a profile for this run.")
+    .addHelpText("after", helpAfterOptions)
+    .action(async (_own: unknown, command: Command) => {
+      const options = command.optsWithGlobals<DoctorOptions>();
+      const report = new Report(options.json);
+      await withProgram({ ...options, quiet: true }, (program) => examineAll(options, program, report)).catch(
+        (error: unknown) => report.add(unreadable(error)),
+      );
+      report.end();
+    });
+}
+
+function toSeconds(text: string): number {
+  const seconds = Number(text);
+  // The longest time that a timer takes.
+  if (seconds > 0 && seconds < 2 ** 31 / 1000) return seconds;
+  throw new InvalidArgumentError("Expected a number of seconds above 0.");
+}
+
+async function examineAll(options: DoctorOptions, program: ProgramContext, report: Report): Promise<void> {
+  // performance.now() counts from the start of the program.
+  const signal = AbortSignal.timeout(Math.max(0, Math.ceil(options.timeout * 1000 - performance.now())));
+  setMaxListeners(0, signal);
+  const { env, settings, logging } = program;
+  const { examine } = await import("../doctor/examine.ts");
+  const access = openAccess(options, program, signal);
+  const python = findPython({ explicit: explicitPython(options, env), env });
+  const pool = options.pool ?? null;
+  for await (const finding of examine({ settings, env, pool, poolTypes: poolTypeNames, access, python, signal })) {
+    const { message, advice } = finding;
+    report.add({ ...finding, message: logging.redact(message), advice: advice && logging.redact(advice) });
+  }
+}
+
+/** The API with a client that repeats nothing: what fails once is worth a line here. */
+async function openAccess(options: DoctorOptions, program: ProgramContext, signal: AbortSignal): Promise<ApiAccess> {
+  const { settings } = program;
+  const values = { ...settings.values, PREFECT_CLIENT_MAX_RETRIES: 0 };
+  const impatient = { ...program, settings: { ...settings, values } };
+  const open = await openApi(impatient, options.workspace, signal);
+  const { api, connection, credentials } = open;
+  const apiUrl = values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const cloud = connection.isCloud ? openClient(impatient, { apiUrl, isCloud: true }, credentials) : null;
+  return { api, cloud, connection, credentials, socketAddress: toSocketAddress(open, program) };
+}
+
+/** For settings that cannot be read at all. */
+function unreadable(error: unknown): Finding {
+  return {
+    name: "settings",
+    status: "fail",
+    message: error instanceof Error ? error.message : String(error),
+    advice: null,
+  };
+}
+
+/** The output: a line or two for each finding as it comes, or all of them as JSON at the end. */
+class Report {
+  readonly #findings: Finding[] = [];
+
+  constructor(private readonly isJson: boolean) {}
+
+  add(finding: Finding): void {
+    this.#findings.push(finding);
+    if (this.isJson) return;
+    const { name, status, message, advice } = finding;
+    process.stdout.write(`${status}  ${name}: ${message}\n${advice ? `      ${advice}\n` : ""}`);
+  }
+
+  /** Prints what is left and leaves: a look-up of a name or a Python that hangs cannot be called off. */
+  end(): void {
+    const count = (status: Finding["status"]): number =>
+      this.#findings.filter((finding) => finding.status === status).length;
+    const counts = (["pass", "warn", "fail", "skip"] as const).map((status) => `${count(status)} ${status}`);
+    const rest = this.isJson ? JSON.stringify(this.#findings, null, 2) : `\n${counts.join(", ")}`;
+    process.stdout.write(`${rest}\n`, () => process.exit(count("fail") > 0 ? 1 : 0));
+  }
+}

@@ -1,0 +1,114 @@
+// The API itself: whether it answers, what it is, whether it takes the credentials, and its clock.
+import type { ApiClient } from "../api/client.ts";
+import { readWorkspaces, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
+import { ApiError } from "../api/errors.ts";
+import type { Answer } from "../api/exchange.ts";
+import { prefectVersion } from "../version.ts";
+import type { Check, Examination } from "./check.ts";
+import { type Finding, fail, pass, warn } from "./finding.ts";
+
+/** In their order. */
+export const apiChecks: readonly Check[] = [
+  { name: "health", needs: "TLS", run: checkHealth },
+  { name: "server", needs: "health", run: checkServer },
+  { name: "authentication", needs: "health", run: checkAuthentication },
+  { name: "CSRF", needs: "authentication", run: checkCsrf },
+];
+
+/** Flow runs are claimed some seconds early, by this machine's clock; a `Date` header is a second coarse. */
+const largestSkewMs = 5_000;
+
+/** Whether the API answers; on Cloud a refused key is an answer too. */
+async function checkHealth({ access, signal }: Examination): Promise<Finding[]> {
+  const { api, cloud } = await access;
+  const [client, path] = cloud ? [cloud, "/me/workspaces"] : [api, "/health"];
+  const startedAt = Date.now();
+  const answer = await client.ask("GET", path, { signal });
+  const elapsedMs = Date.now() - startedAt;
+  const { status } = answer;
+  if (status > 299 && !(cloud && (status === 401 || status === 403))) throw client.refusal("GET", path, answer);
+  const what = `GET ${path}: ${status} in ${elapsedMs} ms`;
+  return [
+    healthOf(answer, what, new URL(client.address.apiUrl + path)),
+    ...describeClock(answer, startedAt + elapsedMs / 2),
+  ];
+}
+
+function healthOf({ body, headers, url }: Answer, what: string, asked: URL): Finding {
+  if (asked.pathname.endsWith("/health") && body.trim() !== "true") {
+    return fail("health", `${what}, but with ${headers["content-type"] ?? "something"} instead of true`, notTheApi);
+  }
+  if (url.href === asked.href) return pass("health", what);
+  const advice = "Set PREFECT_API_URL to where that leads: WebSockets follow no redirect.";
+  return warn("health", `${what}, redirected to ${url.origin}${url.pathname}`, advice);
+}
+
+const notTheApi =
+  "Something other than the Prefect API answers: check PREFECT_API_URL (a self-hosted one ends in /api) and any proxy.";
+
+function describeClock({ headers }: Answer, askedAt: number): Finding[] {
+  const serverTime = Date.parse(headers.date ?? "");
+  if (Number.isNaN(serverTime)) return [];
+  const skewMs = serverTime - askedAt;
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  if (Math.abs(skewMs) <= largestSkewMs) return [pass("clock", "agrees with the server's")];
+  const message = `this machine's is ${seconds} s ${skewMs > 0 ? "behind" : "ahead of"} the server's`;
+  return [warn("clock", message, "Let both synchronise (NTP): flow runs are claimed at the wrong time.")];
+}
+
+/** Which kind of server it is, and its version or workspace. What a refused key hides is left to the next check. */
+async function checkServer({ access, signal }: Examination): Promise<Finding[]> {
+  const { api, cloud } = await access;
+  if (cloud) return [await describeWorkspace(cloud, api.address.apiUrl, signal)];
+  const answer = await api.ask("GET", "/admin/version", { signal });
+  const version = answer.status === 200 ? /^"(\d+)\.[^"]*"$/.exec(answer.body) : null;
+  if (!version) return [pass("server", "self-hosted; it does not tell its version")];
+  const message = `self-hosted, Prefect ${version[0].slice(1, -1)}`;
+  if (version[1] === prefectVersion.split(".")[0]) return [pass("server", message)];
+  return [fail("server", message, `lictor speaks as Prefect ${prefectVersion}: the major versions have to match.`)];
+}
+
+async function describeWorkspace(cloud: ApiClient, apiUrl: string, signal: AbortSignal): Promise<Finding> {
+  try {
+    const workspaces = await readWorkspaces(cloud, { signal });
+    const own = workspaces.find((workspace) => workspaceApiUrl(cloud.address.apiUrl, workspace) === apiUrl);
+    if (own) return pass("server", `Prefect Cloud, workspace ${workspaceHandle(own)}`);
+    const handles = workspaces.map(workspaceHandle).sort().join(", ") || "none";
+    return fail(
+      "server",
+      "Prefect Cloud; the key cannot enter the workspace of PREFECT_API_URL",
+      `It can enter: ${handles}.`,
+    );
+  } catch (error) {
+    if (error instanceof ApiError) return pass("server", "Prefect Cloud");
+    throw error;
+  }
+}
+
+/** A call that nobody may make without credentials; it is a write to CSRF protection, and changes nothing. */
+async function checkAuthentication({ access, signal }: Examination): Promise<Finding[]> {
+  const { api, connection, credentials } = await access;
+  await api.request("POST", "/work_pools/filter", { body: { limit: 1 }, signal });
+  const { current } = credentials;
+  const message = `POST /work_pools/filter: 200 with ${current.kind === "none" ? "no credentials" : current.origin}`;
+  if (current === connection.authorization) return [pass("authentication", message)];
+  const refused = connection.authorization.origin;
+  return [
+    warn(
+      "authentication",
+      `${message}, after ${refused} was refused`,
+      "Unset what is refused: each start tries it first.",
+    ),
+  ];
+}
+
+async function checkCsrf({ access, settings, signal }: Examination): Promise<Finding[]> {
+  const { api } = await access;
+  if (api.address.isCloud) return [pass("CSRF", "Prefect Cloud needs no tokens")];
+  if (!settings.values.PREFECT_CLIENT_CSRF_SUPPORT_ENABLED) return [pass("CSRF", "switched off by the settings")];
+  const path = "/csrf-token?client=lictor-doctor";
+  const answer = await api.ask("GET", path, { signal });
+  if (answer.status === 200) return [pass("CSRF", "switched on; the write above was taken with a token")];
+  if (answer.status === 422 || answer.status === 404) return [pass("CSRF", "switched off on the server")];
+  throw api.refusal("GET", path, answer);
+}

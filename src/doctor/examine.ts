@@ -1,0 +1,66 @@
+// Runs all checks at once, each as soon as what it needs has passed, and gives their findings in order.
+import { causeOfLostConnection } from "../api/causes.ts";
+import { ApiError, UnreachableError } from "../api/errors.ts";
+import { aborted } from "../async/sleep.ts";
+import { apiChecks } from "./api-checks.ts";
+import type { Check, Examination } from "./check.ts";
+import { type Finding, fail, skip } from "./finding.ts";
+import { machineChecks } from "./machine-checks.ts";
+import { networkChecks } from "./network-checks.ts";
+import { settingsChecks } from "./settings-checks.ts";
+import { socketChecks } from "./socket-checks.ts";
+import { workPoolCheck } from "./work-pool-check.ts";
+
+/** In the order of their output. */
+const checks: readonly Check[] = [
+  ...settingsChecks,
+  ...networkChecks,
+  ...apiChecks,
+  workPoolCheck,
+  ...socketChecks,
+  ...machineChecks,
+];
+
+/** Yields every finding in order, each as soon as those before it are known. Never throws. */
+export async function* examine(examination: Examination): AsyncGenerator<Finding> {
+  const running = new Map<string, Promise<Finding[]>>();
+  for (const check of checks) {
+    running.set(check.name, runCheck(check, running.get(check.needs ?? ""), examination));
+  }
+  for (const findings of running.values()) yield* await findings;
+}
+
+async function runCheck(
+  { name, run }: Check,
+  needed: Promise<Finding[]> | undefined,
+  examination: Examination,
+): Promise<Finding[]> {
+  const { signal } = examination;
+  const obstacle = (await needed)?.find(({ status }) => status === "fail" || status === "skip");
+  if (obstacle?.status === "skip") return [skip(name, obstacle.message)];
+  if (obstacle) return [skip(name, `not looked at, since ${obstacle.name} failed`)];
+  try {
+    const findings = await Promise.race([run(examination), aborted(signal)]);
+    return findings ?? [failureOf(name, signal.reason, signal)];
+  } catch (error) {
+    return [failureOf(name, error, signal)];
+  }
+}
+
+/** A check that throws has failed; the error says how. */
+function failureOf(name: string, error: unknown, signal: AbortSignal): Finding {
+  if (signal.aborted) {
+    return fail(name, "no answer in time", "It hangs or is slow: --timeout SECONDS gives everything more time.");
+  }
+  if (error instanceof ApiError) {
+    const { method, path, status, detail, advice } = error;
+    return fail(
+      name,
+      `${method} ${path}: ${status} ${detail}`,
+      advice ?? "See the log of the server: these are its words.",
+    );
+  }
+  // The other errors of the API and of the settings say what to do.
+  const message = error instanceof Error ? error.message : String(error);
+  return fail(name, message, error instanceof UnreachableError ? causeOfLostConnection(error.code) : null);
+}

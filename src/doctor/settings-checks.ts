@@ -1,0 +1,117 @@
+// What the settings say, and where from: profile, credentials, URLs. Secrets are shown by their length and last letters.
+import { existsSync } from "node:fs";
+import { redact, type SettingName } from "../settings/definitions.ts";
+import { apiUrlWarnings } from "../settings/derived.ts";
+import { profileWarnings, type Settings } from "../settings/load.ts";
+import { correctedUrl, furtherSlips } from "./api-url.ts";
+import type { ApiAccess, Check, Examination } from "./check.ts";
+import { type Finding, fail, pass, warn } from "./finding.ts";
+
+/** In their order. */
+export const settingsChecks: readonly Check[] = [
+  { name: "profile", run: checkProfile },
+  { name: "settings", run: checkSettings },
+  { name: "API URL", run: checkUrl },
+  { name: "credentials", run: checkCredentials },
+];
+
+/** Which profile is active, and what chose it. */
+function checkProfile({ settings }: Examination): Finding[] {
+  const { name, chosenBy, file } = settings.profile;
+  const choosers = {
+    "command line": "chosen by the command line",
+    environment: "chosen by PREFECT_PROFILE",
+    "profiles file": "chosen by `active` in the file",
+    default: "the default",
+  };
+  const message = `"${name}", ${choosers[chosenBy]}; ${file} ${existsSync(file) ? "is read" : "does not exist"}`;
+  const [warning] = profileWarnings(settings.profile);
+  return [warning ? warn("profile", message, warning) : pass("profile", message)];
+}
+
+/** The settings that are shown also when no source gives them. */
+const always: readonly SettingName[] = ["PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"];
+const whenGiven: readonly SettingName[] = [
+  "PREFECT_API_KEY_FILE",
+  "PREFECT_API_AUTH_STRING_FILE",
+  "PREFECT_CLOUD_API_URL",
+  "PREFECT_UI_URL",
+  "PREFECT_CLIENT_CUSTOM_HEADERS",
+  "PREFECT_API_SSL_CERT_FILE",
+  "PREFECT_API_TLS_INSECURE_SKIP_VERIFY",
+];
+
+/** Every credential and URL setting with its origin and what that hides, and what loading the settings warned of. */
+function checkSettings({ settings }: Examination): Finding[] {
+  const { values, origins, hidden } = settings;
+  const rows = [...always, ...whenGiven.filter((name) => origins.has(name))].map((name) => {
+    const others = (hidden.get(name) ?? []).map(({ description }) => description);
+    const hides = others.length > 0 ? `; hides the one ${others.join(", and the one ")}` : "";
+    const message = `${shown(settings, name)}${hides}`;
+    const advice = complaints[name]?.(settings);
+    return advice ? warn(name, message, advice) : pass(name, message);
+  });
+  const toldElsewhere = [...profileWarnings(settings.profile), ...apiUrlWarnings(values)];
+  const warnings = settings.warnings.filter((warning) => !toldElsewhere.includes(warning));
+  return [...rows, ...warnings.map((warning) => warn("settings", warning, "Correct it where it is written."))];
+}
+
+/** What is wrong with a value as such. */
+const complaints: Partial<Record<SettingName, (settings: Settings) => string | false>> = {
+  PREFECT_API_AUTH_STRING: ({ values: { PREFECT_API_AUTH_STRING: text } }) =>
+    Boolean(text) && !text?.includes(":") && "It has no colon: the server expects user:password.",
+  PREFECT_CLIENT_CUSTOM_HEADERS: ({ values }) =>
+    Object.keys(values.PREFECT_CLIENT_CUSTOM_HEADERS).some((name) => name.toLowerCase() === "authorization") &&
+    "Its Authorization is sent instead of the key or auth string: leave it out unless that is meant.",
+};
+
+function shown({ values, origins }: Settings, name: SettingName): string {
+  const origin = origins.get(name);
+  if (origin === undefined) return "not set";
+  const text = String(values[name] ?? "").trim();
+  const views: Partial<Record<SettingName, () => string>> = {
+    PREFECT_API_KEY: () => abbreviated(text),
+    PREFECT_API_AUTH_STRING: () => `user ${/^([^:]*):/.exec(text)?.[1] ?? "unknown"}`,
+    PREFECT_CLIENT_CUSTOM_HEADERS: () => Object.keys(values.PREFECT_CLIENT_CUSTOM_HEADERS).join(", "),
+  };
+  return `${text === "" ? "empty" : (views[name]?.() ?? redact(name, text))}, ${origin.description}`;
+}
+
+/** Of a short text even the end would give away too much. */
+function abbreviated(key: string): string {
+  return `${key.length} characters${key.length < 16 ? "" : `, the last ${key.slice(-4)}`}`;
+}
+
+/** Slips in PREFECT_API_URL, with what it probably should be. */
+function checkUrl({ settings: { values } }: Examination): Finding[] {
+  const text = values.PREFECT_API_URL?.trim() ?? "";
+  if (text === "" || !URL.canParse(text)) return [];
+  const further = values.PREFECT_SILENCE_API_URL_MISCONFIGURATION
+    ? []
+    : furtherSlips(text, values.PREFECT_CLOUD_API_URL);
+  const slips = [...apiUrlWarnings(values), ...further.map(({ what }) => what)];
+  if (slips.length === 0) return [pass("API URL", "looks right")];
+  const advice = `Try PREFECT_API_URL=${correctedUrl(text, values.PREFECT_CLOUD_API_URL)}`;
+  return [(further.some(({ exposes }) => exposes) ? fail : warn)("API URL", slips.join(" "), advice)];
+}
+
+/** Which credentials are sent, and why these. Throws what keeps the API from being opened at all. */
+async function checkCredentials({ settings, access }: Examination): Promise<Finding[]> {
+  const { connection } = await access;
+  const { kind, origin } = connection.authorization;
+  if (kind === "none") {
+    return connection.isCloud
+      ? [warn("credentials", "none for Prefect Cloud", "Set PREFECT_API_KEY, or run `lictor cloud login`.")]
+      : [pass("credentials", `none (${origin}): right for a server without authentication`)];
+  }
+  const message = `${kind === "bearer" ? "Bearer" : "Basic"} with ${origin}${reasonFor(connection, settings)}`;
+  return [pass("credentials", message)];
+}
+
+function reasonFor({ authorization, fallback, isCloud }: ApiAccess["connection"], { values }: Settings): string {
+  if (fallback !== null) return `: a key comes first, and Basic with ${fallback.origin} if the server refuses it`;
+  if (isCloud && values.PREFECT_API_AUTH_STRING)
+    return ": Prefect Cloud takes keys only and never gets the auth string";
+  if (authorization.kind === "bearer" && !isCloud) return ", although this is not Prefect Cloud";
+  return "";
+}
