@@ -6,6 +6,8 @@ import { Background } from "../async/background.ts";
 import { findPython, type PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
+import type { ProcessDependencies } from "../infrastructure/process.ts";
+import { ControlChannel } from "../process/control-channel.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import { EventSender } from "../sockets/events-in.ts";
 import { startHealthServer } from "../worker/health-server.ts";
@@ -28,16 +30,23 @@ export async function startWorker(options: StartOptions, program: ProgramContext
     ? await listen(workerOptions, program, () => life.lastPollAt?.() ?? life.startedAt)
     : null;
   // Found while the server is asked; nothing waits for it but the first claim.
-  const python = findPython({ explicit: explicitPython(options, program.env), env: program.env });
+  const search = new AbortController();
+  const python = findPython({
+    explicit: explicitPython(options, program.env),
+    env: program.env,
+    signal: search.signal,
+  });
   try {
     using open = await openApi(program, options.workspace, signals.stop);
     open.api.attribution.workerName = workerOptions.name;
-    await run({ options, workerOptions, program, open, signals, python }, (worker) => {
+    await run({ options, workerOptions, program, open, signals, python, search: search.signal }, (worker) => {
       life.lastPollAt = () => worker.lastPollAt;
     });
   } catch (error) {
     // What a stop interrupts is no failure.
     if (error !== signals.stop.reason) throw error;
+  } finally {
+    search.abort();
   }
 }
 
@@ -48,6 +57,8 @@ interface Parts {
   open: OpenApi;
   signals: StopSignals;
   python: Promise<PythonFinding>;
+  /** Aborted when the search for a Python is given up. */
+  search: AbortSignal;
 }
 
 async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<void> {
@@ -63,7 +74,8 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
     log: logging.logger,
   };
   const start = await readStartPool(question, signals.stop);
-  const poolType = supportedType(start.workerType, python);
+  using control = await tryOpenControl(program);
+  const poolType = supportedType(start.workerType, { python, control, log: logging.named("prefect.flow_runs.worker") });
   const socketAddress = toSocketAddress(open, program);
   const socketLog = logging.named("prefect.events");
   const eventSender = new EventSender({
@@ -80,7 +92,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
     named: logging.named,
     announce: logging.announce,
     poolType,
-    python: pythonOrSaySo(python, parts),
+    python: pythonOrSaySo(parts),
     exportedSettings: open.exportedSettings,
     workerEnvironment: program.env,
     events,
@@ -97,8 +109,12 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
 function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): WorkerOptions {
   const { values } = settings;
   if (!options.pool) throw new StartError("Missing required option '--pool' / '-p'.");
+  if (/[/%&><]/.test(options.pool)) {
+    throw new StartError(`Work pool name '${options.pool}' cannot contain any of / % & > <`);
+  }
   const name = options.name ?? `ProcessWorker ${randomUUID()}`;
   if (/[/%]/.test(name)) throw new StartError("Worker name cannot contain '/' or '%'");
+  if (/\p{Cc}/u.test(name)) throw new StartError("Worker name cannot contain line ends or other control characters");
   if (options.type !== undefined) assertSupported(options.type);
   return {
     name,
@@ -124,29 +140,44 @@ function assertSupported(type: string): void {
   );
 }
 
-function supportedType(type: string, python: Promise<PythonFinding>): PoolType {
+function supportedType(type: string, dependencies: ProcessDependencies): PoolType {
   if (/:(push|managed)$/.test(type)) {
     throw new StartError(
       "Workers are not required for push work pools. See https://www.prefect.io/docs/latest/deploy/infrastructure-examples/serverless for more details.",
     );
   }
   assertSupported(type);
-  const poolType = findPoolType(type, python);
+  const poolType = findPoolType(type, dependencies);
   if (!poolType) throw new StartError(`Work pools of type '${type}' are not supported by lictor.`);
   return poolType;
 }
 
-function explicitPython(
-  options: StartOptions,
+/** The Python that the user names, if any. */
+export function explicitPython(
+  options: { python?: string },
   env: ProgramContext["env"],
 ): { python: string; origin: string } | undefined {
   if (options.python) return { python: options.python, origin: "--python" };
   return env.LICTOR_PYTHON ? { python: env.LICTOR_PYTHON, origin: "LICTOR_PYTHON" } : undefined;
 }
 
+/** Without it a flow run can still be cancelled; its engine then takes that for a crash. */
+async function tryOpenControl({ logging }: ProgramContext): Promise<ControlChannel | null> {
+  try {
+    return await ControlChannel.open();
+  } catch (error) {
+    logging.logger.warn(
+      { err: error },
+      "Failed to bind control channel listener on loopback; engines are not told of cancellations",
+    );
+    return null;
+  }
+}
+
 /** Says once, and once only, that there is no Python, and what follows from it. */
-async function pythonOrSaySo(python: Promise<PythonFinding>, { program }: Parts): Promise<PythonFinding> {
+async function pythonOrSaySo({ python, program, search }: Parts): Promise<PythonFinding> {
   const finding = await python;
+  if (search.aborted) return finding;
   const log = program.logging.logger;
   if (finding.kind === "found") log.debug({ ...finding.engine }, "Python found");
   else log.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);

@@ -8,6 +8,8 @@ import type { Logging, PinoRecord } from "../logger.ts";
 import { pythonLevel } from "../logger.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { EventSender } from "../sockets/events-in.ts";
+import { watchCancellations } from "./cancel-watch.ts";
+import { keepChannel } from "./channel-loop.ts";
 import { watchEvents } from "./event-watch.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
 import { noticePausedQueues, type StartAnswer, type StartQuestion } from "./start-checks.ts";
@@ -46,6 +48,7 @@ export async function runWorker(
   const connected = Promise.all([
     eventSender.run(farewell.signal),
     watchEvents(worker, socketAddress, farewell.signal),
+    watchCancellations(worker, farewell.signal),
     logShipper?.run(farewell.signal),
   ]);
   let started: PrefectEvent | null = null;
@@ -53,7 +56,7 @@ export async function runWorker(
     await takeStartPool(worker, start, stop);
     started = worker.events.started(worker.pool);
     if (worker.options.runOnce) await runOnce(worker, stop);
-    else await runLoops(worker, connections.question, stop);
+    else await runLoops(worker, connections, stop);
   } finally {
     if (started) worker.events.stopped(worker.pool, started);
     const deadline = AbortSignal.timeout(farewellMs);
@@ -74,7 +77,11 @@ async function runOnce(worker: Worker, stop: AbortSignal): Promise<void> {
 }
 
 /** Polls until told to stop, drains, and only then lets the heartbeat end. */
-async function runLoops(worker: Worker, question: StartQuestion, stop: AbortSignal): Promise<void> {
+async function runLoops(
+  worker: Worker,
+  { question, socketAddress }: WorkerConnections,
+  stop: AbortSignal,
+): Promise<void> {
   const drained = new AbortController();
   worker.dependencies.announce(`Worker '${worker.workerName}' started!`);
   await runTogether(drained.signal, [
@@ -87,6 +94,7 @@ async function runLoops(worker: Worker, question: StartQuestion, stop: AbortSign
       }
     },
     (signal) => syncLoop(worker, signal),
+    (signal) => keepChannel(worker, socketAddress, signal),
     (signal) => noticePausedQueues(question, signal),
   ]);
 }

@@ -8,6 +8,9 @@ import { serviceLoop } from "./service-loop.ts";
 import type { StartAnswer } from "./start-checks.ts";
 import type { Worker } from "./worker.ts";
 
+/** What the worker channel gets to open before the first sync, which there is no need for then. */
+const channelFirstMs = 2_000;
+
 /**
  * Takes the work pool that the start has read, or creates it. What can wait is left to the loop: a template for a pool
  * without one, and everything when the server cannot be asked.
@@ -22,11 +25,16 @@ export async function takeStartPool(worker: Worker, start: StartAnswer, signal: 
   }
 }
 
-/** Syncs every heartbeat interval until `signal` aborts. Throws when the API refuses for good. */
+/**
+ * Syncs every heartbeat interval, unless the worker channel does, until `signal` aborts. Throws when the API refuses for
+ * good.
+ */
 export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<void> {
   const { announce, random } = worker.dependencies;
   // The start has just read the pool: then the first turn has only the rest to do.
   let fresh = worker.pool !== undefined;
+  // Both at once would write the same rows, which a server on SQLite answers to the channel with an error.
+  await worker.channelTried.sleep(channelFirstMs, signal);
   await serviceLoop(
     {
       intervalMs: worker.options.heartbeatSeconds * 1000,
@@ -34,8 +42,10 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
       random,
       wait: sleep,
       turn: async (turn) => {
-        if (!fresh) {
-          await takePool(worker, await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn }), turn);
+        if (!fresh && !worker.channelHealthy) {
+          const found = await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn });
+          // What the channel brought while this was read is newer.
+          if (!worker.channelHealthy) await takePool(worker, found, turn);
         }
         await sendTemplateAndHeartbeat(worker, turn);
         fresh = false;
@@ -53,34 +63,42 @@ export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSign
   await heartbeat(worker, signal);
 }
 
-/** Takes `found` as the work pool, or creates it. One without a template is used as if it had the type's own. */
+/** Takes `found` as the work pool, or creates it. */
 async function takePool(worker: Worker, found: WorkPool | undefined, signal: AbortSignal): Promise<void> {
-  const { options, poolType, log } = worker;
-  const baseJobTemplate = options.baseJobTemplate ?? poolType.baseJobTemplate;
-  if (!found && !options.createPoolIfNotFound) {
-    log.warn(`Work pool '${options.workPoolName}' not found!`);
+  const { createPoolIfNotFound, workPoolName } = worker.options;
+  const pool = found ?? (createPoolIfNotFound ? await createOrRead(worker, signal) : undefined);
+  if (pool) {
+    adoptPool(worker, pool);
+  } else {
+    if (!createPoolIfNotFound) worker.log.warn(`Work pool '${workPoolName}' not found!`);
     worker.pool = undefined;
-    return;
+    worker.missingTemplate = undefined;
   }
-  const pool = found ?? (await createOrRead(worker, baseJobTemplate, signal));
-  if (pool && pool.type !== poolType.name && worker.pool?.type !== pool.type) {
+}
+
+/** Makes `pool` the worker's, for the flow runs to come. One without a template is used as if it had the default. */
+export function adoptPool(worker: Worker, pool: WorkPool): void {
+  const { poolType, log } = worker;
+  if (pool.type !== poolType.name && worker.pool?.type !== pool.type) {
     log.warn(
       `Worker type mismatch! This worker process expects type '${poolType.name}' but received '${pool.type}' from the server. Unexpected behavior may occur.`,
     );
   }
-  const isBare = pool !== undefined && Object.keys(pool.base_job_template).length === 0;
-  worker.missingTemplate = isBare ? baseJobTemplate : undefined;
-  worker.pool = isBare ? { ...pool, base_job_template: baseJobTemplate } : pool;
+  const isBare = Object.keys(pool.base_job_template).length === 0;
+  const template = defaultTemplate(worker);
+  worker.missingTemplate = isBare ? template : undefined;
+  worker.pool = isBare ? { ...pool, base_job_template: template } : pool;
 }
 
-async function createOrRead(
-  worker: Worker,
-  baseJobTemplate: WorkPool["base_job_template"],
-  signal: AbortSignal,
-): Promise<WorkPool | undefined> {
+/** The base job template for a work pool without one: the user's, else the pool type's own. */
+export function defaultTemplate({ options, poolType }: Worker): WorkPool["base_job_template"] {
+  return options.baseJobTemplate ?? poolType.baseJobTemplate;
+}
+
+async function createOrRead(worker: Worker, signal: AbortSignal): Promise<WorkPool | undefined> {
   const name = worker.options.workPoolName;
   try {
-    const template = { base_job_template: baseJobTemplate };
+    const template = { base_job_template: defaultTemplate(worker) };
     const pool = await createWorkPool(worker.api, { name, type: worker.poolType.name, ...template }, { signal });
     worker.log.info(`Work pool '${name}' created.`);
     return pool;
@@ -91,9 +109,12 @@ async function createOrRead(
   }
 }
 
-/** On Cloud the first ones ask for the worker's id. Nothing is sent for a pool that does not exist. */
+/**
+ * On Cloud the first ones ask for the worker's id. Nothing is sent for a pool that does not exist, and while the worker
+ * channel has heartbeats of its own.
+ */
 async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
-  if (!worker.pool) return;
+  if (!worker.pool || worker.channelHealthy) return;
   const { name, heartbeatSeconds, workPoolName } = worker.options;
   const asksForId = worker.api.address.isCloud && worker.workerId() === null;
   const beat = {

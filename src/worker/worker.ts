@@ -60,6 +60,13 @@ export class Worker implements RunContext {
   readonly announced: AnnouncedRuns;
   /** Wakes the poll loop. */
   readonly wake = new Wake();
+  /** Whether the server tells of events now; a change wakes whoever has to do without them. */
+  eventsConnected = false;
+  readonly eventsChanged = new Wake();
+  /** The worker channel is open: it carries the heartbeats and brings the work pool, so that REST need not. */
+  channelHealthy = false;
+  /** Woken when the worker channel has been opened, or could not be. */
+  readonly channelTried = new Wake();
   /** As last read from the server; undefined until then, and the worker does not poll. */
   pool: WorkPool | undefined;
   /** What the server's copy of the work pool has yet to be given as its base job template. */

@@ -36,7 +36,11 @@ export function startPoolServer(
       [poll]: [...(options.polls ?? []), { body: [], ...always }],
       ...options.http,
     },
-    sockets: { "/api/events/in": [sockets], "/api/events/out": [sockets] },
+    sockets: {
+      "/api/events/in": [sockets],
+      "/api/events/out": [sockets],
+      "/api/work_pools/p/workers/connect": [sockets],
+    },
   });
 }
 

@@ -105,6 +105,12 @@ describe("worker start", () => {
   test.each([
     { what: "no pool", args: [], error: /^Missing required option '--pool' \/ '-p'\.$/ },
     { what: "an unsupported type", args: ["-p", "x", "--type", "docker"], error: /'docker'.*Supported: process\./ },
+    { what: "a pool name with a slash", args: ["-p", "a/b"], error: /^Work pool name 'a\/b' cannot contain any of/ },
+    {
+      what: "a name with a line end",
+      args: ["-p", "x", "--name", "a\nb"],
+      error: /^Worker name cannot contain line ends/,
+    },
     {
       what: "a name with a slash",
       args: ["-p", "x", "--name", "a/b"],
@@ -142,6 +148,15 @@ describe("worker start", () => {
     expect(refused.code).toBe(1);
     expect(refused.stderr.trim().split("\n")).toHaveLength(1);
     expect(refused.stderr).toContain("`PREFECT_API_URL` must be set to start a Worker.");
+  });
+
+  test("with a URL that lacks /api says what it ends in, exit 1, and creates nothing", async () => {
+    const refused = await runLictor(["worker", "start", "--pool", "x"], {
+      env: { PREFECT_API_URL: inject("apiUrl").replace(/\/api$/, "") },
+    });
+    expect(refused.code).toBe(1);
+    expect(refused.stderr.trim().split("\n")).toHaveLength(1);
+    expect(refused.stderr).toMatch(/404.*PREFECT_API_URL of a self-hosted server ends in \/api/);
   });
 
   test("against a server that is not there says so at once, exit 1", async () => {

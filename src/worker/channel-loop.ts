@@ -1,0 +1,135 @@
+// Keeps the worker channel open: while it is, it carries the heartbeats and brings the work pool as it changes, and REST
+// does neither. Whatever happens to it, the worker goes on by REST.
+// Source: prefect workers/_worker_channel/_sync.py, _protocol.py; server/utilities/worker_channel.py.
+import { randomUUID } from "node:crypto";
+import { runTogether } from "../async/run-together.ts";
+import { sleep } from "../async/sleep.ts";
+import { type SocketAddress, SocketError } from "../sockets/connect.ts";
+import { keepConnected } from "../sockets/keep-connected.ts";
+import { type LaterFrame, openWorkerChannel, type WorkerChannel } from "../sockets/worker-channel.ts";
+import {
+  cancellingTimeout,
+  channelVersion,
+  cleanupCapability,
+  isTerminal,
+  requiredCapabilities,
+  type WorkerHello,
+} from "../sockets/worker-channel-frames.ts";
+import { cleanUp } from "./clean-up.ts";
+import { adoptPool, defaultTemplate } from "./sync-loop.ts";
+import type { Worker } from "./worker.ts";
+
+/** Ending a process is all a cleanup takes here, so there is no reason to have any of them wait. */
+const maxCleanups = 100;
+
+/**
+ * Keeps the channel open until `signal` aborts or the server has no use for it, as those before 3.7.2; never throws. A
+ * server that is away, at the start too, is tried again.
+ */
+export async function keepChannel(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
+  const { log, options } = worker;
+  const consumerId = randomUUID();
+  const cleanedUp = new Set<string>();
+  let used = address.credentials.current;
+  await keepConnected(
+    {
+      name: "the worker channel",
+      meanwhile: null,
+      open: async (opening) => {
+        used = address.credentials.current;
+        try {
+          return await openWorkerChannel(address, options.workPoolName, toHello(worker, consumerId), opening);
+        } catch (error) {
+          worker.channelTried.wake("connected");
+          throw error;
+        }
+      },
+      serve: (channel, serving) => serve(worker, channel, cleanedUp, serving),
+      // A refusal of credentials that have been replaced since is none of the new ones.
+      isFinal: (error) =>
+        error instanceof SocketError && isTerminal(error.details) && used === address.credentials.current,
+      log,
+      random: worker.dependencies.random,
+    },
+    signal,
+  );
+}
+
+function toHello(worker: Worker, consumerId: string): WorkerHello {
+  const { name, heartbeatSeconds, workQueueNames, createPoolIfNotFound } = worker.options;
+  return {
+    consumer_id: consumerId,
+    worker_name: name,
+    worker_type: worker.poolType.name,
+    heartbeat_interval_seconds: Math.max(1, heartbeatSeconds),
+    supported_channel_versions: [channelVersion],
+    requested_capabilities: [...requiredCapabilities, cleanupCapability],
+    work_queue_names: [...workQueueNames].sort(),
+    handled_cleanup_kinds: [cancellingTimeout],
+    max_cleanup_concurrency: maxCleanups,
+    create_pool_if_not_found: createPoolIfNotFound,
+    default_base_job_template: defaultTemplate(worker),
+    worker_metadata: null,
+  };
+}
+
+async function serve(
+  worker: Worker,
+  channel: WorkerChannel,
+  cleanedUp: Set<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { worker_id, initial_snapshot } = channel.ready;
+  if (worker_id) worker.api.attribution.workerId = worker_id;
+  adoptPool(worker, initial_snapshot.work_pool);
+  worker.channelHealthy = true;
+  worker.channelTried.wake("connected");
+  try {
+    await runTogether(signal, [
+      (beating) => sendHeartbeats(worker, channel, beating),
+      (reading) => readFrames(worker, channel, cleanedUp, reading),
+    ]);
+  } finally {
+    worker.channelHealthy = false;
+  }
+}
+
+/** The first is due one interval after the hello. */
+async function sendHeartbeats(worker: Worker, channel: WorkerChannel, signal: AbortSignal): Promise<void> {
+  const { consumer_id, effective_heartbeat_interval_seconds: seconds } = channel.ready;
+  while (!signal.aborted) {
+    await sleep(seconds * 1000, signal);
+    const beat = { consumer_id, worker_name: worker.options.name, heartbeat_interval_seconds: seconds };
+    if (!signal.aborted) channel.send("worker.heartbeat.v1", beat);
+  }
+}
+
+async function readFrames(
+  worker: Worker,
+  channel: WorkerChannel,
+  cleanedUp: Set<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  let applied = channel.ready.initial_snapshot.snapshot_sequence;
+  const act = (frame: LaterFrame): void => {
+    switch (frame.type) {
+      case "work_pool.snapshot.v1":
+        if (frame.payload.snapshot_sequence <= applied) return;
+        applied = frame.payload.snapshot_sequence;
+        adoptPool(worker, frame.payload.work_pool);
+        // It may have been resumed, or its limit raised.
+        worker.wake.wake("pool");
+        return;
+      case "cleanup.message.v1":
+        worker.background.run(
+          () => cleanUp(worker, channel, frame, cleanedUp, signal),
+          (error) => worker.log.debug({ err: error }, "A cleanup was broken off; the server asks for it again."),
+        );
+        return;
+      case "cleanup.operation_result.v1":
+        worker.log.debug({ ...frame.payload }, "answer to a cleanup");
+    }
+  };
+  for await (const frame of channel.frames(signal)) act(frame);
+  if (!signal.aborted) throw new SocketError("closed by the server");
+}

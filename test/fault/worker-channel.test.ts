@@ -1,0 +1,271 @@
+// The worker channel when the server does what a healthy one does not: which ends are final, which frames count.
+import { describe, expect, test } from "vitest";
+import { Credentials } from "../../src/api/credentials.ts";
+import { openWorkerChannel } from "../../src/sockets/worker-channel.ts";
+import type { WorkerHello } from "../../src/sockets/worker-channel-frames.ts";
+import { syncLoop } from "../../src/worker/sync-loop.ts";
+import { readyFrame, snapshotFrame, snapshotPool } from "../support/channel-frames.ts";
+import { startReverseProxy } from "../support/reverse-proxy.ts";
+import type { SocketStep } from "../support/scripted-server.ts";
+import type { ScriptedSocket } from "../support/scripted-socket.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { acceptHello, openWorker, runChannel, startChannelServer } from "./channel-worker.ts";
+import { bearer, countingRandom, rejectionOf } from "./test-client.ts";
+import { socketAddress, untilTheEnd } from "./test-socket.ts";
+
+const soon = { timeoutMs: 10_000, intervalMs: 5 };
+
+const stay: SocketStep = {
+  async play(socket) {
+    await acceptHello(socket);
+    await socket.closed;
+  },
+};
+
+const afterReady = (act: (socket: ScriptedSocket) => void): SocketStep => ({
+  async play(socket) {
+    await acceptHello(socket);
+    act(socket);
+    await socket.closed;
+  },
+});
+
+const insteadOfReady = (act: (socket: ScriptedSocket) => void): SocketStep => ({
+  async play(socket) {
+    await socket.acceptAuth();
+    await socket.next();
+    act(socket);
+  },
+});
+
+test("the hello says who the worker is and what it takes, heartbeats come at the server's interval", async () => {
+  let hello: WorkerHello | undefined;
+  const beats: unknown[] = [];
+  await using server = await startChannelServer([
+    {
+      async play(socket) {
+        hello = await acceptHello(socket, { effective_heartbeat_interval_seconds: 1, worker_id: "the-id" });
+        for (let count = 0; count < 2; count++) beats.push(await socket.next());
+      },
+    },
+  ]);
+  await using channel = runChannel(server);
+  await waitFor(() => beats.length === 2, { ...soon, what: "two heartbeats" });
+  expect(hello).toMatchObject({
+    worker_name: "w",
+    worker_type: "process",
+    heartbeat_interval_seconds: 30,
+    work_queue_names: ["a", "b"],
+    handled_cleanup_kinds: ["cancelling_timeout_teardown.v1"],
+    create_pool_if_not_found: true,
+  });
+  const payload = { consumer_id: hello?.consumer_id, worker_name: "w", heartbeat_interval_seconds: 1 };
+  expect(beats).toMatchObject([
+    { type: "worker.heartbeat.v1", payload },
+    { type: "worker.heartbeat.v1", payload },
+  ]);
+  expect(channel.worker.workerId()).toBe("the-id");
+});
+
+describe("the channel is opened again", () => {
+  test.concurrent.each<[after: string, step: SocketStep]>([
+    ["a refusal with 503", { refuse: 503 }],
+    ["a connection that breaks off during the set-up", { play: (socket) => socket.destroy() }],
+    [
+      "transient_server_error instead of ready",
+      insteadOfReady((socket) => socket.close(1011, "transient_server_error")),
+    ],
+    ["heartbeat_persistence_failed", afterReady((socket) => socket.close(1011, "heartbeat_persistence_failed"))],
+    ["an unknown reason with 1011", afterReady((socket) => socket.close(1011, "who knows"))],
+    ["a restart of the server", afterReady((socket) => socket.close(1012))],
+    ["a clean close", afterReady((socket) => socket.close(1000))],
+    ["a connection that breaks off", afterReady((socket) => socket.destroy())],
+  ])("after %s, and nobody is bothered", async (_after, step) => {
+    await using server = await startChannelServer([step, stay]);
+    await using channel = runChannel(server);
+    const again = () => server.requests.length === 2 && channel.worker.channelHealthy;
+    await waitFor(again, { ...soon, what: "the second connection" });
+    expect(channel.records.filter(({ level }) => level > 20)).toEqual([]);
+    expect(server.errors).toEqual([]);
+  });
+});
+
+describe("the channel is given up", () => {
+  test.concurrent.each<[after: string, step: SocketStep]>([
+    ["a refusal with 401", { refuse: 401 }],
+    ["a refusal with 403, as of a server without the route", { refuse: 403 }],
+    ["a refusal with 404", { refuse: 404 }],
+    ["authentication_failed", { play: (socket) => socket.close(1008, "authentication_failed") }],
+    ["authorization_failed instead of ready", insteadOfReady((socket) => socket.close(1008, "authorization_failed"))],
+    ["unsupported_version", insteadOfReady((socket) => socket.close(1008, "unsupported_version"))],
+    ["protocol_error", afterReady((socket) => socket.close(1002, "protocol_error"))],
+    [
+      "authorization_failed, as when the work pool is deleted",
+      afterReady((s) => s.close(1008, "authorization_failed")),
+    ],
+  ])("after %s, and nobody is bothered", async (_after, step) => {
+    await using server = await startChannelServer([step]);
+    await using channel = runChannel(server);
+    await channel.ended;
+    expect(channel.worker.channelHealthy).toBe(false);
+    expect(channel.records.filter(({ level }) => level > 20)).toEqual([]);
+    expect(server.requests).toHaveLength(1);
+  });
+
+  const wrongFrames: [what: string, frame: unknown][] = [
+    ["a malformed frame", { ...snapshotFrame(2), payload: { snapshot_sequence: 2 } }],
+    ["a frame of an unknown type", { ...snapshotFrame(2), type: "work_pool.greeting.v1" }],
+    ["a second ready", readyFrame("c")],
+    ["no object", 17],
+  ];
+  test.concurrent.each<[what: string, step: (closed: (end: unknown) => void) => SocketStep]>([
+    ...wrongFrames.map(([what, frame]): [string, (closed: (end: unknown) => void) => SocketStep] => [
+      `${what} after ready`,
+      (closed) => ({
+        async play(socket) {
+          await acceptHello(socket);
+          socket.send(frame);
+          closed(await socket.closed);
+        },
+      }),
+    ]),
+    [
+      "ready for another consumer",
+      (closed) => ({
+        async play(socket) {
+          await acceptHello(socket, { consumer_id: "00000000-0000-4000-8000-00000000000f" });
+          closed(await socket.closed);
+        },
+      }),
+    ],
+    [
+      "a snapshot instead of ready",
+      (closed) => ({
+        async play(socket) {
+          await socket.acceptAuth();
+          socket.send(snapshotFrame(1));
+          closed(await socket.closed);
+        },
+      }),
+    ],
+  ])("and closed with protocol_error after %s", async (_what, step) => {
+    let end: unknown;
+    await using server = await startChannelServer([
+      step((closed) => {
+        end = closed;
+      }),
+    ]);
+    await using channel = runChannel(server);
+    await channel.ended;
+    await waitFor(() => end, { ...soon, what: "the close" });
+    expect(end).toEqual({ code: 1002, reason: "protocol_error" });
+  });
+
+  test("after what is not JSON", async () => {
+    await using server = await startChannelServer([afterReady((socket) => socket.send("<html>"))]);
+    await using channel = runChannel(server);
+    await channel.ended;
+  });
+});
+
+test("a refusal of credentials that have been replaced since is not final", async () => {
+  const refuse: SocketStep = {
+    async play(socket) {
+      await socket.next();
+      socket.close(1008, "authentication_failed");
+    },
+  };
+  await using server = await startChannelServer([refuse, stay]);
+  const credentials = new Credentials({ authorization: bearer("old"), fallback: null }, () => ({
+    authorization: bearer("new"),
+    fallback: null,
+  }));
+  await using channel = runChannel(server, { credentials });
+  await waitFor(() => channel.worker.channelHealthy, { ...soon, what: "the second connection" });
+});
+
+test("a server that is silent after the hello is left in time", async () => {
+  await using server = await startChannelServer([
+    {
+      async play(socket) {
+        await socket.acceptAuth();
+        await socket.closed;
+      },
+    },
+  ]);
+  const opening = openWorkerChannel(socketAddress(server.url), "p", {} as WorkerHello, untilTheEnd, 300);
+  expect(await rejectionOf(opening)).toMatchObject({ message: "no answer to worker.hello.v1" });
+});
+
+describe("snapshots", () => {
+  test("replace the work pool in the order of their sequence, which each connection begins anew", async () => {
+    let connection: ScriptedSocket | undefined;
+    const open: SocketStep = {
+      async play(socket) {
+        await acceptHello(socket);
+        connection = socket;
+        await socket.closed;
+      },
+    };
+    await using server = await startChannelServer([open, open]);
+    await using channel = runChannel(server);
+    const limitBecomes = async (limit: number | null) =>
+      await waitFor(() => channel.worker.channelHealthy && channel.worker.pool?.concurrency_limit === limit, {
+        ...soon,
+        what: `a limit of ${limit}`,
+      });
+    await limitBecomes(null);
+    connection?.send(snapshotFrame(3, { concurrency_limit: 3 }));
+    connection?.send(snapshotFrame(2, { concurrency_limit: 2 }));
+    connection?.send(snapshotFrame(3, { concurrency_limit: 33 }));
+    await limitBecomes(3);
+    connection?.send(snapshotFrame(4, { concurrency_limit: 4 }));
+    await limitBecomes(4);
+    connection?.destroy();
+    await limitBecomes(null);
+    connection?.send(snapshotFrame(2, { concurrency_limit: 22 }));
+    await limitBecomes(22);
+  });
+
+  test("of a pool without a template give it the default, which the server is to be given", async () => {
+    const bare = { ...snapshotPool, base_job_template: {} };
+    const initial_snapshot = { snapshot_sequence: 1, reason: "initial", work_pool: bare };
+    await using server = await startChannelServer([
+      {
+        async play(socket) {
+          await acceptHello(socket, { initial_snapshot });
+          await socket.closed;
+        },
+      },
+    ]);
+    await using channel = runChannel(server);
+    const { worker } = channel;
+    await waitFor(() => worker.channelHealthy, { ...soon, what: "the channel" });
+    expect(worker.pool?.base_job_template).toEqual(worker.poolType.baseJobTemplate);
+    expect(worker.missingTemplate).toEqual(worker.poolType.baseJobTemplate);
+  });
+
+  test("are newer than what REST read when they came", async () => {
+    await using server = await startChannelServer([], { "GET /api/work_pools/p": [{ body: snapshotPool }] });
+    let whileReading: () => void = () => undefined;
+    await using proxy = await startReverseProxy(`${server.url}/api`, {
+      onRequest: () => {
+        whileReading();
+        return undefined;
+      },
+    });
+    const turns = countingRandom();
+    const { worker } = openWorker(new URL(proxy.apiUrl).origin, turns.random);
+    const newer = { ...snapshotPool, concurrency_limit: 2 };
+    whileReading = () => Object.assign(worker, { pool: newer, channelHealthy: true });
+    const stop = new AbortController();
+    worker.channelTried.wake("connected");
+    const syncing = syncLoop(worker, stop.signal);
+    await waitFor(() => turns.draws === 1, { ...soon, what: "the first turn" });
+    stop.abort();
+    await syncing;
+    worker.api[Symbol.dispose]();
+    expect(worker.pool).toBe(newer);
+    expect(proxy.requests.map(({ method }) => method)).toEqual(["GET"]);
+  });
+});
