@@ -1,13 +1,24 @@
-// Builds src/ into the file that bin/lictor.js starts, and further ones that it imports, some of them only when needed.
-import { readdir, rm } from "node:fs/promises";
+// Builds src/ into the one file that bin/lictor.js starts, and the proxy agent beside it, which few ever need.
 import { build } from "esbuild";
 
-const { metafile } = await build({
-  entryPoints: [{ in: "src/cli/main.ts", out: "lictor" }],
+/** Leaves the import of the proxy agent to the moment a proxy is used; it shares no code with the rest. */
+const proxyAgentApart = {
+  name: "proxy-agent-apart",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/proxy-agent\.ts$/ }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./proxy-agent.js", external: true } : undefined,
+    );
+  },
+};
+
+await build({
+  entryPoints: [
+    { in: "src/cli/main.ts", out: "lictor" },
+    { in: "src/api/proxy-agent.ts", out: "proxy-agent" },
+  ],
   outdir: "dist",
-  metafile: true,
+  plugins: [proxyAgentApart],
   bundle: true,
-  splitting: true,
   platform: "node",
   target: "node20.19",
   format: "esm",
@@ -21,6 +32,3 @@ const { metafile } = await build({
     js: 'import{createRequire as lictorRequire}from"node:module";const require=lictorRequire(import.meta.url);',
   },
 });
-
-// Those of earlier builds have other names.
-for (const file of await readdir("dist")) if (!(`dist/${file}` in metafile.outputs)) await rm(`dist/${file}`);

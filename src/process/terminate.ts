@@ -26,12 +26,12 @@ export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolea
  */
 export async function terminate(child: StartedProcess, graceMs: number, now: AbortSignal): Promise<void> {
   if (!signalGroup(child.pid, "SIGTERM")) return;
-  const deadline = AbortSignal.any([now, AbortSignal.timeout(graceMs)]);
+  const until = Date.now() + graceMs;
   const left = new AbortController();
-  await Promise.race([child.exited, sleep(graceMs, AbortSignal.any([deadline, left.signal]))]);
+  await Promise.race([child.exited, sleep(graceMs, AbortSignal.any([now, left.signal]))]);
   // Or the timer of the grace would keep the program alive.
   left.abort();
-  while (!deadline.aborted && signalGroup(child.pid, 0)) await sleep(groupPollMs, deadline);
+  while (!now.aborted && Date.now() < until && signalGroup(child.pid, 0)) await sleep(groupPollMs, now);
   signalGroup(child.pid, "SIGKILL");
   await child.exited;
 }

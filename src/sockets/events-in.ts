@@ -13,7 +13,7 @@ const maxUnconfirmed = 1000;
 /** An idle turn of the sender; only bounds how late it notices that nothing is to be sent. */
 const idleMs = 60_000;
 /** What a flush without a socket waits for one. */
-const openingMs = 500;
+const openingMs = 1_500;
 
 /** The outgoing events of one worker. */
 export class EventSender {

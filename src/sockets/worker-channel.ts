@@ -28,7 +28,7 @@ export interface WorkerChannel extends Disposable {
 }
 
 /** What comes after the handshake. */
-export type LaterFrame = ServerFrame<Exclude<keyof ServerPayloads, "worker.ready.v1">>;
+type LaterFrame = ServerFrame<Exclude<keyof ServerPayloads, "worker.ready.v1">>;
 
 /** Opens the channel of a work pool and says hello. Throws SocketError, and what `signal` aborts with. */
 export async function openWorkerChannel(
@@ -38,13 +38,15 @@ export async function openWorkerChannel(
   signal: AbortSignal,
   timeoutMs = setUpMs,
 ): Promise<WorkerChannel> {
-  const inTime = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  // Held by name: Node.js 20 lets go of a timeout that only AbortSignal.any knows, and it never comes.
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const inTime = AbortSignal.any([signal, deadline]);
   const route = `/work_pools/${encodeURIComponent(workPoolName)}/workers/connect`;
   const socket = await connectSocket(address, route, { inBand: true, signal: inTime, timeoutMs });
   try {
     socket.send(clientFrame("worker.hello.v1", hello));
     const { value, done } = await socket.frames(inTime).next();
-    if (done) throw new SocketError("no answer to worker.hello.v1");
+    if (done) throw new SocketError(`no answer to worker.hello.v1${deadline.aborted ? " in time" : ""}`);
     const frame = parseServerFrame(value);
     if (frame?.type !== "worker.ready.v1" || frame.payload.consumer_id !== hello.consumer_id) {
       throw violation(socket, value);

@@ -6,7 +6,7 @@ import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import { type SocketAddress, SocketError } from "../sockets/connect.ts";
 import { keepConnected } from "../sockets/keep-connected.ts";
-import { type LaterFrame, openWorkerChannel, type WorkerChannel } from "../sockets/worker-channel.ts";
+import { openWorkerChannel, type WorkerChannel } from "../sockets/worker-channel.ts";
 import {
   cancellingTimeout,
   channelVersion,
@@ -15,7 +15,7 @@ import {
   requiredCapabilities,
   type WorkerHello,
 } from "../sockets/worker-channel-frames.ts";
-import { cleanUp } from "./clean-up.ts";
+import { CleanUp } from "./clean-up.ts";
 import { adoptPool, defaultTemplate } from "./sync-loop.ts";
 import type { Worker } from "./worker.ts";
 
@@ -29,7 +29,7 @@ const maxCleanups = 100;
 export async function keepChannel(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const { log, options } = worker;
   const consumerId = randomUUID();
-  const cleanedUp = new Set<string>();
+  const cleanUp = new CleanUp(worker);
   let used = address.credentials.current;
   await keepConnected(
     {
@@ -44,7 +44,7 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
           throw error;
         }
       },
-      serve: (channel, serving) => serve(worker, channel, cleanedUp, serving),
+      serve: (channel, serving) => serve(worker, channel, cleanUp, serving),
       // A refusal of credentials that have been replaced since is none of the new ones.
       isFinal: (error) =>
         error instanceof SocketError && isTerminal(error.details) && used === address.credentials.current,
@@ -73,12 +73,7 @@ function toHello(worker: Worker, consumerId: string): WorkerHello {
   };
 }
 
-async function serve(
-  worker: Worker,
-  channel: WorkerChannel,
-  cleanedUp: Set<string>,
-  signal: AbortSignal,
-): Promise<void> {
+async function serve(worker: Worker, channel: WorkerChannel, cleanUp: CleanUp, signal: AbortSignal): Promise<void> {
   const { worker_id, initial_snapshot } = channel.ready;
   if (worker_id) worker.api.attribution.workerId = worker_id;
   adoptPool(worker, initial_snapshot.work_pool);
@@ -87,7 +82,7 @@ async function serve(
   try {
     await runTogether(signal, [
       (beating) => sendHeartbeats(worker, channel, beating),
-      (reading) => readFrames(worker, channel, cleanedUp, reading),
+      (reading) => readFrames(worker, channel, cleanUp, reading),
     ]);
   } finally {
     worker.channelHealthy = false;
@@ -107,29 +102,24 @@ async function sendHeartbeats(worker: Worker, channel: WorkerChannel, signal: Ab
 async function readFrames(
   worker: Worker,
   channel: WorkerChannel,
-  cleanedUp: Set<string>,
+  cleanUp: CleanUp,
   signal: AbortSignal,
 ): Promise<void> {
   let applied = channel.ready.initial_snapshot.snapshot_sequence;
-  const act = (frame: LaterFrame): void => {
-    switch (frame.type) {
-      case "work_pool.snapshot.v1":
-        if (frame.payload.snapshot_sequence <= applied) return;
-        applied = frame.payload.snapshot_sequence;
-        adoptPool(worker, frame.payload.work_pool);
-        // It may have been resumed, or its limit raised.
-        worker.wake.wake("pool");
-        return;
-      case "cleanup.message.v1":
-        worker.background.run(
-          () => cleanUp(worker, channel, frame, cleanedUp, signal),
-          (error) => worker.log.debug({ err: error }, "A cleanup was broken off; the server asks for it again."),
-        );
-        return;
-      case "cleanup.operation_result.v1":
-        worker.log.debug({ ...frame.payload }, "answer to a cleanup");
+  for await (const frame of channel.frames(signal)) {
+    if (frame.type === "cleanup.message.v1") {
+      worker.background.run(
+        () => cleanUp.run(channel, frame, signal),
+        (error) => worker.log.debug({ err: error }, "A cleanup was broken off; the server asks for it again."),
+      );
+    } else if (frame.type === "cleanup.operation_result.v1") {
+      worker.log.debug({ ...frame.payload }, "answer to a cleanup");
+    } else if (frame.payload.snapshot_sequence > applied) {
+      applied = frame.payload.snapshot_sequence;
+      adoptPool(worker, frame.payload.work_pool);
+      // It may have been resumed, or its limit raised.
+      worker.wake.wake("pool");
     }
-  };
-  for await (const frame of channel.frames(signal)) act(frame);
+  }
   if (!signal.aborted) throw new SocketError("closed by the server");
 }

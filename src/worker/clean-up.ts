@@ -10,39 +10,45 @@ import type { Worker } from "./worker.ts";
 /** However short the lease, it is not renewed more often than this. */
 const shortestRenewalMs = 500;
 
-/**
- * Does what a cleanup message asks for and tells the server: done, or for another worker to do. The server asks again
- * whenever it has heard nothing until the lease ends, so no answer of it is waited for, and `cleanedUp` remembers the flow
- * runs whose end it may not have heard of.
- */
-export async function cleanUp(
-  worker: Worker,
-  channel: WorkerChannel,
-  { sent_at, payload }: ServerFrame<"cleanup.message.v1">,
-  cleanedUp: Set<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { message_id, reservation_token, kind, target, lease_expires_at } = payload;
-  const reservation = { message_id, reservation_token };
-  const release = (reason: string): void => channel.send("cleanup.release.v1", { ...reservation, reason });
-  const id = target.flow_run_id;
-  if (kind !== cancellingTimeout) return release("unsupported_cleanup_kind");
-  const flowRun = await findFlowRun(worker.api, id, { signal });
-  const ended = worker.inFlight.ended(id);
-  // One that is not Cancelled has been scheduled again since: the message is not about what runs now.
-  if (ended && flowRun?.state_type === "CANCELLED") {
-    worker.log.info(`The server gave up waiting for the cancellation of flow run '${flowRun.name}'; it is ended.`);
-    worker.inFlight.end(id, { kind: "cancel" });
-    // Both times are the server's, so its clock need not agree with this machine's.
-    const leaseMs = Date.parse(lease_expires_at) - Date.parse(sent_at);
-    await whileRenewing(ended, leaseMs, () => channel.send("cleanup.renew.v1", reservation), signal);
-    cleanedUp.add(id);
+/** The cleanup of one worker. */
+export class CleanUp {
+  /** Flow runs ended here of whose end the server may not have heard: few, since a worker misses few cancellations. */
+  readonly #ended = new Set<string>();
+
+  constructor(private readonly worker: Worker) {}
+
+  /**
+   * Does what a message asks for and tells the server: done, or for another worker to do. No answer is waited for: what the
+   * server has not heard by the end of the lease, it asks for again. Throws when the server cannot be asked for the run.
+   */
+  async run(
+    channel: WorkerChannel,
+    { sent_at, payload }: ServerFrame<"cleanup.message.v1">,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { inFlight, api, log } = this.worker;
+    const { message_id, reservation_token, kind, target, lease_expires_at } = payload;
+    const reservation = { message_id, reservation_token };
+    const release = (reason: string): void => channel.send("cleanup.release.v1", { ...reservation, reason });
+    const id = target.flow_run_id;
+    if (kind !== cancellingTimeout) return release("unsupported_cleanup_kind");
+    const flowRun = await findFlowRun(api, id, { signal });
+    // One that is not Cancelled has been scheduled again since: the message is not about what runs now.
+    const isCurrent = flowRun?.state_type === "CANCELLED";
+    if (isCurrent && inFlight.has(id)) {
+      log.info(`The server gave up waiting for the cancellation of flow run '${flowRun.name}'; it is ended.`);
+      inFlight.end(id, { kind: "cancel" });
+      // Both times are the server's, so its clock need not agree with this machine's.
+      const leaseMs = Date.parse(lease_expires_at) - Date.parse(sent_at);
+      await whileRenewing(inFlight.ended(id), leaseMs, () => channel.send("cleanup.renew.v1", reservation), signal);
+      this.#ended.add(id);
+    }
+    if (!isCurrent || this.#ended.has(id)) channel.send("cleanup.ack.v1", reservation);
+    else release(target.infrastructure_pid ? "infrastructure_not_available" : "missing_infrastructure_handle");
   }
-  if (flowRun?.state_type !== "CANCELLED" || cleanedUp.has(id)) channel.send("cleanup.ack.v1", reservation);
-  else release(target.infrastructure_pid ? "infrastructure_not_available" : "missing_infrastructure_handle");
 }
 
-/** Waits for `ended` and renews the lease each half of it, as long as there is a channel to do so. */
+/** Waits for `ended` and renews the lease each half of it, until `signal` aborts for want of a channel to do so. */
 async function whileRenewing(
   ended: Promise<void>,
   leaseMs: number,
@@ -50,14 +56,11 @@ async function whileRenewing(
   signal: AbortSignal,
 ): Promise<void> {
   const over = new AbortController();
+  const done = ended.finally(() => over.abort());
   const waiting = AbortSignal.any([signal, over.signal]);
-  const renewing = (async () => {
-    while (!waiting.aborted) {
-      await sleep(Math.max(leaseMs / 2, shortestRenewalMs), waiting);
-      if (!waiting.aborted) renew();
-    }
-  })();
-  await ended;
-  over.abort();
-  await renewing;
+  while (!waiting.aborted) {
+    await sleep(Math.max(leaseMs / 2, shortestRenewalMs), waiting);
+    if (!waiting.aborted) renew();
+  }
+  await done;
 }

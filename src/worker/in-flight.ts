@@ -38,9 +38,9 @@ export class InFlight {
     this.#entries.get(flowRunId)?.end.abort(request);
   }
 
-  /** Resolves when the flow run is no longer in flight; undefined if it is not. */
-  ended(flowRunId: string): Promise<void> | undefined {
-    return this.#entries.get(flowRunId)?.done;
+  /** Resolves when the flow run is no longer in flight. */
+  async ended(flowRunId: string): Promise<void> {
+    await this.#entries.get(flowRunId)?.done;
   }
 
   /** Asks for the end of all. */

@@ -194,7 +194,7 @@ test("a server that is silent after the hello is left in time", async () => {
     },
   ]);
   const opening = openWorkerChannel(socketAddress(server.url), "p", {} as WorkerHello, untilTheEnd, 300);
-  expect(await rejectionOf(opening)).toMatchObject({ message: "no answer to worker.hello.v1" });
+  expect(await rejectionOf(opening)).toMatchObject({ message: "no answer to worker.hello.v1 in time" });
 });
 
 describe("snapshots", () => {

@@ -21,7 +21,7 @@ describe("worker start", () => {
     expect(worker.stdout).toContain(`Work pool '${pool}' does not exist and no worker type was provided.`);
     expect(worker.stderr).toContain(`Work pool '${pool}' created.`);
     expect((await api.readWorkPool(pool)).base_job_template).toEqual(processBaseJobTemplate);
-    const [record] = await waitFor(async () => (await api.readWorkers(pool)).filter(({ name }) => name === "creator"), {
+    const record = await waitFor(async () => (await api.readWorkers(pool)).find(({ name }) => name === "creator"), {
       timeoutMs: 5_000,
       what: "the worker's heartbeat",
     });
