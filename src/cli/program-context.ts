@@ -1,4 +1,5 @@
 // What every command starts from: the settings, the output, and the API client made of them.
+import querystring from "node:querystring";
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
 import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
 import { proxySecrets } from "../settings/proxy.ts";
@@ -36,12 +37,20 @@ export async function withProgram(
     logging.hide(secretsOf(again, env));
     return again;
   };
+  // A bug, not a mistake of the user: with its stack, but not with anybody's secrets, as Node.js would print it.
+  const onCrash = (error: unknown): void => {
+    logging.logger.fatal({ err: error }, "lictor has come upon an error it does not know; please report it");
+    process.exit(1);
+  };
+  process.on("uncaughtException", onCrash);
   try {
     await command({ env, settings, logging, reload });
   } catch (error) {
     logging.logger.debug({ err: error }, "the command failed");
     const messages = error instanceof AggregateError ? error.errors.map(messageOf) : [messageOf(error)];
     throw new Error(logging.redact(messages.join("\n")));
+  } finally {
+    process.off("uncaughtException", onCrash);
   }
 }
 
@@ -73,6 +82,18 @@ function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
     // A password of a letter or two would blot out half of every message.
     password.length > 3 ? password : "",
     ...Object.values(values.PREFECT_CLIENT_CUSTOM_HEADERS),
+    ...passwordOf(values.PREFECT_API_URL),
     ...proxySecrets(env),
+  ];
+}
+
+/** The password of a URL with `user:password@`, as it stands there and as it is sent. */
+function passwordOf(url: string | null): string[] {
+  if (url === null || !URL.canParse(url)) return [];
+  const { username, password } = new URL(url);
+  if (password === "") return [];
+  return [
+    password,
+    Buffer.from(`${querystring.unescape(username)}:${querystring.unescape(password)}`).toString("base64"),
   ];
 }

@@ -50,7 +50,8 @@ export async function choose<T>(question: string, options: readonly T[], label: 
   }
 }
 
-async function ask(question: string, output: NodeJS.WritableStream = process.stdout): Promise<string> {
+/** Asks for a line of text. Throws at the end of the input. */
+export async function ask(question: string, output: NodeJS.WritableStream = process.stdout): Promise<string> {
   const lines = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY === true });
   try {
     return await new Promise<string>((resolve, reject) => {

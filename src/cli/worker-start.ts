@@ -7,6 +7,7 @@ import type { LogFormat } from "../logger.ts";
 import { StartError } from "../worker/start-error.ts";
 import { withProgram } from "./program-context.ts";
 import { startWorker } from "./start-worker.ts";
+import { ask, isInteractive } from "./terminal.ts";
 
 /** The options as the command line gave them. */
 export interface StartOptions {
@@ -81,7 +82,10 @@ export function addWorkerStart(worker: Command): void {
     .option("--profile <name>", "Select a profile for this run.")
     .action(async (_own: unknown, command: Command) => {
       const options = command.optsWithGlobals<StartOptions>();
-      await withProgram(options, (program) => startWorker(options, program));
+      await withProgram(options, async (program) => {
+        if (!options.pool && isInteractive(program.env)) options.pool = await ask("Work pool name: ");
+        await startWorker(options, program);
+      });
     });
 }
 

@@ -87,8 +87,9 @@ async function readScheduled(worker: Worker, signal: AbortSignal): Promise<Sched
 
 /** Finds out when announced flow runs are due that the poll did not return: scheduled for later, or taken by others. */
 async function readAnnounced(worker: Worker, signal: AbortSignal): Promise<void> {
-  const unread = worker.announced.unread().filter((id) => !worker.inFlight.has(id));
-  if (unread.length === 0) return;
-  const flowRuns = await filterFlowRuns(worker.api, { id: { any_: unread } }, { signal });
-  worker.announced.read(unread, flowRuns, Date.now());
+  worker.announced.forget(worker.inFlight.list().map(({ flowRun }) => flowRun.id));
+  for (let ids = worker.announced.unread(); ids.length > 0; ids = worker.announced.unread()) {
+    const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
+    worker.announced.read(ids, flowRuns, Date.now());
+  }
 }

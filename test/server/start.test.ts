@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { processBaseJobTemplate } from "../../src/run/base-job-template.ts";
 import { findFreePort } from "../support/free-port.ts";
+import { runInTerminal } from "../support/in-terminal.ts";
 import { runLictor, startLictor } from "../support/lictor.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
@@ -71,6 +72,32 @@ describe("worker start", () => {
     await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args: ["--run-once"] });
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     expect((await api.readFlowRun(created.id)).state_type).toBe("COMPLETED");
+  });
+
+  test("says so when all its work queues are paused", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await api.createWorkQueue(pool, "held", { is_paused: true });
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args: ["--work-queue", "held"] });
+    await worker.waitForOutput(
+      new RegExp(`Specified work queue\\(s\\) in the work pool '${pool}' are currently paused\\.`),
+      10_000,
+    );
+  });
+
+  test("asks for the pool on a terminal", async () => {
+    await using home = await makeTemporaryDirectory("lictor-ask-");
+    const { code, output } = await runInTerminal(
+      inject("python"),
+      ["worker", "start", "--type", "process", "--run-once"],
+      {
+        env: { ...env(), PATH: process.env.PATH ?? "", HOME: home.path, PREFECT_HOME: home.path },
+        cwd: home.path,
+        dialogue: [["Work pool name: ", `asked-${randomUUID().slice(0, 8)}\r`]],
+      },
+    );
+    expect(output).toMatch(/Worker '.*' stopped!/);
+    expect(code).toBe(0);
   });
 
   test("with --with-healthcheck answers /health", async () => {
