@@ -1,5 +1,6 @@
 // The WebSockets of a worker: what the upgrade is answered with, and whether the token inside is taken.
-import { connectSocket, SocketError } from "../sockets/connect.ts";
+import { connectSocket } from "../sockets/connect.ts";
+import { SocketError } from "../sockets/socket-error.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 

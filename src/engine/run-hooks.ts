@@ -8,6 +8,7 @@ export type HookKind = "cancellation" | "crashed";
 /** Loads the flow as an engine would and calls its hooks one by one; works with every Prefect 3. */
 const script = `
 import asyncio, inspect, sys
+import prefect.main  # early releases define their models completely only here
 from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.flows import load_flow_from_flow_run

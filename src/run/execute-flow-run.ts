@@ -1,6 +1,7 @@
 // The whole life of one flow run in the worker's hands, top to bottom: claim, configure, start, await, report.
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
 import { findDeployment, readFlow } from "../api/deployments.ts";
+import { hasStatus } from "../api/errors.ts";
 import { updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
 import * as references from "../api/references.ts";
 import type { Deployment, Flow, FlowRun, State } from "../api/wire.ts";
@@ -173,6 +174,10 @@ function describeInBackground(context: RunContext, { flowRun, log }: Claimed, id
       await updateFlowRun(context.api, flowRun.id, { infrastructure_pid: identifier }, patient);
       await updateFlowRunLabels(context.api, flowRun.id, labels, patient);
     },
-    (error) => log.warn({ err: error }, "The flow run's process id or labels could not be reported"),
+    // 404: the flow run was deleted, or the server is older than labels (3.1).
+    (error) => {
+      const level = hasStatus(error, 404) ? "debug" : "warn";
+      log[level]({ err: error }, "The flow run's process id or labels could not be reported");
+    },
   );
 }

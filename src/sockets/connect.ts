@@ -9,20 +9,8 @@ import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
-
-/**
- * Why a socket could not be opened, or ended. `code` and `reason` are those of the close, `status` is the HTTP status of
- * a refused upgrade and `cause` its likely cause.
- */
-export class SocketError extends Error {
-  override readonly name = "SocketError";
-  constructor(
-    message: string,
-    readonly details: { code?: number; reason?: string; status?: number; cause?: string } = {},
-  ) {
-    super(message);
-  }
-}
+import { pong, watchLiveness } from "./liveness.ts";
+import { SocketError } from "./socket-error.ts";
 
 /** What every socket of one worker has in common. */
 export interface SocketAddress {
@@ -57,8 +45,6 @@ export interface Socket extends Disposable {
 
 /** Connecting, authenticating and the first answer together. Source: prefect workers/_worker_channel, 10 s. */
 const openTimeoutMs = 10_000;
-/** The reference's keep-alive: a ping every 20 s, dead when it stays unanswered for 20 s. */
-const pingIntervalMs = 20_000;
 /** Servers refuse events over 1.5 MB, so no frame comes near this. */
 const maxFrameBytes = 8 * 1024 * 1024;
 /** Owned by the handshake or by lictor; custom headers of these names are left out. */
@@ -85,12 +71,13 @@ export async function connectSocket(
   try {
     // Listens from now on: a frame or a close may arrive together with the answer to the upgrade.
     const connected = frameSocket(socket);
-    await opened(socket);
+    await opened(socket, options.inBand);
     if (options.inBand) await authenticate(connected, used.token, ended);
     return connected;
   } catch (error) {
     socket.terminate();
     options.signal.throwIfAborted();
+    if (error instanceof NoHandshakeError) return await connectSocket(address, route, { ...options, inBand: false });
     // What there is instead is sent when the socket is opened again.
     if (isRefusal(error)) address.credentials.refused(used);
     if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
@@ -99,6 +86,9 @@ export async function connectSocket(
     ended.removeEventListener("abort", giveUp);
   }
 }
+
+/** The server upgrades but does not take the subprotocol: those before 3.6.14 authenticate nobody on `/events/in`. */
+class NoHandshakeError extends Error {}
 
 /** 401 to the upgrade, or the close code of self-hosted servers for a wrong token. */
 function isRefusal(error: unknown): boolean {
@@ -126,9 +116,12 @@ function openSocket(
   });
 }
 
-async function opened(socket: WebSocket): Promise<void> {
+async function opened(socket: WebSocket, inBand: boolean): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     socket.once("open", resolve);
+    socket.once("upgrade", (response) => {
+      if (inBand && response.headers["sec-websocket-protocol"] === undefined) reject(new NoHandshakeError());
+    });
     socket.once("unexpected-response", (_request, response) => {
       const status = response.statusCode ?? 0;
       const cause = causeOfRefusedUpgrade(status, response.headers["content-type"] ?? "");
@@ -206,40 +199,4 @@ function frameSocket(socket: WebSocket): Socket {
       setTimeout(() => socket.terminate(), 500).unref();
     },
   };
-}
-
-async function pong(socket: WebSocket, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const listening = new AbortController();
-    const end = (settle: () => void): void => {
-      listening.abort();
-      socket.off("pong", onPong);
-      socket.off("close", onClose);
-      settle();
-    };
-    const onPong = (): void => end(resolve);
-    const onClose = (): void => end(() => reject(new SocketError(`${socket.url}: closed before it confirmed`)));
-    socket.on("pong", onPong);
-    socket.on("close", onClose);
-    signal.addEventListener("abort", onPong, { signal: listening.signal });
-    if (socket.readyState === WebSocket.OPEN) socket.ping();
-    else onClose();
-  });
-}
-
-/** Pings; a ping that is unanswered when the next is due ends the socket, which nothing else would notice. */
-function watchLiveness(socket: WebSocket, onDead: () => void): NodeJS.Timeout {
-  let answered = true;
-  socket.on("pong", () => {
-    answered = true;
-  });
-  return setInterval(() => {
-    if (!answered) {
-      onDead();
-      socket.terminate();
-      return;
-    }
-    answered = false;
-    socket.ping();
-  }, pingIntervalMs);
 }

@@ -5,8 +5,9 @@ import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Logger } from "../logger.ts";
-import { connectSocket, type Socket, type SocketAddress, SocketError } from "./connect.ts";
+import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
 import { keepConnected } from "./keep-connected.ts";
+import { SocketError } from "./socket-error.ts";
 
 /** Events kept while the socket is away; beyond it the oldest are dropped. At 1 KB each this is 1 MB. */
 const maxUnconfirmed = 1000;

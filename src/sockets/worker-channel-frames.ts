@@ -2,7 +2,8 @@
 // Source: prefect client/schemas/worker_channel.py, workers/_worker_channel/_transport.py.
 import { randomUUID } from "node:crypto";
 import type { Json, JsonObject, WorkPool } from "../api/wire.ts";
-import { closeCode, type SocketError } from "./connect.ts";
+import { closeCode } from "./connect.ts";
+import type { SocketError } from "./socket-error.ts";
 
 /** The one version of the channel there is. */
 export const channelVersion = "work_pool_worker_channel.v1";

@@ -1,7 +1,8 @@
 // One connection of the worker channel, from the upgrade to its typed frames.
 // Source: prefect workers/_worker_channel/_protocol.py, server/api/workers.py.
 import type { Json } from "../api/wire.ts";
-import { closeCode, connectSocket, type Socket, type SocketAddress, SocketError } from "./connect.ts";
+import { closeCode, connectSocket, type Socket, type SocketAddress } from "./connect.ts";
+import { SocketError } from "./socket-error.ts";
 import {
   type ClientPayloads,
   clientFrame,

@@ -4,8 +4,9 @@
 import { randomUUID } from "node:crypto";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
-import { type SocketAddress, SocketError } from "../sockets/connect.ts";
+import type { SocketAddress } from "../sockets/connect.ts";
 import { keepConnected } from "../sockets/keep-connected.ts";
+import { SocketError } from "../sockets/socket-error.ts";
 import { openWorkerChannel, type WorkerChannel } from "../sockets/worker-channel.ts";
 import {
   cancellingTimeout,

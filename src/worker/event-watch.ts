@@ -1,9 +1,10 @@
 // Turns events of the server into acts of the worker: a scheduled flow run wakes the poll, a cancelling one is ended.
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
-import { type Socket, type SocketAddress, SocketError } from "../sockets/connect.ts";
+import type { Socket, SocketAddress } from "../sockets/connect.ts";
 import { type FlowRunEvent, parseFlowRunEvent, subscribeToFlowRuns } from "../sockets/events-out.ts";
 import { keepConnected } from "../sockets/keep-connected.ts";
+import { SocketError } from "../sockets/socket-error.ts";
 import type { Worker } from "./worker.ts";
 
 /** Ids of events already acted on, so that what is replayed after a reconnection wakes nobody twice. */

@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "vitest";
 import type { Authorization } from "../../src/settings/connection.ts";
-import { connectSocket, SocketError } from "../../src/sockets/connect.ts";
+import { connectSocket } from "../../src/sockets/connect.ts";
+import { SocketError } from "../../src/sockets/socket-error.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { type SocketStep, startScriptedServer } from "../support/scripted-server.ts";
 import type { ScriptedSocket } from "../support/scripted-socket.ts";
@@ -60,6 +61,21 @@ describe("what is sent", () => {
     socket.send({ first: true });
     await socket.confirmed(untilTheEnd);
     expect(protocols).toEqual([undefined]);
+    expect(received).toEqual(['{"first":true}']);
+  });
+
+  test("a server that does not take the subprotocol, as before 3.6.14, is opened without in-band authentication", async () => {
+    const received: string[] = [];
+    await using server = await startRawSocketServer(
+      (socket) => {
+        socket.on("message", (data) => received.push(data.toString()));
+        socket.on("ping", () => socket.pong());
+      },
+      { takesSubprotocol: false },
+    );
+    using socket = await connectSocket(socketAddress(server.url, { credentials }), "/events/in", inBand);
+    socket.send({ first: true });
+    await socket.confirmed(untilTheEnd);
     expect(received).toEqual(['{"first":true}']);
   });
 

@@ -1,7 +1,8 @@
 // An open socket: its frames in order, how it ends, and how the reader learns of it.
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../src/api/wire.ts";
-import { connectSocket, type Socket, SocketError } from "../../src/sockets/connect.ts";
+import { connectSocket, type Socket } from "../../src/sockets/connect.ts";
+import { SocketError } from "../../src/sockets/socket-error.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import type { ScriptedSocket } from "../support/scripted-socket.ts";
 import { rejectionOf } from "./test-client.ts";

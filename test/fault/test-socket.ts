@@ -29,12 +29,13 @@ export interface RawSocketServer extends AsyncDisposable {
  */
 export async function startRawSocketServer(
   onConnection: (socket: WebSocket, request: IncomingMessage) => void,
+  { takesSubprotocol = true } = {},
 ): Promise<RawSocketServer> {
   const server = createServer();
   const acceptor = new WebSocketServer({
     server,
     autoPong: false,
-    handleProtocols: (offered) => offered.has("prefect") && "prefect",
+    handleProtocols: (offered) => takesSubprotocol && offered.has("prefect") && "prefect",
   });
   acceptor.on("connection", (socket, request) => {
     // A reset by the client comes as an error too.
