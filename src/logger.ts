@@ -103,9 +103,11 @@ export function createLogging(options: {
   const redact = (text: string): string => secrets.redact(text);
   const destination = {
     write(line: string): void {
-      const safe = redact(line);
-      const record = JSON.parse(safe) as PinoRecord;
-      options.err.write(options.format === "json" ? safe : formatText(record, options.colours));
+      // Within its texts: a secret may also look like a number or a word of JSON itself.
+      const hide = (_key: string, value: unknown): unknown => (typeof value === "string" ? redact(value) : value);
+      const record = JSON.parse(line, hide) as PinoRecord;
+      const isJson = options.format === "json";
+      options.err.write(isJson ? `${JSON.stringify(record)}\n` : formatText(record, options.colours));
       logging.onRecord?.(record);
     },
   };

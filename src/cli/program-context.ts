@@ -1,8 +1,7 @@
 // What every command starts from: the settings, the output, and the API client made of them.
-import querystring from "node:querystring";
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
 import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
-import { proxySecrets } from "../settings/proxy.ts";
+import { proxySecrets, urlSecrets } from "../settings/proxy.ts";
 
 /** Loaded settings, and output that hides the secrets among them. */
 export interface ProgramContext {
@@ -82,18 +81,7 @@ function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
     // A password of a letter or two would blot out half of every message.
     password.length > 3 ? password : "",
     ...Object.values(values.PREFECT_CLIENT_CUSTOM_HEADERS),
-    ...passwordOf(values.PREFECT_API_URL),
+    ...urlSecrets(values.PREFECT_API_URL ?? ""),
     ...proxySecrets(env),
-  ];
-}
-
-/** The password of a URL with `user:password@`, as it stands there and as it is sent. */
-function passwordOf(url: string | null): string[] {
-  if (url === null || !URL.canParse(url)) return [];
-  const { username, password } = new URL(url);
-  if (password === "") return [];
-  return [
-    password,
-    Buffer.from(`${querystring.unescape(username)}:${querystring.unescape(password)}`).toString("base64"),
   ];
 }

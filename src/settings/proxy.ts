@@ -23,17 +23,20 @@ export function chooseProxy(url: URL, env: Env): ProxyChoice | undefined {
   return parseProxy(variable, text);
 }
 
-/** Every text of the proxy variables that must not be shown: passwords, and what is sent of them. */
+/** Every text of the proxy variables that must not be shown. */
 export function proxySecrets(env: Env): string[] {
   const names = ["http_proxy", "https_proxy", "all_proxy"];
-  return [...names, ...names.map((name) => name.toUpperCase())].flatMap((name) => {
-    const userinfo = /^(?:[^:/]+:\/\/)?(.*)@/.exec(env[name]?.trim() ?? "")?.[1] ?? "";
-    const colon = userinfo.indexOf(":");
-    const password = colon < 0 ? "" : userinfo.slice(colon + 1);
-    // A password of a letter or two would blot out half of every message.
-    const clear = [password, querystring.unescape(password)].filter((secret) => secret.length > 3);
-    return userinfo === "" ? [] : [...clear, base64(querystring.unescape(userinfo))];
-  });
+  return [...names, ...names.map((name) => name.toUpperCase())].flatMap((name) => urlSecrets(env[name] ?? ""));
+}
+
+/** What must not be shown of a URL with `user:password@`, usable or not: the password, and what is sent of both. */
+export function urlSecrets(url: string): string[] {
+  const userinfo = /^(?:[^:/]+:\/\/)?(.*)@/.exec(url.trim())?.[1] ?? "";
+  const colon = userinfo.indexOf(":");
+  const password = colon < 0 ? "" : userinfo.slice(colon + 1);
+  // A password of a letter or two would blot out half of every message.
+  const clear = [password, querystring.unescape(password)].filter((secret) => secret.length > 3);
+  return userinfo === "" ? [] : [...clear, base64(querystring.unescape(userinfo))];
 }
 
 /** The lower case comes first, even empty, which means none. Source: Python urllib.request.getproxies_environment. */

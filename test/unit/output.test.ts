@@ -44,6 +44,18 @@ describe("a log line", () => {
   );
 });
 
+test("a secret that looks like a number or a word of JSON is hidden and leaves the record whole", () => {
+  const { logging, lines } = openLog("json", ["30", "true"]);
+  logging.logger.info({ count: 30, flag: true, text: "30 and true" }, "it is true");
+  expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+    level: 30,
+    count: 30,
+    flag: true,
+    text: "******** and ********",
+    msg: "it is ********",
+  });
+});
+
 describe("the log shipper", () => {
   const record = (message: string): LogRecord => ({
     name: "prefect.flow_runs.worker",
