@@ -20,6 +20,9 @@ export function causeOfRefusal(refusal: Refusal): string | undefined {
   return requestCauses[refusal.status]?.(refusal);
 }
 
+const proxyLogin =
+  "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.";
+
 const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | undefined>> = {
   401: (refusal) =>
     refusal.isPage
@@ -36,7 +39,7 @@ const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | unde
     words === undefined || words === "Not Found"
       ? "There is no such route here. PREFECT_API_URL of a self-hosted server ends in /api, of Prefect Cloud in /api/accounts/ACCOUNT_ID/workspaces/WORKSPACE_ID."
       : undefined,
-  407: () => "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.",
+  407: () => proxyLogin,
   426: (refusal) =>
     `${answererOf(refusal)} takes another protocol only, HTTPS or HTTP/2: check scheme and port of PREFECT_API_URL.`,
   502: (refusal) => gatewayCause(refusal, "gives it no proper answer"),
@@ -89,7 +92,7 @@ const upgradeCauses: Readonly<Record<number, string>> = {
   403: `The server has no such WebSocket (it is too old), a proxy on the way drops \`Sec-WebSocket-Protocol\`, or does not allow the upgrade. ${proxyAdvice}`,
   404: droppedUpgrade,
   405: droppedUpgrade,
-  407: "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.",
+  407: proxyLogin,
   426: droppedUpgrade,
   502: gatewayUpgrade,
   503: gatewayUpgrade,

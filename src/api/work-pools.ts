@@ -18,14 +18,11 @@ export async function findWorkPool(
   try {
     return (await api.request("GET", at(name), options)) as unknown as WorkPool;
   } catch (error) {
-    if (hasStatus(error, 404) && (api.address.isCloud || !isMissingRoute(error))) return undefined;
+    // Advice comes with a 404 only where the route itself is missing; a missing object is named by the server.
+    const isMissingRoute = error instanceof ApiError && error.advice !== undefined && !api.address.isCloud;
+    if (hasStatus(error, 404) && !isMissingRoute) return undefined;
     throw error;
   }
-}
-
-/** A missing object is named by the server; only for a missing route it says just this, or a web page comes. */
-function isMissingRoute(error: unknown): boolean {
-  return error instanceof ApiError && !/not found\.?$/i.test(error.detail.replace(/^Not Found$/, ""));
 }
 
 /** Creates a work pool; throws ApiError 409 when somebody else just did. */

@@ -1,4 +1,5 @@
 // Work nobody waits for, but that somebody owns.
+import { aborted } from "./sleep.ts";
 
 /** Keeps hold of promises until they have settled, so that none is lost and the end can wait for them. */
 export class Background {
@@ -14,10 +15,7 @@ export class Background {
 
   /** Waits for all work, that started meanwhile included, at most until `deadline` aborts. */
   async settled(deadline: AbortSignal): Promise<void> {
-    const over = new Promise<void>((resolve) => {
-      if (deadline.aborted) resolve();
-      deadline.addEventListener("abort", () => resolve(), { once: true });
-    });
+    const over = aborted(deadline);
     while (this.#running.size > 0 && !deadline.aborted) await Promise.race([Promise.all(this.#running), over]);
   }
 }

@@ -131,7 +131,7 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
 }
 
 /** The infrastructure itself did not start: told apart from a failure on the way there by the state's message. */
-class StartError extends Error {}
+class InfrastructureError extends Error {}
 
 async function startInfrastructure(
   context: RunContext,
@@ -141,13 +141,13 @@ async function startInfrastructure(
   try {
     return await context.poolType.start(job, flowRun.id);
   } catch (error) {
-    throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new InfrastructureError(error instanceof Error ? error.message : String(error), { cause: error });
   }
 }
 
 /** The message of the Crashed state. Source: prefect workers/base.py, runner/_flow_run_executor.py. */
 function submissionFailure(error: unknown): string {
-  if (error instanceof StartError) return `Flow run could not start: ${error.message}`;
+  if (error instanceof InfrastructureError) return `Flow run could not start: ${error.message}`;
   const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return `Failed to submit flow run to infrastructure: ${cause}`;
 }

@@ -28,18 +28,10 @@ export interface WorkerOptions {
   healthcheck: { host: string; port: number } | null;
 }
 
-/** What a worker works with. */
-export interface WorkerDependencies {
-  api: ApiClient;
+/** What a worker works with: all that it hands on to its flow runs, and what makes its own output. */
+export interface WorkerDependencies extends Omit<RunContext, "flowRunLog" | "workerName" | "workerId" | "workPool"> {
   named: (name: string) => Logger;
   announce: (message: string) => void;
-  poolType: PoolType;
-  python: Promise<PythonFinding>;
-  exportedSettings: () => Readonly<Record<string, string>>;
-  workerEnvironment: Readonly<Record<string, string | undefined>>;
-  events: WorkerEvents;
-  background: Background;
-  leave: AbortSignal;
   random: () => number;
 }
 

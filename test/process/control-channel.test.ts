@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { ControlChannel, type ControlledChild } from "../../src/process/control-channel.ts";
 import { type EngineMessage, EngineMessageReader } from "../../src/process/control-frames.ts";
+import { randomFrom } from "../support/random.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const HELLO = Buffer.from([0x00, 0x50, 0x46, 0x02, 0x01]);
@@ -123,17 +124,8 @@ describe("the control channel", () => {
 });
 
 describe("10,000 random and mutated streams", () => {
-  /** A small generator with a seed, so that a failure can be repeated. */
-  function seeded(seed: number): () => number {
-    let state = seed;
-    return () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return state / 2 ** 32;
-    };
-  }
-
   test("neither throw nor make a receipt of what is none", () => {
-    const random = seeded(20261123);
+    const random = randomFrom(20261123);
     const pick = (count: number): number => Math.floor(random() * count);
     for (let round = 0; round < 10_000; round++) {
       const stream = Buffer.concat([Buffer.from("token\n"), HELLO, REPORTED, Buffer.from("a")]);

@@ -9,6 +9,7 @@ import {
   snapshotFrame,
   snapshotPool,
 } from "../support/channel-frames.ts";
+import { randomFrom } from "../support/random.ts";
 
 const good: [name: string, frame: JsonObject][] = [
   ["worker.ready.v1", readyFrame("c")],
@@ -72,7 +73,7 @@ describe("a frame that breaks the protocol is not", () => {
 });
 
 test("10,000 mutated and random frames are taken or refused, whatever they are", () => {
-  const random = mulberry(20261123);
+  const random = randomFrom(20261123);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   const values: (() => Json)[] = [
     () => null,
@@ -128,14 +129,3 @@ describe("the end of a channel", () => {
     expect(isTerminal(details)).toBe(final);
   });
 });
-
-/** Numbers from 0 to 1, the same each time. */
-function mulberry(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
