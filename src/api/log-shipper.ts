@@ -1,92 +1,144 @@
-// Log records to the API: in batches, best effort, never in anybody's way.
-// Source: prefect logging/handlers.py APILogWorker.
-import { sleep } from "../async/sleep.ts";
+// Log records to the API: in batches by time and size, best effort, never in anybody's way.
+// Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
+import { Wake } from "../async/wake.ts";
 import type { ApiClient } from "./client.ts";
+import { hasStatus, isPassing } from "./errors.ts";
 import type { LogRecord } from "./wire.ts";
 
-/** Sizes in bytes of compact UTF-8 JSON. Beyond `maxWaiting` the oldest records are dropped: the server is away. */
+/** Sizes in bytes of compact UTF-8 JSON. */
 export interface LogShipperOptions {
   batchIntervalMs: number;
+  /** What the body of one request stays within. */
   batchBytes: number;
   maxLogBytes: number;
+  /** What may wait for a server that is away; beyond it the oldest records are dropped. */
+  maxWaitingBytes: number;
 }
 
-const maxWaiting = 10_000;
 const truncationMark = "... [truncated]";
 
 interface Waiting {
   record: LogRecord;
+  /** With the comma or bracket that follows it in the request. */
   bytes: number;
 }
 
-/** Collects records and sends them every interval. */
+/** Collects records and sends them every interval, or as soon as there is a batch of them. */
 export class LogShipper {
-  #waiting: Waiting[] = [];
+  readonly #waiting: Waiting[] = [];
+  #waitingBytes = 0;
   #dropped = 0;
+  #isAway = false;
+  readonly #full = new Wake();
 
   constructor(
     private readonly api: ApiClient,
     private readonly options: LogShipperOptions,
-    /** Says, once, what could not be sent; must not come back here as a record. */
+    /** Says what could not be sent; must not come back here as a record. */
     private readonly complain: (message: string) => void,
   ) {}
 
-  /** Takes a record; a message too long for the server is cut and marked. */
+  /** Takes a record. One that is too long is cut and marked if it is about a flow run, else lost. */
   ship(record: LogRecord): void {
-    const { maxLogBytes } = this.options;
-    let fitting = record;
-    let bytes = sizeOf(record);
-    if (bytes > maxLogBytes) {
-      const keep = maxLogBytes - sizeOf({ ...record, message: truncationMark });
-      const message = Buffer.from(record.message)
-        .subarray(0, Math.max(0, keep))
-        .toString("utf8")
-        .replace(/\uFFFD$/, "");
-      fitting = { ...record, message: message + truncationMark };
-      bytes = sizeOf(fitting);
+    const { maxLogBytes, maxWaitingBytes } = this.options;
+    let waiting = toWaiting(record);
+    if (waiting.bytes - 1 > maxLogBytes) {
+      if (record.flow_run_id === null) {
+        this.complain(
+          `A log record of ${waiting.bytes - 1} bytes was not sent to the API, which takes ${maxLogBytes}.`,
+        );
+        return;
+      }
+      waiting = toWaiting(truncate(record, maxLogBytes));
     }
-    if (this.#waiting.length === maxWaiting) {
-      this.#waiting.shift();
+    this.#waiting.push(waiting);
+    this.#waitingBytes += waiting.bytes;
+    while (this.#waitingBytes > maxWaitingBytes && this.#waiting.length > 1) {
+      this.#remove(1);
       if (this.#dropped++ === 0) this.complain("Too many log records wait for the API; the oldest are dropped.");
     }
-    this.#waiting.push({ record: fitting, bytes });
+    if (this.#waitingBytes >= this.#room() && !this.#isAway) this.#full.wake("full");
   }
 
-  /** Sends every interval until `signal` aborts. Never throws. */
+  /** Sends until `signal` aborts. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await sleep(this.options.batchIntervalMs, signal);
+      await this.#full.sleep(this.options.batchIntervalMs, signal);
       if (!signal.aborted) await this.flush(signal);
     }
   }
 
-  /** Sends everything that waits, until `signal` aborts. Never throws; what the server refuses is lost. */
+  /**
+   * Sends what waits, until `signal` aborts or the server turns out to be away: then it keeps waiting. What the server
+   * refuses is lost. Never throws.
+   */
   async flush(signal: AbortSignal): Promise<void> {
     while (this.#waiting.length > 0 && !signal.aborted) {
       const batch = this.#nextBatch();
+      const body = batch.map(({ record }) => ({ ...record }));
       try {
-        await this.api.request("POST", "/logs/", { body: batch.map(({ record }) => ({ ...record })), signal });
-        this.#waiting.splice(0, this.#waiting.indexOf(batch.at(-1) as Waiting) + 1);
+        await this.api.request("POST", "/logs/", { body, signal });
+        this.#noteBack();
       } catch (error) {
         if (signal.aborted) return;
-        this.#waiting.splice(0, this.#waiting.indexOf(batch.at(-1) as Waiting) + 1);
+        // A server that fails on these very records would fail on them for ever.
+        if (isPassing(error) && !hasStatus(error, 500)) return this.#noteAway(error as Error);
         this.complain(`${batch.length} log records could not be sent to the API: ${(error as Error).message}`);
       }
+      // Meanwhile the oldest may have been dropped: the batch ends where its last record is, if that is still there.
+      this.#remove(this.#waiting.indexOf(batch.at(-1) as Waiting) + 1);
     }
   }
 
-  /** At least one record, then as many as stay below the batch size with room for one more of the largest. */
-  #nextBatch(): Waiting[] {
-    const room = Math.max(this.options.batchBytes - this.options.maxLogBytes - 1, 1);
-    const batch: Waiting[] = [];
-    let bytes = 0;
-    for (const waiting of this.#waiting) {
-      bytes += waiting.bytes + 1;
-      if (batch.length > 0 && bytes > room) break;
-      batch.push(waiting);
-    }
-    return batch;
+  #remove(count: number): void {
+    for (const { bytes } of this.#waiting.splice(0, count)) this.#waitingBytes -= bytes;
   }
+
+  #noteAway(error: Error): void {
+    if (!this.#isAway) this.complain(`Log records wait, since the API does not take them: ${error.message}`);
+    this.#isAway = true;
+  }
+
+  #noteBack(): void {
+    this.#isAway = false;
+    if (this.#dropped > 0) this.complain(`${this.#dropped} log records were dropped while the API was away.`);
+    this.#dropped = 0;
+  }
+
+  /** What a batch is filled up to: one more of the largest then still fits in. */
+  #room(): number {
+    return Math.max(this.options.batchBytes - this.options.maxLogBytes - 1, 1);
+  }
+
+  /** Records until there are enough of them, at least one. */
+  #nextBatch(): Waiting[] {
+    let bytes = 0;
+    const end = this.#waiting.findIndex((waiting) => {
+      bytes += waiting.bytes;
+      return bytes >= this.#room();
+    });
+    return this.#waiting.slice(0, end === -1 ? undefined : end + 1);
+  }
+}
+
+function toWaiting(record: LogRecord): Waiting {
+  return { record, bytes: sizeOf(record) + 1 };
+}
+
+/** The longest beginning of the message, in whole characters, with which the record and a mark fit into `maxBytes`. */
+function truncate(record: LogRecord, maxBytes: number): LogRecord {
+  const cutTo = (length: number): LogRecord => ({
+    ...record,
+    message: record.message.slice(0, length).replace(/[\uD800-\uDBFF]$/, "") + truncationMark,
+  });
+  // By halving, since a character takes one to six bytes of JSON.
+  let fits = 0;
+  for (let tooLong = record.message.length; tooLong - fits > 1; ) {
+    const middle = Math.floor((fits + tooLong) / 2);
+    if (sizeOf(cutTo(middle)) <= maxBytes) fits = middle;
+    else tooLong = middle;
+  }
+  return cutTo(fits);
 }
 
 function sizeOf(record: LogRecord): number {

@@ -1,7 +1,7 @@
 // A loop sleeps on a Wake; anything that gives it a reason to look again ends that sleep early.
 
 /** Why a sleeping loop went on: its time was up, it was stopped, or somebody gave a reason. */
-export type WakeReason = "timeout" | "stopped" | "event" | "connected" | "slot" | "pool";
+export type WakeReason = "timeout" | "stopped" | "event" | "connected" | "slot" | "pool" | "full";
 
 /** One sleeper, any number of wakers. A wake while nobody sleeps is remembered, several are one. */
 export class Wake {

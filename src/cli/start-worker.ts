@@ -1,6 +1,5 @@
 // Puts a worker together from options and settings, runs it, and takes it apart.
 import { randomUUID } from "node:crypto";
-import type { ApiClient } from "../api/client.ts";
 import { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
 import { findPython, type PythonFinding } from "../engine/find-python.ts";
@@ -101,7 +100,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
     random: Math.random,
   });
   onWorker(worker);
-  const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(api, program) : null;
+  const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(open, program) : null;
   await runWorker(worker, start, { socketAddress, eventSender, logShipper, logging, question }, signals);
 }
 
@@ -184,14 +183,19 @@ async function pythonOrSaySo({ python, program, search }: Parts): Promise<Python
   return finding;
 }
 
-function openLogShipper(api: ApiClient, { settings, logging }: ProgramContext): LogShipper {
+/** Log records that wait for a server that is away: four times what one request carries unless set otherwise. */
+const maxWaitingLogBytes = 16_000_000;
+
+function openLogShipper({ api, connection }: OpenApi, { settings, logging }: ProgramContext): LogShipper {
   const { values } = settings;
+  const cloudLimit = connection.isCloud ? values.PREFECT_CLOUD_MAX_LOG_SIZE : Number.POSITIVE_INFINITY;
   return new LogShipper(
     api,
     {
       batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
       batchBytes: values.PREFECT_LOGGING_TO_API_BATCH_SIZE,
-      maxLogBytes: values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE,
+      maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
+      maxWaitingBytes: maxWaitingLogBytes,
     },
     (message) => logging.logger.warn(message),
   );

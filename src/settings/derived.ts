@@ -1,4 +1,4 @@
-// Values that follow from other values: paths below the home directory, URLs of the UI, limits on Prefect Cloud.
+// Values that follow from other values: paths below the home directory, URLs of the UI.
 import type { SettingValues } from "./definitions.ts";
 import { expandHome, expandUser } from "./paths.ts";
 import { SettingsError } from "./settings-error.ts";
@@ -34,9 +34,6 @@ export function withDerivedValues(
     PREFECT_UI_URL: values.PREFECT_UI_URL ?? uiUrlOf(values, cloudUiUrl),
     PREFECT_LOGGING_LEVEL: debug ? "DEBUG" : values.PREFECT_LOGGING_LEVEL,
     PREFECT_INTERNAL_LOGGING_LEVEL: debug ? "DEBUG" : values.PREFECT_INTERNAL_LOGGING_LEVEL,
-    PREFECT_LOGGING_TO_API_MAX_LOG_SIZE: isCloud(values.PREFECT_API_URL, values.PREFECT_CLOUD_API_URL)
-      ? Math.min(maxLogSize, values.PREFECT_CLOUD_MAX_LOG_SIZE)
-      : maxLogSize,
   };
 }
 

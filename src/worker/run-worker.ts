@@ -131,7 +131,7 @@ function shipRecord(shipper: LogShipper, worker: Worker, record: PinoRecord): vo
     level: pythonLevel(record.level),
     message: record.err ? `${record.msg}\n${record.err.stack ?? record.err.message}` : record.msg,
     timestamp: new Date(record.time).toISOString(),
-    flow_run_id: record.flow_run_id ?? null,
+    flow_run_id: (ofFlowRun && record.flow_run_id) || null,
     task_run_id: null,
     ...(workerId ? { worker_id: workerId } : {}),
   });

@@ -200,11 +200,6 @@ describe("values", () => {
     expect(load({}, { SSL_CERT_FILE: "/ca" }).values.PREFECT_API_SSL_CERT_FILE).toBe("/ca");
   });
 
-  test("Prefect Cloud caps the size of a log", () => {
-    const env = { PREFECT_API_URL: "https://api.prefect.cloud/api/accounts/a/workspaces/w" };
-    expect(load({}, env).values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE).toBe(25_000);
-  });
-
   test.each([
     ["of a server drops /api", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200"],
     [

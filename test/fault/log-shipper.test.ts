@@ -1,0 +1,151 @@
+// Log records on their way to an API that is away, refuses them, or takes them slowly.
+import { describe, expect, test } from "vitest";
+import { LogShipper, type LogShipperOptions } from "../../src/api/log-shipper.ts";
+import type { LogRecord } from "../../src/api/wire.ts";
+import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { openTestClient } from "./test-client.ts";
+
+const hourMs = 3_600_000;
+const taken: AnswerStep = { status: 201, body: null, always: true };
+const forever = new AbortController().signal;
+
+function record(message: string, flowRunId: string | null = "00000000-0000-4000-8000-000000000001"): LogRecord {
+  return {
+    name: "prefect.flow_runs.worker",
+    level: 20,
+    message,
+    timestamp: "2026-01-01T00:00:00.000Z",
+    flow_run_id: flowRunId,
+    task_run_id: null,
+  };
+}
+
+/** A shipper whose server gives these answers, and then takes everything. */
+async function open(answers: AnswerStep[] = [], changes: Partial<LogShipperOptions> = {}) {
+  const server = await startScriptedServer({ http: { "POST /api/logs/": [...answers, taken] } });
+  const client = openTestClient(server.url, { maxRetries: 0 });
+  const complaints: string[] = [];
+  const options = {
+    batchIntervalMs: hourMs,
+    batchBytes: 4000,
+    maxLogBytes: 1000,
+    maxWaitingBytes: 100_000,
+    ...changes,
+  };
+  const shipper = new LogShipper(client, options, (message) => complaints.push(message));
+  return {
+    shipper,
+    complaints,
+    server,
+    async [Symbol.asyncDispose]() {
+      client[Symbol.dispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const bodies = ({ requests }: ScriptedServer): string[] => requests.map(({ body }) => body);
+const messages = (server: ScriptedServer): string[] =>
+  bodies(server).flatMap((body) => (JSON.parse(body) as LogRecord[]).map(({ message }) => message));
+
+describe("log records", () => {
+  test("go out in batches that stay within the batch size", async () => {
+    await using log = await open();
+    const all = Array.from({ length: 10 }, (_, count) => String(count).repeat(600));
+    for (const message of all) log.shipper.ship(record(message));
+    await log.shipper.flush(forever);
+    expect(messages(log.server)).toEqual(all);
+    expect(bodies(log.server).length).toBeGreaterThan(1);
+    for (const body of bodies(log.server)) expect(Buffer.byteLength(body)).toBeLessThanOrEqual(4000);
+  });
+
+  test("that make a batch do not wait for the interval", async () => {
+    await using log = await open();
+    const stop = new AbortController();
+    const running = log.shipper.run(stop.signal);
+    for (let count = 0; count < 5; count++) log.shipper.ship(record("x".repeat(600)));
+    await waitFor(() => messages(log.server).length > 0, { timeoutMs: 5000, what: "a batch" });
+    stop.abort();
+    await running;
+  });
+
+  test.each([
+    ["two-byte characters", "ä".repeat(2000)],
+    ["surrogate pairs", "😀".repeat(1000)],
+    ["characters that JSON escapes", '\n"\u0001'.repeat(1000)],
+  ])("too long for the API are cut at a whole character and marked: %s", async (_, message) => {
+    await using log = await open();
+    log.shipper.ship(record(message));
+    await log.shipper.flush(forever);
+    const [sent = ""] = messages(log.server);
+    expect(sent.endsWith("... [truncated]")).toBe(true);
+    expect(message.startsWith(sent.slice(0, -"... [truncated]".length))).toBe(true);
+    expect(Buffer.from(sent).toString()).toBe(sent);
+    const bytes = Buffer.byteLength(bodies(log.server)[0] ?? "") - 2;
+    expect(bytes).toBeLessThanOrEqual(1000);
+    expect(bytes).toBeGreaterThan(990);
+  });
+
+  test("of the worker that are too long are lost, with a word", async () => {
+    await using log = await open();
+    log.shipper.ship(record("x".repeat(2000), null));
+    log.shipper.ship(record("short", null));
+    await log.shipper.flush(forever);
+    expect(messages(log.server)).toEqual(["short"]);
+    expect(log.complaints).toEqual([
+      expect.stringMatching(/^A log record of 21\d\d bytes was not sent to the API, which takes 1000\.$/),
+    ]);
+  });
+
+  test("wait while the API is away, which is said once, and arrive in their order", async () => {
+    await using log = await open([{ status: 503 }, { status: 502 }, { body: "<html>", status: 200 }]);
+    for (const message of ["a", "b", "c"]) {
+      log.shipper.ship(record(message));
+      await log.shipper.flush(forever);
+    }
+    expect(log.complaints).toEqual([
+      expect.stringMatching(/^Log records wait, since the API does not take them: .*503/),
+    ]);
+    await log.shipper.flush(forever);
+    expect(JSON.parse(bodies(log.server).at(-1) ?? "")).toMatchObject([
+      { message: "a" },
+      { message: "b" },
+      { message: "c" },
+    ]);
+    expect(log.complaints).toHaveLength(1);
+  });
+
+  test("beyond what may wait are dropped, oldest first, and counted when the API is back", async () => {
+    await using log = await open([{ status: 503 }]);
+    log.shipper.ship(record("first"));
+    await log.shipper.flush(forever);
+    for (let count = 0; count < 500; count++) log.shipper.ship(record(`${count} ${"x".repeat(300)}`));
+    await log.shipper.flush(forever);
+    const arrived = messages(log.server).slice(1);
+    expect(arrived.at(-1)).toMatch(/^499 /);
+    expect(arrived.length).toBeLessThan(400);
+    expect(arrived.map((message) => Number.parseInt(message, 10))).toEqual(
+      arrived.map((_, index) => index + 500 - arrived.length),
+    );
+    expect(log.complaints.slice(1)).toEqual([
+      "Too many log records wait for the API; the oldest are dropped.",
+      `${501 - arrived.length} log records were dropped while the API was away.`,
+    ]);
+  });
+
+  test.each([422, 500])(
+    "that the API answers with %i are lost, with a word, and the next ones are not",
+    async (status) => {
+      await using log = await open([{ status, body: { detail: "no" } }]);
+      log.shipper.ship(record("refused"));
+      await log.shipper.flush(forever);
+      log.shipper.ship(record("taken"));
+      await log.shipper.flush(forever);
+      expect(JSON.parse(bodies(log.server).at(-1) ?? "")).toMatchObject([{ message: "taken" }]);
+      expect(log.complaints).toEqual([
+        expect.stringMatching(new RegExp(`^1 log records could not be sent to the API: .*${status}`)),
+      ]);
+    },
+  );
+});
