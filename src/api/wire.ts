@@ -8,16 +8,25 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 export type JsonObject = { [key: string]: Json };
 
 /** The nine state types. Source: prefect client/schemas/objects.py StateType. */
-export type StateType =
-  | "SCHEDULED"
-  | "PENDING"
-  | "RUNNING"
-  | "COMPLETED"
-  | "FAILED"
-  | "CANCELLED"
-  | "CRASHED"
-  | "PAUSED"
-  | "CANCELLING";
+export const stateTypes = [
+  "SCHEDULED",
+  "PENDING",
+  "RUNNING",
+  "COMPLETED",
+  "FAILED",
+  "CANCELLED",
+  "CRASHED",
+  "PAUSED",
+  "CANCELLING",
+] as const;
+
+/** One of the nine. */
+export type StateType = (typeof stateTypes)[number];
+
+/** True for one of the nine: events and engines may be of a release that knows more. */
+export function isStateType(text: unknown): text is StateType {
+  return (stateTypes as readonly unknown[]).includes(text);
+}
 
 /** A state as the API returns it; times are ISO 8601. */
 export interface State {
@@ -42,6 +51,7 @@ export interface StateProposal {
 export interface FlowRun {
   id: string;
   name: string;
+  created: string | null;
   flow_id: string;
   deployment_id: string | null;
   state_type: StateType | null;

@@ -129,6 +129,7 @@ function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): W
     healthcheck: options.withHealthcheck
       ? { host: values.PREFECT_WORKER_WEBSERVER_HOST, port: values.PREFECT_WORKER_WEBSERVER_PORT }
       : null,
+    isObserved: options.withHealthcheck,
   };
 }
 

@@ -1,5 +1,5 @@
 // The seam between the life of a flow run and what executes it.
-import type { JsonObject } from "../api/wire.ts";
+import type { JsonObject, State } from "../api/wire.ts";
 import type { ProcessExit } from "../process/start-process.ts";
 import type { JobConfiguration } from "../run/job-configuration.ts";
 
@@ -7,6 +7,8 @@ import type { JobConfiguration } from "../run/job-configuration.ts";
 export interface InfrastructureEnd extends ProcessExit {
   /** The engine has said itself how the flow run ended: whatever the exit code, there is nothing to report. */
   isConcluded: boolean;
+  /** The state that the engine says it has reported, if it says so. */
+  reported: Pick<State, "type" | "name"> | null;
 }
 
 /** A flow run's infrastructure, started. Disposing clears away what it leaves behind. */

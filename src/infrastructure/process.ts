@@ -3,17 +3,18 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { isStateType } from "../api/wire.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
 import { isAtLeast } from "../engine/prefect-release.ts";
 import { type HookKind, runHooks } from "../engine/run-hooks.ts";
 import type { Logger } from "../logger.ts";
 import type { ControlChannel, ControlledChild } from "../process/control-channel.ts";
-import { type StartedProcess, startProcess } from "../process/start-process.ts";
+import { type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
 import { terminate, terminateGraceMs } from "../process/terminate.ts";
 import { processBaseJobTemplate } from "../run/base-job-template.ts";
 import { engineCommand, splitCommand } from "../run/command.ts";
 import type { JobConfiguration } from "../run/job-configuration.ts";
-import type { PoolType, StartedInfrastructure } from "./infrastructure.ts";
+import type { InfrastructureEnd, PoolType, StartedInfrastructure } from "./infrastructure.ts";
 
 /** What processes are started with; `python` runs the engine of every flow run without a command of its own. */
 export interface ProcessDependencies {
@@ -59,7 +60,7 @@ async function start(
     return {
       ...endable(child, control),
       identifier: String(child.pid),
-      exited: child.exited.then((exit) => ({ ...exit, isConcluded: control?.conclusion !== undefined })),
+      exited: child.exited.then((exit) => withConclusion(exit, control)),
       runHooks: (kind) => tryHooks(dependencies, { kind, flowRunId, ...surroundings }),
       [Symbol.asyncDispose]: clearAway,
     };
@@ -67,6 +68,13 @@ async function start(
     await clearAway();
     throw error;
   }
+}
+
+/** Any program can connect in the engine's place: a type that is none is not taken for one. */
+function withConclusion(exit: ProcessExit, control: ControlledChild | undefined): InfrastructureEnd {
+  const { type, name } = control?.reported ?? {};
+  const reported = isStateType(type) && name !== undefined ? { type, name } : null;
+  return { ...exit, isConcluded: control?.conclusion !== undefined, reported };
 }
 
 function pathOf(python: PythonFinding): string {

@@ -10,6 +10,7 @@ import {
   encodeHelloAnswer,
   encodeIntent,
   type Intent,
+  type ReportedState,
   receiptTaken,
 } from "./control-frames.ts";
 
@@ -28,6 +29,7 @@ export class ControlledChild implements Disposable {
   #intent: Intent | undefined;
   #receipts = false;
   #conclusion: Intent | "receipt" | undefined;
+  #reported: ReportedState | undefined;
   #onChange: () => void = () => {};
 
   constructor(
@@ -43,6 +45,11 @@ export class ControlledChild implements Disposable {
   /** How the engine's responsibility ended, if it did: by its receipt, or by an intent it acknowledged. */
   get conclusion(): Intent | "receipt" | undefined {
     return this.#conclusion;
+  }
+
+  /** The state that the receipt names. */
+  get reported(): ReportedState | undefined {
+    return this.#reported;
   }
 
   /** Tells the engine why it is about to get a SIGTERM; waits for its answer for a second at most. */
@@ -81,7 +88,10 @@ export class ControlledChild implements Disposable {
         if (this.#intent) this.#conclude(this.#intent);
         return false;
       case "receipt":
-        if (this.#receipts && this.#conclude("receipt")) this.#socket?.end(receiptTaken);
+        if (this.#receipts && this.#conclude("receipt")) {
+          this.#reported = message.state;
+          this.#socket?.end(receiptTaken);
+        }
         return false;
       case "token":
       case "malformed":

@@ -6,12 +6,21 @@ export type Intent = "cancel" | "reschedule" | "relinquish";
 
 const intentBytes: Readonly<Record<Intent, string>> = { cancel: "c", reschedule: "r", relinquish: "q" };
 
-/** One message of the engine. `receipt` says that it has reported the end of the flow run itself. */
+/** A state as a receipt names it. */
+export interface ReportedState {
+  type: string;
+  name: string;
+}
+
+/**
+ * One message of the engine. `receipt` says that it has reported the end of the flow run itself, `state` is undefined
+ * when the server told it to stop.
+ */
 export type EngineMessage =
   | { kind: "token"; token: string }
   | { kind: "hello"; version: number; capabilities: number }
   | { kind: "acknowledged" }
-  | { kind: "receipt"; disposition: string; stateType: string | null; stateName: string | null }
+  | { kind: "receipt"; disposition: string; state: ReportedState | undefined }
   | { kind: "malformed" };
 
 const helloPrefix = Buffer.from([0x00, 0x50, 0x46]);
@@ -105,10 +114,9 @@ export class EngineMessageReader {
 function parseReceipt(payload: Buffer): EngineMessage {
   try {
     const { disposition, state_type: type, state_name: name } = JSON.parse(payload.toString("utf8"));
-    if (disposition === "ORCHESTRATION_ABORTED")
-      return { kind: "receipt", disposition, stateType: null, stateName: null };
+    if (disposition === "ORCHESTRATION_ABORTED") return { kind: "receipt", disposition, state: undefined };
     if (disposition === "STATE_REPORTED" && typeof type === "string" && type !== "" && typeof name === "string") {
-      return { kind: "receipt", disposition, stateType: type, stateName: name };
+      return { kind: "receipt", disposition, state: { type, name } };
     }
   } catch {
     // Falls through: whatever it is, it is no receipt.

@@ -40,7 +40,9 @@ export async function endFlowRun(context: RunContext, run: Started, end: AbortSi
   if (request?.kind === "cancel") await cancel(context, run);
   else if (request) await kill(context, run, request.by);
   else await reportCrash(context, run, await infrastructure.exited);
-  const { status } = explainExit(await infrastructure.exited);
+  const exit = await infrastructure.exited;
+  context.activity.hear(run.flowRun.id, exit.reported);
+  const { status } = explainExit(exit);
   context.events.executed({ ...run, workPool: context.workPool() }, run.submitted, {
     identifier: infrastructure.identifier,
     status,
@@ -75,6 +77,7 @@ async function cancel(context: RunContext, run: Started): Promise<void> {
   }
   const current = await findFlowRun(context.api, flowRun.id, { endless: true });
   if (!current) return;
+  context.activity.hear(flowRun.id, current.state);
   if (current.state_type !== "CANCELLED") {
     if (isFinal(current.state) && current.state_type !== "CRASHED") {
       log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
@@ -99,6 +102,7 @@ export async function report(
 ): Promise<Decision | undefined> {
   try {
     const decision = await proposeState(context.api, run.flowRun.id, state, options);
+    context.activity.hear(run.flowRun.id, decision.state);
     if (state.type === "CRASHED" && decision.kind === "accepted") {
       run.log.info(`Reported flow run '${run.flowRun.id}' as crashed: ${state.message}`);
     }

@@ -41,6 +41,8 @@ export async function executeFlowRun(
     if (started) await endFlowRun(context, started, end);
   } catch (error) {
     log.error({ err: error }, `Failed to update state of flow run '${flowRun.id}'`);
+  } finally {
+    context.activity.leave(flowRun.id);
   }
 }
 
@@ -66,7 +68,9 @@ async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promis
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
     return undefined;
   }
+  context.activity.claim(flowRun, decision.state);
   const { deployment, flow } = await readRelated(context, flowRun);
+  context.activity.describe(flowRun.id, { flowName: flow?.name ?? null, deploymentName: deployment?.name ?? null });
   if (flowRun.deployment_id !== null && deployment === null) {
     const message = `Deployment ${flowRun.deployment_id} no longer exists, cancelled run.`;
     await report(context, { flowRun, deployment, flow, log }, cancelledState(message), { force: true });
@@ -115,6 +119,7 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
     const workPool = context.workPool();
     log.debug({ job_configuration: { ...job, env: Object.keys(job.env) } }, "job configuration");
     const submitting = await proposeState(context.api, flowRun.id, submittingState);
+    context.activity.hear(flowRun.id, submitting.state);
     if (end.aborted || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
       await giveBack(context, run, submitting.state, end);
       return undefined;

@@ -5,6 +5,7 @@ import type { Background } from "../async/background.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import type { Logger } from "../logger.ts";
+import type { Activity } from "./activity.ts";
 import type { WorkerEvents } from "./worker-events.ts";
 
 /** One worker, as a flow run sees it. */
@@ -17,6 +18,8 @@ export interface RunContext {
   readonly python: Promise<PythonFinding>;
   readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
   readonly events: WorkerEvents;
+  /** Is told of claims, states and ends. */
+  readonly activity: Activity;
   /** Work on a flow run that its life does not wait for. */
   readonly background: Background;
   /** Aborts when there is no more time to end anything gently. */

@@ -30,6 +30,11 @@ export class EventSender {
     private readonly options: { address: SocketAddress; isCloud: boolean; log: Logger; random: () => number },
   ) {}
 
+  /** Whether the socket is open now. */
+  get isConnected(): boolean {
+    return this.#connected;
+  }
+
   /** Takes an event to be sent as soon as possible. Returns at once. */
   emit(event: PrefectEvent): void {
     if (this.#unconfirmed.length === maxUnconfirmed) {

@@ -2,7 +2,13 @@
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Socket, SocketAddress } from "../sockets/connect.ts";
-import { type FlowRunEvent, parseFlowRunEvent, subscribeToFlowRuns } from "../sockets/events-out.ts";
+import {
+  type FlowRunEvent,
+  parseFlowRunEvent,
+  stateTypesToActUpon,
+  stateTypesToLookAt,
+  subscribeToFlowRuns,
+} from "../sockets/events-out.ts";
 import { keepConnected } from "../sockets/keep-connected.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { Worker } from "./worker.ts";
@@ -17,12 +23,13 @@ const poolCheckMs = 500;
 /** Watches events until `signal` aborts; never throws. Without the socket flow runs are found by polling. */
 export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const seen = new Set<string>();
+  const types = worker.options.isObserved ? [...stateTypesToActUpon, ...stateTypesToLookAt] : stateTypesToActUpon;
   while (!worker.pool && !signal.aborted) await sleep(poolCheckMs, signal);
   await keepConnected(
     {
       name: "the events stream (/events/out)",
       meanwhile: "flow runs are found by polling",
-      open: (opening) => subscribeToFlowRuns(address, worker.workPool().id, opening),
+      open: (opening) => subscribeToFlowRuns(address, worker.workPool().id, types, opening),
       serve: async (socket, serving) => {
         setConnected(worker, true);
         try {
@@ -47,9 +54,12 @@ function setConnected(worker: Worker, connected: boolean): void {
 }
 
 async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, signal: AbortSignal): Promise<void> {
+  const since = Date.now();
   for await (const frame of socket.frames(signal)) {
     const event = parseFlowRunEvent(frame);
-    if (!event || seen.has(event.id)) continue;
+    if (!event) continue;
+    note(worker, event, since);
+    if (!stateTypesToActUpon.includes(event.stateType) || seen.has(event.id)) continue;
     seen.add(event.id);
     for (const oldest of seen) {
       if (seen.size <= rememberedEvents) break;
@@ -60,10 +70,18 @@ async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, sig
   if (!signal.aborted) throw new SocketError("closed by the server");
 }
 
+/** Keeps what the event tells. What occurred before `since` was replayed and says nothing about the way of events. */
+function note(worker: Worker, event: FlowRunEvent, since: number): void {
+  const { flowRunId, stateType, stateName, occurred } = event;
+  const occurredAt = Date.parse(occurred);
+  const lagMs = Date.now() - occurredAt;
+  if (occurredAt >= since) worker.eventLagMs = lagMs;
+  worker.log.debug({ flow_run_id: flowRunId, state_type: stateType, lag_ms: lagMs }, "event");
+  worker.activity.hear(flowRunId, { type: stateType, name: stateName, timestamp: occurred });
+}
+
 function act(worker: Worker, event: FlowRunEvent): void {
   const { workQueueNames } = worker.options;
-  const lagMs = Date.now() - event.occurredAt;
-  worker.log.debug({ flow_run_id: event.flowRunId, state_type: event.stateType, lag_ms: lagMs }, "event");
   if (event.stateType === "CANCELLING") {
     worker.inFlight.end(event.flowRunId, { kind: "cancel" });
   } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {

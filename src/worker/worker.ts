@@ -6,6 +6,7 @@ import { Wake } from "../async/wake.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import type { Logger } from "../logger.ts";
+import { Activity } from "../run/activity.ts";
 import type { RunContext } from "../run/run-context.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
 import { AnnouncedRuns } from "./announced-runs.ts";
@@ -26,10 +27,13 @@ export interface WorkerOptions {
   querySeconds: number;
   heartbeatSeconds: number;
   healthcheck: { host: string; port: number } | null;
+  /** Somebody looks on, so that it is worth hearing how the flow runs get on. */
+  isObserved: boolean;
 }
 
 /** What a worker works with: all that it hands on to its flow runs, and what makes its own output. */
-export interface WorkerDependencies extends Omit<RunContext, "flowRunLog" | "workerName" | "workerId" | "workPool"> {
+export interface WorkerDependencies
+  extends Omit<RunContext, "flowRunLog" | "workerName" | "workerId" | "workPool" | "activity"> {
   named: (name: string) => Logger;
   announce: (message: string) => void;
   random: () => number;
@@ -48,6 +52,7 @@ export class Worker implements RunContext {
   readonly background: Background;
   readonly leave: AbortSignal;
   readonly slots: Slots;
+  readonly activity = new Activity();
   readonly inFlight = new InFlight();
   readonly announced: AnnouncedRuns;
   /** Wakes the poll loop. */
@@ -55,6 +60,8 @@ export class Worker implements RunContext {
   /** Whether the server tells of events now; a change wakes whoever has to do without them. */
   eventsConnected = false;
   readonly eventsChanged = new Wake();
+  /** From the last event's occurrence to its arrival here; undefined before the first. */
+  eventLagMs: number | undefined;
   /** The worker channel is open: it carries the heartbeats and brings the work pool, so that REST need not. */
   channelHealthy = false;
   /** Woken when the worker channel has been opened, or could not be. */

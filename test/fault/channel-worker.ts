@@ -49,6 +49,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
       querySeconds: 10,
       heartbeatSeconds: 30,
       healthcheck: null,
+      isObserved: false,
     },
     {
       api,

@@ -49,9 +49,13 @@ export function pollTimes({ requests }: ScriptedServer): number[] {
   return requests.filter(({ method, path }) => `${method} ${path}` === poll).map(({ atMs }) => atMs);
 }
 
-/** Starts the worker, with polls every 0.2 s. */
-export function startPoolWorker(server: ScriptedServer, env: ProgramOptions["env"] = {}): Promise<RunningProgram> {
-  return startLictor(["worker", "start", "--pool", "p", "--name", "w", "--log-format", "text"], {
+/** Starts the worker, with polls every 0.2 s; `args` are further options. */
+export function startPoolWorker(
+  server: ScriptedServer,
+  env: ProgramOptions["env"] = {},
+  args: readonly string[] = [],
+): Promise<RunningProgram> {
+  return startLictor(["worker", "start", "--pool", "p", "--name", "w", "--log-format", "text", ...args], {
     env: { PREFECT_API_URL: `${server.url}/api`, PREFECT_WORKER_QUERY_SECONDS: "0.2", ...env },
   });
 }

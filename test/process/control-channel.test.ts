@@ -61,6 +61,7 @@ describe("the control channel", () => {
     for (const byte of REPORTED) engine.socket.write(Buffer.from([byte]));
     await until("the receipt to be taken", () => engine.received() === "005046020102");
     expect(child.conclusion).toBe("receipt");
+    expect(child.reported).toEqual({ type: "COMPLETED", name: "Completed" });
     expect(await child.tell("cancel")).toBe("already concluded");
   });
 
