@@ -124,12 +124,14 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
       await giveBack(context, run, submitting.state, end);
       return undefined;
     }
+    const submitted = context.events.submitted({ ...run, workPool });
     const infrastructure = await startInfrastructure(context, job, flowRun);
     log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
     describeInBackground(context, run, infrastructure.identifier);
-    return { ...run, infrastructure, submitted: context.events.submitted({ ...run, workPool }) };
+    return { ...run, infrastructure, submitted };
   } catch (error) {
     log.error({ err: error }, `Failed to submit flow run '${flowRun.name}' to infrastructure.`);
+    if (error instanceof InfrastructureError) describeInBackground(context, run, null);
     await report(context, run, crashedState(submissionFailure(error)));
     return undefined;
   }
@@ -169,14 +171,14 @@ async function giveBack(context: RunContext, run: Claimed, state: State | null, 
 }
 
 /**
- * Tells the server what is nice to know about a flow run that has been started; nothing waits for it, and its failure is
- * a warning, never the flow run's end.
+ * Tells the server what is nice to know about a flow run that has been started, or could not be: then it has no
+ * identifier. Nothing waits for it, and its failure is a warning, never the flow run's end.
  */
-function describeInBackground(context: RunContext, { flowRun, log }: Claimed, identifier: string): void {
+function describeInBackground(context: RunContext, { flowRun, log }: Claimed, identifier: string | null): void {
   const labels = workerLabels(context.workerName, context.workPool());
   context.background.run(
     async () => {
-      await updateFlowRun(context.api, flowRun.id, { infrastructure_pid: identifier }, patient);
+      if (identifier) await updateFlowRun(context.api, flowRun.id, { infrastructure_pid: identifier }, patient);
       await updateFlowRunLabels(context.api, flowRun.id, labels, patient);
     },
     // 404: the flow run was deleted, or the server is older than labels (3.1).

@@ -26,6 +26,8 @@ export interface NewFlowRun {
   tags?: string[];
   jobVariables?: JsonObject;
   state?: JsonObject;
+  /** Instead of the deployment's. */
+  workQueue?: string;
 }
 
 /** A worker as the server has it. */
@@ -130,6 +132,7 @@ function flowRunCalls(request: JsonRequest) {
         job_variables: run.jobVariables ?? null,
         state: run.state ?? (run.scheduledTime ? scheduledState(run.scheduledTime) : null),
         ...(run.name === undefined ? {} : { name: run.name }),
+        ...(run.workQueue === undefined ? {} : { work_queue_name: run.workQueue }),
       }),
     deleteFlowRun: (id: string) => request<void>("DELETE", `/flow_runs/${id}`),
     /** Proposes a state of that type and its usual name. */
