@@ -1,23 +1,25 @@
-// Builds src/ into the one file that bin/lictor.js starts, and the proxy agent beside it, which few ever need.
+// Builds src/ into the one file that bin/lictor.js starts, and beside it what few ever need.
+import { basename } from "node:path";
 import { build } from "esbuild";
 
-/** Leaves the import of the proxy agent to the moment a proxy is used; it shares no code with the rest. */
-const proxyAgentApart = {
-  name: "proxy-agent-apart",
+/** Each is imported where it is used; they share no code with the rest. */
+const loadedOnUse = { "proxy-agent": "src/api/proxy-agent.ts", "metrics-server": "src/worker/metrics-server.ts" };
+
+/** Leaves their imports to the moment they are used. */
+const apart = {
+  name: "apart",
   setup({ onResolve }) {
-    onResolve({ filter: /\/proxy-agent\.ts$/ }, ({ kind }) =>
-      kind === "dynamic-import" ? { path: "./proxy-agent.js", external: true } : undefined,
-    );
+    onResolve({ filter: /\.ts$/ }, ({ kind, path }) => {
+      const name = basename(path, ".ts");
+      return kind === "dynamic-import" && name in loadedOnUse ? { path: `./${name}.js`, external: true } : undefined;
+    });
   },
 };
 
 await build({
-  entryPoints: [
-    { in: "src/cli/main.ts", out: "lictor" },
-    { in: "src/api/proxy-agent.ts", out: "proxy-agent" },
-  ],
+  entryPoints: { lictor: "src/cli/main.ts", ...loadedOnUse },
   outdir: "dist",
-  plugins: [proxyAgentApart],
+  plugins: [apart],
   bundle: true,
   platform: "node",
   target: "node20.19",

@@ -58,6 +58,8 @@ export class ApiClient implements Disposable {
   readonly agents: Agents;
   /** Sent with every request once known: who asks. Source: prefect client/attribution.py. */
   readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
+  /** Attempts at requests so far, by `<method> <status>`, the status being `none` where there was no answer. */
+  readonly attemptCounts = new Map<string, number>();
   readonly #csrf: CsrfToken;
   /** True once this client has had an answer: from then on a refused connection is a server that restarts. */
   #hadContact = false;
@@ -108,6 +110,8 @@ export class ApiClient implements Disposable {
       const result = await this.#attempt(method, path, request);
       request.signal?.throwIfAborted();
       const { attempt } = result;
+      const outcome = `${method} ${"answer" in result ? result.answer.status : "none"}`;
+      this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
       if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
       if (attempt.kind !== "answer" || !attempt.maintenance) failed++;
       const retryable = isRetryable(attempt, hadContact, retryExtraCodes);

@@ -97,7 +97,10 @@ function reloadChoice(
   }
 }
 
-/** As exported, with the address of a workspace that was looked up and a key that was rotated. */
+/**
+ * As exported, with the address of a workspace that was looked up and a key that was rotated. The port for metrics is the
+ * worker's: an engine that wanted it too would crash.
+ */
 function exportedWith(
   settings: Settings,
   { apiUrl }: Connection,
@@ -106,7 +109,8 @@ function exportedWith(
   const key = current.kind === "bearer" && current.token !== null ? { PREFECT_API_KEY: current.token } : {};
   const isLookedUp = settings.exported.PREFECT_API_URL?.trim().replace(/\/+$/, "") !== apiUrl;
   const url = isLookedUp && current.kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
-  return { ...settings.exported, ...url, ...key };
+  const metrics = settings.values.PREFECT_CLIENT_METRICS_ENABLED ? { PREFECT_CLIENT_METRICS_ENABLED: "false" } : {};
+  return { ...settings.exported, ...url, ...key, ...metrics };
 }
 
 /** The API URL of the workspace that the key belongs to, or of the one that is asked for. */

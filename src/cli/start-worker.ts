@@ -10,6 +10,7 @@ import { ControlChannel } from "../process/control-channel.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import { EventSender } from "../sockets/events-in.ts";
 import { startHealthServer } from "../worker/health-server.ts";
+import type { MetricsSources } from "../worker/metrics-server.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import { readStartPool } from "../worker/start-checks.ts";
 import { StartError } from "../worker/start-error.ts";
@@ -100,6 +101,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
     random: Math.random,
   });
   onWorker(worker);
+  using _metrics = await tryListenForMetrics({ worker, eventSender }, program);
   const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(open, program) : null;
   await runWorker(worker, start, { socketAddress, eventSender, logShipper, logging, question }, signals);
 }
@@ -129,7 +131,7 @@ function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): W
     healthcheck: options.withHealthcheck
       ? { host: values.PREFECT_WORKER_WEBSERVER_HOST, port: values.PREFECT_WORKER_WEBSERVER_PORT }
       : null,
-    isObserved: options.withHealthcheck,
+    isObserved: options.withHealthcheck || values.PREFECT_CLIENT_METRICS_ENABLED,
   };
 }
 
@@ -202,6 +204,26 @@ function openLogShipper({ api, connection }: OpenApi, { settings, logging }: Pro
   );
 }
 
+/** Null where nobody asks for metrics. */
+async function tryListenForMetrics(
+  sources: MetricsSources,
+  { settings: { values } }: ProgramContext,
+): Promise<Disposable | null> {
+  if (!values.PREFECT_CLIENT_METRICS_ENABLED) return null;
+  const port = values.PREFECT_CLIENT_METRICS_PORT;
+  const { startMetricsServer } = await import("../worker/metrics-server.ts");
+  try {
+    return await startMetricsServer(port, sources);
+  } catch (error) {
+    throw cannotListen("metrics", `port ${port}`, error, "PREFECT_CLIENT_METRICS_PORT");
+  }
+}
+
+function cannotListen(server: string, address: string, error: unknown, settings: string): StartError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new StartError(`The ${server} server cannot listen on ${address} (${code ?? message}). Set ${settings}.`);
+}
+
 async function listen(
   { healthcheck, querySeconds }: WorkerOptions,
   { logging }: ProgramContext,
@@ -212,8 +234,7 @@ async function listen(
     return await startHealthServer({ ...healthcheck, querySeconds, lastPollAt, log: logging.logger });
   } catch (error) {
     const { host, port } = healthcheck;
-    throw new StartError(
-      `The healthcheck server cannot listen on ${host}:${port} (${(error as NodeJS.ErrnoException).code}). Set PREFECT_WORKER_WEBSERVER_HOST or PREFECT_WORKER_WEBSERVER_PORT.`,
-    );
+    const settings = "PREFECT_WORKER_WEBSERVER_HOST or PREFECT_WORKER_WEBSERVER_PORT";
+    throw cannotListen("healthcheck", `${host}:${port}`, error, settings);
   }
 }

@@ -18,6 +18,9 @@ const openingMs = 1_500;
 
 /** The outgoing events of one worker. */
 export class EventSender {
+  /** Events taken so far, and times the server was known to have read all that was sent. */
+  emittedCount = 0;
+  checkpointCount = 0;
   /** Sent or not, but not known to have been read by the server: sent again, same ids, after a reconnection. */
   #unconfirmed: PrefectEvent[] = [];
   /** How many of them have been sent over the present socket. */
@@ -42,6 +45,7 @@ export class EventSender {
       this.#sent = Math.max(0, this.#sent - 1);
       if (this.#dropped++ === 0) this.options.log.warn("Too many worker events are waiting; the oldest are dropped.");
     }
+    this.emittedCount++;
     this.#unconfirmed.push(event);
     this.#wake.wake("event");
   }
@@ -94,6 +98,7 @@ export class EventSender {
       for (const event of unsent) socket.send(event);
       this.#sent = this.#unconfirmed.length;
       await socket.confirmed(signal);
+      this.checkpointCount++;
       // Meanwhile events may have been dropped at the front, which #sent has followed.
       if (!signal.aborted) this.#sent -= this.#unconfirmed.splice(0, this.#sent).length;
     }

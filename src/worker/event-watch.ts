@@ -31,6 +31,7 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
       meanwhile: "flow runs are found by polling",
       open: (opening) => subscribeToFlowRuns(address, worker.workPool().id, types, opening),
       serve: async (socket, serving) => {
+        worker.eventCounts.connections++;
         setConnected(worker, true);
         try {
           await runTogether(serving, [
@@ -58,6 +59,7 @@ async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, sig
   for await (const frame of socket.frames(signal)) {
     const event = parseFlowRunEvent(frame);
     if (!event) continue;
+    worker.eventCounts.observed++;
     note(worker, event, since);
     if (!stateTypesToActUpon.includes(event.stateType) || seen.has(event.id)) continue;
     seen.add(event.id);

@@ -62,6 +62,8 @@ export class Worker implements RunContext {
   readonly eventsChanged = new Wake();
   /** From the last event's occurrence to its arrival here; undefined before the first. */
   eventLagMs: number | undefined;
+  /** Events the server has told of, and connections on which it does. */
+  readonly eventCounts = { observed: 0, connections: 0 };
   /** The worker channel is open: it carries the heartbeats and brings the work pool, so that REST need not. */
   channelHealthy = false;
   /** Woken when the worker channel has been opened, or could not be. */
