@@ -11,10 +11,11 @@ import { runScript } from "../support/run-script.ts";
 import { withProgress } from "../support/with-progress.ts";
 import {
   type Bench,
-  type IdleMemory,
-  measureIdleMemory,
-  measurePickUp,
+  type Idle,
+  measureIdle,
   measureStarts,
+  measureTaking,
+  type Taking,
   type WorkerKind,
 } from "./measurements.ts";
 import { formatQuantity, median, type Quantity, quantile } from "./statistics.ts";
@@ -52,8 +53,8 @@ async function bench(stop: AbortSignal): Promise<void> {
   const benchmark: Bench = { proxy, api: prefectApi(server.apiUrl), kinds, say, stop };
 
   const startMs = await measureStarts(benchmark, starts);
-  const idle = await measureIdleMemory(benchmark, idleSeconds);
-  const pickUpMs = await measurePickUp(benchmark, runs);
+  const idle = await measureIdle(benchmark, idleSeconds);
+  const taking = await measureTaking(benchmark, runs, idle);
 
   const row = (what: string, unit: Quantity, values: readonly [number, number]) => {
     const [lictor, reference] = values;
@@ -68,7 +69,9 @@ async function bench(stop: AbortSignal): Promise<void> {
     of(samples[0]),
     of(samples[1]),
   ];
-  const idleMiB = (of: (memory: IdleMemory) => number): [number, number] => [of(idle[0]), of(idle[1])];
+  const whileIdle = (of: (idle: Idle) => number): [number, number] => [of(idle[0]), of(idle[1])];
+  const pickUpMs = taking.map(({ pickUpMs }) => pickUpMs) as [number[], number[]];
+  const requestsPerRun = taking.map((taken: Taking) => taken.requestsPerRun) as [number, number];
   const p90 = (values: number[]) => quantile(values, 0.9);
   console.log(`\n${machineFacts(await prefectVersion(server.apiUrl))}\n`);
   console.log(
@@ -79,18 +82,24 @@ async function bench(stop: AbortSignal): Promise<void> {
         row(
           `resident memory after ${idleSeconds} s idle`,
           "MiB",
-          idleMiB(({ residentMiB }) => residentMiB),
+          whileIdle(({ residentMiB }) => residentMiB),
         ),
         row(
           "of it anonymous",
           "MiB",
-          idleMiB(({ anonymousMiB }) => anonymousMiB),
+          whileIdle(({ anonymousMiB }) => anonymousMiB),
         ),
         row(
           "processes",
           "",
-          idleMiB(({ processes }) => processes),
+          whileIdle(({ processes }) => processes),
         ),
+        row(
+          "API requests per idle minute",
+          "",
+          whileIdle(({ requestsPerMinute }) => requestsPerMinute),
+        ),
+        row("API requests per flow run", "", requestsPerRun),
         row(`created → Pending, median of ${runs}`, "ms", both(pickUpMs, median)),
         row(`created → Pending, 90th percentile of ${runs}`, "ms", both(pickUpMs, p90)),
       ],
@@ -100,6 +109,8 @@ async function bench(stop: AbortSignal): Promise<void> {
 Start → first poll: from spawn until the worker's first get_scheduled_flow_runs reaches a loopback proxy, starts alternating.
 Resident memory: VmRSS of the worker and all processes it has started, from /proc; anonymous: RssAnon, what the
 system cannot reclaim without swap.
+API requests: all that reach the proxy, WebSocket upgrades included; those per flow run without those of an idle worker. The
+flow runs' command is \`true\`, so that no engine asks anything.
 Created → Pending: from just before the call that creates the flow run until the timestamp of its Pending state, same clock.`);
 }
 

@@ -23,12 +23,22 @@ export interface Bench {
   stop: AbortSignal;
 }
 
-/** Memory of a worker and all processes it has started. */
-export interface IdleMemory {
+/** Memory of a worker and all processes it has started, and what it asks of the API meanwhile. */
+export interface Idle {
   residentMiB: number;
   anonymousMiB: number;
   processes: number;
+  requestsPerMinute: number;
 }
+
+/** How flow runs are taken: how soon each, and with how many requests, those of an idle worker apart. */
+export interface Taking {
+  pickUpMs: number[];
+  requestsPerRun: number;
+}
+
+/** For a worker to open its sockets after a start, and to send what follows a flow run. */
+const SETTLING_MS = 10_000;
 
 // The reference worker imports for seconds on a busy machine.
 const FIRST_POLL_MS = 60_000;
@@ -48,21 +58,24 @@ export async function measureStarts(bench: Bench, count: number): Promise<[numbe
   return samples;
 }
 
-/** The memory of each kind after `seconds` without a flow run. */
-export async function measureIdleMemory(bench: Bench, seconds: number): Promise<[IdleMemory, IdleMemory]> {
+/** Each kind after `seconds` without a flow run, once its sockets are open. */
+export async function measureIdle(bench: Bench, seconds: number): Promise<[Idle, Idle]> {
   await bench.api.createWorkPool("bench-idle");
   const measure = async (kind: WorkerKind) => {
     await using worker = await startPolling(bench, kind, "bench-idle");
+    await delay(SETTLING_MS, undefined, { signal: bench.stop });
+    const before = bench.proxy.requests.length;
     const idle = delay(seconds * 1000, undefined, { signal: bench.stop });
     await withProgress(bench.say, `${kind.name} idles for ${seconds} s`, idle);
-    return await readMemory(worker.program);
+    const requestsPerMinute = ((bench.proxy.requests.length - before) * 60) / seconds;
+    return { ...(await readMemory(worker.program)), requestsPerMinute };
   };
   return [await measure(bench.kinds[0]), await measure(bench.kinds[1])];
 }
 
-async function readMemory(program: RunningProgram): Promise<IdleMemory> {
+async function readMemory(program: RunningProgram): Promise<Omit<Idle, "requestsPerMinute">> {
   const pids = [program.pid, ...(await program.descendants())];
-  const memory: IdleMemory = { residentMiB: 0, anonymousMiB: 0, processes: pids.length };
+  const memory = { residentMiB: 0, anonymousMiB: 0, processes: pids.length };
   for (const pid of pids) {
     const status = await readFile(`/proc/${pid}/status`, "utf8");
     memory.residentMiB += Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
@@ -71,19 +84,29 @@ async function readMemory(program: RunningProgram): Promise<IdleMemory> {
   return memory;
 }
 
-/** Milliseconds from the creation of an ad-hoc flow run to its Pending state, `count` of each kind. */
-export async function measurePickUp(bench: Bench, count: number): Promise<[number[], number[]]> {
-  const measure = async (kind: WorkerKind) => {
+/** Milliseconds from the creation of an ad-hoc flow run to its Pending state, and requests, for `count` of each kind. */
+export async function measureTaking(
+  bench: Bench,
+  count: number,
+  idle: readonly [Idle, Idle],
+): Promise<[Taking, Taking]> {
+  const measure = async (kind: WorkerKind, { requestsPerMinute }: Idle): Promise<Taking> => {
     const pool = `bench-pick-up-${kind.name.replace(" ", "-")}`;
     await bench.api.createWorkPool(pool);
     // A command that ends at once: what is measured is the worker, not Python engines beside it.
     const deployment = { flowName: "bench", name: pool, workPool: pool, jobVariables: { command: "true" } };
     const deploymentId = await bench.api.createDeployment(deployment);
     await using _worker = await startPolling(bench, kind, pool);
-    const what = `${kind.name} takes ${count} flow runs`;
-    return await withProgress(bench.say, what, takeFlowRuns(bench, deploymentId, count));
+    await delay(SETTLING_MS, undefined, { signal: bench.stop });
+    const before = { requests: bench.proxy.requests.length, atMs: performance.now() };
+    const taking = takeFlowRuns(bench, deploymentId, count);
+    const pickUpMs = await withProgress(bench.say, `${kind.name} takes ${count} flow runs`, taking);
+    // The last log records follow after two seconds.
+    await delay(SETTLING_MS, undefined, { signal: bench.stop });
+    const anyway = (requestsPerMinute * (performance.now() - before.atMs)) / 60_000;
+    return { pickUpMs, requestsPerRun: (bench.proxy.requests.length - before.requests - anyway) / count };
   };
-  return [await measure(bench.kinds[0]), await measure(bench.kinds[1])];
+  return [await measure(bench.kinds[0], idle[0]), await measure(bench.kinds[1], idle[1])];
 }
 
 async function takeFlowRuns({ api, stop }: Bench, deploymentId: string, count: number): Promise<number[]> {

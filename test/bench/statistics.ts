@@ -17,7 +17,7 @@ export function median(values: readonly number[]): number {
 /** What a figure counts; nothing for a plain number. */
 export type Quantity = "ms" | "MiB" | "";
 
-/** A figure with its unit, to a tenth for memory. */
+/** A figure with its unit, to a tenth but for times. */
 export function formatQuantity(value: number, unit: Quantity): string {
-  return `${unit === "MiB" ? value.toFixed(1) : Math.round(value)} ${unit}`.trimEnd();
+  return `${unit === "ms" ? Math.round(value) : value.toFixed(1)} ${unit}`.trimEnd();
 }
