@@ -1,6 +1,7 @@
 // The job configuration of a flow run: its job variables laid over the work pool's base job template.
 // Source: prefect workers/base.py BaseJobConfiguration, workers/process.py ProcessJobConfiguration.
 import type { Deployment, FlowRun, Json, JsonObject, WorkPool } from "../api/wire.ts";
+import { pythonBoolean } from "../python-boolean.ts";
 import { pythonText } from "../python-text.ts";
 import { type Attribution, flowRunEnvironment } from "./environment.ts";
 import { jobLabels } from "./labels.ts";
@@ -162,17 +163,11 @@ function workingDirectoryField(value: Json | undefined): string | null {
   return path === "" ? "." : path;
 }
 
-const truths: readonly Json[] = [true, 1, "1", "on", "t", "true", "y", "yes"];
-const falsehoods: readonly Json[] = [false, 0, "0", "off", "f", "false", "n", "no"];
-
-/** Takes the words and numbers that pydantic takes for a boolean. */
 function booleanField(key: string, value: Json | undefined, whenMissing: boolean): boolean {
   if (value === undefined) return whenMissing;
-  const word = typeof value === "string" ? value.toLowerCase() : value;
-  if (!truths.includes(word) && !falsehoods.includes(word)) {
-    throw mismatch(key, value, "true or false", typeof value === "string" ? JSON.stringify(value) : undefined);
-  }
-  return truths.includes(word);
+  const boolean = pythonBoolean(value);
+  if (boolean !== undefined) return boolean;
+  throw mismatch(key, value, "true or false", typeof value === "string" ? JSON.stringify(value) : undefined);
 }
 
 function mismatch(key: string, value: Json, expected: string, found = describe(value)): JobConfigurationError {

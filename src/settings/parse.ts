@@ -1,5 +1,6 @@
 // The kinds of value a setting can have: how each is read from text, TOML or JSON, and how Prefect writes it into a
 // variable. What is accepted follows pydantic, so that a value good for Prefect is good here.
+import { pythonBoolean } from "../python-boolean.ts";
 
 export type LogLevel = "DEBUG" | "INFO" | "WARNING" | "ERROR" | "CRITICAL";
 
@@ -57,7 +58,7 @@ const kinds: { readonly [K in Kind]: KindRules<KindValues[K]> } = {
   string: { expected: "a string", parse: parseString, format: String },
   // Python's Path("") is the current directory.
   path: { expected: "a path", parse: (value) => (value === "" ? "." : parseString(value)), format: String },
-  boolean: { expected: "true or false", parse: parseBoolean, format: formatBoolean },
+  boolean: { expected: "true or false", parse: pythonBoolean, format: formatBoolean },
   integer: { expected: "an integer", parse: parseInteger, format: String },
   float: { expected: "a number", parse: parseFloatingPoint, format: formatFloat },
   logLevel: {
@@ -125,13 +126,6 @@ function isWithinBounds(value: number, { min, above, max }: Definition): boolean
 
 function parseString(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
-}
-
-function parseBoolean(value: unknown): boolean | undefined {
-  if (typeof value === "boolean") return value;
-  const text = typeof value === "number" || typeof value === "string" ? String(value) : "";
-  if (/^(1|t|true|y|yes|on)$/i.test(text)) return true;
-  return /^(0|f|false|n|no|off)$/i.test(text) ? false : undefined;
 }
 
 function parseInteger(value: unknown): number | undefined {
