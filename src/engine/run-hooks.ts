@@ -40,17 +40,29 @@ async def main(kind, flow_run_id):
 asyncio.run(main(*sys.argv[1:3]))
 `;
 
-/** Runs the hooks in the flow run's own directory and environment. Throws when the flow cannot be loaded. */
-export async function runHooks(options: {
-  python: string;
+/** A flow run whose hooks are to be run, where it ran. Flow run and state are the API's. */
+export interface HookCall {
   kind: HookKind;
-  flowRunId: string;
+  flowRun: { readonly id: string };
+  /** What the hooks get as the state. */
+  state: { readonly type: string };
   cwd: string;
   env: Readonly<Record<string, string>>;
   streamOutput: boolean;
-}): Promise<void> {
-  const { python, kind, flowRunId, ...surroundings } = options;
-  const child = await startProcess({ argv: [python, "-c", script, kind, flowRunId], ...surroundings });
+}
+
+/** Runs the hooks by the script. `python` is what starts Python. Throws when the flow cannot be loaded. */
+export async function runHooks(python: readonly string[], call: HookCall): Promise<void> {
+  await runHookProcess([...python, "-c", script, call.kind, call.flowRun.id], call);
+}
+
+/** Runs the process that runs the hooks. Throws unless it ends with success. */
+export async function runHookProcess(
+  argv: readonly string[],
+  surroundings: Pick<HookCall, "cwd" | "env" | "streamOutput">,
+): Promise<void> {
+  const { cwd, env, streamOutput } = surroundings;
+  const child = await startProcess({ argv, cwd, env, streamOutput });
   const exit = await child.exited;
   if (exit.code !== 0) throw new Error(`the hook process ended with ${exit.code ?? exit.signal}`);
 }

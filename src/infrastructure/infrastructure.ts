@@ -1,5 +1,6 @@
 // The seam between the life of a flow run and what executes it.
-import type { JsonObject, State } from "../api/wire.ts";
+import type { FlowRun, JsonObject, State, StateProposal } from "../api/wire.ts";
+import type { HookKind } from "../engine/run-hooks.ts";
 import type { ProcessExit } from "../process/start-process.ts";
 import type { JobConfiguration } from "../run/job-configuration.ts";
 
@@ -21,8 +22,11 @@ export interface StartedInfrastructure extends AsyncDisposable {
   terminate(now: AbortSignal): Promise<void>;
   /** Like `terminate`, after telling the engine that this is a cancellation; leaves one alone that has just concluded. */
   cancel(now: AbortSignal): Promise<"ended" | "already concluded">;
-  /** Runs the flow's hooks in place of an engine that could not. Failures are logged, never thrown. */
-  runHooks(kind: "cancellation" | "crashed"): Promise<void>;
+  /**
+   * Runs the flow's hooks in place of an engine that could not; `state` is what they are told. Failures are logged, never
+   * thrown.
+   */
+  runHooks(kind: HookKind, flowRun: FlowRun, state: StateProposal): Promise<void>;
 }
 
 /** A kind of infrastructure that lictor can start, under the name of the work pools for it. */

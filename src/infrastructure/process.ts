@@ -5,14 +5,14 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { isStateType } from "../api/wire.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
-import { isAtLeast } from "../engine/prefect-release.ts";
-import { type HookKind, runHooks } from "../engine/run-hooks.ts";
+import { chooseLaunch, type Launch } from "../engine/launch.ts";
+import type { HookCall } from "../engine/run-hooks.ts";
 import type { Logger } from "../logger.ts";
 import type { ControlChannel, ControlledChild } from "../process/control-channel.ts";
 import { type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
 import { terminate, terminateGraceMs } from "../process/terminate.ts";
 import { processBaseJobTemplate } from "../run/base-job-template.ts";
-import { engineCommand, splitCommand } from "../run/command.ts";
+import { splitCommand } from "../run/command.ts";
 import type { JobConfiguration } from "../run/job-configuration.ts";
 import type { InfrastructureEnd, PoolType, StartedInfrastructure } from "./infrastructure.ts";
 
@@ -23,9 +23,6 @@ export interface ProcessDependencies {
   control: ControlChannel | null;
   log: Logger;
 }
-
-/** Engines since this release listen to the control channel; older ones take every SIGTERM for a crash. */
-const controlledSince = "3.6.27";
 
 /** The type `process`. */
 export function processPoolType(dependencies: ProcessDependencies): PoolType {
@@ -41,27 +38,32 @@ async function start(
   job: JobConfiguration,
   flowRunId: string,
 ): Promise<StartedInfrastructure> {
-  const python = await dependencies.python;
-  const argv = job.command === null ? engineCommand(pathOf(python)) : splitCommand(job.command);
+  const command = job.command === null ? null : splitCommand(job.command);
   const temporary = job.working_dir === null ? await mkdtemp(join(tmpdir(), "lictor-flow-run-")) : undefined;
+  const cwd = temporary ?? resolve(job.working_dir ?? ".");
   const control = dependencies.control?.register();
-  const surroundings = {
-    cwd: temporary ?? resolve(job.working_dir ?? "."),
-    env: { ...job.env, ...control?.environment, ...hookOwner(python) },
-    streamOutput: job.stream_output,
-  };
+  let launch: Launch | undefined;
   const clearAway = async (): Promise<void> => {
     control?.[Symbol.dispose]();
     // Best effort: what a grandchild still writes there keeps it alive.
     if (temporary) await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    await launch?.[Symbol.asyncDispose]();
   };
   try {
-    const child = await startProcess({ argv, ...surroundings });
+    const python = await dependencies.python;
+    launch = await chooseLaunch({ python, command, flowRunId, cwd, env: job.env });
+    const surroundings = {
+      cwd,
+      env: { ...job.env, ...control?.environment, ...hookOwner(launch) },
+      streamOutput: job.stream_output,
+    };
+    const child = await startProcess({ argv: launch.argv, ...surroundings });
+    const hooks = launch;
     return {
       ...endable(child, control),
       identifier: String(child.pid),
       exited: child.exited.then((exit) => withConclusion(exit, control)),
-      runHooks: (kind) => tryHooks(dependencies, { kind, flowRunId, ...surroundings }),
+      runHooks: (kind, flowRun, state) => tryHooks(hooks, { kind, flowRun, state, ...surroundings }, dependencies.log),
       [Symbol.asyncDispose]: clearAway,
     };
   } catch (error) {
@@ -77,15 +79,8 @@ function withConclusion(exit: ProcessExit, control: ControlledChild | undefined)
   return { ...exit, isConcluded: control?.conclusion !== undefined, reported };
 }
 
-function pathOf(python: PythonFinding): string {
-  if (python.kind === "missing") throw new Error(python.message);
-  return python.engine.python;
-}
-
-/** An engine that can be told of a cancellation runs the hooks itself, an older one must not: it would run the wrong ones. */
-function hookOwner(python: PythonFinding): Record<string, string> {
-  const engineOwns = python.kind === "missing" || isAtLeast(python.engine.prefectVersion, controlledSince);
-  return { PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: String(engineOwns) };
+function hookOwner({ engineRunsHooks }: Launch): Record<string, string> {
+  return { PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: String(engineRunsHooks) };
 }
 
 function endable(
@@ -102,18 +97,14 @@ function endable(
   };
 }
 
-async function tryHooks(
-  { python, log }: ProcessDependencies,
-  run: { kind: HookKind; flowRunId: string; cwd: string; env: Record<string, string>; streamOutput: boolean },
-): Promise<void> {
-  const finding = await python;
-  if (finding.kind === "missing") return;
+async function tryHooks(launch: Launch, call: HookCall, log: Logger): Promise<void> {
   try {
-    await runHooks({ python: finding.engine.python, ...run });
+    await launch.runHooks(call);
   } catch (error) {
+    const { id } = call.flowRun;
     log.warn(
-      { err: error, flow_run_id: run.flowRunId },
-      `Runner failed to retrieve flow to execute on_${run.kind} hooks for flow run '${run.flowRunId}'.`,
+      { err: error, flow_run_id: id },
+      `Runner failed to retrieve flow to execute on_${call.kind} hooks for flow run '${id}'.`,
     );
   }
 }

@@ -5,11 +5,6 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
-/** What starts the flow run that PREFECT__FLOW_RUN_ID names. Source: prefect workers/process.py. */
-export function engineCommand(python: string): string[] {
-  return [python, "-m", "prefect.engine"];
-}
-
 // A word is a row of pieces without a blank between them; `stray` is a quote or backslash that begins no piece.
 const pieces =
   /(?<blank>[ \t\r\n]+)|\\(?<escaped>[\s\S])|'(?<single>[^']*)'|"(?<double>(?:\\[\s\S]|[^\\"])*)"|(?<plain>[^ \t\r\n\\'"]+)|(?<stray>[\s\S])/g;

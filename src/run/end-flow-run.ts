@@ -9,7 +9,7 @@ import type { Logger } from "../logger.ts";
 import { crashedMessage, explainExit } from "./exit-status.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
-import { cancelledState, crashedState, isFinal } from "./states.ts";
+import { cancelledState, cancellingState, crashedState, isFinal } from "./states.ts";
 
 /** A flow run with what was read about it. */
 export interface RelatedFlowRun {
@@ -56,7 +56,7 @@ async function reportCrash(context: RunContext, run: Started, exit: Infrastructu
   run.log[level](`${crashedMessage(exit)} ${resolution}`);
   const decision = await report(context, run, crashedState(crashedMessage(exit)));
   // Where the engine had reported a crash itself, it has run the hooks too.
-  if (decision?.kind === "accepted") await run.infrastructure.runHooks("crashed");
+  if (decision?.kind === "accepted") await run.infrastructure.runHooks("crashed", run.flowRun, decision.state);
 }
 
 /** The second request to stop: the engine is given the time to report a crash, else the worker does. */
@@ -83,7 +83,7 @@ async function cancel(context: RunContext, run: Started): Promise<void> {
       log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
       return;
     }
-    await infrastructure.runHooks("cancellation");
+    await infrastructure.runHooks("cancellation", current, cancellingState("Flow run was cancelled."));
     await report(context, run, cancelledState("Flow run was cancelled successfully."), { force: true });
   }
   context.events.cancelled({ ...run, workPool: context.workPool() });

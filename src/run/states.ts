@@ -12,6 +12,11 @@ export function crashedState(message: string): StateProposal {
   return { type: "CRASHED", name: "Crashed", message };
 }
 
+/** What the hooks of a cancellation are told: whatever state the flow run is in by then. */
+export function cancellingState(message: string): StateProposal {
+  return { type: "CANCELLING", name: "Cancelling", message };
+}
+
 /** Ended because somebody asked for it. */
 export function cancelledState(message: string): StateProposal {
   return { type: "CANCELLED", name: "Cancelled", message };

@@ -1,6 +1,6 @@
 // Command splitting, one row per rule. Every row was checked against Python's shlex.split.
 import { describe, expect, test } from "vitest";
-import { CommandError, engineCommand, splitCommand } from "../../src/run/command.ts";
+import { CommandError, splitCommand } from "../../src/run/command.ts";
 
 describe("splitCommand", () => {
   const rows: [rule: string, command: string, words: string[]][] = [
@@ -33,8 +33,4 @@ describe("splitCommand", () => {
   test.each(failures)("%s is an error", (_rule, command, message) => {
     expect(() => splitCommand(command)).toThrow(new CommandError(message));
   });
-});
-
-test("the engine is a module of the given interpreter, blanks in its path or not", () => {
-  expect(engineCommand("/opt/my env/bin/python")).toEqual(["/opt/my env/bin/python", "-m", "prefect.engine"]);
 });

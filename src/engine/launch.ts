@@ -1,0 +1,66 @@
+// How a flow run's process is started, and who runs the hooks of a cancelled or crashed flow run.
+// Source: prefect workers/process.py, runner/_workspace_starter.py.
+import type { PythonFinding } from "./find-python.ts";
+import { isAtLeast } from "./prefect-release.ts";
+import { type HookCall, runHooks } from "./run-hooks.ts";
+import { supervisedLaunch, supervisorSince } from "./supervisor.ts";
+import { findWantedUv, isPrefectProject, projectPython } from "./uv-project.ts";
+
+/** A way to start a flow run. Disposing removes what it needs for it. */
+export interface Launch extends AsyncDisposable {
+  /** The program and its arguments. */
+  readonly argv: readonly string[];
+  /** Whether the engine is to run the hooks of its cancellation itself. */
+  readonly engineRunsHooks: boolean;
+  /** Runs the hooks in place of an engine that did not. Throws when it fails. */
+  runHooks(call: HookCall): Promise<void>;
+}
+
+/** What is to be started: `command` is that of the job configuration, null for the engine. */
+export interface LaunchRequest {
+  python: PythonFinding;
+  command: readonly string[] | null;
+  flowRunId: string;
+  /** Absolute. */
+  cwd: string;
+  env: Readonly<Record<string, string>>;
+}
+
+/** Engines since this release listen to the control channel; older ones take every SIGTERM for a crash. */
+const controlledSince = "3.6.27";
+
+/** Decides how a flow run is started. Throws when it needs a Python and there is none. */
+export async function chooseLaunch({ python, command, flowRunId, cwd, env }: LaunchRequest): Promise<Launch> {
+  if (python.kind === "missing") {
+    if (command === null) throw new Error(python.message);
+    return launch(command, { python: [], engineRunsHooks: true });
+  }
+  const { python: path, prefectVersion } = python.engine;
+  // One that can be told of a cancellation runs the hooks itself, an older one must not: it would run the wrong ones.
+  const engineRunsHooks = isAtLeast(prefectVersion, controlledSince);
+  if (command !== null) return launch(command, { python: [path], engineRunsHooks });
+  const uv = await findWantedUv(env);
+  if (uv && isAtLeast(prefectVersion, supervisorSince)) return await supervisedLaunch(path, cwd, flowRunId);
+  if (uv && (await isPrefectProject(cwd))) return launchEngine(projectPython(uv, cwd), false);
+  return launchEngine([path], engineRunsHooks);
+}
+
+/** A project may have any release of Prefect, so its engine must not be trusted with hooks: `engineRunsHooks` says so. */
+function launchEngine(python: readonly string[], engineRunsHooks: boolean): Launch {
+  return launch([...python, "-m", "prefect.engine"], { python, engineRunsHooks });
+}
+
+/** Without a Python (an empty `python`) nobody can run hooks. */
+function launch(
+  argv: readonly string[],
+  { python, engineRunsHooks }: { python: readonly string[]; engineRunsHooks: boolean },
+): Launch {
+  return {
+    argv,
+    engineRunsHooks,
+    runHooks: async (call) => {
+      if (python.length > 0) await runHooks(python, call);
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+}

@@ -1,0 +1,45 @@
+// Projects whose dependencies `uv run` installs before the engine starts, asked for by
+// PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES. Source: prefect runner/_uv_command.py.
+import { access, constants, readFile } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { parse } from "smol-toml";
+import { pythonBoolean } from "../python-boolean.ts";
+
+/** The path of uv, where the flow run's environment asks for the installation of dependencies and has uv on its PATH. */
+export async function findWantedUv(env: Readonly<Record<string, string>>): Promise<string | undefined> {
+  if (!pythonBoolean(env.PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES)) return undefined;
+  for (const directory of (env.PATH ?? "").split(delimiter)) {
+    const file = join(directory, "uv");
+    if (directory !== "" && (await succeeds(access(file, constants.X_OK)))) return file;
+  }
+  return undefined;
+}
+
+/** True when the directory has a pyproject.toml whose own dependencies name Prefect; any other is not for engines. */
+export async function isPrefectProject(directory: string): Promise<boolean> {
+  try {
+    const { project } = parse(await readFile(join(directory, "pyproject.toml"), "utf8"));
+    const dependencies: unknown = typeof project === "object" && "dependencies" in project ? project.dependencies : [];
+    return Array.isArray(dependencies) && dependencies.some(namesPrefect);
+  } catch {
+    // Missing, unreadable or not TOML: the engine starts without it.
+    return false;
+  }
+}
+
+/** What starts Python in the environment of a project. */
+export function projectPython(uv: string, directory: string): string[] {
+  return [uv, "run", "--no-default-groups", "--project", directory, "python"];
+}
+
+/** A requirement is a name and, after it, extras, versions, an address or a marker. Source: PEP 508. */
+function namesPrefect(requirement: unknown): boolean {
+  return typeof requirement === "string" && /^\s*prefect\s*($|[[(<>=!~;@])/i.test(requirement);
+}
+
+async function succeeds(attempt: Promise<void>): Promise<boolean> {
+  return await attempt.then(
+    () => true,
+    () => false,
+  );
+}

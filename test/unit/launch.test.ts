@@ -1,0 +1,118 @@
+// What is started for a flow run, by release of Prefect, command, and the project it lies in.
+import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import type { PythonFinding } from "../../src/engine/find-python.ts";
+import { chooseLaunch } from "../../src/engine/launch.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+
+const WANTED = "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES";
+const FLOW_RUN_ID = "11111111-1111-4111-8111-111111111111";
+const PROJECT = 'name = "p"\ndependencies = ["rich", "Prefect[aws] >= 3 ; python_version > \'3\'"]';
+
+interface Case {
+  prefect?: string;
+  command?: string[];
+  wanted?: string;
+  hasUv?: boolean;
+  project?: string;
+}
+
+interface Chosen {
+  argv: string[];
+  engineRunsHooks: boolean;
+}
+
+/** Chooses in a directory of its own; `<dir>`, `<uv>` and `<config>` stand for the paths in the answer. */
+async function choose(given: Case): Promise<Chosen> {
+  const { prefect = "3.9.1", command = null, wanted = "true", hasUv = true, project } = given;
+  await using directory = await makeTemporaryDirectory("lictor-launch-");
+  const bin = join(directory.path, "bin");
+  await mkdir(bin);
+  await writeFile(join(bin, "uv"), "");
+  if (hasUv) await chmod(join(bin, "uv"), 0o755);
+  if (project !== undefined) await writeFile(join(directory.path, "pyproject.toml"), project);
+  const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: prefect } };
+  const env = { PATH: `/nowhere:${bin}`, [WANTED]: wanted };
+  await using launch = await chooseLaunch({ python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env });
+  const known: Record<string, string> = { [directory.path]: "<dir>", [join(bin, "uv")]: "<uv>" };
+  const argv = launch.argv.map((word) => known[word] ?? word.replace(/^.*\/lictor-supervisor-.*\//, "<config>/"));
+  return { argv, engineRunsHooks: launch.engineRunsHooks };
+}
+
+const engine = (...python: string[]) => [...python, "-m", "prefect.engine"];
+const supervisor = ["/py", "-m", "prefect.runner._workspace_supervisor", "<config>/supervisor.json"];
+const uvRun = engine("<uv>", "run", "--no-default-groups", "--project", "<dir>", "python");
+const withPrefect = `[project]\n${PROJECT}`;
+
+describe("chooseLaunch", () => {
+  const rows: [rule: string, given: Case, expected: Chosen][] = [
+    ["the engine by default", { wanted: "" }, { argv: engine("/py"), engineRunsHooks: true }],
+    [
+      "which is not told of cancellations by old releases",
+      { wanted: "0", prefect: "3.6.26" },
+      { argv: engine("/py"), engineRunsHooks: false },
+    ],
+    [
+      "a command of its own, whatever is wanted",
+      { command: ["a", "b c"], project: withPrefect },
+      { argv: ["a", "b c"], engineRunsHooks: true },
+    ],
+    ["the supervisor where dependencies are to be installed", {}, { argv: supervisor, engineRunsHooks: false }],
+    ["from 3.8.4 on", { prefect: "3.8.4" }, { argv: supervisor, engineRunsHooks: false }],
+    ["before, uv for a project", { prefect: "3.8.3", project: withPrefect }, { argv: uvRun, engineRunsHooks: false }],
+    ["but not without one", { prefect: "3.8.3" }, { argv: engine("/py"), engineRunsHooks: true }],
+    [
+      "nor for one without Prefect",
+      { prefect: "3.8.3", project: '[project]\nname = "p"\ndependencies = ["prefect-aws", "x-prefect"]' },
+      { argv: engine("/py"), engineRunsHooks: true },
+    ],
+    [
+      "nor for one without dependencies",
+      { prefect: "3.8.3", project: '[tool.x]\nprefect = "1"' },
+      { argv: engine("/py"), engineRunsHooks: true },
+    ],
+    [
+      "nor for one that is not TOML",
+      { prefect: "3.8.3", project: "[project" },
+      { argv: engine("/py"), engineRunsHooks: true },
+    ],
+    [
+      "the engine without a uv that can be executed",
+      { hasUv: false, project: withPrefect },
+      { argv: engine("/py"), engineRunsHooks: true },
+    ],
+    ["and where the wish is no word for true", { wanted: "perhaps" }, { argv: engine("/py"), engineRunsHooks: true }],
+  ];
+  test.each(rows)("%s", async (_rule, given, expected) => {
+    expect(await choose(given)).toEqual(expected);
+  });
+
+  test("tells the supervisor what to run and where, for the user's eyes only, and removes that afterwards", async () => {
+    await using directory = await makeTemporaryDirectory("lictor-launch-");
+    const uv = join(directory.path, "uv");
+    await writeFile(uv, "", { mode: 0o755 });
+    const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: "3.9.1" } };
+    const env = { PATH: directory.path, [WANTED]: "yes" };
+    const request = { python, command: null, flowRunId: FLOW_RUN_ID, cwd: "/work space", env };
+    const launch = await chooseLaunch(request);
+    const config = launch.argv.at(-1) ?? "";
+    expect((await stat(config)).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(await readFile(config, "utf8"))).toEqual({
+      flow_run_id: FLOW_RUN_ID,
+      workspace_root: "/work space",
+      manifest_path: join(dirname(config), "workspace.json"),
+      command: null,
+    });
+    await launch[Symbol.asyncDispose]();
+    await expect(stat(dirname(config))).rejects.toThrow("ENOENT");
+  });
+
+  test("needs a Python for all but a command of its own", async () => {
+    const python: PythonFinding = { kind: "missing", message: "No Python with Prefect" };
+    const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {} };
+    await expect(chooseLaunch({ ...request, command: null })).rejects.toThrow("No Python with Prefect");
+    await using launch = await chooseLaunch({ ...request, command: ["true"] });
+    expect(launch.argv).toEqual(["true"]);
+  });
+});
