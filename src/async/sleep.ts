@@ -17,3 +17,10 @@ export async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
+
+/** Waits for `event`, `ms` milliseconds at most; an abort ends the wait too. Leaves no timer behind. */
+export async function waitAtMost(event: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  // Or the timer would keep the program alive.
+  await Promise.race([event, sleep(ms, AbortSignal.any([signal, over.signal]))]).finally(() => over.abort());
+}

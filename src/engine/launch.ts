@@ -12,6 +12,8 @@ export interface Launch extends AsyncDisposable {
   readonly argv: readonly string[];
   /** Whether the engine is to run the hooks of its cancellation itself. */
   readonly engineRunsHooks: boolean;
+  /** The program hears of a cancellation by itself, ends its engine, runs the hooks and reports the state. */
+  readonly cancelsItself: boolean;
   /** Runs the hooks in place of an engine that did not. Throws when it fails. */
   runHooks(call: HookCall): Promise<void>;
 }
@@ -58,6 +60,7 @@ function launch(
   return {
     argv,
     engineRunsHooks,
+    cancelsItself: argv.some((word, index) => word === "flow-run" && argv[index + 1] === "execute"),
     runHooks: async (call) => {
       if (python.length > 0) await runHooks(python, call);
     },

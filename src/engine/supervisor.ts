@@ -31,6 +31,7 @@ export async function supervisedLaunch(python: string, workspace: string, flowRu
   return {
     argv: [python, "-m", "prefect.runner._workspace_supervisor", config],
     engineRunsHooks: false,
+    cancelsItself: false,
     runHooks: (call) => runSupervisedHooks({ python, directory, manifest }, call),
     // Best effort: a folder in a temporary one harms nobody.
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }).catch(() => {}),

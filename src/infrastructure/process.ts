@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { isStateType } from "../api/wire.ts";
+import { waitAtMost } from "../async/sleep.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
 import { chooseLaunch, type Launch } from "../engine/launch.ts";
 import type { HookCall } from "../engine/run-hooks.ts";
@@ -23,6 +24,9 @@ export interface ProcessDependencies {
   control: ControlChannel | null;
   log: Logger;
 }
+
+/** `prefect flow-run execute` may ask for cancellations every 10 s only, grants its engine 30 s, and then runs hooks. */
+const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /** The type `process`. */
 export function processPoolType(dependencies: ProcessDependencies): PoolType {
@@ -60,7 +64,7 @@ async function start(
     const child = await startProcess({ argv: launch.argv, ...surroundings });
     const hooks = launch;
     return {
-      ...endable(child, control),
+      ...endable(child, control, launch),
       identifier: String(child.pid),
       exited: child.exited.then((exit) => withConclusion(exit, control)),
       runHooks: (kind, flowRun, state) => tryHooks(hooks, { kind, flowRun, state, ...surroundings }, dependencies.log),
@@ -86,11 +90,13 @@ function hookOwner({ engineRunsHooks }: Launch): Record<string, string> {
 function endable(
   child: StartedProcess,
   control: ControlledChild | undefined,
+  { cancelsItself }: Launch,
 ): Pick<StartedInfrastructure, "terminate" | "cancel"> {
   return {
     terminate: (now) => terminate(child, terminateGraceMs, now),
     async cancel(now) {
       if ((await control?.tell("cancel")) === "already concluded") return "already concluded";
+      if (cancelsItself) await waitAtMost(child.exited, selfCancelMs, now);
       await terminate(child, terminateGraceMs, now);
       return "ended";
     },

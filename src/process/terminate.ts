@@ -1,5 +1,6 @@
-// Ending a process group: SIGTERM, a time to tidy up, SIGKILL.
-import { sleep } from "../async/sleep.ts";
+// Ending a process with its descendants: SIGTERM, a time to tidy up, SIGKILL.
+import { sleep, waitAtMost } from "../async/sleep.ts";
+import { descendantGroups } from "./descendant-groups.ts";
 import type { StartedProcess } from "./start-process.ts";
 
 /** What a flow run's processes get between SIGTERM and SIGKILL. Source: prefect workers/process.py, 30 s. */
@@ -8,30 +9,29 @@ export const terminateGraceMs = 30_000;
 /** How often a group whose leader is gone is asked whether anybody is left. */
 const groupPollMs = 100;
 
-/** Sends a signal to every process of the group; false when none is left. */
+/** Sends a signal to every process of the group that it can reach; false when there is none, or only other users'. */
 export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(-groupId, signal);
     return true;
   } catch (error) {
-    // EPERM: the group lives on under another user, which a signal cannot end.
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+    if (["ESRCH", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
     throw error;
   }
 }
 
 /**
- * Ends a child and everything in its process group: SIGTERM, up to `graceMs` for all of them to go, then SIGKILL.
- * Returns when none is left. `now` cuts the grace short.
+ * Ends a child and everything in its process group and in those of its descendants: SIGTERM, up to `graceMs` for all of
+ * them to go, then SIGKILL. Returns when none is left. `now` cuts the grace short.
  */
 export async function terminate(child: StartedProcess, graceMs: number, now: AbortSignal): Promise<void> {
-  if (!signalGroup(child.pid, "SIGTERM")) return;
+  const groups = await descendantGroups(child.pid);
+  const signalAll = (signal: NodeJS.Signals | 0): boolean =>
+    groups.map((group) => signalGroup(group, signal)).includes(true);
+  if (!signalAll("SIGTERM")) return;
   const until = Date.now() + graceMs;
-  const left = new AbortController();
-  await Promise.race([child.exited, sleep(graceMs, AbortSignal.any([now, left.signal]))]);
-  // Or the timer of the grace would keep the program alive.
-  left.abort();
-  while (!now.aborted && Date.now() < until && signalGroup(child.pid, 0)) await sleep(groupPollMs, now);
-  signalGroup(child.pid, "SIGKILL");
+  await waitAtMost(child.exited, graceMs, now);
+  while (!now.aborted && Date.now() < until && signalAll(0)) await sleep(groupPollMs, now);
+  signalAll("SIGKILL");
   await child.exited;
 }

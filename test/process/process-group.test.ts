@@ -1,8 +1,10 @@
 // Real children: how they are started, and that nothing of their group outlives a termination.
+import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup, terminate } from "../../src/process/terminate.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { pidsWithEnvironment } from "../support/processes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const program = (name: string): string => inCheckout(`test/fixtures/programs/${name}`);
@@ -35,9 +37,9 @@ describe("startProcess", () => {
   });
 
   test("throws for a working directory that does not exist", async () => {
-    await expect(
-      startProcess({ argv: ["true"], cwd: "/no/such/directory", env, streamOutput: false }),
-    ).rejects.toThrow();
+    await expect(startProcess({ argv: ["true"], cwd: "/no/such/directory", env, streamOutput: false })).rejects.toThrow(
+      "the working directory '/no/such/directory' does not exist",
+    );
   });
 });
 
@@ -70,5 +72,17 @@ describe("terminate", () => {
     expect(signalGroup(child.pid, 0)).toBe(true);
     await terminate(child, 5_000, never);
     await waitFor(() => !signalGroup(child.pid, 0), { timeoutMs: 2_000, what: "the group to be gone" });
+  });
+
+  test("ends a grandchild in a session of its own", async () => {
+    const mark = randomUUID();
+    const living = () => pidsWithEnvironment("MARK", mark);
+    const argv = [process.execPath, program("start-session.mjs")];
+    const child = await startProcess({ argv, cwd: inCheckout("."), env: { ...env, MARK: mark }, streamOutput: false });
+    const sessions = async (): Promise<boolean> =>
+      (await living()).some((pid) => pid !== child.pid && signalGroup(pid, 0));
+    await waitFor(sessions, { timeoutMs: 10_000, what: "the grandchild to lead a group" });
+    await terminate(child, 10_000, never);
+    await waitFor(async () => (await living()).length === 0, { timeoutMs: 2_000, what: "both to be gone" });
   });
 });
