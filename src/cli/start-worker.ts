@@ -132,6 +132,11 @@ function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): W
       ? { host: values.PREFECT_WORKER_WEBSERVER_HOST, port: values.PREFECT_WORKER_WEBSERVER_PORT }
       : null,
     isObserved: options.withHealthcheck || values.PREFECT_CLIENT_METRICS_ENABLED,
+    cancellation: {
+      enabled: values.PREFECT_WORKER_ENABLE_CANCELLATION,
+      pollSeconds: values.PREFECT_WORKER_CANCELLATION_POLL_SECONDS,
+      crashOnFailure: values.PREFECT_RUNNER_CRASH_ON_CANCELLATION_FAILURE,
+    },
   };
 }
 

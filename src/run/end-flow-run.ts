@@ -1,6 +1,6 @@
 // The end of a flow run: awaited or brought about, and reported where the engine could not.
 // Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
-import { hasStatus } from "../api/errors.ts";
+import { ApiError, hasStatus } from "../api/errors.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
 import type { Deployment, Flow, FlowRun, PrefectEvent, StateProposal } from "../api/wire.ts";
 import { aborted } from "../async/sleep.ts";
@@ -29,7 +29,7 @@ export interface Started extends Claimed {
   submitted: PrefectEvent;
 }
 
-/** Why a flow run is being ended: somebody cancelled it, or the worker is told to end at once. */
+/** Why a flow run is being ended: somebody cancelled it, or the worker cannot go on with it; `by` completes "Worker 'w' …". */
 export type EndRequest = { kind: "cancel" } | { kind: "kill"; by: string };
 
 /** Waits for the infrastructure to end, or ends it when asked to, and reports what the engine could not. */
@@ -39,7 +39,7 @@ export async function endFlowRun(context: RunContext, run: Started, end: AbortSi
   const request = early ? undefined : (end.reason as EndRequest);
   if (request?.kind === "cancel") await cancel(context, run);
   else if (request) await kill(context, run, request.by);
-  else await reportCrash(context, run, await infrastructure.exited);
+  else await reportExit(context, run, await infrastructure.exited);
   const exit = await infrastructure.exited;
   context.activity.hear(run.flowRun.id, exit.reported);
   const { status } = explainExit(exit);
@@ -49,20 +49,43 @@ export async function endFlowRun(context: RunContext, run: Started, end: AbortSi
   });
 }
 
-/** A process that ended without success and without the engine's own word on it has crashed. */
-async function reportCrash(context: RunContext, run: Started, exit: InfrastructureEnd): Promise<void> {
+/**
+ * Reports what an exit leaves to be reported: a crash when the process ended without success and without the engine's own
+ * word on it, and the end of a cancellation that came too late for the process to be ended by it.
+ */
+async function reportExit(context: RunContext, run: Started, exit: InfrastructureEnd): Promise<void> {
   const { status, level, resolution } = explainExit(exit);
-  if (status === 0 || exit.isConcluded) return;
+  if (exit.isConcluded || status === 0) {
+    // The engine has run the hooks for a state that it could not leave.
+    if (await isLeftInCancelling(context, run, exit)) await finishCancelled(context, run);
+    return;
+  }
   run.log[level](`${crashedMessage(exit)} ${resolution}`);
-  const decision = await report(context, run, crashedState(crashedMessage(exit)));
+  const decision = await reportCrash(context, run, crashedMessage(exit));
   // Where the engine had reported a crash itself, it has run the hooks too.
   if (decision?.kind === "accepted") await run.infrastructure.runHooks("crashed", run.flowRun, decision.state);
 }
 
-/** The second request to stop: the engine is given the time to report a crash, else the worker does. */
+/** An engine tells by its receipt which state it left; after a success without one the server has to be asked. */
+async function isLeftInCancelling(context: RunContext, run: Started, exit: InfrastructureEnd): Promise<boolean> {
+  if (exit.isConcluded) return exit.reported?.type === "CANCELLING";
+  return (await findFlowRun(context.api, run.flowRun.id, { endless: true }))?.state_type === "CANCELLING";
+}
+
+/** Reports a crash, which the server declines for a flow run that was cancelled meanwhile: then that is its end. */
+async function reportCrash(context: RunContext, run: Started, message: string): Promise<Decision | undefined> {
+  const decision = await report(context, run, crashedState(message));
+  if (decision?.state?.type === "CANCELLING") {
+    await run.infrastructure.runHooks("cancellation", run.flowRun, cancellingState("Flow run was cancelled."));
+    await finishCancelled(context, run);
+  }
+  return decision;
+}
+
+/** The engine is given the time to report a crash, else the worker does. */
 async function kill(context: RunContext, run: Started, by: string): Promise<void> {
   await run.infrastructure.terminate(context.leave);
-  await report(context, run, crashedState(`Worker '${context.workerName}' ${by} and ended the flow run's process.`));
+  await reportCrash(context, run, `Worker '${context.workerName}' ${by} and ended the flow run's process.`);
 }
 
 /**
@@ -73,21 +96,53 @@ async function cancel(context: RunContext, run: Started): Promise<void> {
   const { infrastructure, log, flowRun } = run;
   if ((await infrastructure.cancel(context.leave)) === "already concluded") {
     log.debug(`Flow run '${flowRun.name}' had ended before it could be cancelled.`);
+    await reportExit(context, run, await infrastructure.exited);
     return;
   }
   const current = await findFlowRun(context.api, flowRun.id, { endless: true });
-  if (!current) return;
-  context.activity.hear(flowRun.id, current.state);
-  if (current.state_type !== "CANCELLED") {
-    if (isFinal(current.state) && current.state_type !== "CRASHED") {
-      log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
+  context.activity.hear(flowRun.id, current?.state ?? null);
+  if (!current) {
+    log.debug(`Flow run '${flowRun.id}' was deleted while it was being cancelled.`);
+  } else if (current.state_type === "CANCELLED") {
+    announceCancelled(context, run);
+  } else if (isFinal(current.state) && current.state_type !== "CRASHED") {
+    log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
+  } else {
+    await infrastructure.runHooks("cancellation", current, cancellingState("Flow run was cancelled."));
+    await finishCancelled(context, run, { isPending: current.start_time === null });
+  }
+}
+
+/**
+ * Reports Cancelled for a flow run whose infrastructure has ended. When the server does not take that, Crashed is
+ * proposed, so that the flow run is not left in Cancelling without a word. Source: prefect runner/_cancel_finalizer.py.
+ */
+async function finishCancelled(context: RunContext, run: Started, { isPending = false } = {}): Promise<void> {
+  const { log, flowRun } = run;
+  const wasPending = isPending && context.cancelsPending;
+  const message = wasPending ? "Flow run cancelled by worker while pending." : "Flow run was cancelled successfully.";
+  try {
+    const decision = await report(context, run, cancelledState(message), { force: true });
+    if (decision === undefined) return;
+    if (decision.kind === "accepted" || decision.state?.type === "CANCELLED") {
+      if (wasPending) log.info(`Cancelled pending flow run '${flowRun.id}'`);
+      announceCancelled(context, run);
       return;
     }
-    await infrastructure.runHooks("cancellation", current, cancellingState("Flow run was cancelled."));
-    await report(context, run, cancelledState("Flow run was cancelled successfully."), { force: true });
+    log.error(`Failed to persist Cancelled state for flow run '${flowRun.id}': ${decision.reason}`);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    log.error({ err: error }, `Failed to persist Cancelled state for flow run '${flowRun.id}'.`);
   }
+  await report(context, run, crashedState(notPersisted));
+}
+
+const notPersisted =
+  "Flow run process exited after a cancellation request, but the runner could not durably persist a Cancelled terminal state.";
+
+function announceCancelled(context: RunContext, run: Started): void {
   context.events.cancelled({ ...run, workPool: context.workPool() });
-  log.info(`Cancelled flow run '${flowRun.name}'`);
+  run.log.info(`Cancelled flow run '${run.flowRun.name}'`);
 }
 
 /**

@@ -132,7 +132,9 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
   } catch (error) {
     log.error({ err: error }, `Failed to submit flow run '${flowRun.name}' to infrastructure.`);
     if (error instanceof InfrastructureError) describeInBackground(context, run, null);
-    await report(context, run, crashedState(submissionFailure(error)));
+    const decision = await report(context, run, crashedState(submissionFailure(error)));
+    // Cancelled meanwhile: then the server takes no crash.
+    if (decision?.state?.type === "CANCELLING") await giveBack(context, run, decision.state, end);
     return undefined;
   }
 }
@@ -163,10 +165,14 @@ function submissionFailure(error: unknown): string {
 async function giveBack(context: RunContext, run: Claimed, state: State | null, end: AbortSignal): Promise<void> {
   const request = end.reason as EndRequest | undefined;
   if (isFinal(state)) run.log.info(`Flow run '${run.flowRun.name}' is ${state?.name} already; it is not started.`);
-  else if (request?.kind === "kill") {
-    await report(context, run, rescheduledState(`Not started: worker '${context.workerName}' was stopped.`));
+  else if (request?.kind === "kill" && state?.type !== "CANCELLING") {
+    await report(context, run, rescheduledState(`Not started: worker '${context.workerName}' ${request.by}.`));
   } else {
-    await report(context, run, cancelledState("Flow run was cancelled before execution started."), { force: true });
+    const message = context.cancelsPending
+      ? "Flow run cancelled by worker (no infrastructure found)."
+      : "Flow run was cancelled before execution started.";
+    await report(context, run, cancelledState(message), { force: true });
+    run.log.info(`Cancelled pending flow run '${run.flowRun.id}'`);
   }
 }
 

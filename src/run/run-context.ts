@@ -20,6 +20,8 @@ export interface RunContext {
   readonly events: WorkerEvents;
   /** Is told of claims, states and ends. */
   readonly activity: Activity;
+  /** The setting PREFECT_WORKER_ENABLE_CANCELLATION: what is cancelled before it has started is told apart. */
+  readonly cancelsPending: boolean;
   /** Work on a flow run that its life does not wait for. */
   readonly background: Background;
   /** Aborts when there is no more time to end anything gently. */

@@ -29,11 +29,22 @@ export interface WorkerOptions {
   healthcheck: { host: string; port: number } | null;
   /** Somebody looks on, so that it is worth hearing how the flow runs get on. */
   isObserved: boolean;
+  cancellation: CancellationOptions;
+}
+
+/** What is done about cancelled flow runs beyond those in flight, and when they cannot be watched. */
+export interface CancellationOptions {
+  /** Flow runs of the work pool that were claimed by a worker that is no more are ended too. */
+  enabled: boolean;
+  /** How often those are looked for. */
+  pollSeconds: number;
+  /** End all flow runs in flight once nobody can tell which of them are cancelled. */
+  crashOnFailure: boolean;
 }
 
 /** What a worker works with: all that it hands on to its flow runs, and what makes its own output. */
 export interface WorkerDependencies
-  extends Omit<RunContext, "flowRunLog" | "workerName" | "workerId" | "workPool" | "activity"> {
+  extends Omit<RunContext, "flowRunLog" | "workerName" | "workerId" | "workPool" | "activity" | "cancelsPending"> {
   named: (name: string) => Logger;
   announce: (message: string) => void;
   random: () => number;
@@ -50,6 +61,7 @@ export class Worker implements RunContext {
   readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
   readonly events: WorkerEvents;
   readonly background: Background;
+  readonly cancelsPending: boolean;
   readonly leave: AbortSignal;
   readonly slots: Slots;
   readonly activity = new Activity();
@@ -89,6 +101,7 @@ export class Worker implements RunContext {
     this.workerEnvironment = dependencies.workerEnvironment;
     this.events = dependencies.events;
     this.background = dependencies.background;
+    this.cancelsPending = options.cancellation.enabled;
     this.leave = dependencies.leave;
     this.slots = new Slots(options.limit);
     this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);

@@ -50,6 +50,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
       heartbeatSeconds: 30,
       healthcheck: null,
       isObserved: false,
+      cancellation: { enabled: false, pollSeconds: 120, crashOnFailure: false },
     },
     {
       api,
