@@ -5,32 +5,63 @@ import type { FlowRun, JsonObject } from "../api/wire.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often it is asked. Source: prefect _internal/observers.py, 10 s. */
-const intervalMs = 10_000;
+const usualIntervalMs = 10_000;
 /** As long as a timer can be: while the socket is up there is nothing to ask for. */
 const foreverMs = 2 ** 31 - 1;
 /** Servers return no more per call. */
 const idsPerCall = 200;
 
+/** So many failures in a row are told of. Source: prefect _internal/observers.py, which asks no more then. */
+const failuresUntilUnwatched = 3;
+
 /** Watches until `signal` aborts. Never throws. */
-export async function watchCancellations(worker: Worker, signal: AbortSignal): Promise<void> {
+export async function watchCancellations(
+  worker: Worker,
+  signal: AbortSignal,
+  intervalMs = usualIntervalMs,
+): Promise<void> {
+  let failures = 0;
   while (!signal.aborted) {
-    await endCancelled(worker, signal);
+    const ids = worker.inFlight.list().map(({ flowRun }) => flowRun.id);
+    const failure = await tryToEndCancelled(worker, ids, signal);
+    if (signal.aborted) return;
+    if (ids.length > 0 && (failure === undefined || worker.eventsConnected)) {
+      if (failures >= failuresUntilUnwatched) worker.log.info("Cancelled flow runs are found again.");
+      failures = 0;
+    } else if (failure !== undefined && ++failures === failuresUntilUnwatched) {
+      onUnwatched(worker, failure);
+    }
     // A change of the socket wakes this: up means one more look, down means looking every interval from now on.
-    await worker.eventsChanged.sleep(worker.eventsConnected ? foreverMs : intervalMs, signal);
+    const isAllKnown = worker.eventsConnected && failure === undefined;
+    await worker.eventsChanged.sleep(isAllKnown ? foreverMs : intervalMs, signal);
   }
 }
 
-/** Asks once which flow runs in flight are being cancelled, and ends them. */
-async function endCancelled(worker: Worker, signal: AbortSignal): Promise<void> {
-  const ids = worker.inFlight.list().map(({ flowRun }) => flowRun.id);
+/** Neither an event nor an answer tells of cancellations. The first time in an outage is the only one that is told. */
+function onUnwatched(worker: Worker, failure: unknown): void {
+  const failed = "Cancellation polling task failed.";
+  if (worker.options.cancellation.crashOnFailure) {
+    const count = worker.inFlight.list().length;
+    worker.log.error({ err: failure }, `${failed} Ending ${count} flow run(s), since they could not be cancelled`);
+    worker.inFlight.endAll({ kind: "kill", by: "could not watch for cancellations" });
+  } else {
+    const meanwhile = "Execution will continue, but flow runs are cancelled only once the server answers again";
+    worker.log.error({ err: failure }, `${failed} ${meanwhile}`);
+  }
+}
+
+/** Asks once which of these flow runs are being cancelled, and ends them. Gives the failure, if there was one. */
+async function tryToEndCancelled(worker: Worker, ids: readonly string[], signal: AbortSignal): Promise<unknown> {
   try {
     for (let start = 0; start < ids.length; start += idsPerCall) {
       const cancelled = await findCancelling(worker, ids.slice(start, start + idsPerCall), signal);
       for (const { id } of cancelled) worker.inFlight.end(id, { kind: "cancel" });
     }
+    return undefined;
   } catch (error) {
     // The poll meets the same trouble and decides what becomes of the worker.
     if (!signal.aborted) worker.log.debug({ err: error }, "cancelled flow runs could not be looked for");
+    return error;
   }
 }
 

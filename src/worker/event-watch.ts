@@ -15,7 +15,7 @@ import type { Worker } from "./worker.ts";
 
 /** Ids of events already acted on, so that what is replayed after a reconnection wakes nobody twice. */
 const rememberedEvents = 2000;
-/** The server may miss what is scheduled while it sets up the subscription, so the poll looks again after it. */
+/** The server may miss what happens while it sets up the subscription, so one looks again after it. */
 const blindMs = 1500;
 /** A worker that started without its server learns of its work pool some time. */
 const poolCheckMs = 500;
@@ -95,5 +95,7 @@ function act(worker: Worker, event: FlowRunEvent): void {
 async function lookAgain(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.wake.wake("connected");
   await sleep(blindMs, signal);
-  if (!signal.aborted) worker.wake.wake("connected");
+  if (signal.aborted) return;
+  worker.wake.wake("connected");
+  worker.eventsChanged.wake("connected");
 }

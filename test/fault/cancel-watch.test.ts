@@ -1,0 +1,76 @@
+// What the watch for cancellations does while nobody answers it, and when it is answered again.
+import { describe, expect, test } from "vitest";
+import type { FlowRun } from "../../src/api/wire.ts";
+import type { EndRequest } from "../../src/run/end-flow-run.ts";
+import { watchCancellations } from "../../src/worker/cancel-watch.ts";
+import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { openWorker } from "./channel-worker.ts";
+
+const id = "00000000-0000-4000-8000-00000000000a";
+const soon = { timeoutMs: 5_000, intervalMs: 5 };
+const broken: AnswerStep = { status: 500, body: { detail: "broken" } };
+const none: AnswerStep = { body: [], always: true };
+
+/** Watches one flow run in flight, every 20 ms, of a server that gives these answers. */
+async function watch(answers: AnswerStep[], { crashOnFailure = false, connected = false } = {}) {
+  const server = await startScriptedServer({ http: { "POST /api/flow_runs/filter": answers } });
+  const { worker, records } = openWorker(server.url);
+  worker.options.cancellation.crashOnFailure = crashOnFailure;
+  worker.eventsConnected = connected;
+  const requests: EndRequest[] = [];
+  const over = new AbortController();
+  const execute = async (end: AbortSignal): Promise<void> => {
+    end.addEventListener("abort", () => requests.push(end.reason));
+    await new Promise<void>((resolve) => over.signal.addEventListener("abort", () => resolve()));
+  };
+  worker.inFlight.start({ id, name: "run" } as FlowRun, execute, () => undefined);
+  const watching = watchCancellations(worker, over.signal, 20);
+  const said = (level: number): string[] => records.filter((each) => each.level === level).map(({ msg }) => msg);
+  return {
+    server,
+    requests,
+    said,
+    async [Symbol.asyncDispose]() {
+      over.abort();
+      await watching;
+      worker.api[Symbol.dispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe("three failures in a row without events", () => {
+  // Two questions make one look.
+  const sixteen = Array.from({ length: 16 }, () => broken);
+  const polling = /^Cancellation polling task failed\./;
+
+  test("are one error, and one word when it is over", async () => {
+    await using run = await watch([...sixteen, none]);
+    await waitFor(() => run.said(30).length > 0, { ...soon, what: "the end of the outage" });
+    expect(run.said(50)).toEqual([expect.stringMatching(polling)]);
+    expect(run.said(30)).toEqual(["Cancelled flow runs are found again."]);
+    expect(run.requests).toEqual([]);
+  });
+
+  test("end all flow runs where PREFECT_RUNNER_CRASH_ON_CANCELLATION_FAILURE is set", async () => {
+    await using run = await watch([{ ...broken, always: true }], { crashOnFailure: true });
+    await waitFor(() => run.requests.length > 0, { ...soon, what: "the end of the flow run" });
+    expect(run.requests).toEqual([{ kind: "kill", by: "could not watch for cancellations" }]);
+    expect(run.said(50)).toEqual([expect.stringMatching(polling)]);
+  });
+
+  test("are no news while events tell of cancellations, and the look is repeated until it succeeds", async () => {
+    await using run = await watch([...sixteen, none], { connected: true, crashOnFailure: true });
+    await waitFor(() => run.server.requests.length === 18, { ...soon, what: "the look that succeeds" });
+    expect(run.said(50)).toEqual([]);
+    expect(run.requests).toEqual([]);
+  });
+});
+
+test("two failures are no news", async () => {
+  await using run = await watch([broken, broken, broken, broken, none]);
+  await waitFor(() => run.server.requests.length > 8, { ...soon, what: "further looks" });
+  expect(run.said(50)).toEqual([]);
+  expect(run.said(30)).toEqual([]);
+});
