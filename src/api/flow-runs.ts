@@ -21,6 +21,25 @@ export async function filterFlowRuns(api: ApiClient, filter: JsonObject, options
   })) as unknown as FlowRun[];
 }
 
+/** The flow runs of a work pool that are being cancelled, in the queues of these names; none means all queues. */
+export async function filterCancelling(
+  api: ApiClient,
+  pool: { name: string; workQueueNames: readonly string[] },
+  options?: RequestOptions,
+): Promise<FlowRun[]> {
+  const queues =
+    pool.workQueueNames.length > 0 ? { work_pool_queues: { name: { any_: [...pool.workQueueNames] } } } : {};
+  return (await api.request("POST", "/flow_runs/filter", {
+    ...options,
+    body: {
+      flow_runs: { state: { type: { any_: ["CANCELLING"] } } },
+      work_pools: { name: { any_: [pool.name] } },
+      ...queues,
+      offset: 0,
+    },
+  })) as unknown as FlowRun[];
+}
+
 /** Changes fields of a flow run. */
 export async function updateFlowRun(
   api: ApiClient,

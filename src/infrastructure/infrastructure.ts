@@ -36,4 +36,9 @@ export interface PoolType {
   readonly baseJobTemplate: JsonObject;
   /** Starts a flow run. Throws when it cannot be started. */
   start(job: JobConfiguration, flowRunId: string): Promise<StartedInfrastructure>;
+  /**
+   * Ends, like `terminate`, what another worker has started for the flow run and left behind. False when it is not to be
+   * found from here.
+   */
+  endAbandoned(flowRunId: string, identifier: string, now: AbortSignal): Promise<boolean>;
 }

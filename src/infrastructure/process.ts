@@ -10,6 +10,7 @@ import { chooseLaunch, type Launch } from "../engine/launch.ts";
 import type { HookCall } from "../engine/run-hooks.ts";
 import type { Logger } from "../logger.ts";
 import type { ControlChannel, ControlledChild } from "../process/control-channel.ts";
+import { wasStartedWith } from "../process/process-environment.ts";
 import { type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
 import { terminate, terminateGraceMs } from "../process/terminate.ts";
 import { processBaseJobTemplate } from "../run/base-job-template.ts";
@@ -34,6 +35,7 @@ export function processPoolType(dependencies: ProcessDependencies): PoolType {
     name: "process",
     baseJobTemplate: processBaseJobTemplate,
     start: (job, flowRunId) => start(dependencies, job, flowRunId),
+    endAbandoned,
   };
 }
 
@@ -101,6 +103,14 @@ function endable(
       return "ended";
     },
   };
+}
+
+async function endAbandoned(flowRunId: string, identifier: string, now: AbortSignal): Promise<boolean> {
+  if (!/^\d+$/.test(identifier)) return false;
+  const pid = Number(identifier);
+  if (!(await wasStartedWith(pid, "PREFECT__FLOW_RUN_ID", flowRunId))) return false;
+  await terminate({ pid }, terminateGraceMs, now);
+  return true;
 }
 
 async function tryHooks(launch: Launch, call: HookCall, log: Logger): Promise<void> {

@@ -20,18 +20,21 @@ export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolea
   }
 }
 
+/** A process that leads a group of its own; of one that is nobody's child here no exit is told. */
+type Leader = Pick<StartedProcess, "pid"> & Partial<Pick<StartedProcess, "exited">>;
+
 /**
- * Ends a child and everything in its process group and in those of its descendants: SIGTERM, up to `graceMs` for all of
+ * Ends a process and everything in its process group and in those of its descendants: SIGTERM, up to `graceMs` for all of
  * them to go, then SIGKILL. Returns when none is left. `now` cuts the grace short.
  */
-export async function terminate(child: StartedProcess, graceMs: number, now: AbortSignal): Promise<void> {
-  const groups = await descendantGroups(child.pid);
+export async function terminate({ pid, exited }: Leader, graceMs: number, now: AbortSignal): Promise<void> {
+  const groups = await descendantGroups(pid);
   const signalAll = (signal: NodeJS.Signals | 0): boolean =>
     groups.map((group) => signalGroup(group, signal)).includes(true);
   if (!signalAll("SIGTERM")) return;
   const until = Date.now() + graceMs;
-  await waitAtMost(child.exited, graceMs, now);
+  if (exited !== undefined) await waitAtMost(exited, graceMs, now);
   while (!now.aborted && Date.now() < until && signalAll(0)) await sleep(groupPollMs, now);
   signalAll("SIGKILL");
-  await child.exited;
+  await exited;
 }

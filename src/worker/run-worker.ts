@@ -8,6 +8,7 @@ import type { Logging, PinoRecord } from "../logger.ts";
 import { pythonLevel } from "../logger.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { EventSender } from "../sockets/events-in.ts";
+import { watchAbandoned } from "./abandoned-runs.ts";
 import { watchCancellations } from "./cancel-watch.ts";
 import { keepChannel } from "./channel-loop.ts";
 import { watchEvents } from "./event-watch.ts";
@@ -95,6 +96,7 @@ async function runLoops(
     },
     (signal) => syncLoop(worker, signal),
     (signal) => keepChannel(worker, socketAddress, signal),
+    (signal) => watchAbandoned(worker, signal),
     (signal) => noticePausedQueues(question, signal),
   ]);
 }

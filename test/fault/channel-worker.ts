@@ -60,6 +60,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
         name: "process",
         baseJobTemplate: processBaseJobTemplate,
         start: () => Promise.reject(new Error("nothing is started here")),
+        endAbandoned: () => Promise.resolve(false),
       },
       python: Promise.resolve({ kind: "missing", message: "none" }),
       exportedSettings: () => ({}),

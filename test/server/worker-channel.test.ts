@@ -140,7 +140,7 @@ describe("without the worker channel the worker goes on by REST", () => {
   }, 180_000);
 });
 
-test("a flow run whose cancellation the worker missed is ended when the server asks for it", async () => {
+test("a flow run whose cancellation its worker missed, or did not live to see, is ended when the server asks for it", async () => {
   await using server = await startPrefectServer({
     env: {
       PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS: "1",
@@ -167,4 +167,19 @@ test("a flow run whose cancellation the worker missed is ended when the server a
   expect((await api.readFlowRun(id)).state_type).toBe("CANCELLED");
   const messages = (await api.readStates(id)).map(({ message }) => message);
   expect(messages).toContain("Flow run cancellation timed out; marked this flow run as Cancelled.");
+
+  const left = await api.createFlowRun(await deploy(api, pool, "sleep"));
+  await waitFor(() => worker.stdout.match(/^ready$/gm)?.length === 2, {
+    timeoutMs: 60_000,
+    what: "the second flow run",
+  });
+  await waitFor(async () => (await api.readFlowRun(left.id)).infrastructure_pid, { ...soon, what: "its process id" });
+  worker.signal("SIGKILL");
+  await worker.exited;
+  await api.setState(left.id, "CANCELLING");
+  await using next = await startWorker(pool, { apiUrl: server.apiUrl, env });
+  await next.waitForOutput(/Ended what another worker had left running/, 60_000);
+  await logged(next, /"operation":"ack","status":"accepted"/, 1);
+  expect(await worker.descendants()).toEqual([]);
+  expect((await api.readFlowRun(left.id)).state_type).toBe("CANCELLED");
 }, 180_000);
