@@ -1,4 +1,5 @@
 // Builds src/ into the one file that bin/lictor.js starts, and beside it what few ever need.
+import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { build } from "esbuild";
 
@@ -34,3 +35,21 @@ await build({
     js: 'import{createRequire as lictorRequire}from"node:module";const require=lictorRequire(import.meta.url);',
   },
 });
+
+// The status page is one file, with its style and its script in it.
+const { outputFiles } = await build({
+  entryPoints: ["src/page/status-page.css", "src/page/status-page.ts"],
+  outdir: "dist",
+  bundle: true,
+  write: false,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+});
+const [style, script] = [".css", ".js"].map((end) => outputFiles.find(({ path }) => path.endsWith(end)).text.trim());
+const page = await readFile("src/page/status-page.html", "utf8");
+// A function, since `$&` and the like in a replacement would be filled in.
+const filled = page
+  .replace("<style></style>", () => `<style>${style}</style>`)
+  .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);
+await writeFile("dist/status-page.html", filled);

@@ -9,12 +9,12 @@ import type { ProcessDependencies } from "../infrastructure/process.ts";
 import { ControlChannel } from "../process/control-channel.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import { EventSender } from "../sockets/events-in.ts";
-import { startHealthServer } from "../worker/health-server.ts";
-import type { MetricsSources } from "../worker/metrics-server.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import { readStartPool } from "../worker/start-checks.ts";
 import { StartError } from "../worker/start-error.ts";
+import type { StatusSources } from "../worker/status.ts";
 import { Worker, type WorkerOptions } from "../worker/worker.ts";
+import { tryListenForHealth, tryListenForMetrics } from "./listen.ts";
 import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { countSignals, type StopSignals } from "./signals.ts";
@@ -25,10 +25,13 @@ export async function startWorker(options: StartOptions, program: ProgramContext
   const { logging } = program;
   const workerOptions = toWorkerOptions(options, program);
   using signals = countSignals((message) => logging.logger.warn(message));
-  const life = { startedAt: Date.now(), lastPollAt: undefined as (() => number) | undefined };
-  using _health = workerOptions.healthcheck
-    ? await listen(workerOptions, program, () => life.lastPollAt?.() ?? life.startedAt)
-    : null;
+  const known: StatusSources = {
+    startedAt: Date.now(),
+    options: workerOptions,
+    profileName: program.settings.profile.name,
+    stop: signals.stop,
+  };
+  using _health = await tryListenForHealth(known, program);
   // Found while the server is asked; nothing waits for it but the first claim.
   const search = new AbortController();
   const python = findPython({
@@ -39,9 +42,8 @@ export async function startWorker(options: StartOptions, program: ProgramContext
   try {
     using open = await openApi(program, options.workspace, signals.stop);
     open.api.attribution.workerName = workerOptions.name;
-    await run({ options, workerOptions, program, open, signals, python, search: search.signal }, (worker) => {
-      life.lastPollAt = () => worker.lastPollAt;
-    });
+    known.api = { url: open.connection.apiUrl, credentials: open.credentials };
+    await run({ options, workerOptions, program, open, signals, python, search: search.signal, known });
   } catch (error) {
     // What a stop interrupts is no failure.
     if (error !== signals.stop.reason) throw error;
@@ -59,9 +61,11 @@ interface Parts {
   python: Promise<PythonFinding>;
   /** Aborted when the search for a Python is given up. */
   search: AbortSignal;
+  /** Told of the worker as soon as there is one. */
+  known: StatusSources;
 }
 
-async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<void> {
+async function run(parts: Parts): Promise<void> {
   const { options, workerOptions, program, open, signals, python } = parts;
   const { api, connection } = open;
   const { logging, settings } = program;
@@ -100,7 +104,7 @@ async function run(parts: Parts, onWorker: (worker: Worker) => void): Promise<vo
     leave: signals.leave,
     random: Math.random,
   });
-  onWorker(worker);
+  Object.assign(parts.known, { worker, eventSender });
   using _metrics = await tryListenForMetrics({ worker, eventSender }, program);
   const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(open, program) : null;
   await runWorker(worker, start, { socketAddress, eventSender, logShipper, logging, question }, signals);
@@ -207,39 +211,4 @@ function openLogShipper({ api, connection }: OpenApi, { settings, logging }: Pro
     },
     (message) => logging.logger.warn(message),
   );
-}
-
-/** Null where nobody asks for metrics. */
-async function tryListenForMetrics(
-  sources: MetricsSources,
-  { settings: { values } }: ProgramContext,
-): Promise<Disposable | null> {
-  if (!values.PREFECT_CLIENT_METRICS_ENABLED) return null;
-  const port = values.PREFECT_CLIENT_METRICS_PORT;
-  const { startMetricsServer } = await import("../worker/metrics-server.ts");
-  try {
-    return await startMetricsServer(port, sources);
-  } catch (error) {
-    throw cannotListen("metrics", `port ${port}`, error, "PREFECT_CLIENT_METRICS_PORT");
-  }
-}
-
-function cannotListen(server: string, address: string, error: unknown, settings: string): StartError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return new StartError(`The ${server} server cannot listen on ${address} (${code ?? message}). Set ${settings}.`);
-}
-
-async function listen(
-  { healthcheck, querySeconds }: WorkerOptions,
-  { logging }: ProgramContext,
-  lastPollAt: () => number,
-): Promise<Disposable | null> {
-  if (!healthcheck) return null;
-  try {
-    return await startHealthServer({ ...healthcheck, querySeconds, lastPollAt, log: logging.logger });
-  } catch (error) {
-    const { host, port } = healthcheck;
-    const settings = "PREFECT_WORKER_WEBSERVER_HOST or PREFECT_WORKER_WEBSERVER_PORT";
-    throw cannotListen("healthcheck", `${host}:${port}`, error, settings);
-  }
 }

@@ -55,7 +55,7 @@ export function addWorkerStart(worker: Command): void {
     )
     .option("--run-once", "Only run worker polling once.", false)
     .option("-l, --limit <count>", "Maximum concurrent flow runs.", wholeNumber(1))
-    .option("--with-healthcheck", "Start a healthcheck server.", false)
+    .option("--with-healthcheck", "Start a healthcheck server, with a status page at its root.", false)
     .addOption(
       new Option("--install-policy <policy>", "Accepted for compatibility: lictor never installs anything.")
         .choices(["always", "if-not-present", "never", "prompt"])

@@ -1,5 +1,7 @@
-// GET /health for supervisors of the worker. Source: prefect workers/server.py.
+// GET /health for supervisors of the worker, and a page about it for people. Source: prefect workers/server.py.
+import { createHash } from "node:crypto";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "../logger.ts";
@@ -7,28 +9,44 @@ import type { Logger } from "../logger.ts";
 /** So many poll intervals without a poll, and the worker counts as stuck. */
 const missedPolls = 30;
 
-/**
- * Serves `/health`: 200 while the last poll is recent enough, 503 after. Disposing closes it. Throws when the address
- * cannot be listened on.
- */
-export async function startHealthServer(options: {
+/** Lies beside the program; read for each request, so that it takes no memory when nobody looks. */
+const pageFile = new URL("./status-page.html", import.meta.url);
+
+/** What is served, and where. */
+export interface HealthServerOptions {
   host: string;
   port: number;
   querySeconds: number;
   lastPollAt: () => number;
+  /** What /status.json answers. */
+  status: () => object;
+  /** Hides secrets in a text. */
+  redact: (text: string) => string;
   log: Logger;
-}): Promise<Disposable & { port: number }> {
-  const limitSeconds = missedPolls * options.querySeconds;
-  const server = http.createServer((request, response) => {
-    const answer = (status: number, body: object): void => {
-      response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
-    };
-    if (request.url?.split("?")[0] !== "/health") return answer(404, { detail: "Not Found" });
-    if (request.method !== "GET" && request.method !== "HEAD") return answer(405, { detail: "Method Not Allowed" });
-    const secondsAgo = (Date.now() - options.lastPollAt()) / 1000;
-    if (secondsAgo <= limitSeconds) return answer(200, { message: "OK" });
-    options.log.error(`Worker has not polled in the last ${Math.round(secondsAgo)} seconds and should be restarted`);
-    return answer(503, { message: "Worker may be unresponsive at this time" });
+}
+
+interface Answer {
+  status: number;
+  headers?: http.OutgoingHttpHeaders;
+  body: string;
+}
+
+/**
+ * Serves `/health`: 200 while the last poll is recent enough, 503 after; the status page at `/` and what it shows at
+ * `/status.json`. Disposing closes it. Throws when the address cannot be listened on.
+ */
+export async function startHealthServer(options: HealthServerOptions): Promise<Disposable & { port: number }> {
+  const routes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
+    "/health": () => answerHealth(options),
+    "/status.json": () => answerStatus(options),
+    "/": answerPage,
+  };
+  const server = http.createServer(async (request, response) => {
+    const { status, headers, body } = await answer(routes, request).catch((error: unknown) => {
+      options.log.error({ err: error }, "The status page cannot be served");
+      return json(500, { detail: "Internal Server Error" });
+    });
+    response.writeHead(status, headers).end(request.method === "HEAD" ? undefined : body);
   });
   server.listen(options.port, options.host);
   await once(server, "listening");
@@ -39,4 +57,68 @@ export async function startHealthServer(options: {
       server.closeAllConnections();
     },
   };
+}
+
+async function answer(
+  routes: Readonly<Record<string, () => Answer | Promise<Answer>>>,
+  { url, method }: http.IncomingMessage,
+): Promise<Answer> {
+  const path = url?.split("?")[0] ?? "";
+  const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  if (!route) return json(404, { detail: "Not Found" });
+  if (method !== "GET" && method !== "HEAD") return json(405, { detail: "Method Not Allowed" });
+  return await route();
+}
+
+function json(status: number, body: object, headers: http.OutgoingHttpHeaders = {}): Answer {
+  return { status, headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) };
+}
+
+function answerHealth({ querySeconds, lastPollAt, log }: HealthServerOptions): Answer {
+  const secondsAgo = (Date.now() - lastPollAt()) / 1000;
+  if (secondsAgo <= missedPolls * querySeconds) return json(200, { message: "OK" });
+  log.error(`Worker has not polled in the last ${Math.round(secondsAgo)} seconds and should be restarted`);
+  return json(503, { message: "Worker may be unresponsive at this time" });
+}
+
+/** For the eyes of this page only: nothing is kept, and no other site may have it. */
+const privately = {
+  "Cache-Control": "no-store",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+};
+
+/** In its texts, not in its JSON: a secret like `true` must not break it. */
+function answerStatus({ status, redact }: HealthServerOptions): Answer {
+  const hide = (_key: string, value: unknown): unknown => (typeof value === "string" ? redact(value) : value);
+  const headers = { "Content-Type": "application/json", ...privately };
+  return { status: 200, headers, body: JSON.stringify(status(), hide) };
+}
+
+/** The page may run its own script and style, known by their hashes, and talk to this server; nothing else. */
+async function answerPage(): Promise<Answer> {
+  const body = await readFile(pageFile, "utf8");
+  const policy = [
+    "default-src 'none'",
+    `script-src ${hashOf(body, "script")}`,
+    `style-src ${hashOf(body, "style")}`,
+    "img-src data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ];
+  const headers = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": policy.join("; "),
+    ...privately,
+  };
+  return { status: 200, headers, body };
+}
+
+/** Source: CSP level 3, hash-source. */
+function hashOf(page: string, element: "script" | "style"): string {
+  const [, text = ""] = new RegExp(`<${element}[^>]*>(.*?)</${element}>`, "s").exec(page) ?? [];
+  return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 }

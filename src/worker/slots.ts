@@ -6,6 +6,11 @@ export class Slots {
 
   constructor(private readonly limit: number | null) {}
 
+  /** How many are taken now. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   /** A slot, freed by disposing it, or undefined when all are taken. Never waits. */
   tryAcquire(): Disposable | undefined {
     if (this.limit !== null && this.#taken >= this.limit) return undefined;

@@ -8,7 +8,7 @@ import { inCheckout } from "../support/checkout.ts";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   cli: ["doctor", "worker", "run", "infrastructure", "api", "sockets", "engine", "process", "settings", "async", "."],
   doctor: ["api", "sockets", "engine", "process", "settings", "async", "."],
-  worker: ["run", "infrastructure", "api", "sockets", "engine", "async", "."],
+  worker: ["page", "run", "infrastructure", "api", "sockets", "engine", "async", "."],
   run: ["infrastructure", "api", "process", "engine", "async", "."],
   infrastructure: ["run", "api", "process", "engine", "async", "."],
   api: ["settings", "async", "."],
@@ -16,6 +16,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   process: ["async", "."],
   engine: ["process", "async", "."],
   settings: ["."],
+  page: [],
   async: [],
   ".": [],
 };

@@ -1,0 +1,81 @@
+// Making and changing what is on the page. Texts are set as texts, never as HTML: names come from anybody.
+
+/** An element with attributes and children; a string becomes a text. */
+export function element<Name extends keyof HTMLElementTagNameMap>(
+  name: Name,
+  attributes: Readonly<Record<string, string>> = {},
+  ...children: readonly (Node | string)[]
+): HTMLElementTagNameMap[Name] {
+  return fill(document.createElement(name), attributes, children);
+}
+
+/** The same for what a drawing is made of. */
+export function shape(
+  name: "svg" | "rect" | "line" | "text" | "title",
+  attributes: Readonly<Record<string, string | number>> = {},
+  ...children: readonly (Node | string)[]
+): SVGElement {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+}
+
+function fill<Filled extends Element>(
+  node: Filled,
+  attributes: Readonly<Record<string, string | number>>,
+  children: readonly (Node | string)[],
+): Filled {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** The element of the page with that id. */
+export function byId(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+/** Shows `children` in the element, and leaves it alone if it does already: what somebody has selected stays selected. */
+export function show(id: string, ...children: readonly (Node | string)[]): void {
+  const current = byId(id);
+  const next = current.cloneNode(false);
+  for (const child of children) next.appendChild(typeof child === "string" ? document.createTextNode(child) : child);
+  if (!next.isEqualNode(current)) current.replaceChildren(...next.childNodes);
+}
+
+/** A cell of a table: a text or more; `wide` ones are left out on a small screen. */
+export interface Column<Row> {
+  title: string;
+  kind?: "wide" | "number" | "wide number";
+  cell: (row: Row) => Node | string;
+}
+
+/** A table whose first column names the rows; instead of an empty one a sentence. */
+export function table<Row>(
+  caption: string,
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  ifEmpty: string,
+): HTMLElement {
+  if (rows.length === 0) return element("p", { class: "muted" }, ifEmpty);
+  const kindOf = ({ kind }: Column<Row>): Record<string, string> => (kind ? { class: kind } : {});
+  const head = columns.map((column) => element("th", { scope: "col", ...kindOf(column) }, column.title));
+  const body = rows.map((row) =>
+    element(
+      "tr",
+      {},
+      ...columns.map((column, index) =>
+        index === 0
+          ? element("th", { scope: "row" }, column.cell(row))
+          : element("td", kindOf(column), column.cell(row)),
+      ),
+    ),
+  );
+  return element(
+    "table",
+    {},
+    element("caption", { class: "unseen" }, caption),
+    element("thead", {}, element("tr", {}, ...head)),
+    element("tbody", {}, ...body),
+  );
+}

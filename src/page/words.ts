@@ -1,0 +1,26 @@
+// Times and durations as people read them.
+
+/** `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`; fewer `decimals` of few seconds for what changes all the time. */
+export function formatDuration(ms: number, decimals: 0 | 1 = 1): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 9.95) return `${seconds.toFixed(decimals)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** The time of day, with the date unless it is `today`'s. */
+export function formatTime(at: number, today: number): string {
+  const date = new Date(at);
+  const time = date.toLocaleTimeString();
+  return date.toDateString() === new Date(today).toDateString() ? time : `${date.toLocaleDateString()} ${time}`;
+}
+
+/** The middle one, of an even number the lower; undefined of none. */
+export function medianOf(numbers: readonly number[]): number | undefined {
+  return [...numbers].sort((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)];
+}
