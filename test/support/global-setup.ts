@@ -3,6 +3,7 @@ import { access } from "node:fs/promises";
 import type { TestProject } from "vitest/node";
 import { inCheckout } from "./checkout.ts";
 import { MissingPythonError } from "./find-python.ts";
+import { prefectApi } from "./prefect-api.ts";
 import { startPrefectServer } from "./prefect-server.ts";
 import { ensurePythonEnvironment } from "./python-environment.ts";
 import { runCommand } from "./run-command.ts";
@@ -14,6 +15,8 @@ declare module "vitest" {
     apiUrl: string;
     /** The Python of the test environment, with Prefect installed. */
     python: string;
+    /** The release of the shared server and of that Python's Prefect. */
+    prefectVersion: string;
   }
 }
 
@@ -28,6 +31,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   await buildIfMissing();
   const server = await withProgress(console.log, "Starting a Prefect server", startPrefectServer());
   project.provide("apiUrl", server.apiUrl);
+  project.provide("prefectVersion", await prefectApi(server.apiUrl).request<string>("GET", "/admin/version"));
   project.provide("python", python);
   return async () => await server[Symbol.asyncDispose]();
 }

@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inCheckout } from "./checkout.ts";
+import { LICTOR } from "./lictor.ts";
 import { runCommand } from "./run-command.ts";
 import { makeTemporaryDirectory } from "./temporary-directory.ts";
 
@@ -19,7 +20,7 @@ export async function runInTerminal(
 ): Promise<TerminalResult> {
   await using folder = await makeTemporaryDirectory("lictor-terminal-");
   const file = join(folder.path, "task.json");
-  const command = [process.execPath, inCheckout("bin/lictor.js"), ...args];
+  const command = [...LICTOR, ...args];
   await writeFile(file, JSON.stringify({ command, env, cwd, dialogue }));
   const { code, stdout, stderr } = await runCommand(python, [
     inCheckout("test/fixtures/programs/in_terminal.py"),

@@ -37,7 +37,11 @@ export interface RunningProgram extends ProgramOutput, AsyncDisposable {
   descendants(): Promise<number[]>;
 }
 
-const LICTOR: readonly [string, ...string[]] = [process.execPath, inCheckout("bin/lictor.js")];
+/** The command line of lictor, run by the Node.js of LICTOR_TEST_NODE, else by that of the tests. */
+export const LICTOR: readonly [string, ...string[]] = [
+  process.env.LICTOR_TEST_NODE ?? process.execPath,
+  inCheckout("bin/lictor.js"),
+];
 
 // Longer than a drain in any test, shorter than a test's own timeout.
 const STOP_GRACE_MS = 15_000;

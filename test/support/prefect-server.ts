@@ -43,8 +43,9 @@ export async function startPrefectServer(options: ServerOptions = {}): Promise<P
   const port = options.port ?? (await findFreePort());
 
   const child = spawn(
-    environment.python,
-    ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", `${port}`],
+    // Early releases cannot be started as a module.
+    join(environment.bin, "prefect"),
+    ["server", "start", "--host", "127.0.0.1", "--port", `${port}`],
     {
       env: cleanEnvironment({
         HOME: home,

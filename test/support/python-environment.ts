@@ -1,9 +1,9 @@
-// The Python environment with the locked Prefect release: server, reference worker and engine.
-import { createHash } from "node:crypto";
-import { access, mkdir, readdir, readFile, readlink, realpath, rm, symlink } from "node:fs/promises";
+// The Python environment with Prefect, the locked release or an older one: server, reference worker and engine.
+import { access, mkdir, readdir, readlink, realpath, rm, symlink } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { inCheckout } from "./checkout.ts";
 import { type FoundPython, findPython } from "./find-python.ts";
+import { type PrefectPackages, prefectPackages } from "./prefect-packages.ts";
 import { isAlive } from "./processes.ts";
 import { type CommandResult, runCommand } from "./run-command.ts";
 import { withProgress } from "./with-progress.ts";
@@ -14,7 +14,6 @@ export interface PythonEnvironment {
   bin: string;
 }
 
-const LOCK_FILE = inCheckout("test/python/requirements.lock");
 const CACHE = inCheckout(".cache");
 const PROGRAMS = process.platform === "win32" ? "Scripts" : "bin";
 
@@ -22,19 +21,20 @@ const PROGRAMS = process.platform === "win32" ? "Scripts" : "bin";
 const UV = "uv==0.13.9";
 
 /**
- * The environment for the lock file, installed below .cache/ if it is not there yet.
- * Throws MissingPythonError, or an error with the installer's last words.
+ * The environment with this release of Prefect, by default that of LICTOR_TEST_PREFECT, else the locked one; installed
+ * below .cache/ if it is not there yet. Throws MissingPythonError, or an error with the installer's last words.
  */
-export async function ensurePythonEnvironment(log: (line: string) => void): Promise<PythonEnvironment> {
-  const hash = createHash("sha256")
-    .update(await readFile(LOCK_FILE))
-    .update(process.env.LICTOR_TEST_PYTHON ?? "");
-  const link = join(CACHE, `python-${hash.digest("hex").slice(0, 12)}`);
+export async function ensurePythonEnvironment(
+  log: (line: string) => void,
+  release = process.env.LICTOR_TEST_PREFECT,
+): Promise<PythonEnvironment> {
+  const packages = await prefectPackages(release);
+  const link = join(CACHE, packages.name);
   const ready = await findReady(link);
   if (ready !== undefined) return ready;
   await mkdir(CACHE, { recursive: true });
   await removeLeftovers(link);
-  return await build(link, await findPython(process.env), log);
+  return await build(link, await findPython(process.env), packages, log);
 }
 
 /** What the link leads to, unless there is none or the Python below it has been uninstalled. */
@@ -57,13 +57,18 @@ function describe(directory: string): PythonEnvironment {
  * Each process builds in a folder of its own, since a venv cannot be moved, and publishes it by one symlink.
  * So an interrupted build is never taken for a complete one, and of two at once the first wins.
  */
-async function build(link: string, found: FoundPython, log: (line: string) => void): Promise<PythonEnvironment> {
+async function build(
+  link: string,
+  found: FoundPython,
+  packages: PrefectPackages,
+  log: (line: string) => void,
+): Promise<PythonEnvironment> {
   const directory = `${link}.${process.pid}`;
   const environment = describe(directory);
   await rm(directory, { recursive: true, force: true });
   const creation = `Creating a Python ${found.version} environment in ${relative(process.cwd(), link)}`;
   await withProgress(log, creation, runOrThrow(found.executable, ["-m", "venv", directory]));
-  await withProgress(log, "Installing the packages of test/python/requirements.lock", installLock(environment.python));
+  await withProgress(log, `Installing ${packages.what}`, install(environment.python, packages));
   try {
     await symlink(basename(directory), link, "junction");
     return environment;
@@ -76,15 +81,16 @@ async function build(link: string, found: FoundPython, log: (line: string) => vo
 }
 
 /** Falls back to pip where uv is not to be had, or does not see an index that only pip is configured for. */
-async function installLock(python: string): Promise<void> {
+async function install(python: string, packages: PrefectPackages): Promise<void> {
   const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-  const lock = ["--no-deps", "-r", LOCK_FILE];
-  const gotUv = await runCommand(python, [...pip, UV]);
-  if (gotUv.code === 0) {
-    const uv = ["-m", "uv", "pip", "install", "--quiet", "--python", python, "--compile-bytecode"];
-    if ((await runCommand(python, [...uv, ...lock])).code === 0) return;
+  const uv = ["-m", "uv", "pip", "install", "--quiet", "--python", python, "--compile-bytecode", ...packages.uv];
+  try {
+    await runOrThrow(python, [...pip, UV]);
+    await runOrThrow(python, uv);
+  } catch (error) {
+    if (packages.pip === undefined) throw error;
+    await runOrThrow(python, [...pip, ...packages.pip]);
   }
-  await runOrThrow(python, [...pip, ...lock]);
 }
 
 async function runOrThrow(command: string, args: readonly string[]): Promise<CommandResult> {
@@ -98,7 +104,7 @@ async function runOrThrow(command: string, args: readonly string[]): Promise<Com
 async function removeLeftovers(link: string): Promise<void> {
   if ((await findReady(link)) === undefined) await rm(link, { force: true });
   for (const name of await readdir(CACHE)) {
-    const owner = /^python-[0-9a-f]{12}\.(\d+)$/.exec(name)?.[1];
+    const owner = /-[0-9a-f]{12}\.(\d+)$/.exec(name)?.[1];
     const published = await readlink(join(CACHE, name.replace(/\.\d+$/, ""))).catch(() => "");
     if (owner === undefined || isAlive(Number(owner)) || basename(published) === name) continue;
     // Another process may be at it too, or an orphaned installer still write: then the rest goes next time.

@@ -1,0 +1,69 @@
+// Which packages the Python environment of the tests is made of: the locked Prefect, or an older release of it.
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { inCheckout } from "./checkout.ts";
+
+/** What to install, and under which name the environment is kept. */
+export interface PrefectPackages {
+  /** Tells environments apart; the same for the same packages. */
+  name: string;
+  /** Completes the sentence "Installing …". */
+  what: string;
+  /** What `uv pip install` is told. */
+  uv: readonly string[];
+  /** What `pip install` is told where uv cannot be had; undefined if pip cannot do it. */
+  pip: readonly string[] | undefined;
+}
+
+// Each release with the packages of its own days: later ones of what it depends on often break it. The bound is the end
+// of a day some days after the release, so that the newest packages of that time had met it already.
+const OLDER_RELEASES: Readonly<Record<string, readonly string[]>> = {
+  // pendulum has had wheels for Python 3.13 since 3.1.0 only.
+  "3.0.11": ["--exclude-newer=2024-10-30", "--exclude-newer-package=pendulum=2025-05-02"],
+  "3.1.15": ["--exclude-newer=2025-02-04", "--exclude-newer-package=pendulum=2025-05-02"],
+  "3.2.15": ["--exclude-newer=2025-04-01", "--exclude-newer-package=pendulum=2025-05-02"],
+  "3.3.7": ["--exclude-newer=2025-05-02"],
+  "3.4.25": ["--exclude-newer=2025-10-28"],
+  "3.5.0": ["--exclude-newer=2025-11-05"],
+  "3.6.29": ["--exclude-newer=2026-05-06"],
+  "3.7.8": ["--exclude-newer=2026-07-14"],
+  "3.8.8": ["--exclude-newer=2026-10-11"],
+};
+
+const LOCK_FILE = "test/python/requirements.lock";
+
+/** The releases that the tests can run against, oldest first; the last is the locked one. */
+export async function testedReleases(): Promise<string[]> {
+  return [...Object.keys(OLDER_RELEASES), lockedRelease(await readFile(inCheckout(LOCK_FILE), "utf8"))];
+}
+
+/** The packages for a release, by default for the locked one. Throws for a release that is not among the tested. */
+export async function prefectPackages(release: string | undefined): Promise<PrefectPackages> {
+  const lock = await readFile(inCheckout(LOCK_FILE), "utf8");
+  const locked = lockedRelease(lock);
+  if (!release || release === locked) {
+    const args = ["--no-deps", "-r", inCheckout(LOCK_FILE)];
+    return { name: `python-${digest(lock)}`, what: `the packages of ${LOCK_FILE}`, uv: args, pip: args };
+  }
+  const bounds = OLDER_RELEASES[release];
+  if (bounds === undefined) {
+    throw new Error(`Prefect '${release}' is none of ${[...Object.keys(OLDER_RELEASES), locked].join(", ")}.`);
+  }
+  const uv = [`prefect==${release}`, ...bounds];
+  return { name: `prefect-${release}-${digest(uv.join(" "))}`, what: `Prefect ${release}`, uv, pip: undefined };
+}
+
+function lockedRelease(lock: string): string {
+  const release = /^prefect==(\S+)$/m.exec(lock)?.[1];
+  if (release === undefined) throw new Error(`${LOCK_FILE} names no prefect.`);
+  return release;
+}
+
+/** Twelve digits; another Python is another environment. */
+function digest(packages: string): string {
+  const hash = createHash("sha256").update(packages);
+  return hash
+    .update(process.env.LICTOR_TEST_PYTHON ?? "")
+    .digest("hex")
+    .slice(0, 12);
+}
