@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { runLictor, startLictor } from "../support/lictor.ts";
 import { prefectApi } from "../support/prefect-api.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startPrefectServer } from "../support/prefect-server.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
@@ -22,6 +23,7 @@ function newAccount(): { key: string; accountId: string; workspaceId: string } {
 
 describe("with a key and an auth string", () => {
   test("a self-hosted server that refuses the key is served with Basic, over sockets too, with one warning", async () => {
+    needsPrefect("3.1.8", "the auth string");
     const authString = "admin:marked-basic-2f8";
     await using server = await startPrefectServer({ authString });
     const headers = { authorization: `Basic ${Buffer.from(authString).toString("base64")}` };

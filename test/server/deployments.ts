@@ -4,6 +4,7 @@ import { inject } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
+import { isPrefectSince } from "../support/prefect-release.ts";
 
 /** The flows of test/fixtures/flows, by file name. */
 export type FixtureFlow = "hello" | "fail" | "kill_self" | "exit_three" | "sleep";
@@ -11,6 +12,11 @@ export type FixtureFlow = "hello" | "fail" | "kill_self" | "exit_three" | "sleep
 /** The API of the server that all tests share. */
 export function sharedApi(): PrefectApi {
   return prefectApi(inject("apiUrl"));
+}
+
+/** The states of a claimed flow run until it runs; servers before 3.6.22 have no Submitting after Pending. */
+export function claimedStates(): string[] {
+  return isPrefectSince("3.6.22") ? ["Pending", "Submitting"] : ["Pending"];
 }
 
 /** A process pool of a new name. */

@@ -96,8 +96,13 @@ describe("a worker", () => {
     const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
     await using worker = await startWorker(pool, {
       apiUrl: inject("apiUrl"),
-      env: RARE_POLLS,
+      env: { ...RARE_POLLS, PREFECT_LOGGING_LEVEL: "DEBUG" },
       args: ["--prefetch-seconds", "2"],
+    });
+    // What is scheduled before the server has set up the subscription is left to the polls.
+    await waitFor(() => (worker.stderr.match(/"reason":"connected","msg":"poll"/g) ?? []).length === 2, {
+      timeoutMs: 20_000,
+      what: "the second look after the events socket is open",
     });
     const scheduledTime = new Date(Date.now() + 5_000);
     const created = await api.createFlowRun(deployment, { scheduledTime });

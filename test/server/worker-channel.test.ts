@@ -1,9 +1,10 @@
 // The worker channel against a real server: what it spares REST, and that nothing depends on it.
 import { randomUUID } from "node:crypto";
-import { describe, expect, inject, test } from "vitest";
+import { beforeEach, describe, expect, inject, test } from "vitest";
 import { findFreePort } from "../support/free-port.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startPrefectServer } from "../support/prefect-server.ts";
 import { type ReverseProxy, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
@@ -37,7 +38,11 @@ async function logged(worker: RunningProgram, pattern: RegExp, times: number): P
 
 const poolReads = (proxy: ReverseProxy, pool: string) => proxy.count("GET", `/work_pools/${pool}`);
 
+const needsChannel = () => needsPrefect("3.7.2", "the worker channel");
+
 describe("while the worker channel is open", () => {
+  beforeEach(needsChannel);
+
   test("the worker stays online without a heartbeat or a read of its work pool over REST", async () => {
     const api = sharedApi();
     const pool = await newPool(api);
@@ -106,6 +111,7 @@ describe("without the worker channel the worker goes on by REST", () => {
   });
 
   test("when the work pool is deleted, which it creates again", async () => {
+    needsChannel();
     const api = sharedApi();
     const pool = await newPool(api);
     await using proxy = await startReverseProxy(inject("apiUrl"));
@@ -120,6 +126,7 @@ describe("without the worker channel the worker goes on by REST", () => {
   });
 
   test("when the server is down at the start or restarts, until it is back", async () => {
+    needsChannel();
     await using home = await makeTemporaryDirectory("lictor-server-");
     const port = await findFreePort();
     await using worker = await startWorker("made-by-hello", {
@@ -141,6 +148,7 @@ describe("without the worker channel the worker goes on by REST", () => {
 });
 
 test("a flow run whose cancellation its worker missed, or did not live to see, is ended when the server asks for it", async () => {
+  needsPrefect("3.7.2", "cleanups over the worker channel");
   await using server = await startPrefectServer({
     env: {
       PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS: "1",

@@ -1,7 +1,7 @@
 // A real Prefect server on a free loopback port.
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
-import { access, copyFile, rename } from "node:fs/promises";
+import { copyFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cleanEnvironment } from "./clean-environment.ts";
 import { findFreePort } from "./free-port.ts";
@@ -33,37 +33,39 @@ export interface PrefectServer extends AsyncDisposable {
 const START_TIMEOUT_MS = 180_000;
 const STOP_GRACE_MS = 5_000;
 
+// What `prefect server start` starts, without that command's own look at the port: in 3.0 it finds the port of a server that
+// was just stopped in use for another minute.
+const SERVER =
+  "-m uvicorn --factory prefect.server.api.server:create_app --host 127.0.0.1 --timeout-keep-alive 5".split(" ");
+
 /** Starts a server and waits until it is healthy. Throws with the tail of its log if it does not come up. */
 export async function startPrefectServer(options: ServerOptions = {}): Promise<PrefectServer> {
   const environment = await ensurePythonEnvironment(console.error);
   const emptyDatabase = join(dirname(environment.bin), "empty-server.db");
   const temporary = options.home === undefined ? await makeTemporaryDirectory("lictor-server-") : undefined;
   const home = options.home ?? temporary?.path ?? "";
-  const copied = await copyEmptyDatabase(emptyDatabase, join(home, "prefect.db"));
+  const isSetUp = await provideDatabase(emptyDatabase, join(home, "prefect.db"));
   const port = options.port ?? (await findFreePort());
 
-  const child = spawn(
-    // Early releases cannot be started as a module.
-    join(environment.bin, "prefect"),
-    ["server", "start", "--host", "127.0.0.1", "--port", `${port}`],
-    {
-      env: cleanEnvironment({
-        HOME: home,
-        PREFECT_HOME: home,
-        PREFECT_SERVER_ANALYTICS_ENABLED: "false",
-        PREFECT_SERVER_UI_ENABLED: "false",
-        // Events can be read as soon as they have arrived, instead of after 5 s.
-        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: "0.1",
-        ...(copied
-          ? { PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "false", PREFECT_SERVER_REGISTER_BLOCKS_ON_START: "false" }
-          : {}),
-        ...(options.authString === undefined ? {} : { PREFECT_SERVER_API_AUTH_STRING: options.authString }),
-        ...options.env,
-      }),
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    },
-  );
+  const child = spawn(environment.python, [...SERVER, "--port", `${port}`], {
+    env: cleanEnvironment({
+      HOME: home,
+      PREFECT_HOME: home,
+      PREFECT_SERVER_ANALYTICS_ENABLED: "false",
+      PREFECT_SERVER_UI_ENABLED: "false",
+      // Events can be read as soon as they have arrived, instead of after 5 s.
+      PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: "0.1",
+      // As that command does: no other server will be made in this process.
+      PREFECT__SERVER_FINAL: "1",
+      ...(isSetUp
+        ? { PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "false", PREFECT_SERVER_REGISTER_BLOCKS_ON_START: "false" }
+        : {}),
+      ...(options.authString === undefined ? {} : { PREFECT_SERVER_API_AUTH_STRING: options.authString }),
+      ...options.env,
+    }),
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
   const output = collectOutput(child);
   const group = -(child.pid ?? 0);
   // A test run that breaks off must not leave the server behind.
@@ -81,7 +83,7 @@ export async function startPrefectServer(options: ServerOptions = {}): Promise<P
   const apiUrl = `http://127.0.0.1:${port}/api`;
   try {
     await waitUntilHealthy(apiUrl, () => child.exitCode ?? child.signalCode, output);
-    if (!copied && options.home === undefined)
+    if (!isSetUp && options.home === undefined)
       await saveEmptyDatabase(environment.python, join(home, "prefect.db"), emptyDatabase);
   } catch (error) {
     await dispose();
@@ -106,18 +108,11 @@ async function waitUntilHealthy(apiUrl: string, end: () => unknown, output: Prog
   );
 }
 
-/** Whether the server gets a copy of a migrated empty database: it then starts in a third of the time. */
-async function copyEmptyDatabase(from: string, to: string): Promise<boolean> {
-  if (
-    await access(to).then(
-      () => true,
-      () => false,
-    )
-  )
-    return false;
-  return await copyFile(from, to, constants.COPYFILE_EXCL).then(
+/** Whether there is a database already set up, an earlier server's or a copy of an empty one: a third of the time to start. */
+async function provideDatabase(empty: string, database: string): Promise<boolean> {
+  return await copyFile(empty, database, constants.COPYFILE_EXCL).then(
     () => true,
-    () => false,
+    (error: NodeJS.ErrnoException) => error.code === "EEXIST",
   );
 }
 
