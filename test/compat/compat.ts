@@ -1,0 +1,111 @@
+// `npm run test:compat`: the server tests against releases of Prefect, server and engine, and on releases of Node.js.
+import { mkdir, writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { inCheckout } from "../support/checkout.ts";
+import { MissingPythonError } from "../support/find-python.ts";
+import { testedReleases } from "../support/prefect-packages.ts";
+import { ensurePythonEnvironment } from "../support/python-environment.ts";
+import { runScript } from "../support/run-script.ts";
+import { tally } from "../support/test-results.ts";
+import { ensureNode } from "./node-binaries.ts";
+import { type Column, resultsTable } from "./results-table.ts";
+import { runTests } from "./run-tests.ts";
+
+const NODE_MAJORS = ["20", "22", "24", "26"];
+const FOLDER = "test/server";
+const RESULTS_FILE = inCheckout(".cache/compat.json");
+
+/** One column to be: prepares what it runs with, which gives its title and its environment. */
+interface Subject {
+  table: "Prefect" | "Node.js";
+  name: string;
+  folders: readonly string[];
+  prepare(): Promise<{ title: string; env: Record<string, string> }>;
+}
+
+type Tables = Record<Subject["table"], Column[]>;
+
+/** The releases and `node` named on the command line, or all; `--complete` adds the other tests to the newest. */
+async function readSubjects(): Promise<Subject[]> {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { complete: { type: "boolean" } } });
+  const releases = await testedReleases();
+  const newest = releases.at(-1);
+  const known = [...releases, "node"];
+  const unknown = positionals.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`'${unknown.join("', '")}': known are ${known.join(", ")}.`);
+  const chosen = positionals.length > 0 ? positionals : known;
+  return chosen.flatMap((name): Subject[] => {
+    if (name === "node") return NODE_MAJORS.map(nodeSubject);
+    return [prefectSubject(name, values.complete && name === newest ? ["test"] : [FOLDER])];
+  });
+}
+
+function prefectSubject(release: string, folders: readonly string[]): Subject {
+  return {
+    table: "Prefect",
+    name: release,
+    folders,
+    async prepare() {
+      await ensurePythonEnvironment(console.log, release);
+      return { title: release, env: { LICTOR_TEST_PREFECT: release } };
+    },
+  };
+}
+
+function nodeSubject(major: string): Subject {
+  return {
+    table: "Node.js",
+    name: major,
+    folders: [FOLDER],
+    async prepare() {
+      const { path, version } = await ensureNode(major, console.log);
+      return { title: version, env: { LICTOR_TEST_NODE: path, LICTOR_TEST_PREFECT: "" } };
+    },
+  };
+}
+
+async function compat(stop: AbortSignal): Promise<void> {
+  const tables: Tables = { Prefect: [], "Node.js": [] };
+  for (const subject of await readSubjects()) {
+    console.log(`\n=== ${subject.table} ${subject.name}`);
+    tables[subject.table].push(await run(subject, stop));
+    await mkdir(inCheckout(".cache"), { recursive: true });
+    await writeFile(RESULTS_FILE, JSON.stringify(tables, null, 2));
+  }
+  report(tables);
+}
+
+/** Runs one subject; whatever keeps it from running is its result. */
+async function run({ name, folders, prepare }: Subject, stop: AbortSignal): Promise<Column> {
+  const startedAtMs = Date.now();
+  const end = () => ({ durationMs: Date.now() - startedAtMs });
+  try {
+    const { title, env } = await prepare();
+    stop.throwIfAborted();
+    return { title, results: await runTests({ folders, env, stop }), ...end() };
+  } catch (error) {
+    // Neither is the release's fault, and the next one would meet it too.
+    if (stop.aborted || error instanceof MissingPythonError) throw error;
+    const problem = error instanceof Error ? error.message : String(error);
+    console.error(problem);
+    return { title: name, results: [{ file: "", title: "could be tested", outcome: "failed" }], problem, ...end() };
+  }
+}
+
+/** The tables, and as the last line the tally of all runs. */
+function report(tables: Tables): void {
+  for (const [what, columns] of Object.entries(tables)) {
+    const shown = columns.map((column) => ({ ...column, results: column.results.filter(isShown) }));
+    if (columns.length > 0) console.log(`\n${resultsTable(what, shown)}`);
+  }
+  const results = Object.values(tables).flatMap((columns) => columns.flatMap((column) => column.results));
+  if (results.some(({ outcome }) => outcome === "failed")) process.exitCode = 1;
+  console.log(`\n${tally(results)}`);
+}
+
+/** What failed outside any file is shown in every table. */
+function isShown({ file }: { file: string }): boolean {
+  return file === "" || file.startsWith(`${FOLDER}/`);
+}
+
+await runScript("The compatibility tests broke off", compat);
