@@ -13,6 +13,7 @@ export interface NewDeployment {
   workQueue?: string;
   jobVariables?: JsonObject;
   pullSteps?: JsonObject[];
+  storageBlockId?: string;
   parameterSchema?: JsonObject;
   tags?: string[];
   concurrencyLimit?: number;
@@ -97,6 +98,7 @@ function settingUpCalls(request: JsonRequest) {
         path: deployment.path ?? null,
         job_variables: deployment.jobVariables ?? {},
         pull_steps: deployment.pullSteps ?? null,
+        storage_document_id: deployment.storageBlockId ?? null,
         parameter_openapi_schema: deployment.parameterSchema ?? {},
         enforce_parameter_schema: false,
         tags: deployment.tags ?? [],
