@@ -44,15 +44,16 @@ async function probe(options: {
       ...jobVariables,
     },
   });
+  // Before the worker gives the pool a base job template, by which the server would refuse a number in `env`.
+  const flowRun = await api.createFlowRun(
+    deploymentId,
+    options.runVariables ? { jobVariables: options.runVariables } : {},
+  );
   await using _worker = await startWorker(pool, {
     apiUrl: inject("apiUrl"),
     name: "prober",
     ...(options.workerEnv ? { env: options.workerEnv } : {}),
   });
-  const flowRun = await api.createFlowRun(
-    deploymentId,
-    options.runVariables ? { jobVariables: options.runVariables } : {},
-  );
   return { ...(await readProbe(file)), flowRunId: flowRun.id, deploymentId };
 }
 

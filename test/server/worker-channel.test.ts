@@ -104,8 +104,10 @@ describe("without the worker channel the worker goes on by REST", () => {
       onUpgrade: ({ path }) => (path.endsWith("/connect") ? 403 : undefined),
     });
     await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: quickly });
-    await waitFor(() => proxy.count("POST", heartbeat) >= 4, { ...soon, what: "four heartbeats" });
-    expect(poolReads(proxy, pool)).toBeGreaterThanOrEqual(3);
+    await waitFor(() => proxy.count("POST", heartbeat) >= 4 && poolReads(proxy, pool) >= 3, {
+      ...soon,
+      what: "four heartbeats and three reads of the work pool",
+    });
     expect(proxy.count("UPGRADE", /connect$/)).toBe(1);
     expect(worker.stderr).not.toMatch(/"level":[3-6]0.*worker channel/);
   });
