@@ -66,20 +66,17 @@ function terms(pairs: readonly [title: string, text: string][]): HTMLElement[] {
 }
 
 /** A poll may be late by its jitter and by a slow answer. */
-function isLate(ageMs: number, querySeconds: number): boolean {
-  return ageMs > 2 * querySeconds * 1000 + 5000;
+function polling({ hasWorkPool }: ConnectionStatus, ageMs: number, querySeconds: number): [Tone, string[]] {
+  if (!hasWorkPool) return ["bad", ["no work pool has been read yet"]];
+  const isLate = ageMs > 2 * querySeconds * 1000 + 5000;
+  return [isLate ? "bad" : "good", [`last poll ${formatDuration(ageMs, 0)} ago`, ...(isLate ? ["overdue"] : [])]];
 }
 
 /** The connections, each with what goes on without it. */
 export function connections({ connections: found, querySeconds, now }: Status): HTMLElement[] {
   if (!found) return [element("li", {}, element("span", { class: "dot warn" }, "Being opened"))];
-  const ageMs = now - found.lastPollAt;
-  const poll = `last poll ${formatDuration(ageMs, 0)} ago`;
   return [
-    connection("API", isLate(ageMs, querySeconds) ? "bad" : "good", [
-      isLate(ageMs, querySeconds) ? "late" : "up",
-      poll,
-    ]),
+    connection("API", ...polling(found, now - found.lastPollAt, querySeconds)),
     connection("Worker channel", found.workerChannel ? "good" : "calm", [
       isOpen(found.workerChannel),
       found.workerChannel ? "carries the heartbeats" : "heartbeats go by REST",

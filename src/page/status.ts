@@ -29,7 +29,9 @@ export interface LatencyStatus {
 
 /** Whether the sockets are open, and how far off the server is. */
 export interface ConnectionStatus {
-  /** The last answered poll. */
+  /** Whether the server could be asked for the work pool: before, there is nothing to poll for. */
+  hasWorkPool: boolean;
+  /** The last answered poll, or the last turn without one for want of a work pool. */
   lastPollAt: number;
   workerChannel: boolean;
   eventsOut: boolean;

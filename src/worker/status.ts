@@ -37,6 +37,7 @@ export function readStatus(sources: StatusSources, now: number): Status {
     api: api ? { host: new URL(api.url).host, authentication: authentications[api.credentials.current.kind] } : null,
     connections: worker
       ? {
+          hasWorkPool: worker.pool !== undefined,
           lastPollAt: worker.lastPollAt,
           workerChannel: worker.channelHealthy,
           eventsOut: worker.eventsConnected,

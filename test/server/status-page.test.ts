@@ -116,7 +116,7 @@ describe("the status page", () => {
       /1 of 4[\s\S]*Claimed\s+4[\s\S]*Completed\s+1\s+Failed\s+1/,
     );
     await expectChart(page, 4);
-    expect(await page.locator("#connections").innerText()).toMatch(/up; last poll[\s\S]*(connected;[\s\S]*){3}/);
+    expect(await page.locator("#connections").innerText()).toMatch(/last poll \d+ s ago[\s\S]*(connected;[\s\S]*){3}/);
     expect(await page.content()).not.toContain(SECRET);
     expect(await (await fetch(`${url}status.json`)).text()).not.toContain(SECRET);
     expect(unwanted).toEqual([]);
@@ -148,6 +148,16 @@ describe("the status page", () => {
     expect(await phaseOf(opened.page)).toBe("Starting");
     expect(await opened.page.locator("#facts").innerText()).toMatch(/API key/);
     expect(await opened.page.evaluate("document.documentElement.scrollWidth")).toBe(360);
+    expect(opened.unwanted).toEqual([]);
+  });
+
+  test("does not pretend to poll a server that has not been reached yet", async () => {
+    const { url, env } = await onFreePort();
+    const apiUrl = `http://127.0.0.1:${await findFreePort()}/api`;
+    await using _worker = await startWorker("p", { apiUrl, args: ["--with-healthcheck", "--type", "process"], env });
+    await using opened = await openPage(url);
+    await opened.page.getByText("no work pool has been read yet").waitFor();
+    await opened.page.getByText("flow runs are found by polling").waitFor();
     expect(opened.unwanted).toEqual([]);
   });
 
