@@ -8,8 +8,9 @@ import { apiVersion, userAgent } from "../version.ts";
 import { Agents, type AgentsOptions } from "./agents.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
-import { type ApiError, UndecodableResponseError, UnreachableError } from "./errors.ts";
+import { type ApiError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
 import { type Answer, exchange } from "./exchange.ts";
+import type { Check } from "./json-check.ts";
 import { refusal } from "./refusal.ts";
 import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
@@ -46,6 +47,8 @@ export interface RequestOptions {
   endless?: boolean;
   /** The answer is plain text, not JSON. */
   text?: boolean;
+  /** What a successful answer has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
+  shape?: Check | undefined;
 }
 
 /** Headers the client owns: a custom one of these names is left out. Source: prefect client/base.py. */
@@ -70,7 +73,7 @@ export class ApiClient implements Disposable {
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
-  /** The parsed answer of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError. */
+  /** The parsed answer of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError, UnexpectedAnswerError. */
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
     const answer = await this.#sendAuthorized(method, path, request);
     if (answer.status < 200 || answer.status > 299) throw this.refusal(method, path, answer);
@@ -116,7 +119,9 @@ export class ApiClient implements Disposable {
       if (attempt.kind !== "answer" || !attempt.maintenance) failed++;
       const retryable = isRetryable(attempt, hadContact, retryExtraCodes);
       const serverFault = attempt.kind === "answer" && attempt.status >= 500;
-      if (request.endless ? !(retryable || serverFault) : !retryable || failed > maxRetries) {
+      // What is the same for ever would be asked for ever.
+      const isEndless = request.endless && attempt.kind !== "unexpected";
+      if (isEndless ? !(retryable || serverFault) : !retryable || failed > maxRetries) {
         if ("answer" in result) return result.answer;
         throw result.error;
       }
@@ -135,7 +140,10 @@ export class ApiClient implements Disposable {
       if (method !== "GET") {
         Object.assign(
           headers,
-          await this.#csrf.headers((at) => this.#send("GET", at, { ...request, body: undefined }), request.signal),
+          await this.#csrf.headers(
+            (at) => this.#send("GET", at, { ...request, body: undefined, shape: undefined }),
+            request.signal,
+          ),
         );
       }
       const answer = await exchange({
@@ -147,11 +155,12 @@ export class ApiClient implements Disposable {
         agents: this.agents,
         signal: request.signal,
       });
-      if (!request.text) checkDecodable(method, path, answer);
+      if (!request.text) checkDecodable(method, path, answer, request.shape);
       this.#hadContact = true;
       return { answer, attempt: describeAnswer(answer) };
     } catch (error) {
       if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
+      if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
       if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
       throw error;
     }
@@ -193,13 +202,15 @@ function utf8Header(text: string): string {
   return Buffer.from(text, "utf8").toString("latin1");
 }
 
-function checkDecodable(method: string, path: string, answer: Answer): void {
-  if (answer.body === "" || answer.status < 200 || answer.status > 299) return;
+function checkDecodable(method: string, path: string, { status, body, headers }: Answer, shape?: Check): void {
+  if (status < 200 || status > 299 || (body === "" && !shape)) return;
+  let value: Json;
   try {
-    JSON.parse(answer.body);
+    value = JSON.parse(body) as Json;
   } catch {
-    throw new UndecodableResponseError(method, path, answer.status, answer.headers["content-type"] ?? "");
+    throw new UndecodableResponseError(method, path, status, headers["content-type"] ?? "");
   }
+  if (shape && !shape(value)) throw new UnexpectedAnswerError(method, path, status);
 }
 
 function describeAnswer(answer: Answer): Attempt {

@@ -1,6 +1,7 @@
 // Routes of deployments and flows. Source: prefect client/orchestration/_deployments and _flows.
 import type { ApiClient, RequestOptions } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import { deploymentShape, flowShape } from "./shapes.ts";
 import type { Deployment, Flow } from "./wire.ts";
 
 /** The deployment, or undefined when it has been deleted. */
@@ -10,7 +11,10 @@ export async function findDeployment(
   options?: RequestOptions,
 ): Promise<Deployment | undefined> {
   try {
-    return (await api.request("GET", `/deployments/${id}`, options)) as unknown as Deployment;
+    return (await api.request("GET", `/deployments/${id}`, {
+      ...options,
+      shape: deploymentShape,
+    })) as unknown as Deployment;
   } catch (error) {
     if (hasStatus(error, 404)) return undefined;
     throw error;
@@ -19,5 +23,5 @@ export async function findDeployment(
 
 /** The flow. Throws ApiError 404 when it has been deleted. */
 export async function readFlow(api: ApiClient, id: string, options?: RequestOptions): Promise<Flow> {
-  return (await api.request("GET", `/flows/${id}`, options)) as unknown as Flow;
+  return (await api.request("GET", `/flows/${id}`, { ...options, shape: flowShape })) as unknown as Flow;
 }

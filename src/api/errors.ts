@@ -45,11 +45,26 @@ export class UndecodableResponseError extends Error {
   }
 }
 
+/** A success status with JSON of another shape than the API's: something else answered, or a server of another age. */
+export class UnexpectedAnswerError extends Error {
+  override readonly name = "UnexpectedAnswerError";
+  constructor(
+    readonly method: string,
+    readonly path: string,
+    readonly status: number,
+  ) {
+    super(
+      `${method} ${path}: ${status} with JSON that is not what the Prefect API answers here. Check PREFECT_API_URL and any proxy; \`lictor doctor\` says what answers there.`,
+    );
+  }
+}
+
 /** True for failures that may pass by themselves: no answer, an answer that is not the API's, or status 5xx. */
 export function isPassing(error: unknown): boolean {
   return (
     error instanceof UnreachableError ||
     error instanceof UndecodableResponseError ||
+    error instanceof UnexpectedAnswerError ||
     (error instanceof ApiError && error.status >= 500)
   );
 }

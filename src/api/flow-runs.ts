@@ -1,12 +1,14 @@
 // Routes of flow runs. Source: prefect client/orchestration/_flow_runs/client.py, server/api/flow_runs.py.
 import type { ApiClient, RequestOptions } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import { listOf } from "./json-check.ts";
+import { flowRunShape, orchestrationShape } from "./shapes.ts";
 import type { FlowRun, Json, JsonObject, OrchestrationResult } from "./wire.ts";
 
 /** The flow run, or undefined when it has been deleted. */
 export async function findFlowRun(api: ApiClient, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
   try {
-    return (await api.request("GET", `/flow_runs/${id}`, options)) as unknown as FlowRun;
+    return (await api.request("GET", `/flow_runs/${id}`, { ...options, shape: flowRunShape })) as unknown as FlowRun;
   } catch (error) {
     if (hasStatus(error, 404)) return undefined;
     throw error;
@@ -17,6 +19,7 @@ export async function findFlowRun(api: ApiClient, id: string, options?: RequestO
 export async function filterFlowRuns(api: ApiClient, filter: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
   return (await api.request("POST", "/flow_runs/filter", {
     ...options,
+    shape: listOf(flowRunShape),
     body: { flow_runs: filter, offset: 0 },
   })) as unknown as FlowRun[];
 }
@@ -31,6 +34,7 @@ export async function filterCancelling(
     pool.workQueueNames.length > 0 ? { work_pool_queues: { name: { any_: [...pool.workQueueNames] } } } : {};
   return (await api.request("POST", "/flow_runs/filter", {
     ...options,
+    shape: listOf(flowRunShape),
     body: {
       flow_runs: { state: { type: { any_: ["CANCELLING"] } } },
       work_pools: { name: { any_: [pool.name] } },
@@ -69,6 +73,7 @@ export async function setFlowRunState(
 ): Promise<OrchestrationResult> {
   return (await api.request("POST", `/flow_runs/${id}/set_state`, {
     ...options,
+    shape: orchestrationShape,
     body: proposal,
   })) as unknown as OrchestrationResult;
 }

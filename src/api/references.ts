@@ -2,6 +2,7 @@
 // Source: prefect client/orchestration/_blocks_documents and _variables.
 import type { ApiClient, RequestOptions } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import { blockDocumentShape, variableShape } from "./shapes.ts";
 import type { Json, JsonObject } from "./wire.ts";
 
 /** The data of a block document, secrets in clear. Throws ApiError 404. */
@@ -12,21 +13,27 @@ export async function readBlockDocument(
   options?: RequestOptions,
 ): Promise<JsonObject> {
   const path = `/block_types/slug/${encodeURIComponent(typeSlug)}/block_documents/name/${encodeURIComponent(name)}`;
-  const document = (await api.request("GET", `${path}?include_secrets=true`, options)) as JsonObject;
+  const document = (await api.request("GET", `${path}?include_secrets=true`, {
+    ...options,
+    shape: blockDocumentShape,
+  })) as JsonObject;
   return document.data as JsonObject;
 }
 
 /** The data of a block document by its id, secrets in clear. Throws ApiError 404. */
 export async function readBlockDocumentById(api: ApiClient, id: string, options?: RequestOptions): Promise<JsonObject> {
   const path = `/block_documents/${encodeURIComponent(id)}?include_secrets=true`;
-  const document = (await api.request("GET", path, options)) as JsonObject;
+  const document = (await api.request("GET", path, { ...options, shape: blockDocumentShape })) as JsonObject;
   return document.data as JsonObject;
 }
 
 /** The value of a variable, or undefined when there is none of that name. */
 export async function findVariable(api: ApiClient, name: string, options?: RequestOptions): Promise<Json | undefined> {
   try {
-    const variable = (await api.request("GET", `/variables/name/${encodeURIComponent(name)}`, options)) as JsonObject;
+    const variable = (await api.request("GET", `/variables/name/${encodeURIComponent(name)}`, {
+      ...options,
+      shape: variableShape,
+    })) as JsonObject;
     return variable.value ?? null;
   } catch (error) {
     if (hasStatus(error, 404)) return undefined;

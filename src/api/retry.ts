@@ -5,6 +5,7 @@ import { clampedPoissonMs } from "../async/jitter.ts";
 export type Attempt =
   | { kind: "answer"; status: number; retryAfterMs: number | undefined; maintenance: boolean; staleCsrf: boolean }
   | { kind: "undecodable" }
+  | { kind: "unexpected" }
   | { kind: "unreachable"; code: string };
 
 /** Retried for every method: a server that says so has not done the work. Source: prefect client/base.py. */
@@ -25,6 +26,7 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
     case "answer":
       return retriedStatuses.has(attempt.status) || extraCodes.has(attempt.status) || attempt.staleCsrf;
     case "undecodable":
+    case "unexpected":
       return true;
     case "unreachable":
       return !tlsCode.test(attempt.code) && (hadContact || !failFastCode.test(attempt.code));

@@ -2,6 +2,8 @@
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
 import type { ApiClient, RequestOptions } from "./client.ts";
 import { ApiError, hasStatus } from "./errors.ts";
+import { listOf } from "./json-check.ts";
+import { scheduledFlowRunsShape, workPoolShape, workQueueShape } from "./shapes.ts";
 import type { JsonObject, ScheduledFlowRun, WorkPool, WorkQueue } from "./wire.ts";
 
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
@@ -16,7 +18,7 @@ export async function findWorkPool(
   options?: RequestOptions,
 ): Promise<WorkPool | undefined> {
   try {
-    return (await api.request("GET", at(name), options)) as unknown as WorkPool;
+    return (await api.request("GET", at(name), { ...options, shape: workPoolShape })) as unknown as WorkPool;
   } catch (error) {
     // Advice comes with a 404 only where the route itself is missing; a missing object is named by the server.
     const isMissingRoute = error instanceof ApiError && error.advice !== undefined && !api.address.isCloud;
@@ -31,7 +33,11 @@ export async function createWorkPool(
   pool: { name: string; type: string; base_job_template: JsonObject },
   options?: RequestOptions,
 ): Promise<WorkPool> {
-  return (await api.request("POST", "/work_pools/", { ...options, body: pool })) as unknown as WorkPool;
+  return (await api.request("POST", "/work_pools/", {
+    ...options,
+    body: pool,
+    shape: workPoolShape,
+  })) as unknown as WorkPool;
 }
 
 /** Replaces the base job template of a work pool. */
@@ -52,7 +58,11 @@ export async function filterWorkQueues(
   options?: RequestOptions,
 ): Promise<WorkQueue[]> {
   const body = { work_queues: names.length > 0 ? { name: { any_: [...names] } } : null, limit: null, offset: null };
-  return (await api.request("POST", `${at(pool)}/queues/filter`, { ...options, body })) as unknown as WorkQueue[];
+  return (await api.request("POST", `${at(pool)}/queues/filter`, {
+    ...options,
+    body,
+    shape: listOf(workQueueShape),
+  })) as unknown as WorkQueue[];
 }
 
 /**
@@ -88,5 +98,9 @@ export async function getScheduledFlowRuns(
 ): Promise<ScheduledFlowRun[]> {
   const body = { work_queue_names: [...query.workQueueNames], scheduled_before: query.scheduledBefore.toISOString() };
   const path = `${at(pool)}/get_scheduled_flow_runs`;
-  return (await api.request("POST", path, { ...options, body })) as unknown as ScheduledFlowRun[];
+  return (await api.request("POST", path, {
+    ...options,
+    body,
+    shape: scheduledFlowRunsShape,
+  })) as unknown as ScheduledFlowRun[];
 }

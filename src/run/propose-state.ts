@@ -1,15 +1,22 @@
 // Proposing a state to the server, which decides. Source: prefect utilities/engine propose_state.
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setMaxListeners } from "node:events";
 import type { ApiClient } from "../api/client.ts";
 import { setFlowRunState } from "../api/flow-runs.ts";
 import type { State, StateProposal } from "../api/wire.ts";
+import { sleep } from "../async/sleep.ts";
 
 /** The server's decision. `rejected` carries the state it holds instead, `aborted` the one it stays in. */
 export type Decision =
   | { kind: "accepted"; state: State }
   | { kind: "rejected"; state: State | null; reason: string }
   | { kind: "aborted"; state: State | null; reason: string };
+
+/** Whatever a server says, it is not asked without a pause. */
+const shortestDelaySeconds = 0.1;
+/** A claimed flow run is waited for, whatever happens to the worker. */
+const toTheEnd = new AbortController().signal;
+setMaxListeners(0, toTheEnd);
 
 /**
  * Proposes a state and returns the decision; waits and asks again when told to. A call that fails in a way that may pass
@@ -50,7 +57,7 @@ export async function proposeState(
       case "ABORT":
         return { kind: "aborted", state: result.state, reason };
       case "WAIT":
-        await sleep((result.details?.delay_seconds ?? 1) * 1000);
+        await sleep(Math.max(result.details?.delay_seconds ?? 1, shortestDelaySeconds) * 1000, toTheEnd);
         break;
       default:
         return { kind: "aborted", state: null, reason: `the server's answer has no known status (${result.status})` };

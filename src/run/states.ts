@@ -30,6 +30,6 @@ export function rescheduledState(message: string): StateProposal {
 const finalTypes: ReadonlySet<StateType> = new Set(["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]);
 
 /** True for a state after which nothing more happens. */
-export function isFinal(state: Pick<State, "type"> | null): boolean {
-  return state !== null && finalTypes.has(state.type);
+export function isFinal(state: Pick<State, "type"> | null | undefined): boolean {
+  return state ? finalTypes.has(state.type) : false;
 }

@@ -1,5 +1,6 @@
 // The subscription to events of flow runs. Source: prefect events/clients.py PrefectEventSubscriber, events/filters.py.
-import { isStateType, type Json, type PrefectEvent, type StateType } from "../api/wire.ts";
+import { listOf, object, oneOf, optional, string, time } from "../api/json-check.ts";
+import { type Json, type PrefectEvent, type StateType, stateTypes } from "../api/wire.ts";
 import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
 
 /** Events may be stored a moment before they are asked for; the server replays those since then. */
@@ -45,6 +46,9 @@ export async function subscribeToFlowRuns(
   return socket;
 }
 
+/** How the id of a flow run begins as that of a resource. */
+const flowRunPrefix = "prefect.flow-run.";
+
 /** What an event says about a flow run, in the worker's terms. */
 export interface FlowRunEvent {
   id: string;
@@ -56,21 +60,34 @@ export interface FlowRunEvent {
   occurred: string;
 }
 
+const flowRunEvent = object({
+  type: oneOf("event"),
+  event: object({
+    id: string,
+    occurred: time,
+    resource: object({
+      "prefect.resource.id": (value) => typeof value === "string" && value.startsWith(flowRunPrefix),
+      "prefect.state-type": oneOf(...stateTypes),
+      "prefect.state-name": optional(string),
+    }),
+    related: optional(
+      listOf(object({ "prefect.resource.role": optional(string), "prefect.resource.name": optional(string) })),
+    ),
+  }),
+});
+
 /** Reads a frame of the subscription; undefined for anything but a flow run's state. */
 export function parseFlowRunEvent(frame: Json): FlowRunEvent | undefined {
-  const message = frame as { type?: string; event?: Partial<PrefectEvent> } | null;
-  const event = message?.event;
-  const resourceId = String(event?.resource?.["prefect.resource.id"]);
-  const stateType = event?.resource?.["prefect.state-type"];
-  if (message?.type !== "event" || !resourceId.startsWith("prefect.flow-run.")) return undefined;
-  if (!isStateType(stateType)) return undefined;
-  const queue = event?.related?.find((related) => related["prefect.resource.role"] === "work-queue");
+  if (!flowRunEvent(frame)) return undefined;
+  const { id, occurred, resource, related } = (frame as unknown as { event: PrefectEvent }).event;
+  const stateType = resource["prefect.state-type"] as StateType;
+  const queue = related?.find((each) => each["prefect.resource.role"] === "work-queue");
   return {
-    id: event?.id ?? "",
-    flowRunId: resourceId.slice("prefect.flow-run.".length),
+    id,
+    flowRunId: (resource["prefect.resource.id"] as string).slice(flowRunPrefix.length),
     stateType,
-    stateName: String(event?.resource?.["prefect.state-name"] ?? stateType),
-    workQueueName: queue?.["prefect.resource.name"],
-    occurred: String(event?.occurred),
+    stateName: resource["prefect.state-name"] ?? stateType,
+    workQueueName: queue?.["prefect.resource.name"] ?? undefined,
+    occurred,
   };
 }

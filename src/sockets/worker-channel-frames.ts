@@ -1,6 +1,8 @@
 // The frames of the worker channel: what they look like, and what the end of a channel means.
 // Source: prefect client/schemas/worker_channel.py, workers/_worker_channel/_transport.py.
 import { randomUUID } from "node:crypto";
+import { type Check, count, listOf, object, oneOf, optional, string, text, time } from "../api/json-check.ts";
+import { workPoolShape } from "../api/shapes.ts";
 import type { Json, JsonObject, WorkPool } from "../api/wire.ts";
 import { closeCode } from "./connect.ts";
 import type { SocketError } from "./socket-error.ts";
@@ -79,37 +81,6 @@ export function clientFrame<Type extends keyof ClientPayloads>(type: Type, paylo
   return { type, id: randomUUID(), sent_at: new Date().toISOString(), payload };
 }
 
-type Check = (value: Json | undefined) => boolean;
-
-const string: Check = (value) => typeof value === "string";
-const text: Check = (value) => string(value) && value !== "";
-const time: Check = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
-const count: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0;
-const oneOf =
-  (...values: Json[]): Check =>
-  (value) =>
-    values.includes(value as Json);
-const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || value === null || check(value);
-const object =
-  (fields: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    typeof value === "object" &&
-    value !== null &&
-    !Array.isArray(value) &&
-    Object.entries(fields).every(([name, check]) => check(Object.hasOwn(value, name) ? value[name] : undefined));
-
-const workPool = object({
-  id: text,
-  name: text,
-  type: text,
-  base_job_template: object({}),
-  is_paused: oneOf(true, false),
-  concurrency_limit: optional((value) => Number.isSafeInteger(value)),
-  status: optional(text),
-});
 const reservation = { message_id: text, reservation_token: text };
 
 const payloads: { [Type in keyof ServerPayloads]: Check } = {
@@ -119,10 +90,10 @@ const payloads: { [Type in keyof ServerPayloads]: Check } = {
     selected_channel_version: oneOf(channelVersion),
     effective_heartbeat_interval_seconds: count,
     accepted_capabilities: (value) =>
-      Array.isArray(value) && value.every(text) && requiredCapabilities.every((each) => value.includes(each)),
-    initial_snapshot: object({ snapshot_sequence: oneOf(1), reason: oneOf("initial"), work_pool: workPool }),
+      listOf(text)(value) && requiredCapabilities.every((each) => (value as string[]).includes(each)),
+    initial_snapshot: object({ snapshot_sequence: oneOf(1), reason: oneOf("initial"), work_pool: workPoolShape }),
   }),
-  "work_pool.snapshot.v1": object({ snapshot_sequence: count, reason: text, work_pool: workPool }),
+  "work_pool.snapshot.v1": object({ snapshot_sequence: count, reason: text, work_pool: workPoolShape }),
   "cleanup.message.v1": object({
     ...reservation,
     kind: text,

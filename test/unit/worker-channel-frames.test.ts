@@ -9,7 +9,7 @@ import {
   snapshotFrame,
   snapshotPool,
 } from "../support/channel-frames.ts";
-import { randomFrom } from "../support/random.ts";
+import { fuzzFrom } from "../support/fuzz.ts";
 
 const good: [name: string, frame: JsonObject][] = [
   ["worker.ready.v1", readyFrame("c")],
@@ -73,27 +73,10 @@ describe("a frame that breaks the protocol is not", () => {
 });
 
 test("10,000 mutated and random frames are taken or refused, whatever they are", () => {
-  const random = randomFrom(20261123);
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
-  const values: (() => Json)[] = [
-    () => null,
-    () => random() < 0.5,
-    () => (random() - 0.5) * 10 ** Math.floor(random() * 30),
-    () => pick(["", "\u0000", "__proto__", "constructor", "NaN", "9999-12-31T23:59:59Z", "x".repeat(5000)]),
-    () => [],
-    () => ({ __proto__: null, toString: 1 }) as unknown as JsonObject,
-    () => pick(good)[1],
-  ];
-  const mutate = (value: Json): Json => {
-    if (random() < 0.12) return pick(values)();
-    if (Array.isArray(value)) return value.map(mutate);
-    if (typeof value !== "object" || value === null) return value;
-    const kept = Object.entries(value).filter(() => random() > 0.03);
-    return Object.fromEntries(kept.map(([name, each]) => [name, mutate(each)]));
-  };
+  const fuzz = fuzzFrom(20261123);
   let taken = 0;
   for (let count = 0; count < 10_000; count++) {
-    const frame = parseServerFrame(count % 4 === 0 ? pick(values)() : mutate(pick(good)[1]));
+    const frame = parseServerFrame(count % 4 === 0 ? fuzz.value() : fuzz.mutate(fuzz.pick(good)[1]));
     if (frame === undefined) continue;
     taken++;
     expect(good.map(([type]) => type)).toContain(frame.type);

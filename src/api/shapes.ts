@@ -1,0 +1,85 @@
+// What the answers of the API have to look like, as far as lictor reads them. One that looks different is an error of the
+// request, told in one line, and no surprise to whoever works with it.
+import { boolean, type Check, integer, listOf, object, optional, string, text, time } from "./json-check.ts";
+
+const state = object({
+  type: text,
+  name: string,
+  message: optional(string),
+  state_details: optional(object({ transition_id: optional(string) })),
+});
+
+const flowRunFields = {
+  id: text,
+  name: optional(string),
+  state_type: optional(text),
+  state_name: optional(string),
+  state: optional(state),
+  start_time: optional(string),
+  infrastructure_pid: optional(string),
+  next_scheduled_start_time: optional(string),
+  expected_start_time: optional(string),
+};
+
+/** A flow run that is only looked at. */
+export const flowRunShape: Check = object(flowRunFields);
+
+/** The answer to a poll: flow runs with all that it takes to execute them. */
+export const scheduledFlowRunsShape: Check = listOf(
+  object({
+    flow_run: object({
+      ...flowRunFields,
+      name: string,
+      flow_id: text,
+      deployment_id: optional(text),
+      tags: listOf(string),
+      job_variables: optional(object({})),
+    }),
+  }),
+);
+
+/** A deployment. */
+export const deploymentShape: Check = object({
+  id: text,
+  name: string,
+  tags: optional(listOf(string)),
+  updated: optional(time),
+  job_variables: optional(object({})),
+  branch: optional(string),
+  base: optional(string),
+  root: optional(string),
+  version_id: optional(string),
+  version_info: optional(object({ type: optional(string), version: optional(string) })),
+});
+
+/** A flow. */
+export const flowShape: Check = object({ id: text, name: string, tags: optional(listOf(string)) });
+
+/** A work pool. */
+export const workPoolShape: Check = object({
+  id: text,
+  name: text,
+  type: text,
+  base_job_template: object({}),
+  is_paused: boolean,
+  concurrency_limit: optional(integer),
+  status: optional(text),
+});
+
+/** A work queue. */
+export const workQueueShape: Check = object({ is_paused: boolean });
+
+/** The answer to a proposed state. */
+export const orchestrationShape: Check = object({
+  status: text,
+  state: optional(state),
+  details: optional(
+    object({ reason: optional(string), delay_seconds: optional((value) => typeof value === "number") }),
+  ),
+});
+
+/** A block document. */
+export const blockDocumentShape: Check = object({ data: object({}) });
+
+/** A variable; its value may be anything. */
+export const variableShape: Check = object({});
