@@ -166,7 +166,7 @@ function frameSocket(socket: WebSocket): Socket {
   socket.on("error", (error) => finish(new SocketError(`${socket.url}: ${error.message}`)));
   socket.on("close", (code, bytes) => {
     clearInterval(alive);
-    const reason = String(bytes);
+    const reason = String(bytes).replace(/\s+/g, " ");
     const clean = code === closeCode.normal || code === closeCode.goingAway;
     const message = `${socket.url}: closed with ${code} ${reason}`.trim();
     finish(clean ? "clean" : new SocketError(message, { code, reason }));

@@ -8,6 +8,9 @@ import { proposeState } from "../run/propose-state.ts";
 import { cancelledState } from "../run/states.ts";
 import type { Worker } from "./worker.ts";
 
+/** Whatever the setting says, the server gets that rest. */
+const shortestIntervalMs = 1000;
+
 /** Looks for them every so often until `signal` aborts, which is at once without the setting. Never throws. */
 export async function watchAbandoned(worker: Worker, signal: AbortSignal): Promise<void> {
   const { enabled, pollSeconds } = worker.options.cancellation;
@@ -18,7 +21,7 @@ export async function watchAbandoned(worker: Worker, signal: AbortSignal): Promi
     } catch (error) {
       if (!signal.aborted) worker.log.debug({ err: error }, "abandoned flow runs could not be looked for");
     }
-    await sleep(pollSeconds * 1000, signal);
+    await sleep(Math.max(pollSeconds * 1000, shortestIntervalMs), signal);
   }
 }
 

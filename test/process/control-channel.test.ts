@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { ControlChannel, type ControlledChild } from "../../src/process/control-channel.ts";
 import { type EngineMessage, EngineMessageReader } from "../../src/process/control-frames.ts";
+import { fuzzFrom } from "../support/fuzz.ts";
 import { randomFrom } from "../support/random.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -156,4 +157,28 @@ describe("10,000 random and mutated streams", () => {
     expect(read(receipt({ disposition: "ORCHESTRATION_ABORTED" })).at(-1)).toMatchObject({ kind: "receipt" });
     expect(new EngineMessageReader().push(Buffer.alloc(200, 0x78))).toEqual([{ kind: "malformed" }]);
   });
+});
+
+test("1,000 connections of random bytes are closed, and engines are heard as ever", async () => {
+  const fuzz = fuzzFrom(20261124);
+  using channel = await ControlChannel.open();
+  using child = channel.register();
+  const hostile = async (): Promise<void> => {
+    const socket = connect(child.port, "127.0.0.1");
+    socket.on("error", () => {});
+    const bytes = Buffer.from(Array.from({ length: fuzz.below(200) }, () => fuzz.below(256)));
+    // With a line end the token is whole, and wrong: then the channel closes and not the client.
+    const isWhole = fuzz.random() < 0.7;
+    if (isWhole) socket.write(Buffer.concat([bytes, Buffer.from("\n"), HELLO]));
+    else socket.end(bytes);
+    await once(socket.resume(), "close");
+  };
+  for (let round = 0; round < 50; round++) await Promise.all(Array.from({ length: 20 }, hostile));
+  expect(child.conclusion).toBeUndefined();
+  using engine = await connectEngine(child);
+  engine.socket.write(Buffer.concat([HELLO, REPORTED]));
+  await until("the receipt to be taken", () => engine.received() === "005046020102");
+  expect(child.reportedStateType).toBe("COMPLETED");
+  engine.socket.destroy();
+  await until("all connections to be gone", () => !process.getActiveResourcesInfo().includes("TCPSocketWrap"));
 });
