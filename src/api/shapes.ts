@@ -19,6 +19,7 @@ const flowRunFields = {
   infrastructure_pid: optional(string),
   next_scheduled_start_time: optional(string),
   expected_start_time: optional(string),
+  created: optional(string),
 };
 
 /** A flow run that is only looked at. */

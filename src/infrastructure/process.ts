@@ -12,7 +12,7 @@ import type { Logger } from "../logger.ts";
 import type { ControlChannel, ControlledChild } from "../process/control-channel.ts";
 import { wasStartedWith } from "../process/process-environment.ts";
 import { type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
-import { terminate, terminateGraceMs } from "../process/terminate.ts";
+import { signalGroup, terminate, terminateGraceMs } from "../process/terminate.ts";
 import { processBaseJobTemplate } from "../run/base-job-template.ts";
 import { splitCommand } from "../run/command.ts";
 import type { JobConfiguration } from "../run/job-configuration.ts";
@@ -106,9 +106,11 @@ function endable(
 }
 
 async function endAbandoned(flowRunId: string, identifier: string, now: AbortSignal): Promise<boolean> {
-  if (!/^\d+$/.test(identifier)) return false;
-  const pid = Number(identifier);
-  if (!(await wasStartedWith(pid, "PREFECT__FLOW_RUN_ID", flowRunId))) return false;
+  const pid = Number(/^\d+$/.exec(identifier)?.[0]);
+  // To signal the group of process 1 is to signal every process there is.
+  if (!(pid > 1) || !(await wasStartedWith(pid, "PREFECT__FLOW_RUN_ID", flowRunId))) return false;
+  // In the group of somebody else, as Prefect's worker starts commands, it is not to be ended by it.
+  if (!signalGroup(pid, 0)) return false;
   await terminate({ pid }, terminateGraceMs, now);
   return true;
 }

@@ -178,7 +178,7 @@ test("1,000 connections of random bytes are closed, and engines are heard as eve
   using engine = await connectEngine(child);
   engine.socket.write(Buffer.concat([HELLO, REPORTED]));
   await until("the receipt to be taken", () => engine.received() === "005046020102");
-  expect(child.reportedStateType).toBe("COMPLETED");
+  expect(child.reported?.type).toBe("COMPLETED");
   engine.socket.destroy();
   await until("all connections to be gone", () => !process.getActiveResourcesInfo().includes("TCPSocketWrap"));
 });

@@ -15,6 +15,7 @@ export const goodState = {
 export const goodFlowRun = {
   id: id("1"),
   name: "busy-bee",
+  created: "2026-11-23T10:00:00Z",
   flow_id: id("2"),
   deployment_id: id("3"),
   state_type: "SCHEDULED",
