@@ -148,3 +148,6 @@ export type PrefectEvent = {
   payload: JsonObject;
   follows: string | null;
 };
+
+/** What a worker tells of itself once: the packages of Prefect's collections in the Python of its flow runs. */
+export type WorkerMetadata = { integrations: { name: string; version: string }[] };

@@ -4,7 +4,7 @@ import type { ApiClient, RequestOptions } from "./client.ts";
 import { ApiError, hasStatus } from "./errors.ts";
 import { listOf } from "./json-check.ts";
 import { scheduledFlowRunsShape, workPoolShape, workQueueShape } from "./shapes.ts";
-import type { JsonObject, ScheduledFlowRun, WorkPool, WorkQueue } from "./wire.ts";
+import type { JsonObject, ScheduledFlowRun, WorkerMetadata, WorkPool, WorkQueue } from "./wire.ts";
 
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
 
@@ -72,7 +72,7 @@ export async function filterWorkQueues(
 export async function sendWorkerHeartbeat(
   api: ApiClient,
   pool: string,
-  heartbeat: { name: string; heartbeat_interval_seconds: number; return_id?: true },
+  heartbeat: { name: string; heartbeat_interval_seconds: number; return_id?: true; metadata?: WorkerMetadata },
   options?: RequestOptions,
 ): Promise<string | undefined> {
   const answer = await api.request("POST", `${at(pool)}/workers/heartbeat`, {

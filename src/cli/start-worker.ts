@@ -8,6 +8,7 @@ import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { ProcessDependencies } from "../infrastructure/process.ts";
 import { ControlChannel } from "../process/control-channel.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
+import { uiUrlFor } from "../settings/derived.ts";
 import { EventSender } from "../sockets/events-in.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import { readStartPool } from "../worker/start-checks.ts";
@@ -93,6 +94,7 @@ async function run(parts: Parts): Promise<void> {
   );
   const worker = new Worker(workerOptions, {
     api,
+    uiUrl: uiUrlFor(settings, connection.apiUrl),
     named: logging.named,
     announce: logging.announce,
     poolType,

@@ -3,18 +3,32 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
+/** A package of Prefect's collections, such as prefect-aws. */
+export interface Integration {
+  name: string;
+  version: string;
+}
+
 /** A Python that has Prefect installed. */
 export interface PythonEngine {
   /** The path, or the name on PATH, that was checked. */
   python: string;
   prefectVersion: string;
+  integrations: readonly Integration[];
 }
 
 /** Either an engine, or one line that says what was tried and what to do. */
 export type PythonFinding = { kind: "found"; engine: PythonEngine } | { kind: "missing"; message: string };
 
-/** Reading the metadata takes 50 ms where importing prefect takes 2 s. */
-const question = "import importlib.metadata as m; print(m.version('prefect'))";
+/** Reading the metadata takes 50 ms where importing prefect takes 2 s. Source: prefect workers/base.py _worker_metadata. */
+const question = `
+import importlib.metadata as m, json
+collections = {point.name for point in m.entry_points(group="prefect.collections")}
+named = [(d.metadata["Name"] or "", d.version) for d in m.distributions()] if collections else []
+found = {name: version for name, version in reversed(named) if name.replace("-", "_") in collections}
+integrations = [{"name": name, "version": version} for name, version in sorted(found.items())]
+print(json.dumps({"version": m.version("prefect"), "integrations": integrations}))
+`;
 const answerTimeoutMs = 20_000;
 
 /**
@@ -30,8 +44,8 @@ export async function findPython(options: {
   const { explicit, env, signal } = options;
   const tried: string[] = [];
   for (const python of explicit ? [explicit.python] : candidates(env)) {
-    const answer = await askVersion(python, env, signal);
-    if (answer.kind === "version") return { kind: "found", engine: { python, prefectVersion: answer.version } };
+    const answer = await askEngine(python, env, signal);
+    if (answer.kind === "engine") return { kind: "found", engine: { python, ...answer.engine } };
     tried.push(`${python} ${answer.problem}`);
   }
   const asked = explicit ? ` (given by ${explicit.origin})` : "";
@@ -46,17 +60,16 @@ function candidates(env: Readonly<Record<string, string | undefined>>): string[]
   return env.VIRTUAL_ENV ? [join(env.VIRTUAL_ENV, "bin", "python"), ...onPath] : onPath;
 }
 
-type Reply = { kind: "version"; version: string } | { kind: "none"; problem: string };
+type Reply = { kind: "engine"; engine: Omit<PythonEngine, "python"> } | { kind: "none"; problem: string };
 
-async function askVersion(
+async function askEngine(
   python: string,
   env: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal | undefined,
 ): Promise<Reply> {
   try {
     const { stdout } = await promisify(execFile)(python, ["-c", question], { env, timeout: answerTimeoutMs, signal });
-    const version = stdout.trim();
-    return /^\d+\.\d+/.test(version) ? { kind: "version", version } : { kind: "none", problem: "is not a Python" };
+    return parseReply(stdout);
   } catch (error) {
     const { code, stderr } = error as { code?: unknown; stderr?: string };
     if (code === "ENOENT") return { kind: "none", problem: "not found" };
@@ -64,4 +77,15 @@ async function askVersion(
     if (stderr?.includes("PackageNotFoundError")) return { kind: "none", problem: "has no Prefect" };
     return { kind: "none", problem: `did not answer (${String(code)})` };
   }
+}
+
+/** Any program can be named: one that does not speak as asked is no Python. */
+function parseReply(stdout: string): Reply {
+  try {
+    const { version, integrations } = JSON.parse(stdout) as { version: string; integrations: Integration[] };
+    if (/^\d+\.\d+/.test(version)) return { kind: "engine", engine: { prefectVersion: version, integrations } };
+  } catch {
+    // Falls through.
+  }
+  return { kind: "none", problem: "is not a Python" };
 }

@@ -36,6 +36,8 @@ export async function executeFlowRun(
   try {
     if (await lacksPython(context, flowRun)) return;
     log.info(`Worker '${context.workerName}' submitting flow run '${flowRun.id}'`);
+    const page = context.workerPageUrl();
+    if (page) log.info(`Running on worker id: ${context.workerId()}. See worker logs here: ${page}`);
     const claimed = await claim(context, flowRun, log);
     const started = claimed && (await start(context, claimed, end));
     if (started) await endFlowRun(context, started, end);

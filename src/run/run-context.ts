@@ -30,6 +30,8 @@ export interface RunContext {
   exportedSettings(): Readonly<Record<string, string>>;
   /** Only known on Cloud, and only after the first heartbeat. */
   workerId(): string | null;
+  /** The worker's page in the UI, where workers have ids. */
+  workerPageUrl(): string | null;
   /** The work pool as last read. */
   workPool(): WorkPool;
 }

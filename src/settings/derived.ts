@@ -1,5 +1,6 @@
 // Values that follow from other values: paths below the home directory, URLs of the UI.
 import type { SettingValues } from "./definitions.ts";
+import type { Settings } from "./load.ts";
 import { expandHome, expandUser } from "./paths.ts";
 import { SettingsError } from "./settings-error.ts";
 
@@ -42,6 +43,12 @@ function uiUrlOfCloud(apiUrl: string): string {
     ? apiUrl.replace("https://api", "https://app")
     : apiUrl;
   return url.replace(/\/api$/, "");
+}
+
+/** The address of the UI that belongs to an API URL, which for a key alone is found only once it is asked for. */
+export function uiUrlFor({ values, origins }: Settings, apiUrl: string): string | null {
+  if (origins.has("PREFECT_UI_URL")) return values.PREFECT_UI_URL;
+  return uiUrlOf({ ...values, PREFECT_API_URL: apiUrl }, values.PREFECT_CLOUD_UI_URL ?? "");
 }
 
 function uiUrlOf({ PREFECT_API_URL, PREFECT_CLOUD_API_URL }: SettingValues, cloudUiUrl: string): string | null {

@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { type Check, count, listOf, object, oneOf, optional, string, text, time } from "../api/json-check.ts";
 import { workPoolShape } from "../api/shapes.ts";
-import type { Json, JsonObject, WorkPool } from "../api/wire.ts";
+import type { Json, JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { closeCode } from "./connect.ts";
 import type { SocketError } from "./socket-error.ts";
 
@@ -31,7 +31,8 @@ export type WorkerHello = {
   max_cleanup_concurrency: number;
   create_pool_if_not_found: boolean;
   default_base_job_template: JsonObject;
-  worker_metadata: null;
+  /** The first time only. */
+  worker_metadata: WorkerMetadata | null;
 };
 
 type Reservation = { message_id: string; reservation_token: string };

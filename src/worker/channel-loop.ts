@@ -2,6 +2,7 @@
 // does neither. Whatever happens to it, the worker goes on by REST.
 // Source: prefect workers/_worker_channel/_sync.py, _protocol.py; server/utilities/worker_channel.py.
 import { randomUUID } from "node:crypto";
+import type { WorkerMetadata } from "../api/wire.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -39,7 +40,10 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
       open: async (opening) => {
         used = address.credentials.current;
         try {
-          return await openWorkerChannel(address, options.workPoolName, toHello(worker, consumerId), opening);
+          const hello = toHello(worker, consumerId, await worker.unsentMetadata());
+          const channel = await openWorkerChannel(address, options.workPoolName, hello, opening);
+          worker.isMetadataSent = true;
+          return channel;
         } catch (error) {
           worker.channelTried.wake("connected");
           throw error;
@@ -56,7 +60,7 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
   );
 }
 
-function toHello(worker: Worker, consumerId: string): WorkerHello {
+function toHello(worker: Worker, consumerId: string, metadata: WorkerMetadata | null): WorkerHello {
   const { name, heartbeatSeconds, workQueueNames, createPoolIfNotFound } = worker.options;
   return {
     consumer_id: consumerId,
@@ -70,7 +74,7 @@ function toHello(worker: Worker, consumerId: string): WorkerHello {
     max_cleanup_concurrency: maxCleanups,
     create_pool_if_not_found: createPoolIfNotFound,
     default_base_job_template: defaultTemplate(worker),
-    worker_metadata: null,
+    worker_metadata: metadata,
   };
 }
 

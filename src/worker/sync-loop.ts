@@ -110,17 +110,22 @@ async function createOrRead(worker: Worker, signal: AbortSignal): Promise<WorkPo
 }
 
 /**
- * On Cloud the first ones ask for the worker's id. Nothing is sent for a pool that does not exist, and while the worker
+ * On Cloud the first ones ask for the worker's id and tell what it has to offer. Nothing is sent for a pool that does not exist, and while the worker
  * channel has heartbeats of its own.
  */
 async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
   if (!worker.pool || worker.channelHealthy) return;
   const { name, heartbeatSeconds, workPoolName } = worker.options;
-  const asksForId = worker.api.address.isCloud && worker.workerId() === null;
+  const { isCloud } = worker.api.address;
+  const asksForId = isCloud && worker.workerId() === null;
+  const metadata = isCloud ? await worker.unsentMetadata() : null;
   const beat = {
     name,
     heartbeat_interval_seconds: Math.trunc(heartbeatSeconds),
     ...(asksForId && { return_id: true as const }),
+    ...(metadata && { metadata }),
   };
-  worker.api.attribution.workerId ??= (await sendWorkerHeartbeat(worker.api, workPoolName, beat, { signal })) ?? null;
+  const id = await sendWorkerHeartbeat(worker.api, workPoolName, beat, { signal });
+  if (asksForId) worker.api.attribution.workerId = id ?? null;
+  if (metadata) worker.isMetadataSent = true;
 }

@@ -1,6 +1,6 @@
 // What the loops of one worker share.
 import type { ApiClient } from "../api/client.ts";
-import type { WorkPool } from "../api/wire.ts";
+import type { WorkerMetadata, WorkPool } from "../api/wire.ts";
 import type { Background } from "../async/background.ts";
 import { Wake } from "../async/wake.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
@@ -44,7 +44,12 @@ export interface CancellationOptions {
 
 /** What a worker works with: all that it hands on to its flow runs, and what makes its own output. */
 export interface WorkerDependencies
-  extends Omit<RunContext, "flowRunLog" | "workerName" | "workerId" | "workPool" | "activity" | "cancelsPending"> {
+  extends Omit<
+    RunContext,
+    "flowRunLog" | "workerName" | "workerId" | "workerPageUrl" | "workPool" | "activity" | "cancelsPending"
+  > {
+  /** Without a slash at the end; null if not known. */
+  uiUrl: string | null;
   named: (name: string) => Logger;
   announce: (message: string) => void;
   random: () => number;
@@ -78,6 +83,8 @@ export class Worker implements RunContext {
   readonly eventCounts = { observed: 0, connections: 0 };
   /** The worker channel is open: it carries the heartbeats and brings the work pool, so that REST need not. */
   channelHealthy = false;
+  /** The server has been told what this worker has to offer. */
+  isMetadataSent = false;
   /** Woken when the worker channel has been opened, or could not be. */
   readonly channelTried = new Wake();
   /** As last read from the server; undefined until then, and the worker does not poll. */
@@ -113,6 +120,19 @@ export class Worker implements RunContext {
 
   workerId(): string | null {
     return this.api.attribution.workerId;
+  }
+
+  workerPageUrl(): string | null {
+    const { uiUrl } = this.dependencies;
+    const [pool, id] = [this.options.workPoolName, this.workerId()].map((segment) => encodeURIComponent(segment ?? ""));
+    return uiUrl && id ? `${uiUrl}/work-pools/work-pool/${pool}/worker/${id}` : null;
+  }
+
+  /** What the server has yet to be told about the worker; null if nothing. */
+  async unsentMetadata(): Promise<WorkerMetadata | null> {
+    const finding = await this.python;
+    if (this.isMetadataSent || finding.kind === "missing" || finding.engine.integrations.length === 0) return null;
+    return { integrations: [...finding.engine.integrations] };
   }
 
   workPool(): WorkPool {

@@ -32,6 +32,9 @@ export async function acceptHello(
   return payload;
 }
 
+/** What the worker's Python has. */
+export const integrations = [{ name: "prefect-aws", version: "0.6.0" }];
+
 /** A worker that nothing has been started of; `origin` is the server's, `random` 0 gives the shortest waits. */
 export function openWorker(origin: string, random: () => number = () => 0) {
   const { log, records } = recordingLogger();
@@ -54,6 +57,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
     },
     {
       api,
+      uiUrl: null,
       named: () => log,
       announce: () => undefined,
       poolType: {
@@ -62,7 +66,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
         start: () => Promise.reject(new Error("nothing is started here")),
         endAbandoned: () => Promise.resolve(false),
       },
-      python: Promise.resolve({ kind: "missing", message: "none" }),
+      python: Promise.resolve({ kind: "found", engine: { python: "python", prefectVersion: "3.9.1", integrations } }),
       exportedSettings: () => ({}),
       workerEnvironment: {},
       events: new WorkerEvents({ name: "w", type: "process" }, () => undefined),

@@ -9,7 +9,7 @@ import { startReverseProxy } from "../support/reverse-proxy.ts";
 import type { SocketStep } from "../support/scripted-server.ts";
 import type { ScriptedSocket } from "../support/scripted-socket.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { acceptHello, openWorker, runChannel, startChannelServer } from "./channel-worker.ts";
+import { acceptHello, integrations, openWorker, runChannel, startChannelServer } from "./channel-worker.ts";
 import { bearer, countingRandom, rejectionOf } from "./test-client.ts";
 import { socketAddress, untilTheEnd } from "./test-socket.ts";
 
@@ -58,6 +58,7 @@ test("the hello says who the worker is and what it takes, heartbeats come at the
     work_queue_names: ["a", "b"],
     handled_cleanup_kinds: ["cancelling_timeout_teardown.v1"],
     create_pool_if_not_found: true,
+    worker_metadata: { integrations },
   });
   const payload = { consumer_id: hello?.consumer_id, worker_name: "w", heartbeat_interval_seconds: 1 };
   expect(beats).toMatchObject([
@@ -65,6 +66,22 @@ test("the hello says who the worker is and what it takes, heartbeats come at the
     { type: "worker.heartbeat.v1", payload },
   ]);
   expect(channel.worker.workerId()).toBe("the-id");
+});
+
+test("what the worker has to offer is told once, not again after a reconnection", async () => {
+  const told: unknown[] = [];
+  await using server = await startChannelServer([
+    {
+      always: true,
+      async play(socket) {
+        told.push((await acceptHello(socket)).worker_metadata);
+        if (told.length < 2) socket.destroy();
+      },
+    },
+  ]);
+  await using _channel = runChannel(server);
+  await waitFor(() => told.length === 2, { ...soon, what: "the second hello" });
+  expect(told).toEqual([{ integrations }, null]);
 });
 
 describe("the channel is opened again", () => {

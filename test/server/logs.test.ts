@@ -90,7 +90,6 @@ describe("log records of a worker", () => {
     const cloud = { key: `pnu_${randomUUID()}`, accountId: randomUUID(), workspaceId: randomUUID() };
     const api = sharedApi();
     const pool = await newPool(api);
-    await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command: longCommand } }));
     await using gateway = await startReverseProxy(inject("apiUrl"), { cloud });
     // A key alone: that it belongs to Cloud shows only once its workspace has been looked up.
     await using worker = await startLictor(
@@ -104,6 +103,10 @@ describe("log records of a worker", () => {
         },
       },
     );
+    // With the worker channel comes the worker's id.
+    await worker.waitForOutput(/Connected to the worker channel/, soon.timeoutMs);
+    const deployment = await deploy(api, pool, "hello", { jobVariables: { command: longCommand } });
+    const { id } = await api.createFlowRun(deployment);
     await worker.waitForOutput(/Reported flow run '.*' as crashed/, soon.timeoutMs);
     worker.signal("SIGTERM");
     await worker.exited;
@@ -113,6 +116,10 @@ describe("log records of a worker", () => {
     const ofWorker = records.filter(({ name }) => name === "prefect.workers.process.w");
     expect(ofWorker.length).toBeGreaterThan(0);
     for (const record of ofWorker) expect(record).toMatchObject({ flow_run_id: null, worker_id: gateway.workerId });
-    expect(records.some((record) => record.flow_run_id !== null && record.worker_id === gateway.workerId)).toBe(true);
+    const ofFlowRun = records.filter((record) => record.flow_run_id === id && record.worker_id === gateway.workerId);
+    const uiUrl = gateway.apiUrl.replace("/api/accounts/", "/account/").replace("/workspaces/", "/workspace/");
+    expect(ofFlowRun.map(({ message }) => message)).toContain(
+      `Running on worker id: ${gateway.workerId}. See worker logs here: ${uiUrl}/work-pools/work-pool/${pool}/worker/${gateway.workerId}`,
+    );
   });
 });

@@ -32,7 +32,7 @@ async function choose(given: Case): Promise<Chosen> {
   await writeFile(join(bin, "uv"), "");
   if (hasUv) await chmod(join(bin, "uv"), 0o755);
   if (project !== undefined) await writeFile(join(directory.path, "pyproject.toml"), project);
-  const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: prefect } };
+  const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: prefect, integrations: [] } };
   const env = { PATH: `/nowhere:${bin}`, [WANTED]: wanted };
   await using launch = await chooseLaunch({ python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env });
   const known: Record<string, string> = { [directory.path]: "<dir>", [join(bin, "uv")]: "<uv>" };
@@ -92,7 +92,10 @@ describe("chooseLaunch", () => {
     await using directory = await makeTemporaryDirectory("lictor-launch-");
     const uv = join(directory.path, "uv");
     await writeFile(uv, "", { mode: 0o755 });
-    const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: "3.9.1" } };
+    const python: PythonFinding = {
+      kind: "found",
+      engine: { python: "/py", prefectVersion: "3.9.1", integrations: [] },
+    };
     const env = { PATH: directory.path, [WANTED]: "yes" };
     const request = { python, command: null, flowRunId: FLOW_RUN_ID, cwd: "/work space", env };
     const launch = await chooseLaunch(request);
