@@ -35,7 +35,7 @@ const controlledSince = "3.6.27";
 export async function chooseLaunch({ python, command, flowRunId, cwd, env }: LaunchRequest): Promise<Launch> {
   if (python.kind === "missing") {
     if (command === null) throw new Error(python.message);
-    return launch(command, { python: [], engineRunsHooks: true });
+    return launch(command, { python: null, engineRunsHooks: true });
   }
   const { python: path, prefectVersion } = python.engine;
   // One that can be told of a cancellation runs the hooks itself, an older one must not: it would run the wrong ones.
@@ -43,26 +43,26 @@ export async function chooseLaunch({ python, command, flowRunId, cwd, env }: Lau
   if (command !== null) return launch(command, { python: [path], engineRunsHooks });
   const uv = await findWantedUv(env);
   if (uv && isAtLeast(prefectVersion, supervisorSince)) return await supervisedLaunch(path, cwd, flowRunId);
+  // A project may have any release of Prefect, also one that would run the wrong hooks.
   if (uv && (await isPrefectProject(cwd))) return launchEngine(projectPython(uv, cwd), false);
   return launchEngine([path], engineRunsHooks);
 }
 
-/** A project may have any release of Prefect, so its engine must not be trusted with hooks: `engineRunsHooks` says so. */
 function launchEngine(python: readonly string[], engineRunsHooks: boolean): Launch {
   return launch([...python, "-m", "prefect.engine"], { python, engineRunsHooks });
 }
 
-/** Without a Python (an empty `python`) nobody can run hooks. */
+/** `python` starts the Python that hooks are run in; without one they are not. */
 function launch(
   argv: readonly string[],
-  { python, engineRunsHooks }: { python: readonly string[]; engineRunsHooks: boolean },
+  { python, engineRunsHooks }: { python: readonly string[] | null; engineRunsHooks: boolean },
 ): Launch {
   return {
     argv,
     engineRunsHooks,
     cancelsItself: argv.some((word, index) => word === "flow-run" && argv[index + 1] === "execute"),
     runHooks: async (call) => {
-      if (python.length > 0) await runHooks(python, call);
+      if (python !== null) await runHooks(python, call);
     },
     [Symbol.asyncDispose]: async () => {},
   };

@@ -24,7 +24,8 @@ export async function descendantGroups(leader: number): Promise<number[]> {
     for (const { pid, parent, group } of rows) {
       if (!found.has(parent)) continue;
       found.add(pid);
-      groups.add(group);
+      // Signals to 0 and 1 would go to lictor's own group, or to everybody.
+      if (group > 1) groups.add(group);
     }
   }
   return [...groups];
