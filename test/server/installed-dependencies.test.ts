@@ -74,11 +74,11 @@ interface Run extends AsyncDisposable {
 async function startInProject(options: {
   workerEnv?: Record<string, string>;
   jobVariables?: JsonObject;
-  seconds?: number;
+  parameters?: JsonObject;
   /** The code is used where it is, by a pull step, and not copied. */
   inPlace?: boolean;
 }): Promise<Run> {
-  const { workerEnv = {}, jobVariables = {}, seconds = 0, inPlace = false } = options;
+  const { workerEnv = {}, jobVariables = {}, parameters = {}, inPlace = false } = options;
   const project = await makeProject();
   const api = sharedApi();
   const pool = await newPool(api);
@@ -98,7 +98,7 @@ async function startInProject(options: {
     apiUrl: inject("apiUrl"),
     env: { ...(await uvEnvironment()), ...workerEnv },
   });
-  const { id } = await api.createFlowRun(deployment, { name: "in-project", parameters: { seconds } });
+  const { id } = await api.createFlowRun(deployment, { name: "in-project", parameters });
   return {
     id,
     api,
@@ -123,7 +123,7 @@ describe("a flow run of a project whose dependencies are to be installed", () =>
   }, 200_000);
 
   test("runs its cancellation hook once, in the project's environment, and leaves no process", async () => {
-    await using run = await startInProject({ workerEnv: WANTED, seconds: 120, inPlace: true });
+    await using run = await startInProject({ workerEnv: WANTED, parameters: { seconds: 120 }, inPlace: true });
     await run.api.waitForState(run.id, ["RUNNING"], INSTALL_TIMEOUT_MS);
     await run.worker.waitForOutput(/^ready hello$/m, 20_000);
     await run.api.setState(run.id, "CANCELLING");
@@ -136,6 +136,17 @@ describe("a flow run of a project whose dependencies are to be installed", () =>
       timeoutMs: 10_000,
       what: "no process left",
     });
+  }, 240_000);
+
+  test("has its crashed hook run once, in the project's environment, when its engine is killed", async () => {
+    await using run = await startInProject({ workerEnv: WANTED, parameters: { is_killed: true } });
+    const { flowRun } = await run.api.waitForState(run.id, ["CRASHED"], INSTALL_TIMEOUT_MS);
+    // uv ends as a shell would: 128 and the signal's number.
+    expect(flowRun.state?.message).toMatch(/^Process exited with status code: 137\./);
+    await waitFor(run.hooks, { timeoutMs: 60_000, what: "the hook's trace" });
+    run.worker.signal("SIGTERM");
+    await run.worker.exited;
+    expect(await run.hooks()).toBe(`Crashed in-project ${DEPENDENCY}\n`);
   }, 240_000);
 
   test("fails for want of the dependency where the flow run's environment says no", async () => {
