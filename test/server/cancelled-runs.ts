@@ -58,7 +58,11 @@ async function startRun(deployment: Parameters<typeof deploy>[3], options: RunOp
   const pool = await newPool(api);
   const deploymentId = await deploy(api, pool, "hello", deployment);
   const worker = await startWorker(pool, { apiUrl, env, args });
-  const { id } = await api.createFlowRun(deploymentId, { parameters });
+  const { id } = await api.createFlowRun(deploymentId, { parameters }).catch(async (error: Error) => {
+    // Nobody else would end it.
+    await worker[Symbol.asyncDispose]();
+    throw error;
+  });
   return { api, pool, worker, id, hooks: async () => "", [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
 }
 
