@@ -6,7 +6,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],
-    testTimeout: 60_000,
+    // Longer than any sum of waits in a test: one that vitest ends itself says less, and leaves its processes behind.
+    testTimeout: 180_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
     maxWorkers: 2,

@@ -6,7 +6,7 @@ import { waitFor } from "../support/wait-for.ts";
 import { ENGINE_TIMEOUT_MS, startHooked, untilCancelled, untilNoProcess } from "./cancelled-runs.ts";
 import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
 
-describe("a cancelled flow run", { timeout: 180_000 }, () => {
+describe("a cancelled flow run", () => {
   test("of a command that is not Prefect is ended with its grandchildren", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

@@ -106,7 +106,7 @@ describe("a flow run", () => {
     await api.setState(created.id, "CANCELLING");
     // The engine takes the SIGTERM for a crash and says so first.
     await waitFor(async () => (await api.readFlowRun(created.id)).state_type === "CANCELLED", {
-      timeoutMs: 20_000,
+      timeoutMs: END_TIMEOUT_MS,
       what: "the flow run to be Cancelled",
     });
     await waitFor(async () => (await worker.descendants()).length === 0, {

@@ -111,5 +111,5 @@ describe("a server that is restarted", () => {
       timeoutMs: 40_000,
       what: "the events socket to be connected again",
     });
-  }, 180_000);
+  });
 });

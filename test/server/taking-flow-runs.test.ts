@@ -43,7 +43,7 @@ describe("a worker", () => {
     expect(await first.exited).toEqual({ code: 0, signal: null });
     expect(await second.exited).toEqual({ code: 0, signal: null });
     expect(ran().sort()).toEqual(ids.sort());
-  }, 180_000);
+  });
 
   test("takes flow runs of its work queues only", async () => {
     const api = sharedApi();

@@ -146,7 +146,7 @@ describe("without the worker channel the worker goes on by REST", () => {
     await using _server = await startPrefectServer({ port, home: home.path });
     await logged(worker, open, 2);
     expect(worker.stderr).not.toMatch(/"level":[3-6]0.*worker channel/);
-  }, 180_000);
+  });
 });
 
 test("a flow run whose cancellation its worker missed, or did not live to see, is ended when the server asks for it", async () => {
@@ -192,4 +192,4 @@ test("a flow run whose cancellation its worker missed, or did not live to see, i
   await logged(next, /"operation":"ack","status":"accepted"/, 1);
   expect(await worker.descendants()).toEqual([]);
   expect((await api.readFlowRun(left.id)).state_type).toBe("CANCELLED");
-}, 180_000);
+});
