@@ -10,7 +10,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
-    maxWorkers: 2,
+    maxWorkers: 4,
     reporters: ["default", "./test/support/tally-reporter.ts"],
   },
 });

@@ -18,6 +18,8 @@ export interface StartedInfrastructure extends AsyncDisposable {
   readonly identifier: string;
   /** Resolves when it has ended by itself or was ended. Never rejects. */
   readonly exited: Promise<InfrastructureEnd>;
+  /** The engine runs the hooks of the states that it reports; otherwise they are the worker's to run. */
+  readonly engineRunsHooks: boolean;
   /** Ends it gently, then by force; `now` cuts the gentle part short. Returns when nothing of it is left. */
   terminate(now: AbortSignal): Promise<void>;
   /** Like `terminate`, after telling the engine that this is a cancellation; leaves one alone that has just concluded. */

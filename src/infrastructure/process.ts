@@ -68,6 +68,7 @@ async function start(
     return {
       ...endable(child, control, launch),
       identifier: String(child.pid),
+      engineRunsHooks: launch.engineRunsHooks,
       exited: child.exited.then((exit) => withConclusion(exit, control)),
       runHooks: (kind, flowRun, state) => tryHooks(hooks, { kind, flowRun, state, ...surroundings }, dependencies.log),
       [Symbol.asyncDispose]: clearAway,

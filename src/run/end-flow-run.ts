@@ -56,8 +56,10 @@ export async function endFlowRun(context: RunContext, run: Started, end: AbortSi
 async function reportExit(context: RunContext, run: Started, exit: InfrastructureEnd): Promise<void> {
   const { status, level, resolution } = explainExit(exit);
   if (exit.isConcluded || status === 0) {
-    // The engine has run the hooks for a state that it could not leave.
-    if (await isLeftInCancelling(context, run, exit)) await finishCancelled(context, run);
+    if (!(await isLeftInCancelling(context, run, exit))) return;
+    // Otherwise the engine has run the hooks for a state that it could not leave.
+    if (!run.infrastructure.engineRunsHooks) await runCancellationHooks(run);
+    await finishCancelled(context, run);
     return;
   }
   run.log[level](`${crashedMessage(exit)} ${resolution}`);
@@ -76,10 +78,14 @@ async function isLeftInCancelling(context: RunContext, run: Started, exit: Infra
 async function reportCrash(context: RunContext, run: Started, message: string): Promise<Decision | undefined> {
   const decision = await report(context, run, crashedState(message));
   if (decision?.state?.type === "CANCELLING") {
-    await run.infrastructure.runHooks("cancellation", run.flowRun, cancellingState("Flow run was cancelled."));
+    await runCancellationHooks(run);
     await finishCancelled(context, run);
   }
   return decision;
+}
+
+async function runCancellationHooks({ infrastructure, flowRun }: Started): Promise<void> {
+  await infrastructure.runHooks("cancellation", flowRun, cancellingState("Flow run was cancelled."));
 }
 
 /** The engine is given the time to report a crash, else the worker does. */
@@ -108,7 +114,7 @@ async function cancel(context: RunContext, run: Started): Promise<void> {
   } else if (isFinal(current.state) && current.state_type !== "CRASHED") {
     log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
   } else {
-    await infrastructure.runHooks("cancellation", current, cancellingState("Flow run was cancelled."));
+    await runCancellationHooks({ ...run, flowRun: current });
     await finishCancelled(context, run, { isPending: current.start_time === null });
   }
 }

@@ -2,6 +2,7 @@
 // log says, and that no process is left.
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
+import { isPrefectSince } from "../support/prefect-release.ts";
 import { type ReverseProxy, type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -13,16 +14,14 @@ import {
   untilCancelled,
   untilNoProcess,
 } from "./cancelled-runs.ts";
-import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
+import { claimedStates, deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
 
-const started = ["Scheduled", "Pending", "Submitting", "Running"];
-const byEngine = [
-  ...started,
-  "Cancelling",
-  "Cancelling: Flow run was cancelled.",
-  "Cancelled: Flow run was cancelled.",
-];
+const started = ["Scheduled", ...claimedStates(), "Running"];
 const byWorker = [...started, "Cancelling", "Cancelled: Flow run was cancelled successfully."];
+/** Older engines cannot be told why they are ended, and leave the rest to the worker. */
+const byEngine = isPrefectSince("3.6.27")
+  ? [...started, "Cancelling", "Cancelling: Flow run was cancelled.", "Cancelled: Flow run was cancelled."]
+  : byWorker;
 const log = /Cancelled flow run '/;
 const TIMEOUT_MS = 150_000;
 const sleeping = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1e3)"`;

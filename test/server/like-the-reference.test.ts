@@ -5,6 +5,7 @@ import type { JsonObject, LogRecord } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { type RunningProgram, startLictor } from "../support/lictor.ts";
 import type { EventRecord, PrefectApi } from "../support/prefect-api.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { newPool, sharedApi } from "./deployments.ts";
 
@@ -32,6 +33,7 @@ interface Trace {
 }
 
 test("flow runs leave the same states, labels, log records and events with both workers", async () => {
+  needsPrefect("3.9.0", "the worker that lictor is like");
   const api = sharedApi();
   const pool = await newPool(api);
   const deployments = await deployAll(api, pool);

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, inject, test } from "vitest";
 import type { LogRecord } from "../../src/api/wire.ts";
 import { startLictor } from "../support/lictor.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { type ReverseProxy, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -87,6 +88,7 @@ describe("log records of a worker", () => {
   });
 
   test("on a gateway like Prefect Cloud's carry the worker's id, are about the worker too, and keep to Cloud's size", async () => {
+    needsPrefect("3.7.2", "the worker channel");
     const cloud = { key: `pnu_${randomUUID()}`, accountId: randomUUID(), workspaceId: randomUUID() };
     const api = sharedApi();
     const pool = await newPool(api);

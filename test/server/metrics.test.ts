@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { findFreePort } from "../support/free-port.ts";
 import { runLictor, startLictor } from "../support/lictor.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -35,6 +36,7 @@ function declared(page: string): string[] {
 }
 
 test("has the metrics of the reference's worker, by name and type", async () => {
+  needsPrefect("3.9.0", "the worker that lictor is like");
   const api = sharedApi();
   const [pool, theirPort, ownPort] = [await newPool(api), await findFreePort(), await findFreePort()];
   await using _reference = await startLictor(["worker", "start", "--pool", pool], {
@@ -53,6 +55,7 @@ test("has the metrics of the reference's worker, by name and type", async () => 
 });
 
 test("tells of claims, ends, latencies, sockets, polls and requests", async () => {
+  needsPrefect("3.7.2", "the worker channel");
   const api = sharedApi();
   const [pool, port] = [await newPool(api), await findFreePort()];
   await using proxy = await startReverseProxy(inject("apiUrl"));
@@ -75,9 +78,11 @@ test("tells of claims, ends, latencies, sockets, polls and requests", async () =
     const ends = ["completed", "crashed"].map((state) =>
       readSeries(page, `lictor_flow_runs_ended_total{state="${state}"}`),
     );
-    return ends.join() === "1,1" && page;
+    // started, and submitted twice, and executed once: what was not started was not executed either.
+    const emitted = readSeries(page, 'prefect_events_emitted_total{client="PrefectEventsClient"}');
+    return ends.join() === "1,1" && emitted === 4 && page;
   };
-  const page = await waitFor(bothEnded, { ...soon, what: "one completed and one crashed flow run" });
+  const page = await waitFor(bothEnded, { ...soon, what: "one completed and one crashed flow run, and four events" });
 
   expect(readSeries(page, "lictor_flow_runs_claimed_total")).toBe(2);
   expect(readSeries(page, "lictor_flow_runs_in_flight")).toBe(0);
@@ -96,8 +101,6 @@ test("tells of claims, ends, latencies, sockets, polls and requests", async () =
   expect(counted).toBeGreaterThan(10);
   // A request may be on its way while the page is read.
   expect(Math.abs(seen() - counted)).toBeLessThan(5);
-  // started, and submitted twice, and executed once: what was not started was not executed either.
-  expect(readSeries(page, 'prefect_events_emitted_total{client="PrefectEventsClient"}')).toBe(4);
   expect(readSeries(page, 'prefect_event_websocket_checkpoints_total{client="PrefectEventsClient"}')).toBeGreaterThan(
     0,
   );
@@ -105,7 +108,8 @@ test("tells of claims, ends, latencies, sockets, polls and requests", async () =
   const initial = `${connections}{client="PrefectEventSubscriber",direction="out",connection="initial"}`;
   expect(readSeries(page, initial)).toBe(1);
   const observed = readSeries(page, 'prefect_events_observed_total{client="PrefectEventSubscriber"}');
-  expect(observed).toBeGreaterThanOrEqual(5);
+  // Scheduled twice, Running, and the end that was counted above at least once.
+  expect(observed).toBeGreaterThanOrEqual(4);
 });
 
 test("a port that is taken ends the worker with one line that says which setting to change", async () => {

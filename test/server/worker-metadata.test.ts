@@ -4,6 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { startLictor } from "../support/lictor.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -22,6 +23,7 @@ async function makeCollection(name: string, version: string) {
 }
 
 test.each(["lictor", "the reference"])("Cloud is told once which integrations %s has", async (worker) => {
+  if (worker !== "lictor") needsPrefect("3.9.0", "the worker that lictor is like");
   await using collection = await makeCollection("prefect-marked", "1.2.3");
   const pool = await newPool(sharedApi());
   const cloud = { key: `pnu_${randomUUID()}`, accountId: randomUUID(), workspaceId: randomUUID() };
@@ -43,8 +45,11 @@ test.each(["lictor", "the reference"])("Cloud is told once which integrations %s
       ? await startLictor([...args, "--python", inject("python")], { env })
       : await startLictor(args, { env, command: [join(dirname(inject("python")), "prefect")] });
   const heartbeats = () => gateway.requests.filter(({ path }) => path.endsWith("/workers/heartbeat"));
-  await waitFor(() => heartbeats().length >= 2, { timeoutMs: 60_000, what: "two heartbeats" });
-  const metadata = heartbeats().map(({ body }) => (JSON.parse(body) as { metadata?: unknown }).metadata);
-  expect(metadata[0]).toEqual({ integrations: [{ name: "prefect-marked", version: "1.2.3" }] });
-  expect(metadata[1]).toBeUndefined();
+  const told = () => heartbeats().map(({ body }) => (JSON.parse(body) as { metadata?: unknown }).metadata);
+  // A server on SQLite may refuse one, which is then repeated as it was.
+  await waitFor(() => told().length > 1 && told().at(-1) === undefined, {
+    timeoutMs: 60_000,
+    what: "a heartbeat that does not tell it again",
+  });
+  expect(told()[0]).toEqual({ integrations: [{ name: "prefect-marked", version: "1.2.3" }] });
 });
