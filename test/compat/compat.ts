@@ -13,6 +13,18 @@ import { runTests } from "./run-tests.ts";
 
 const NODE_MAJORS = ["20", "22", "24", "26"];
 const FOLDER = "test/server";
+/** The path of a flow run, from its claim to its end: what matters most, and a third of the time. */
+const CORE = [
+  "base-job-templates",
+  "cancellation",
+  "cancellation-outcomes",
+  "flow-runs",
+  "job-configuration",
+  "logs",
+  "start",
+  "stopping",
+  "taking-flow-runs",
+].map((file) => `${FOLDER}/${file}.test.ts`);
 const RESULTS_FILE = inCheckout(".cache/compat.json");
 
 /** One column to be: prepares what it runs with, which gives its title and its environment. */
@@ -25,9 +37,14 @@ interface Subject {
 
 type Tables = Record<Subject["table"], Column[]>;
 
-/** The releases and `node` named on the command line, or all; `--complete` adds the other tests to the newest. */
+/**
+ * The releases and `node` named on the command line, or all; `--complete` adds the other tests to the newest, `--core`
+ * takes of the others the path of a flow run only.
+ */
 async function readSubjects(): Promise<Subject[]> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { complete: { type: "boolean" } } });
+  const options = { complete: { type: "boolean" }, core: { type: "boolean" } } as const;
+  const { values, positionals } = parseArgs({ allowPositionals: true, options });
+  const folders = values.core ? CORE : [FOLDER];
   const releases = await testedReleases();
   const newest = releases.at(-1);
   const known = [...releases, "node"];
@@ -35,8 +52,8 @@ async function readSubjects(): Promise<Subject[]> {
   if (unknown.length > 0) throw new Error(`'${unknown.join("', '")}': known are ${known.join(", ")}.`);
   const chosen = positionals.length > 0 ? positionals : known;
   return chosen.flatMap((name): Subject[] => {
-    if (name === "node") return NODE_MAJORS.map(nodeSubject);
-    return [prefectSubject(name, values.complete && name === newest ? ["test"] : [FOLDER])];
+    if (name === "node") return NODE_MAJORS.map((major) => nodeSubject(major, folders));
+    return [prefectSubject(name, values.complete && name === newest ? ["test"] : folders)];
   });
 }
 
@@ -52,11 +69,11 @@ function prefectSubject(release: string, folders: readonly string[]): Subject {
   };
 }
 
-function nodeSubject(major: string): Subject {
+function nodeSubject(major: string, folders: readonly string[]): Subject {
   return {
     table: "Node.js",
     name: major,
-    folders: [FOLDER],
+    folders,
     async prepare() {
       const { path, version } = await ensureNode(major, console.log);
       return { title: version, env: { LICTOR_TEST_NODE: path, LICTOR_TEST_PREFECT: "" } };

@@ -47,15 +47,16 @@ describe("a flow run that is cancelled", { timeout: 300_000 }, () => {
     await run.api.setState(run.id, "CANCELLING");
     await using next = await startNext(run);
     const states = await untilCancelled(run.api, run.id);
-    // The engine cannot be told why it is ended: it reports a crash, whatever the state was, and runs those hooks.
-    expect(states.slice(-3)).toEqual([
+    // The engine cannot be told why it is ended: newer ones report a crash, whatever the state was, and run those hooks.
+    const crashed = "Crashed: Execution was aborted by a termination signal.";
+    expect(states.filter((state) => state !== crashed).slice(-3)).toEqual([
+      "Running",
       "Cancelling",
-      "Crashed: Execution was aborted by a termination signal.",
       "Cancelled: Flow run was cancelled successfully.",
     ]);
     await next.waitForOutput(/Cancelled flow run '/, 10_000);
     await untilNoProcess(run.worker);
-    expect(await run.hooks()).toBe("crashed Crashed\n");
+    expect(await run.hooks()).toBe(states.includes(crashed) ? "crashed Crashed\n" : "");
   });
 
   test.concurrent("after it was claimed by a worker that was killed then is Cancelled by the next one", async () => {

@@ -83,5 +83,5 @@ export async function history(api: PrefectApi, id: string): Promise<string[]> {
 
 /** Waits until nothing is left of what the worker has started. */
 export async function untilNoProcess(worker: RunningProgram): Promise<void> {
-  await waitFor(async () => (await worker.descendants()).length === 0, { timeoutMs: 10_000, what: "no process left" });
+  await waitFor(async () => (await worker.descendants()).length === 0, { timeoutMs: 20_000, what: "no process left" });
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { newPool, sharedApi } from "./deployments.ts";
@@ -44,17 +45,18 @@ async function run(code: {
 describe("a flow run's code", () => {
   test("is copied from the deployment's path into the temporary directory it runs in", async () => {
     const { end, output } = await run({ path: FLOWS });
-    expect(end).toBe("COMPLETED");
+    expect(end, output).toBe("COMPLETED");
     expect(output).toMatch(/^ran .*\/lictor-flow-run-\w+\/where\.py in .*\/lictor-flow-run-\w+$/m);
   });
 
   test("is used where it is when a pull step goes there", async () => {
     const { end, output } = await run({ pullSteps: [{ [`${STEPS}.set_working_directory`]: { directory: FLOWS } }] });
-    expect(end).toBe("COMPLETED");
+    expect(end, output).toBe("COMPLETED");
     expect(output).toContain(`ran ${FLOWS}/where.py in ${FLOWS}\n`);
   });
 
   test("is fetched by a shell script, with the flow run's environment, in its directory", async () => {
+    needsPrefect("3.1.0", "relative working directories in pull steps");
     const { end, output } = await run({
       jobVariables: { env: { CODE_FROM: FLOWS } },
       pullSteps: [
@@ -62,7 +64,7 @@ describe("a flow run's code", () => {
         { [`${STEPS}.set_working_directory`]: { directory: "fetched" } },
       ],
     });
-    expect(end).toBe("COMPLETED");
+    expect(end, output).toBe("COMPLETED");
     expect(output).toMatch(/^ran .*\/lictor-flow-run-\w+\/fetched\/where\.py in .*\/fetched$/m);
   });
 
@@ -85,7 +87,7 @@ describe("a flow run's code", () => {
       basepath: basepath(directory.path),
     });
     const { end, output } = await run({ storageBlockId, jobVariables: { working_dir: directory.path } });
-    expect(end).toBe("COMPLETED");
+    expect(end, output).toBe("COMPLETED");
     expect(output).toContain(`ran ${directory.path}/where.py in ${directory.path}\n`);
   });
 
@@ -94,7 +96,7 @@ describe("a flow run's code", () => {
       entrypoint: "where.where",
       jobVariables: { env: { PYTHONPATH: FLOWS } },
     });
-    expect(end).toBe("COMPLETED");
+    expect(end, output).toBe("COMPLETED");
     expect(output).toContain(`ran ${FLOWS}/where.py in `);
   });
 });

@@ -1,10 +1,11 @@
 // PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES: the engine runs in the project's own environment, which uv makes for it.
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { describe, expect, inject, test } from "vitest";
+import { beforeEach, describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
 import type { RunningProgram } from "../support/lictor.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { runCommand } from "../support/run-command.ts";
 import { startWorker } from "../support/start-worker.ts";
@@ -114,6 +115,8 @@ async function startInProject(options: {
 const WANTED = { PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES: "true" };
 
 describe("a flow run of a project whose dependencies are to be installed", () => {
+  beforeEach(() => needsPrefect("3.8.4", "the supervisor, which looks for the project once the code is in place"));
+
   test("finds a dependency that the worker's Python lacks", async () => {
     expect(await askPython(`import importlib.util as u; print(u.find_spec('${DEPENDENCY}'))`)).toBe("None");
     await using run = await startInProject({ workerEnv: WANTED });

@@ -1,12 +1,12 @@
 // How a flow run's process is started: commands of one's own, Prefect's own command, working directories.
 import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
-import { waitFor } from "../support/wait-for.ts";
+import { untilNoProcess } from "./cancelled-runs.ts";
 import { claimedStates, deploy, type FixtureFlow, newPool, programCommand, sharedApi } from "./deployments.ts";
 
 /** `prefect flow-run execute` starts Python three times: itself, its supervisor, sometimes a hook. */
@@ -31,10 +31,6 @@ async function start(
   const worker = await startWorker(pool, { apiUrl: inject("apiUrl"), ...workerOptions });
   const { id } = await api.createFlowRun(deployment, { parameters });
   return { id, api, worker, [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
-}
-
-async function untilNoProcess(worker: RunningProgram): Promise<void> {
-  await waitFor(async () => (await worker.descendants()).length === 0, { timeoutMs: 15_000, what: "no process left" });
 }
 
 async function untilSettled(worker: RunningProgram): Promise<void> {
@@ -62,7 +58,7 @@ describe("a command of the deployment's own", () => {
 });
 
 describe("prefect flow-run execute as the command", () => {
-  const command = () => `${inject("python")} -m prefect flow-run execute`;
+  const command = () => `${join(dirname(inject("python")), "prefect")} flow-run execute`;
 
   test("completes its flow run", async () => {
     await using run = await start("hello", { command: command() });
