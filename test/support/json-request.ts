@@ -5,8 +5,8 @@ import { sendRequest } from "./send-request.ts";
 /** Sends one request below an API URL and gives the parsed body, undefined for an empty one. */
 export type JsonRequest = <T>(method: string, path: string, body?: unknown) => Promise<T>;
 
-// SQLite answers 503 while another writer holds it, normally for some 100 ms.
-const RETRIES = 20;
+// SQLite answers 503 while another writer holds it, normally for some 100 ms, under a burst for many seconds.
+const RETRIES = 120;
 const RETRY_MS = 250;
 
 /** A client for `apiUrl`. It retries 503 and throws on any other answer but 2xx, with the answer's text. */
