@@ -114,7 +114,7 @@ async function run(parts: Parts): Promise<void> {
 
 /** The worker's name as the reference makes it, and a name that its routes can carry. */
 function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): WorkerOptions {
-  const { values } = settings;
+  const { values, origins } = settings;
   if (!options.pool) throw new StartError("Missing required option '--pool' / '-p'.");
   if (/[/%&><]/.test(options.pool)) {
     throw new StartError(`Work pool name '${options.pool}' cannot contain any of / % & > <`);
@@ -138,6 +138,10 @@ function toWorkerOptions(options: StartOptions, { settings }: ProgramContext): W
       ? { host: values.PREFECT_WORKER_WEBSERVER_HOST, port: values.PREFECT_WORKER_WEBSERVER_PORT }
       : null,
     isObserved: options.withHealthcheck || values.PREFECT_CLIENT_METRICS_ENABLED,
+    // Engines have a default, workers of their day had none.
+    flowRunHeartbeatSeconds: origins.has("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")
+      ? values.PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+      : null,
     cancellation: {
       enabled: values.PREFECT_WORKER_ENABLE_CANCELLATION,
       pollSeconds: values.PREFECT_WORKER_CANCELLATION_POLL_SECONDS,

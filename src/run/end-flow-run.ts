@@ -7,6 +7,7 @@ import { aborted } from "../async/sleep.ts";
 import type { InfrastructureEnd, StartedInfrastructure } from "../infrastructure/infrastructure.ts";
 import type { Logger } from "../logger.ts";
 import { crashedMessage, explainExit } from "./exit-status.ts";
+import { sendHeartbeats } from "./heartbeats.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
 import { cancelledState, cancellingState, crashedState, isFinal } from "./states.ts";
@@ -35,7 +36,11 @@ export type EndRequest = { kind: "cancel" } | { kind: "kill"; by: string };
 /** Waits for the infrastructure to end, or ends it when asked to, and reports what the engine could not. */
 export async function endFlowRun(context: RunContext, run: Started, end: AbortSignal): Promise<void> {
   await using infrastructure = run.infrastructure;
+  const over = new AbortController();
+  const beating = sendHeartbeats(context, { ...run, workPool: context.workPool() }, over.signal);
   const early = await Promise.race([infrastructure.exited, aborted(end)]);
+  over.abort();
+  await beating;
   const request = early ? undefined : (end.reason as EndRequest);
   if (request?.kind === "cancel") await cancel(context, run);
   else if (request) await kill(context, run, request.by);

@@ -22,6 +22,8 @@ export interface RunContext {
   readonly activity: Activity;
   /** The setting PREFECT_WORKER_ENABLE_CANCELLATION: what is cancelled before it has started is told apart. */
   readonly cancelsPending: boolean;
+  /** How often a flow run gives a sign of life whose engine does not; null for never. */
+  readonly flowRunHeartbeatSeconds: number | null;
   /** Work on a flow run that its life does not wait for. */
   readonly background: Background;
   /** Aborts when there is no more time to end anything gently. */

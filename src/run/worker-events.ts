@@ -17,7 +17,7 @@ export interface RelatedObjects {
   workPool: WorkPool;
 }
 
-/** Builds the four events of a worker and hands them to `emit`. Each returns what the next one may follow. */
+/** Builds the events of a worker and hands them to `emit`. Each returns what the next one may follow. */
 export class WorkerEvents {
   constructor(
     private readonly worker: WorkerIdentity,
@@ -42,6 +42,19 @@ export class WorkerEvents {
       "prefect.infrastructure.status-code": String(end.status),
     };
     this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
+  }
+
+  /** Of the flow run itself: it lives. */
+  heartbeat(objects: RelatedObjects): void {
+    const flowRun = {
+      "prefect.resource.id": `prefect.flow-run.${objects.flowRun.id}`,
+      "prefect.resource.name": objects.flowRun.name,
+      "prefect.version": prefectVersion,
+    };
+    const related = relatedTo(objects).filter(
+      (resource) => !/^(flow-run|work-pool)$/.test(resource["prefect.resource.role"] ?? ""),
+    );
+    this.#send("prefect.flow-run.heartbeat", related, null, flowRun);
   }
 
   /** Of the runner inside the worker, as the reference words it. */

@@ -30,6 +30,7 @@ export interface WorkerOptions {
   /** Somebody looks on, so that it is worth hearing how the flow runs get on. */
   isObserved: boolean;
   cancellation: CancellationOptions;
+  flowRunHeartbeatSeconds: number | null;
 }
 
 /** What is done about cancelled flow runs beyond those in flight, and when they cannot be watched. */
@@ -46,7 +47,14 @@ export interface CancellationOptions {
 export interface WorkerDependencies
   extends Omit<
     RunContext,
-    "flowRunLog" | "workerName" | "workerId" | "workerPageUrl" | "workPool" | "activity" | "cancelsPending"
+    | "flowRunLog"
+    | "workerName"
+    | "workerId"
+    | "workerPageUrl"
+    | "workPool"
+    | "activity"
+    | "cancelsPending"
+    | "flowRunHeartbeatSeconds"
   > {
   /** Without a slash at the end; null if not known. */
   uiUrl: string | null;
@@ -67,6 +75,7 @@ export class Worker implements RunContext {
   readonly events: WorkerEvents;
   readonly background: Background;
   readonly cancelsPending: boolean;
+  readonly flowRunHeartbeatSeconds: number | null;
   readonly leave: AbortSignal;
   readonly slots: Slots;
   readonly activity = new Activity();
@@ -109,6 +118,7 @@ export class Worker implements RunContext {
     this.events = dependencies.events;
     this.background = dependencies.background;
     this.cancelsPending = options.cancellation.enabled;
+    this.flowRunHeartbeatSeconds = options.flowRunHeartbeatSeconds;
     this.leave = dependencies.leave;
     this.slots = new Slots(options.limit);
     this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);

@@ -53,6 +53,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
       heartbeatSeconds: 30,
       healthcheck: null,
       isObserved: false,
+      flowRunHeartbeatSeconds: null,
       cancellation: { enabled: false, pollSeconds: 120, crashOnFailure: false },
     },
     {

@@ -77,7 +77,7 @@ describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
     await using run = await startHooked("with_grandchild");
     await run.worker.waitForOutput(/^ready$/m, ENGINE_TIMEOUT_MS);
     run.worker.signal("SIGTERM");
-    await run.worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 5_000);
+    await run.worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
     await run.api.setState(run.id, "CANCELLING");
     expect(await run.worker.exited).toEqual({ code: 0, signal: null });
     expect(await history(run.api, run.id)).toEqual(byEngine);
@@ -180,7 +180,7 @@ describe("a flow run that has not started", { timeout: TIMEOUT_MS }, () => {
       "Cancelling",
       `Cancelled: ${message}`,
     ]);
-    await run.worker.waitForOutput(new RegExp(`Cancelled pending flow run '${run.id}'`), 5_000);
+    await run.worker.waitForOutput(new RegExp(`Cancelled pending flow run '${run.id}'`), 20_000);
     expect(run.worker.stdout).not.toContain("plain");
   });
 
@@ -190,7 +190,7 @@ describe("a flow run that has not started", { timeout: TIMEOUT_MS }, () => {
     await run.api.setState(run.id, "CANCELLING", { force: true });
     const states = await untilCancelled(run.api, run.id);
     expect(states.at(-1)).toBe("Cancelled: Flow run cancelled by worker while pending.");
-    await run.worker.waitForOutput(new RegExp(`Cancelled pending flow run '${run.id}'`), 5_000);
+    await run.worker.waitForOutput(new RegExp(`Cancelled pending flow run '${run.id}'`), 20_000);
     await untilNoProcess(run.worker);
   });
 });

@@ -130,7 +130,7 @@ describe("a flow run's process", () => {
           () => true,
         ),
       {
-        timeoutMs: 5_000,
+        timeoutMs: 20_000,
         what: `${temporary.cwd} to be removed`,
       },
     );

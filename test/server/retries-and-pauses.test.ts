@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import type { RunningProgram } from "../support/lictor.ts";
-import { needsPrefect } from "../support/prefect-release.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -136,7 +135,6 @@ describe("a flow run", () => {
   }, 150_000);
 
   test("tells that it lives as often as the worker's setting says", async () => {
-    needsPrefect("3.6.0", "heartbeats of the engine");
     const api = sharedApi();
     const pool = await newPool(api);
     const deployment = await deploy(api, pool, "sleep");

@@ -23,12 +23,12 @@ describe("worker start", () => {
     expect(worker.stderr).toContain(`Work pool '${pool}' created.`);
     expect((await api.readWorkPool(pool)).base_job_template).toEqual(processBaseJobTemplate);
     const record = await waitFor(async () => (await api.readWorkers(pool)).find(({ name }) => name === "creator"), {
-      timeoutMs: 5_000,
+      timeoutMs: 20_000,
       what: "the worker's heartbeat",
     });
     expect(record).toMatchObject({ status: "ONLINE", heartbeat_interval_seconds: 30 });
     await waitFor(async () => (await api.readWorkPool(pool)).status === "READY", {
-      timeoutMs: 5_000,
+      timeoutMs: 20_000,
       what: "a ready pool",
     });
   });
@@ -55,7 +55,7 @@ describe("worker start", () => {
       args: ["--no-create-pool-if-not-found"],
       env: { PREFECT_WORKER_HEARTBEAT_SECONDS: "1", PREFECT_WORKER_QUERY_SECONDS: "1" },
     });
-    await worker.waitForOutput(new RegExp(`Work pool '${pool}' not found!`), 5_000);
+    await worker.waitForOutput(new RegExp(`Work pool '${pool}' not found!`), 20_000);
     await api.createWorkPool(pool);
     const deployment = await deploy(api, pool, "hello", {
       jobVariables: { command: programCommand("flood-stdout.mjs", "1") },

@@ -13,7 +13,7 @@ describe("a worker with a running flow run", () => {
     const running = await api.createFlowRun(deployment, { parameters: { seconds: 3 } });
     await worker.waitForOutput(/^ready$/m, 60_000);
     worker.signal("SIGTERM");
-    await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 5_000);
+    await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
     const late = await api.createFlowRun(deployment);
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
@@ -38,7 +38,7 @@ describe("a worker with a running flow run", () => {
     await worker.waitForOutput(/^ready$/m, 60_000);
     await worker.waitForOutput(/^plain$/m, 20_000);
     worker.signal("SIGTERM");
-    await worker.waitForOutput(/Waiting for 2 flow run\(s\) to end/, 5_000);
+    await worker.waitForOutput(/Waiting for 2 flow run\(s\) to end/, 20_000);
     worker.signal("SIGTERM");
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     const ends = await Promise.all([engine, command].map(({ id }) => api.readFlowRun(id)));
@@ -58,11 +58,14 @@ describe("a worker with a running flow run", () => {
     await api.createFlowRun(stubborn);
     await worker.waitForOutput(/^ready$/m, 20_000);
     worker.signal("SIGINT");
-    await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 5_000);
+    await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
     worker.signal("SIGINT");
-    await worker.waitForOutput(/^ignored$/m, 5_000);
+    await worker.waitForOutput(/^ignored$/m, 20_000);
     worker.signal("SIGINT");
     expect(await worker.exited).toEqual({ code: 130, signal: null });
-    await waitFor(async () => (await worker.descendants()).length === 0, { timeoutMs: 5_000, what: "no process left" });
+    await waitFor(async () => (await worker.descendants()).length === 0, {
+      timeoutMs: 20_000,
+      what: "no process left",
+    });
   });
 });

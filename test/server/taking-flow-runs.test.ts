@@ -71,7 +71,7 @@ describe("a worker", () => {
       apiUrl: proxy.apiUrl,
       env: { PREFECT_WORKER_QUERY_SECONDS: "0.5" },
     });
-    await worker.waitForOutput(/The work pool '.*' is currently paused\./, 5_000);
+    await worker.waitForOutput(/The work pool '.*' is currently paused\./, 20_000);
     await waitFor(() => proxy.count("POST", /get_scheduled_flow_runs$/) >= 3, {
       timeoutMs: 10_000,
       what: "three polls",
