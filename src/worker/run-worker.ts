@@ -1,5 +1,6 @@
 // One worker from its first call to its last: opens in order, runs the loops together, drains, closes.
 import { setMaxListeners } from "node:events";
+import { isPassing } from "../api/errors.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { runTogether } from "../async/run-together.ts";
@@ -71,7 +72,10 @@ export async function runWorker(
 
 /** One sync, one poll, and the flow runs it found. */
 async function runOnce(worker: Worker, stop: AbortSignal): Promise<void> {
-  await sendTemplateAndHeartbeat(worker, stop);
+  await sendTemplateAndHeartbeat(worker, stop).catch((error: unknown) => {
+    if (stop.aborted || !isPassing(error)) throw error;
+    worker.log.warn({ err: error }, "The server could not be told that the worker lives");
+  });
   worker.dependencies.announce(`Worker '${worker.workerName}' started!`);
   await poll(worker, stop);
   await drain(worker);

@@ -1,5 +1,6 @@
 // A worker goes on polling whatever its sockets do, and backs off as it says it does.
 import { describe, expect, test } from "vitest";
+import { runLictor } from "../support/lictor.ts";
 import type { SocketStep } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { pollTimes, startPoolServer, startPoolWorker } from "./scripted-worker.ts";
@@ -69,4 +70,16 @@ test("an answer that hangs is given up, and the worker polls on", async () => {
   await waitFor(() => pollTimes(server).length >= 4, polled);
   worker.signal("SIGTERM");
   expect((await worker.exited).code).toBe(0);
+});
+
+test("with --run-once a server that takes no heartbeat is told of, and the poll is done all the same", async () => {
+  await using server = await startPoolServer({
+    http: { "POST /api/work_pools/p/workers/heartbeat": [{ status: 503, always: true }] },
+  });
+  const { code, stderr } = await runLictor(["worker", "start", "--pool", "p", "--run-once"], {
+    env: { PREFECT_API_URL: `${server.url}/api`, PREFECT_CLIENT_MAX_RETRIES: "0" },
+  });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/The server could not be told that the worker lives/);
+  expect(pollTimes(server)).toHaveLength(1);
 });
