@@ -9,8 +9,8 @@ export interface WorkerOptions extends ProgramOptions {
   args?: readonly string[];
 }
 
-// A start takes some 100 ms; the rest is for a machine busy with Python engines.
-const START_TIMEOUT_MS = 20_000;
+// A start takes some 100 ms; the rest is for a machine busy with Python engines, and servers that are locked meanwhile.
+const START_TIMEOUT_MS = 60_000;
 
 /** Starts a worker for the work pool and waits for its `Worker '…' started!`; engines run in the test environment. */
 export async function startWorker(pool: string, options: WorkerOptions): Promise<RunningProgram> {
