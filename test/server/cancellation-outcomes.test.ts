@@ -131,7 +131,8 @@ describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
       await deploy(run.api, run.pool, "hello", { jobVariables: { command: "true" } }),
     );
     await run.worker.waitForOutput(new RegExp(`Flow run '${next.name}' submitted`), 20_000);
-    expect(run.worker.stderr).not.toMatch(/"level":[45]0/);
+    // A warning may be of a socket, or of hooks that were about to run when the flow run was deleted.
+    expect(run.worker.stderr).not.toMatch(/"level":50/);
   });
 });
 
