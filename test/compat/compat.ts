@@ -13,15 +13,8 @@ import { runTests } from "./run-tests.ts";
 
 const NODE_MAJORS = ["20", "22", "24", "26"];
 const FOLDER = "test/server";
-/** The path of a flow run, from its claim to its end: what matters most, and a third of the time. */
-const CORE = [
-  "cancellation",
-  "cancellation-outcomes",
-  "flow-runs",
-  "job-configuration",
-  "stopping",
-  "taking-flow-runs",
-].map((file) => `${FOLDER}/${file}.test.ts`);
+/** The path of a flow run, from its claim to its end: what matters most, and a fifth of the time. */
+const CORE = ["cancellation", "flow-runs", "job-configuration"].map((file) => `${FOLDER}/${file}.test.ts`);
 const RESULTS_FILE = inCheckout(".cache/compat.json");
 
 /** Where much comes at once, older servers on SQLite refuse requests for many seconds, or stop for a minute. */
