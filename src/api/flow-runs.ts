@@ -17,10 +17,14 @@ export async function findFlowRun(api: ApiClient, id: string, options?: RequestO
 
 /** The flow runs that match; servers return at most 200. */
 export async function filterFlowRuns(api: ApiClient, filter: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
+  return await filterBy(api, { flow_runs: filter }, options);
+}
+
+async function filterBy(api: ApiClient, criteria: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
   return (await api.request("POST", "/flow_runs/filter", {
     ...options,
     shape: listOf(flowRunShape),
-    body: { flow_runs: filter, offset: 0 },
+    body: { ...criteria, offset: 0 },
   })) as unknown as FlowRun[];
 }
 
@@ -32,16 +36,8 @@ export async function filterCancelling(
 ): Promise<FlowRun[]> {
   const queues =
     pool.workQueueNames.length > 0 ? { work_pool_queues: { name: { any_: [...pool.workQueueNames] } } } : {};
-  return (await api.request("POST", "/flow_runs/filter", {
-    ...options,
-    shape: listOf(flowRunShape),
-    body: {
-      flow_runs: { state: { type: { any_: ["CANCELLING"] } } },
-      work_pools: { name: { any_: [pool.name] } },
-      ...queues,
-      offset: 0,
-    },
-  })) as unknown as FlowRun[];
+  const state = { type: { any_: ["CANCELLING"] } };
+  return await filterBy(api, { flow_runs: { state }, work_pools: { name: { any_: [pool.name] } }, ...queues }, options);
 }
 
 /** Changes fields of a flow run. */
