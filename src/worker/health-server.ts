@@ -1,10 +1,9 @@
 // GET /health for supervisors of the worker, and a page about it for people. Source: prefect workers/server.py.
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Logger } from "../logger.ts";
+import { listenHttp } from "./listen-http.ts";
 
 /** So many poll intervals without a poll, and the worker counts as stuck. */
 const missedPolls = 30;
@@ -48,15 +47,7 @@ export async function startHealthServer(options: HealthServerOptions): Promise<D
     });
     response.writeHead(status, headers).end(request.method === "HEAD" ? undefined : body);
   });
-  server.listen(options.port, options.host);
-  await once(server, "listening");
-  return {
-    port: (server.address() as AddressInfo).port,
-    [Symbol.dispose]() {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+  return await listenHttp(server, options);
 }
 
 async function answer(

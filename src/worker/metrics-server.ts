@@ -1,11 +1,10 @@
 // The Prometheus page of a worker. Loaded only where PREFECT_CLIENT_METRICS_ENABLED asks for it, since the library behind
 // it takes time and memory that nobody else should spend. Source: prefect utilities/services.py, events/clients.py.
-import { once } from "node:events";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { LatencyKind } from "../run/activity.ts";
 import type { EventSender } from "../sockets/events-in.ts";
+import { listenHttp } from "./listen-http.ts";
 import type { Worker } from "./worker.ts";
 
 /** What the page tells of. */
@@ -29,15 +28,7 @@ export async function startMetricsServer(
   const server = http.createServer(async (_request, response) => {
     response.writeHead(200, { "Content-Type": registry.contentType }).end(await registry.metrics());
   });
-  server.listen(port, "0.0.0.0");
-  await once(server, "listening");
-  return {
-    port: (server.address() as AddressInfo).port,
-    [Symbol.dispose]() {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+  return await listenHttp(server, { host: "0.0.0.0", port });
 }
 
 function createRegistry(sources: MetricsSources): Registry {
@@ -54,31 +45,22 @@ function createRegistry(sources: MetricsSources): Registry {
 /** Values by their labels' values, in the order of the label names. */
 type Readings = Iterable<readonly [labels: readonly string[], value: number]>;
 
-/** A counter that is kept elsewhere and read when somebody asks. */
-function counter(registry: Registry, name: string, help: string, labelNames: string[], read: () => Readings): void {
-  new Counter({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [labels, value] of read()) this.labels(...labels).inc(value);
-    },
-  });
-}
+/** Adds a metric that is kept elsewhere and read when somebody asks. */
+type Add = (registry: Registry, name: string, help: string, labelNames: string[], read: () => Readings) => void;
 
-function gauge(registry: Registry, name: string, help: string, labelNames: string[], read: () => Readings): void {
-  new Gauge({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [labels, value] of read()) this.labels(...labels).set(value);
-    },
-  });
+const counter: Add = (registry, name, help, labelNames, read) => {
+  new Counter({ name, help, labelNames, registers: [registry], collect: collectFrom(read) });
+};
+
+const gauge: Add = (registry, name, help, labelNames, read) => {
+  new Gauge({ name, help, labelNames, registers: [registry], collect: collectFrom(read) });
+};
+
+function collectFrom(read: () => Readings): (this: Counter | Gauge) => void {
+  return function () {
+    this.reset();
+    for (const [labels, value] of read()) this.labels(...labels).inc(value);
+  };
 }
 
 /** The same names and labels, the client called by what the reference would use there. */
