@@ -17,16 +17,11 @@ const FOLDER = "test/server";
 const CORE = ["cancellation", "flow-runs", "job-configuration"].map((file) => `${FOLDER}/${file}.test.ts`);
 const RESULTS_FILE = inCheckout(".cache/compat.json");
 
-/** Where much comes at once, older servers on SQLite refuse requests for many seconds, or stop for a minute. */
-const OLDER_WORKERS = 2;
-
 /** One column to be: prepares what it runs with, which gives its title and its environment. */
 interface Subject {
   table: "Prefect" | "Node.js";
   name: string;
   folders: readonly string[];
-  /** How many files at a time, where not as many as usual. */
-  maxWorkers?: number;
   prepare(): Promise<{ title: string; env: Record<string, string> }>;
 }
 
@@ -48,8 +43,7 @@ async function readSubjects(): Promise<Subject[]> {
   const chosen = positionals.length > 0 ? positionals : known;
   return chosen.flatMap((name): Subject[] => {
     if (name === "node") return NODE_MAJORS.map((major) => nodeSubject(major, folders));
-    if (name === newest) return [prefectSubject(name, values.complete ? ["test"] : folders)];
-    return [{ ...prefectSubject(name, folders), maxWorkers: OLDER_WORKERS }];
+    return [prefectSubject(name, name === newest && values.complete ? ["test"] : folders)];
   });
 }
 
@@ -89,13 +83,13 @@ async function compat(stop: AbortSignal): Promise<void> {
 }
 
 /** Runs one subject; whatever keeps it from running is its result. */
-async function run({ name, folders, maxWorkers, prepare }: Subject, stop: AbortSignal): Promise<Column> {
+async function run({ name, folders, prepare }: Subject, stop: AbortSignal): Promise<Column> {
   const startedAtMs = Date.now();
   const end = () => ({ durationMs: Date.now() - startedAtMs });
   try {
     const { title, env } = await prepare();
     stop.throwIfAborted();
-    return { title, results: await runTests({ folders, env, maxWorkers, stop }), ...end() };
+    return { title, results: await runTests({ folders, env, stop }), ...end() };
   } catch (error) {
     // Neither is the release's fault, and the next one would meet it too.
     if (stop.aborted || error instanceof MissingPythonError) throw error;

@@ -11,19 +11,16 @@ import type { TestResult } from "../support/test-results.ts";
 export interface TestRun {
   folders: readonly string[];
   env: Readonly<Record<string, string>>;
-  /** Files at a time; undefined for as many as vitest.config.ts says. */
-  maxWorkers: number | undefined;
   stop: AbortSignal;
 }
 
 /** Runs the tests, their progress on the terminal. Throws when they could not even begin. */
-export async function runTests({ folders, env, maxWorkers, stop }: TestRun): Promise<TestResult[]> {
+export async function runTests({ folders, env, stop }: TestRun): Promise<TestResult[]> {
   await using directory = await makeTemporaryDirectory("lictor-results-");
   const file = join(directory.path, "results.json");
   const reporters = ["default", inCheckout("test/compat/results-reporter.ts")].map((name) => `--reporter=${name}`);
   const vitest = inCheckout("node_modules/vitest/vitest.mjs");
-  const workers = maxWorkers === undefined ? [] : [`--maxWorkers=${maxWorkers}`];
-  const child = spawn(process.execPath, [vitest, "run", ...folders, ...reporters, ...workers], {
+  const child = spawn(process.execPath, [vitest, "run", ...folders, ...reporters], {
     cwd: inCheckout("."),
     env: { ...process.env, ...env, LICTOR_TEST_RESULTS: file },
     stdio: "inherit",

@@ -15,18 +15,23 @@ export interface PrefectPackages {
   pip: readonly string[] | undefined;
 }
 
+// It has had wheels for Python 3.13 since 3.1.0 only.
+const PENDULUM = "--exclude-newer-package=pendulum=2025-05-02";
+// The last is 2.0.37. With 2.0.38 and later ones before 2.1 a server on SQLite stands still for its busy timeout of 60 s, as
+// soon as its garbage collector, on the thread of its event loop, closes a cursor of a connection that waits for a lock.
+const SQLALCHEMY = "--exclude-newer-package=sqlalchemy=2025-02-04";
+
 // Each release with the packages of its own days: later ones of what it depends on often break it. The bound is the end
 // of a day some days after the release, so that the newest packages of that time had met it already.
 const OLDER_RELEASES: Readonly<Record<string, readonly string[]>> = {
-  // pendulum has had wheels for Python 3.13 since 3.1.0 only.
-  "3.0.11": ["--exclude-newer=2024-10-30", "--exclude-newer-package=pendulum=2025-05-02"],
-  "3.1.15": ["--exclude-newer=2025-02-04", "--exclude-newer-package=pendulum=2025-05-02"],
-  "3.2.15": ["--exclude-newer=2025-04-01", "--exclude-newer-package=pendulum=2025-05-02"],
-  "3.3.7": ["--exclude-newer=2025-05-02"],
-  "3.4.25": ["--exclude-newer=2025-10-28"],
-  "3.5.0": ["--exclude-newer=2025-11-05"],
-  "3.6.29": ["--exclude-newer=2026-05-06"],
-  "3.7.8": ["--exclude-newer=2026-07-14"],
+  "3.0.11": ["--exclude-newer=2024-10-30", PENDULUM],
+  "3.1.15": ["--exclude-newer=2025-02-04", PENDULUM],
+  "3.2.15": ["--exclude-newer=2025-04-01", PENDULUM, SQLALCHEMY],
+  "3.3.7": ["--exclude-newer=2025-05-02", SQLALCHEMY],
+  "3.4.25": ["--exclude-newer=2025-10-28", SQLALCHEMY],
+  "3.5.0": ["--exclude-newer=2025-11-05", SQLALCHEMY],
+  "3.6.29": ["--exclude-newer=2026-05-06", SQLALCHEMY],
+  "3.7.8": ["--exclude-newer=2026-07-14", SQLALCHEMY],
   "3.8.8": ["--exclude-newer=2026-10-11"],
 };
 
