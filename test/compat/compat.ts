@@ -1,6 +1,6 @@
 // `npm run test:compat`: the server tests against releases of Prefect, server and engine, and on releases of Node.js.
 import { mkdir, writeFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
+import { parseArgs, stripVTControlCharacters } from "node:util";
 import { inCheckout } from "../support/checkout.ts";
 import { MissingPythonError } from "../support/find-python.ts";
 import { testedReleases } from "../support/prefect-packages.ts";
@@ -15,6 +15,7 @@ const NODE_MAJORS = ["20", "22", "24", "26"];
 const FOLDER = "test/server";
 /** The path of a flow run, from its claim to its end: what matters most, and a fifth of the time. */
 const CORE = ["cancellation", "flow-runs", "job-configuration"].map((file) => `${FOLDER}/${file}.test.ts`);
+const REASON_LINES = 12;
 const RESULTS_FILE = inCheckout(".cache/compat.json");
 
 /** One column to be: prepares what it runs with, which gives its title and its environment. */
@@ -95,19 +96,34 @@ async function run({ name, folders, prepare }: Subject, stop: AbortSignal): Prom
     if (stop.aborted || error instanceof MissingPythonError) throw error;
     const problem = error instanceof Error ? error.message : String(error);
     console.error(problem);
-    return { title: name, results: [{ file: "", title: "could be tested", outcome: "failed" }], problem, ...end() };
+    const failure = { file: "", title: "could be tested", outcome: "failed", reason: problem } as const;
+    return { title: name, results: [failure], problem, ...end() };
   }
 }
 
-/** The tables, and as the last line the tally of all runs. */
+/** The tables, why tests failed, and as the last line the tally of all runs. */
 function report(tables: Tables): void {
   for (const [what, columns] of Object.entries(tables)) {
     const shown = columns.map((column) => ({ ...column, results: column.results.filter(isShown) }));
     if (columns.length > 0) console.log(`\n${resultsTable(what, shown)}`);
   }
+  const failures = Object.entries(tables).flatMap(([what, columns]) =>
+    columns.flatMap((column) => failuresOf(`${what} ${column.title}`, column)),
+  );
+  if (failures.length > 0) console.log(`\n${failures.join("\n")}`);
   const results = Object.values(tables).flatMap((columns) => columns.flatMap((column) => column.results));
   if (results.some(({ outcome }) => outcome === "failed")) process.exitCode = 1;
   console.log(`\n${tally(results)}`);
+}
+
+/** Said again at the end, since what vitest printed of them is far above the table by then. */
+function failuresOf(subject: string, { results }: Column): string[] {
+  return results
+    .filter(({ outcome }) => outcome === "failed")
+    .map(({ file, title, reason = "" }) => {
+      const shown = stripVTControlCharacters(reason).split("\n").slice(0, REASON_LINES);
+      return [`FAILED on ${subject}: ${file} > ${title}`, ...shown.map((line) => `    ${line}`)].join("\n");
+    });
 }
 
 /** What failed outside any file is shown in every table. */

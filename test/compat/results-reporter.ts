@@ -8,6 +8,6 @@ export default class ResultsReporter implements Reporter {
   async onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): Promise<void> {
     const file = process.env.LICTOR_TEST_RESULTS;
     if (file === undefined) throw new Error("LICTOR_TEST_RESULTS names no file for the results.");
-    await writeFile(file, JSON.stringify(testResults(modules, unhandledErrors.length)));
+    await writeFile(file, JSON.stringify(testResults(modules, unhandledErrors)));
   }
 }

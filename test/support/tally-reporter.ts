@@ -6,7 +6,7 @@ import { tally, testResults } from "./test-results.ts";
 export default class TallyReporter implements Reporter {
   /** Prints at the exit of the process, since vitest and its teardowns may write until then. */
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
-    const results = testResults(modules, unhandledErrors.length);
+    const results = testResults(modules, unhandledErrors);
     const lines = results
       .filter(({ outcome }) => outcome === "not applicable")
       .map(({ file, title, reason }) => `not applicable: ${file} > ${title} (${reason})\n`);

@@ -1,7 +1,7 @@
 // What became of the tests of a run, one entry each, and their tally.
 import type { TestModule, TestSuite } from "vitest/node";
 
-/** One test. `reason` says why it does not apply. */
+/** One test. `reason` says why it does not apply, or failed. */
 export interface TestResult {
   file: string;
   title: string;
@@ -10,10 +10,10 @@ export interface TestResult {
 }
 
 /** All tests; what fails outside a test (a file that cannot be loaded, a hook, a stray rejection) is an entry too. */
-export function testResults(modules: readonly TestModule[], unhandledErrors: number): TestResult[] {
+export function testResults(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): TestResult[] {
   const results = modules.flatMap((module) => [...failuresOutsideTests(module), ...resultsOf(module)]);
-  for (let count = 1; count <= unhandledErrors; count++) {
-    results.push({ file: "", title: `stray error ${count}`, outcome: "failed" });
+  for (const [index, error] of unhandledErrors.entries()) {
+    results.push({ file: "", title: `stray error ${index + 1}`, outcome: "failed", reason: messages([error]) });
   }
   return results;
 }
@@ -26,6 +26,7 @@ function failuresOutsideTests(module: TestModule): TestResult[] {
       file: module.relativeModuleId,
       title: part.type === "suite" ? `${part.fullName} (outside its tests)` : "(outside its tests)",
       outcome: "failed",
+      reason: messages(part.errors()),
     }));
 }
 
@@ -34,10 +35,15 @@ function resultsOf(module: TestModule): TestResult[] {
     const named = { file: module.relativeModuleId, title: test.fullName };
     const { notApplicable: reason } = test.meta();
     if (reason !== undefined) return { ...named, outcome: "not applicable", reason };
-    const { state } = test.result();
+    const { state, errors } = test.result();
     // A test that never came to run (a run broken off) has not passed.
-    return { ...named, outcome: state === "pending" ? "failed" : state };
+    if (state === "pending") return { ...named, outcome: "failed", reason: "never came to run" };
+    return state === "failed" ? { ...named, outcome: state, reason: messages(errors) } : { ...named, outcome: state };
   });
+}
+
+function messages(errors: readonly unknown[]): string {
+  return errors.map((error) => (error as Partial<Error> | undefined)?.message ?? String(error)).join("\n");
 }
 
 /** `N passed, N failed`; what was skipped without a reason does not go unsaid. */
