@@ -5,9 +5,13 @@ import { startProcess } from "../process/start-process.ts";
 /** Which hooks: those of a cancelled flow run, or those of a crashed one. */
 export type HookKind = "cancellation" | "crashed";
 
-/** Loads the flow as an engine would and calls its hooks one by one; works with every Prefect 3. */
+/** How long the hooks wait for a server that is away; meanwhile a Python is up. */
+const patienceSeconds = 600;
+
+/** Loads the flow as an engine would, as soon as the server lets it, and calls its hooks one by one; works with every Prefect 3. */
 const script = `
-import asyncio, inspect, sys
+import asyncio, inspect, sys, time
+import httpx
 import prefect.main  # early releases define their models completely only here
 from uuid import UUID
 from prefect.client.orchestration import get_client
@@ -15,12 +19,31 @@ from prefect.flows import load_flow_from_flow_run
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelling
 
-async def main(kind, flow_run_id):
+async def load(flow_run_id):
     async with get_client() as client:
         flow_run = await client.read_flow_run(UUID(flow_run_id))
     flow = load_flow_from_flow_run(flow_run)
     if inspect.isawaitable(flow):
         flow = await flow
+    return flow_run, flow
+
+def is_passing(error):
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+async def load_when_possible(flow_run_id):
+    give_up_at = time.monotonic() + ${patienceSeconds}
+    while True:
+        try:
+            return await load(flow_run_id)
+        except httpx.HTTPError as error:
+            if not is_passing(error) or time.monotonic() > give_up_at:
+                raise
+        await asyncio.sleep(2)
+
+async def main(kind, flow_run_id):
+    flow_run, flow = await load_when_possible(flow_run_id)
     cancelled = kind == "cancellation"
     hooks = flow.on_cancellation_hooks if cancelled else flow.on_crashed_hooks
     state = Cancelling(message="Flow run was cancelled.") if cancelled else flow_run.state

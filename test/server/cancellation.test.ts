@@ -46,4 +46,28 @@ describe("a flow run that is killed from outside", { timeout: 150_000 }, () => {
     await run.worker.exited;
     expect(await run.hooks()).toBe("crashed Crashed\n");
   });
+
+  test("has its crashed hooks run once although the server is away just then", async () => {
+    const interferences = ["lose-answer", { status: 503 }] as const;
+    let interfered = 0;
+    let isReported = false;
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: ({ method, path, body }) => {
+        isReported ||= path.endsWith("/set_state") && body.includes('"CRASHED"');
+        if (!isReported || method !== "GET" || !/\/flow_runs\/[^/]+$/.test(path)) return undefined;
+        return interferences[interfered++];
+      },
+    });
+    await using run = await startHooked("kill_self_with_hooks", {
+      apiUrl: proxy.apiUrl,
+      // Prefect's own client would repeat the request.
+      env: { PREFECT_CLIENT_MAX_RETRIES: "0" },
+    });
+    await run.api.waitForState(run.id, ["CRASHED"], ENGINE_TIMEOUT_MS);
+    await waitFor(run.hooks, { timeoutMs: 60_000, what: "the hook's trace" });
+    run.worker.signal("SIGTERM");
+    await run.worker.exited;
+    expect(await run.hooks()).toBe("crashed Crashed\n");
+    expect(interfered).toBeGreaterThan(interferences.length);
+  });
 });
