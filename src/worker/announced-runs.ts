@@ -1,5 +1,6 @@
-// Flow runs the event stream has told of and no poll has returned yet. Decides when to poll again because of them.
-import type { FlowRun } from "../api/wire.ts";
+// Flow runs to come: the event stream has told of them and no poll has returned them yet, or a poll has, ahead of their
+// time. Decides when to poll again because of them.
+import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
 
 /** How soon a flow run is asked for again that is due, by the server's own word, and was not returned. */
 const retryAfterMs = 300;
@@ -25,6 +26,15 @@ export class AnnouncedRuns {
     for (const id of flowRunIds) this.#runs.delete(id);
   }
 
+  /** Of what a poll has returned gives the flow runs to start now, and keeps the others for their time minus prefetch. */
+  keepLater(returned: readonly ScheduledFlowRun[], now: number): FlowRun[] {
+    const flowRuns = returned.map(({ flow_run }) => flow_run);
+    const later = flowRuns.filter((flowRun) => this.#dueAt(flowRun) > now);
+    this.forget(flowRuns.map(({ id }) => id));
+    this.read([], later, now);
+    return flowRuns.filter((flowRun) => !later.includes(flowRun));
+  }
+
   /** Ids that a poll did not return and whose time is not known; at most 200, what one filter may return. */
   unread(): string[] {
     const ids = [...this.#runs].flatMap(([id, run]) => (run.kind === "unread" ? [id] : []));
@@ -40,8 +50,7 @@ export class AnnouncedRuns {
     this.forget(asked);
     for (const flowRun of flowRuns) {
       if (flowRun.state_type !== "SCHEDULED") continue;
-      const scheduled = Date.parse(flowRun.next_scheduled_start_time ?? flowRun.expected_start_time ?? "");
-      const at = scheduled - this.prefetchMs;
+      const at = this.#dueAt(flowRun);
       if (at > now) this.#runs.set(flowRun.id, { kind: "due", at, last: false });
       else this.#runs.set(flowRun.id, { kind: "due", at: now + retryAfterMs, last: true });
     }
@@ -61,5 +70,10 @@ export class AnnouncedRuns {
       if (run.last) this.#runs.delete(id);
       else this.#runs.set(id, { kind: "unread" });
     }
+  }
+
+  /** NaN without a time, which is not later than anything. */
+  #dueAt({ next_scheduled_start_time, expected_start_time }: FlowRun): number {
+    return Date.parse(next_scheduled_start_time ?? expected_start_time ?? "") - this.prefetchMs;
   }
 }

@@ -9,8 +9,13 @@ import { executeFlowRun } from "../run/execute-flow-run.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
 
-/** A burst of events makes one poll at once and then one per this time. */
+/** A burst of events, or of times that come, makes one poll at once and then one per this time. */
 const shortestGapMs = 200;
+/** While events come, the regular polls are as rare as the jitter lets them be at times anyway: 12 to 13 s, not 7.5 to 13. */
+const pauseWithEvents = 1.2;
+/** The jitter's upper bound, and some time for the poll itself: what is scheduled until then, the next poll may be late for. */
+const longestPause = 1.3;
+const pollMs = 1_000;
 
 /** Polls until `stop` aborts. Throws when the API refuses for good. */
 export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void> {
@@ -28,7 +33,9 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
         await readAnnounced(worker, signal);
       },
       wait: async (ms, signal) => {
-        const reason = await worker.wake.sleep(Math.min(ms, worker.announced.dueInMs(Date.now())), signal);
+        const pauseMs = worker.eventsConnected ? Math.max(ms, querySeconds * 1000 * pauseWithEvents) : ms;
+        const dueInMs = Math.max(worker.announced.dueInMs(Date.now()), polledAt + shortestGapMs - Date.now());
+        const reason = await worker.wake.sleep(Math.min(pauseMs, dueInMs), signal);
         worker.log.debug({ reason }, "poll");
         if (reason === "event") await sleep(polledAt + shortestGapMs - Date.now(), signal);
       },
@@ -37,7 +44,7 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
   );
 }
 
-/** Asks once for scheduled flow runs and starts what there are slots for. */
+/** Asks once for scheduled flow runs, starts what there are slots for, and remembers when the next ones are due. */
 export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   if (!worker.pool) {
     worker.lastPollAt = Date.now();
@@ -49,8 +56,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.leftBehind = false;
   const scheduled = await readScheduled(worker, signal);
   worker.lastPollAt = Date.now();
-  worker.announced.forget(scheduled.map(({ flow_run }) => flow_run.id));
-  for (const { flow_run: flowRun } of scheduled) {
+  for (const flowRun of worker.announced.keepLater(scheduled, Date.now())) {
     if (signal.aborted) return;
     if (worker.inFlight.has(flowRun.id)) {
       // Rescheduled while its process still lives: it can be taken as soon as that has ended.
@@ -74,8 +80,11 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
 }
 
 async function readScheduled(worker: Worker, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
-  const { workPoolName, workQueueNames, prefetchSeconds } = worker.options;
-  const scheduledBefore = new Date(Date.now() + Math.trunc(prefetchSeconds) * 1000);
+  const { workPoolName, workQueueNames, prefetchSeconds, querySeconds } = worker.options;
+  const untilNextPollMs = querySeconds * 1000 * longestPause + pollMs;
+  // Under a limit of the pool a flow run that is not due yet may take the place of one that is.
+  const aheadMs = worker.pool?.concurrency_limit == null ? untilNextPollMs : 0;
+  const scheduledBefore = new Date(Date.now() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
   try {
     return await getScheduledFlowRuns(worker.api, workPoolName, { workQueueNames, scheduledBefore }, { signal });
   } catch (error) {

@@ -116,6 +116,32 @@ describe("a worker", () => {
     expect(pendingAt).toBeLessThan(scheduledTime.getTime());
   });
 
+  test("claims what no event tells of at its time minus prefetch, long before the next poll", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
+    await using proxy = await startReverseProxy(inject("apiUrl"), { onUpgrade: () => 403 });
+    const scheduledTime = new Date(Date.now() + 12_000);
+    const created = await api.createFlowRun(deployment, { scheduledTime });
+    await using worker = await startWorker(pool, {
+      apiUrl: proxy.apiUrl,
+      env: RARE_POLLS,
+      args: ["--prefetch-seconds", "3"],
+    });
+    await worker.waitForOutput(new RegExp(`submitting flow run '${created.id}'`), 30_000);
+    const states = await waitFor(
+      async () => {
+        const read = await api.readStates(created.id);
+        return read.some(({ type }) => type === "PENDING") ? read : undefined;
+      },
+      { timeoutMs: 10_000, what: "the claim" },
+    );
+    const pendingAt = Date.parse(states.find(({ type }) => type === "PENDING")?.timestamp ?? "");
+    expect(pendingAt).toBeGreaterThanOrEqual(scheduledTime.getTime() - 3_000);
+    expect(pendingAt).toBeLessThan(scheduledTime.getTime());
+    expect(proxy.count("POST", /\/get_scheduled_flow_runs$/)).toBe(2);
+  });
+
   test("finds flow runs by polling when the events socket is refused, and warns once", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

@@ -54,7 +54,7 @@ describe("slots", () => {
 });
 
 describe("announced flow runs", () => {
-  const flowRun = (id: string, changes: Partial<FlowRun>): FlowRun =>
+  const flowRun = (id: string, changes: Partial<FlowRun> = {}): FlowRun =>
     ({
       id,
       state_type: "SCHEDULED",
@@ -95,6 +95,21 @@ describe("announced flow runs", () => {
     announced.read(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], 5_000);
     announced.beforePoll(9_000);
     expect(announced.unread()).toEqual(["moved"]);
+  });
+
+  test("that a poll returns ahead of their time are kept for that, minus prefetch", () => {
+    const announced = new AnnouncedRuns(10_000);
+    announced.announce("later");
+    const now = flowRun("now", { next_scheduled_start_time: new Date(60_000).toISOString() });
+    const later = flowRun("later", { next_scheduled_start_time: new Date(60_001).toISOString() });
+    const returned = [later, now, flowRun("timeless")].map((each) => ({
+      work_pool_id: "",
+      work_queue_id: "",
+      flow_run: each,
+    }));
+    expect(announced.keepLater(returned, 50_000).map(({ id }) => id)).toEqual(["now", "timeless"]);
+    expect(announced.unread()).toEqual([]);
+    expect(announced.dueInMs(50_000)).toBe(1);
   });
 
   test("beyond what is remembered are left to the regular poll", () => {
