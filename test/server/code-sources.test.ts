@@ -56,7 +56,7 @@ describe("a flow run's code", () => {
   });
 
   test("is fetched by a shell script, with the flow run's environment, in its directory", async () => {
-    needsPrefect("3.1.0", "relative working directories in pull steps");
+    needsPrefect("3.4.19", "relative working directories in pull steps");
     const { end, output } = await run({
       jobVariables: { env: { CODE_FROM: FLOWS } },
       pullSteps: [

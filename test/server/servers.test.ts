@@ -72,6 +72,8 @@ describe("a gateway like Prefect Cloud's", () => {
       expect(query).not.toContain(cloud.key);
     }
     // The id comes with the first heartbeat, which does not hold up the first claim; the flow run's process has it too.
+    const second = await api.createFlowRun(deployment);
+    await api.waitForState(second.id, ["COMPLETED"], 60_000);
     const attributed = gateway.requests.filter(({ headers }) => headers["x-prefect-worker-id"] === gateway.workerId);
     expect(attributed.some(({ headers }) => headers["x-prefect-flow-id"] === undefined)).toBe(true);
     expect(worker.stderr).not.toContain("No connection");
