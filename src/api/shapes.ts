@@ -20,6 +20,7 @@ const flowRunFields = {
   next_scheduled_start_time: optional(string),
   expected_start_time: optional(string),
   created: optional(string),
+  empirical_policy: optional(object({ retry_type: optional(string) })),
 };
 
 /** A flow run that is only looked at. */

@@ -79,14 +79,32 @@ async function isLeftInCancelling(context: RunContext, run: Started, exit: Infra
   return (await findFlowRun(context.api, run.flowRun.id, { endless: true }))?.state_type === "CANCELLING";
 }
 
-/** Reports a crash, which the server declines for a flow run that was cancelled meanwhile: then that is its end. */
+/**
+ * Reports a crash, unless the attempt is over without. The server declines it for a flow run that was cancelled meanwhile:
+ * then that is its end.
+ */
 async function reportCrash(context: RunContext, run: Started, message: string): Promise<Decision | undefined> {
+  if (await isOver(context, run)) return undefined;
   const decision = await report(context, run, crashedState(message));
   if (decision?.state?.type === "CANCELLING") {
     await runCancellationHooks(run);
     await finishCancelled(context, run);
   }
   return decision;
+}
+
+/**
+ * Whether the flow run has an end, or somebody has set it to run again: a crash reported now might come after that, and
+ * end the next attempt. A retry that only its own engine waited for has ended with it.
+ */
+async function isOver(context: RunContext, { flowRun, log }: Started): Promise<boolean> {
+  const current = await findFlowRun(context.api, flowRun.id, { endless: true });
+  context.activity.hear(flowRun.id, current?.state ?? null);
+  if (current?.state_type === "SCHEDULED" && current.empirical_policy?.retry_type !== "in_process") {
+    log.info(`Flow run '${flowRun.name}' has been scheduled anew; it is not reported as crashed.`);
+    return true;
+  }
+  return isFinal(current?.state);
 }
 
 async function runCancellationHooks({ infrastructure, flowRun }: Started): Promise<void> {

@@ -7,7 +7,7 @@ import type { RunningProgram } from "../support/lictor.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { untilNoProcess } from "./cancelled-runs.ts";
+import { startCommand, untilNoProcess } from "./cancelled-runs.ts";
 import { claimedStates, deploy, newPool, sharedApi } from "./deployments.ts";
 
 const RUN_TIMEOUT_MS = 90_000;
@@ -37,7 +37,7 @@ function processesThatSaid(worker: RunningProgram, what: string): string[] {
   return [...worker.stdout.matchAll(new RegExp(`^${what} in process (\\d+)$`, "gm"))].map((match) => match[1] ?? "");
 }
 
-async function stateNames({ api, id }: Run): Promise<string[]> {
+async function stateNames({ api, id }: Pick<Run, "api" | "id">): Promise<string[]> {
   return (await api.readStates(id)).map(({ name }) => name);
 }
 
@@ -106,6 +106,22 @@ describe("a flow run", () => {
     },
     120_000,
   );
+
+  test("that is scheduled anew while its process still lives is not reported as crashed when that ends", async () => {
+    const command = `${process.execPath} -e "console.log('plain');setTimeout(()=>process.exit(3),4e3)"`;
+    await using run = await startCommand(command);
+    await run.worker.waitForOutput(/^plain$/m, 20_000);
+    const state = {
+      type: "SCHEDULED",
+      name: "AwaitingRetry",
+      state_details: { scheduled_time: new Date().toISOString() },
+    };
+    await run.api.request("POST", `/flow_runs/${run.id}/set_state`, { state, force: true });
+    await run.api.waitForState(run.id, ["CRASHED"], RUN_TIMEOUT_MS);
+    const expected = ["Scheduled", ...claimedStates(), "AwaitingRetry", ...claimedStates(), "Crashed"];
+    expect(await stateNames(run)).toEqual(expected);
+    expect(run.worker.stdout.match(/^plain$/gm)).toHaveLength(2);
+  });
 
   test("that is claimed early begins at its time", async () => {
     const api = sharedApi();
