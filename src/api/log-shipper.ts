@@ -1,5 +1,6 @@
 // Log records to the API: in batches by time and size, best effort, never in anybody's way.
 // Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
+import { aborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { ApiClient } from "./client.ts";
 import { hasStatus, isPassing } from "./errors.ts";
@@ -30,6 +31,8 @@ export class LogShipper {
   #dropped = 0;
   #isAway = false;
   readonly #full = new Wake();
+  /** The sending that goes on, if any: two at once would send the same records. */
+  #sending: Promise<void> | undefined;
 
   constructor(
     private readonly api: ApiClient,
@@ -73,6 +76,22 @@ export class LogShipper {
    * refuses is lost. Never throws.
    */
   async flush(signal: AbortSignal): Promise<void> {
+    if (this.#sending !== undefined) await Promise.race([this.#sending, aborted(signal)]);
+    if (signal.aborted) return;
+    this.#sending = this.#send(signal).finally(() => {
+      this.#sending = undefined;
+    });
+    await this.#sending;
+  }
+
+  /** Sends what waits for the last time and says what could not be sent until `deadline` aborts. Never throws. */
+  async finish(deadline: AbortSignal): Promise<void> {
+    await this.flush(deadline);
+    const lost = this.#waiting.length + this.#dropped;
+    if (lost > 0) this.complain(`${lost} log records were not sent to the API, which did not take them in time.`);
+  }
+
+  async #send(signal: AbortSignal): Promise<void> {
     while (this.#waiting.length > 0 && !signal.aborted) {
       const batch = this.#nextBatch();
       const body = batch.map(({ record }) => ({ ...record }));

@@ -20,8 +20,10 @@ import type { Worker } from "./worker.ts";
 
 /** How often a drain says what it waits for. */
 const drainReportMs = 30_000;
-/** What the last events and log records get before the worker leaves. */
+/** What the last reports about flow runs get before the worker leaves, and then the last events. */
 const farewellMs = 5_000;
+/** What the last log records get: a server that is only busy shall have them. */
+const logFarewellMs = 10_000;
 
 /** What runs beside the worker and leaves after it. */
 export interface WorkerConnections {
@@ -61,9 +63,11 @@ export async function runWorker(
     else await runLoops(worker, connections, stop);
   } finally {
     if (started) worker.events.stopped(worker.pool, started);
-    const deadline = AbortSignal.timeout(farewellMs);
-    await worker.background.settled(deadline);
-    await Promise.all([eventSender.flush(deadline), logShipper?.flush(deadline)]);
+    await worker.background.settled(AbortSignal.timeout(farewellMs));
+    await Promise.all([
+      eventSender.flush(AbortSignal.timeout(farewellMs)),
+      logShipper?.finish(AbortSignal.timeout(logFarewellMs)),
+    ]);
     farewell.abort();
     await connected;
     worker.dependencies.announce(`Worker '${worker.workerName}' stopped!`);

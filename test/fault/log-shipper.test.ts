@@ -148,4 +148,26 @@ describe("log records", () => {
       ]);
     },
   );
+
+  test("that are on their way when the worker ends are waited for, and not sent twice", async () => {
+    await using log = await open([{ status: 201, body: null, delayMs: 300 }]);
+    log.shipper.ship(record("on its way"));
+    const sending = log.shipper.flush(forever);
+    await waitFor(() => bodies(log.server).length === 1, { timeoutMs: 5000, what: "the first batch" });
+    log.shipper.ship(record("last"));
+    await log.shipper.finish(AbortSignal.timeout(5000));
+    expect(messages(log.server)).toEqual(["on its way", "last"]);
+    expect(log.complaints).toEqual([]);
+    await sending;
+  });
+
+  test("that the API does not take before the worker has to end are counted", async () => {
+    await using log = await open([{ status: 503, always: true }]);
+    log.shipper.ship(record("lost"));
+    await log.shipper.finish(AbortSignal.timeout(5000));
+    expect(log.complaints).toEqual([
+      expect.stringMatching(/^Log records wait, since the API does not take them: .*503/),
+      "1 log records were not sent to the API, which did not take them in time.",
+    ]);
+  });
 });

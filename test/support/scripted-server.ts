@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocketServer } from "ws";
 import { listenOnLoopback } from "./listen-on-loopback.ts";
 import { ScriptedSocket } from "./scripted-socket.ts";
@@ -16,6 +17,8 @@ export interface AnswerStep {
   cut?: true;
   /** Never answers. */
   hang?: true;
+  /** Answers this much later. */
+  delayMs?: number;
   always?: true;
 }
 
@@ -69,6 +72,7 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     const { method, path } = await receive(request, request.method ?? "");
     const step = takeStep(steps.http[`${method} ${path}`]);
     if (step === undefined) errors.push(`unexpected ${method} ${path}`);
+    if (step?.delayMs) await sleep(step.delayMs);
     answer(response, step ?? { status: 501, body: "not in the script" });
   });
   server.on("upgrade", async (request: IncomingMessage, socket: Duplex, head: Buffer) => {
