@@ -17,8 +17,9 @@ export interface PrefectPackages {
 
 // It has had wheels for Python 3.13 since 3.1.0 only.
 const PENDULUM = "--exclude-newer-package=pendulum=2025-05-02";
-// The last is 2.0.37. With 2.0.38 and later ones before 2.1 a server on SQLite stands still for its busy timeout of 60 s, as
-// soon as its garbage collector, on the thread of its event loop, closes a cursor of a connection that waits for a lock.
+// The last is 2.0.37. 2.0.38 and later ones before 2.1 keep connections to SQLite in a pool, and a server stands still for its
+// busy timeout of 60 s with them. It does not without the garbage collector, which seems to close, on the thread of the event
+// loop, a cursor of a connection that waits for a lock.
 const SQLALCHEMY = "--exclude-newer-package=sqlalchemy=2025-02-04";
 
 // Each release with the packages of its own days: later ones of what it depends on often break it. The bound is the end
