@@ -1,6 +1,6 @@
 // Ending a process with its descendants: SIGTERM, a time to tidy up, SIGKILL.
 import { sleep, waitAtMost } from "../async/sleep.ts";
-import { descendantGroups } from "./descendant-groups.ts";
+import { descendantGroups, haveLiving } from "./process-groups.ts";
 import type { StartedProcess } from "./start-process.ts";
 
 /** What a flow run's processes get between SIGTERM and SIGKILL. Source: prefect workers/process.py, 30 s. */
@@ -34,7 +34,8 @@ export async function terminate({ pid, exited }: Leader, graceMs: number, now: A
   if (!signalAll("SIGTERM")) return;
   const until = Date.now() + graceMs;
   if (exited !== undefined) await waitAtMost(exited, graceMs, now);
-  while (!now.aborted && Date.now() < until && signalAll(0)) await sleep(groupPollMs, now);
+  const areLeft = async (): Promise<boolean> => signalAll(0) && (await haveLiving(groups));
+  while (!now.aborted && Date.now() < until && (await areLeft())) await sleep(groupPollMs, now);
   signalAll("SIGKILL");
   await exited;
 }

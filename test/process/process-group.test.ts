@@ -1,6 +1,8 @@
 // Real children: how they are started, and that nothing of their group outlives a termination.
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { once } from "node:events";
+import { describe, expect, inject, test } from "vitest";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup, terminate } from "../../src/process/terminate.ts";
 import { inCheckout } from "../support/checkout.ts";
@@ -84,5 +86,18 @@ describe("terminate", () => {
     await waitFor(sessions, { timeoutMs: 10_000, what: "the grandchild to lead a group" });
     await terminate(child, 10_000, never);
     await waitFor(async () => (await living()).length === 0, { timeoutMs: 2_000, what: "both to be gone" });
+  });
+
+  test("does not wait for a process that has ended and whose parent does not notice", async () => {
+    const parent = spawn(inject("python"), [program("unnoticed_end.py")], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      const [line] = (await once(parent.stdout, "data")) as [Buffer];
+      const leader = Number(line.toString());
+      await terminate({ pid: leader }, 600_000, never);
+      // It is still there, but only in the table.
+      expect(signalGroup(leader, 0)).toBe(true);
+    } finally {
+      parent.kill("SIGKILL");
+    }
   });
 });

@@ -1,5 +1,4 @@
-// The process groups below a process: a descendant that has made a session of its own is not reached by a signal to the
-// group it comes from. `prefect flow-run execute` starts its engine like that.
+// Process groups by the system's table of processes, for what signals do not tell.
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -8,11 +7,13 @@ interface ProcessRow {
   pid: number;
   parent: number;
   group: number;
+  hasEnded: boolean;
 }
 
 /**
- * The groups of a living process and of all its descendants, its own first. One that cannot be looked at has only its
- * own. Never throws.
+ * The groups of a living process and of all its descendants, its own first: one that has made a session of its own is not
+ * reached by a signal to the group it comes from. `prefect flow-run execute` starts its engine like that. A process that
+ * cannot be looked at has only its own group. Never throws.
  */
 export async function descendantGroups(leader: number): Promise<number[]> {
   const rows = await readProcesses().catch(() => []);
@@ -31,9 +32,18 @@ export async function descendantGroups(leader: number): Promise<number[]> {
   return [...groups];
 }
 
+/**
+ * Whether a process of these groups is left that has not ended. A signal reaches those too that have: they stay until their
+ * parent asks for their exit code, in a container without an init for ever. Never throws.
+ */
+export async function haveLiving(groups: readonly number[]): Promise<boolean> {
+  const rows = await readProcesses().catch(() => undefined);
+  return rows?.some(({ group, hasEnded }) => groups.includes(group) && !hasEnded) ?? true;
+}
+
 async function readProcesses(): Promise<ProcessRow[]> {
   if (process.platform === "linux") return await readProc();
-  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,ppid=,pgid="]);
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,state=,ppid=,pgid="]);
   return stdout.trim().split("\n").map(toRow);
 }
 
@@ -45,14 +55,14 @@ async function readProc(): Promise<ProcessRow[]> {
       // Gone meanwhile: it has no descendants either.
       const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
       // The name in parentheses may hold anything; after it come state, parent and group.
-      const [, parent, group] = stat?.slice(stat.lastIndexOf(")") + 2).split(" ") ?? [];
-      return parent === undefined || group === undefined ? [] : [toRow(`${pid} ${parent} ${group}`)];
+      return stat === undefined ? [] : [toRow(`${pid} ${stat.slice(stat.lastIndexOf(")") + 2)}`)];
     }),
   );
   return rows.flat();
 }
 
+/** From a line that begins with pid, state, parent and group. */
 function toRow(line: string): ProcessRow {
-  const [pid = 0, parent = 0, group = 0] = line.trim().split(/\s+/).map(Number);
-  return { pid, parent, group };
+  const [pid, state = "", parent, group] = line.trim().split(/\s+/, 4);
+  return { pid: Number(pid), parent: Number(parent), group: Number(group), hasEnded: /^[ZX]/.test(state) };
 }
