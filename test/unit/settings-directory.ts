@@ -4,6 +4,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { loadSettings, type Settings } from "../../src/settings/load.ts";
 
+/** What a file holds, by its path below the directory. */
+export type Files = Record<string, string>;
+export type Env = Record<string, string>;
+
 export interface SettingsDirectory extends Disposable {
   readonly path: string;
   /** PREFECT_HOME of `load`, holding profiles.toml */
@@ -30,4 +34,15 @@ export function settingsDirectory(files: Readonly<Record<string, string | Uint8A
       loadSettings({ env: { HOME: path, PREFECT_HOME: home, ...env }, cwd: path, profileArgument }),
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   };
+}
+
+/** The settings that these files and this environment give. */
+export function load(files: Files, env: Env = {}): Settings {
+  using directory = settingsDirectory(files);
+  return directory.load(env);
+}
+
+/** A profiles file whose active profile has these lines. */
+export function profile(...lines: string[]): Files {
+  return { "home/profiles.toml": ["active = 'p'", "[profiles.p]", ...lines].join("\n") };
 }
