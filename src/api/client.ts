@@ -101,7 +101,11 @@ export class ApiClient implements Disposable {
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
       const answer = await this.#send(method, path, request);
-      if (answer.status !== 401 || repeated === credentialChanges || !credentials.refused(used)) return answer;
+      if (answer.status < 300) credentials.accepted();
+      if (answer.status !== 401 || repeated === credentialChanges) return answer;
+      const isReplaced = await credentials.replaced(used, request.signal ?? never);
+      request.signal?.throwIfAborted();
+      if (!isReplaced) return answer;
     }
   }
 

@@ -1,22 +1,34 @@
 // Which credentials are in use. They change when the server refuses them: a rotated secret is read again, and a key that
 // a self-hosted server does not know gives way to the auth string.
+import { sleep } from "../async/sleep.ts";
 import type { Authorization } from "../settings/connection.ts";
+
+/** How long a refused secret in a file is read again: what mounts it may take that long to bring the new one. */
+const rotationMs = 60_000;
+const rereadMs = 250;
 
 /** The credentials that the settings give: what to send, and what to go on with when the server refuses that. */
 export interface CredentialChoice {
   authorization: Authorization;
   fallback: Authorization | null;
+  /** The secret stands in a file of its own, which is written anew when it is rotated. */
+  isInFile?: boolean;
 }
 
 /** The credentials of one worker, shared by its HTTP client and its sockets. */
 export class Credentials {
   #choice: CredentialChoice;
   #current: Authorization;
+  #wasAccepted = false;
+  #isWaiting = false;
 
-  /** `reload` reads the settings again, secret files included; `say` tells the user of a change. */
+  /**
+   * `reload` reads the settings again, secret files included, and gives undefined when they cannot be read just now; `say`
+   * tells the user of a change.
+   */
   constructor(
     choice: CredentialChoice,
-    private readonly reload: () => CredentialChoice = () => choice,
+    private readonly reload: () => CredentialChoice | undefined = () => choice,
     private readonly say: (message: string) => void = () => {},
   ) {
     this.#choice = choice;
@@ -27,13 +39,35 @@ export class Credentials {
     return this.#current;
   }
 
+  /** The server took what is current. */
+  accepted(): void {
+    this.#wasAccepted = true;
+  }
+
+  /**
+   * As `refused`, but a secret in a file that the server took before is read again for a minute: it is being rotated.
+   * An abort ends that.
+   */
+  async replaced(used: Authorization, signal: AbortSignal): Promise<boolean> {
+    const mayRotate = this.#wasAccepted && this.#choice.isInFile;
+    for (const until = Date.now() + rotationMs; !this.refused(used); ) {
+      if (!mayRotate || signal.aborted || Date.now() > until) return false;
+      if (!this.#isWaiting)
+        this.say(`The server refused ${used.origin}; waiting ${rotationMs / 1000} s for a new one.`);
+      this.#isWaiting = true;
+      await sleep(rereadMs, signal);
+    }
+    this.#isWaiting = false;
+    return true;
+  }
+
   /**
    * The server refused `used` (401). True when there is something else to send now: what another caller has found
    * meanwhile, a secret that was rotated, or the fallback.
    */
   refused(used: Authorization): boolean {
     if (this.#current.header !== used.header) return true;
-    const choice = this.reload();
+    const choice = this.reload() ?? this.#choice;
     if (choice.authorization.header !== this.#choice.authorization.header) {
       this.say(`The server refused ${used.origin}; going on with its new value.`);
       this.#choice = choice;

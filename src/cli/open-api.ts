@@ -27,10 +27,8 @@ export async function openApi(program: ProgramContext, workspace?: string, signa
   const isAsked = workspace !== undefined || isKeyAlone(settings);
   const workspaceUrl = isAsked ? await findWorkspaceUrl(program, workspace, signal) : undefined;
   const connection = resolveConnection(settings, workspaceUrl);
-  const credentials = new Credentials(
-    connection,
-    () => reloadChoice(program, connection, workspaceUrl),
-    (message) => logging.logger.warn(message),
+  const credentials = new Credentials(connection, choiceReader(program, connection, workspaceUrl), (message) =>
+    logging.logger.warn(message),
   );
   const api = openClient(program, connection, credentials);
   return {
@@ -81,20 +79,28 @@ export function toSocketAddress(
   };
 }
 
-/** What the settings say by now; credentials for another API, or a file that cannot be read just now, change nothing. */
-function reloadChoice(
+/**
+ * Reads what the settings say by now. Credentials for another API change nothing; of a file that cannot be read just now,
+ * perhaps because it is being written, nothing is known.
+ */
+function choiceReader(
   { reload, logging }: ProgramContext,
   connection: Connection,
   workspaceUrl: string | undefined,
-): CredentialChoice {
-  try {
-    const again = resolveConnection(reload(), workspaceUrl);
-    return again.apiUrl === connection.apiUrl ? again : connection;
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    logging.logger.warn(`The credentials could not be read again: ${error.message}`);
-    return connection;
-  }
+): () => CredentialChoice | undefined {
+  let said: string | undefined;
+  return () => {
+    try {
+      const again = resolveConnection(reload(), workspaceUrl);
+      said = undefined;
+      return again.apiUrl === connection.apiUrl ? again : connection;
+    } catch (error) {
+      if (!(error instanceof SettingsError)) throw error;
+      if (error.message !== said) logging.logger.warn(`The credentials could not be read again: ${error.message}`);
+      said = error.message;
+      return undefined;
+    }
+  };
 }
 
 /**

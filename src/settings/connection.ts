@@ -23,9 +23,12 @@ export interface Connection {
   readonly authorization: Authorization;
   /** what to go on with when the server refuses `authorization`: Basic where a key and an auth string are at hand */
   readonly fallback: Authorization | null;
+  /** whether one of them stands in a file of its own */
+  readonly isInFile: boolean;
 }
 
-type CredentialName = "PREFECT_API_KEY" | "PREFECT_API_AUTH_STRING";
+const credentialNames = ["PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"] as const;
+type CredentialName = (typeof credentialNames)[number];
 
 /**
  * `workspaceUrl` stands in for PREFECT_API_URL. Throws SettingsError when there is no usable API URL or a credential that
@@ -40,7 +43,8 @@ export function resolveConnection(settings: Settings, workspaceUrl?: string): Co
   const apiUrl = url.href.replace(/\/+$/, "");
   const cloud = isCloud(apiUrl, settings.values.PREFECT_CLOUD_API_URL);
   const [authorization = none(cloud), fallback = null] = candidates(settings, { key, cloud, userinfo });
-  return { apiUrl, isCloud: cloud, authorization, fallback };
+  const isInFile = credentialNames.some((name) => settings.origins.get(name)?.kind === "secret file");
+  return { apiUrl, isCloud: cloud, authorization, fallback, isInFile };
 }
 
 /** True where a key is all there is: then the API is Prefect Cloud's, and the key knows its workspaces. */

@@ -62,6 +62,46 @@ describe("after a 401", () => {
     expect(server.requests[1]?.headers.authorization).toBe(basic.header);
   });
 
+  test("a secret in a file that is being written, or comes late, is waited for", async () => {
+    const read = (key: string) => ({ authorization: bearer(key), fallback: null, isInFile: true });
+    // Empty, cut short, as before, and at last the new one.
+    const reads = [undefined, read("old-secret"), read("new-sec"), undefined, read("new-secret")];
+    const said: string[] = [];
+    const credentials = new Credentials(
+      read("old-secret"),
+      () => (reads.length > 1 ? reads.shift() : reads[0]),
+      (message) => said.push(message),
+    );
+    await using server = await startServer(fine, refused, refused, fine);
+    using api = openTestClient(server.url, { credentials });
+    for (const a of [1, 2]) await api.request("POST", "/thing", { body: { a } });
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
+      "Bearer old-secret",
+      "Bearer old-secret",
+      "Bearer new-sec",
+      "Bearer new-secret",
+    ]);
+    const origin = 'PREFECT_API_KEY from profile "prod"';
+    expect(said).toEqual([
+      `The server refused ${origin}; waiting 60 s for a new one.`,
+      `The server refused ${origin}; going on with its new value.`,
+      `The server refused ${origin}; waiting 60 s for a new one.`,
+      `The server refused ${origin}; going on with its new value.`,
+    ]);
+  });
+
+  test("a secret in a file that the server never took is not waited for, nor is one when the worker stops", async () => {
+    const credentials = new Credentials({ authorization: bearer("wrong"), fallback: null, isInFile: true });
+    await using server = await startServer(refused, fine, refused);
+    using api = openTestClient(server.url, { credentials });
+    await expect(api.request("POST", "/thing", { body: {} })).rejects.toThrow("401");
+    await api.request("POST", "/thing", { body: {} });
+    const stop = new AbortController();
+    const asking = api.request("POST", "/thing", { body: {}, signal: stop.signal });
+    setTimeout(() => stop.abort(new Error("stopped")), 600);
+    await expect(asking).rejects.toThrow("stopped");
+  });
+
   test("with nothing left the error names what was sent last", async () => {
     const credentials = new Credentials({ authorization: bearer("some-key"), fallback: basic });
     await using server = await startServer({ ...refused, always: true });
