@@ -45,6 +45,8 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
   /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
   endless?: boolean;
+  /** Asked before each repetition: what it gives is the answer, and nothing is repeated. */
+  beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
   /** The answer is plain text, not JSON. */
   text?: boolean;
   /** What a successful answer has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
@@ -134,6 +136,8 @@ export class ApiClient implements Disposable {
       log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
       await sleep(waitMs, request.signal ?? never);
       request.signal?.throwIfAborted();
+      const known = await request.beforeRepeat?.();
+      if (known !== undefined) return { status: 200, headers: {}, body: JSON.stringify(known), url: this.#url(path) };
     }
   }
 
@@ -145,19 +149,20 @@ export class ApiClient implements Disposable {
         Object.assign(
           headers,
           await this.#csrf.headers(
-            (at) => this.#send("GET", at, { ...request, body: undefined, shape: undefined }),
+            (at) => this.#send("GET", at, { ...request, body: undefined, shape: undefined, beforeRepeat: undefined }),
             request.signal,
           ),
         );
       }
       const answer = await exchange({
-        url: new URL(this.address.apiUrl + path),
+        url: this.#url(path),
         method,
         headers,
         body: request.body === undefined ? undefined : JSON.stringify(request.body),
         timeoutMs: this.options.requestTimeoutMs,
         agents: this.agents,
         signal: request.signal,
+        isOnce: request.beforeRepeat !== undefined,
       });
       if (!request.text) checkDecodable(method, path, answer, request.shape);
       this.#hadContact = true;
@@ -168,6 +173,10 @@ export class ApiClient implements Disposable {
       if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
       throw error;
     }
+  }
+
+  #url(path: string): URL {
+    return new URL(this.address.apiUrl + path);
   }
 
   #headers(): Record<string, string> {

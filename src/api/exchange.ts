@@ -23,6 +23,8 @@ export interface Exchange {
   timeoutMs: number;
   agents: Agents;
   signal?: AbortSignal | undefined;
+  /** Is sent once at most, even if the connection turns out to have been closed. */
+  isOnce?: boolean;
 }
 
 /** No answer of the API comes near this; more is somebody else's download. */
@@ -63,7 +65,7 @@ async function exchangeOnce(request: Exchange): Promise<Answer> {
     const outcome = await attempt(request);
     if (outcome.kind === "answer") return outcome.answer;
     if (request.signal?.aborted) throw request.signal.reason;
-    if (!outcome.stale) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
+    if (!outcome.stale || request.isOnce) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
   }
 }
 

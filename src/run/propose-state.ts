@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import type { ApiClient } from "../api/client.ts";
-import { setFlowRunState } from "../api/flow-runs.ts";
-import type { State, StateProposal } from "../api/wire.ts";
+import { findFlowRun, setFlowRunState } from "../api/flow-runs.ts";
+import type { Json, State, StateProposal } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
 
 /** The server's decision. `rejected` carries the state it holds instead, `aborted` the one it stays in. */
@@ -45,7 +45,8 @@ export async function proposeState(
       },
       force: options.force ?? false,
     };
-    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true });
+    const beforeRepeat = proposal.force ? () => readOwn(api, flowRunId, transitionId) : undefined;
+    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true, beforeRepeat });
     const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
       case "ACCEPT":
@@ -63,4 +64,15 @@ export async function proposeState(
         return { kind: "aborted", state: null, reason: `the server's answer has no known status (${result.status})` };
     }
   }
+}
+
+/**
+ * The acceptance of a state that the flow run has already, by its transition id. The server does not compare the ids of
+ * what is forced: repeated after a lost answer, it would be there twice. Source: prefect server core_policy.py
+ * MinimalFlowPolicy.
+ */
+async function readOwn(api: ApiClient, flowRunId: string, transitionId: string): Promise<Json | undefined> {
+  const { state } = (await findFlowRun(api, flowRunId, { endless: true })) ?? {};
+  if (state?.state_details?.transition_id !== transitionId) return undefined;
+  return { status: "ACCEPT", state: state as unknown as Json, details: {} };
 }

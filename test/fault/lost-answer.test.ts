@@ -68,3 +68,21 @@ test("the answers to Crashed: it is reported once, and the worker is done with t
   const states = await api.readStates(created.id);
   expect(states.filter((state) => state.type === "CRASHED")).toHaveLength(1);
 });
+
+test("the answers to Cancelled, which is forced: it is there once", async () => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const command = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1e3)"`;
+  const created = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+  let lost = 0;
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: (request) => (proposalOf(request, "Cancelled") && lost++ < 2 ? "lose-answer" : undefined),
+  });
+  await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+  await worker.waitForOutput(/^plain$/m, 20_000);
+  await api.setState(created.id, "CANCELLING", { force: true });
+  await worker.waitForOutput(/Cancelled flow run '.*'/, 60_000);
+  expect(lost).toBeGreaterThan(0);
+  const states = await api.readStates(created.id);
+  expect(states.slice(-2).map(({ type }) => type)).toEqual(["CANCELLING", "CANCELLED"]);
+});
