@@ -7,9 +7,10 @@ import type { Logger } from "../logger.ts";
 import { apiVersion, userAgent } from "../version.ts";
 import { Agents, type AgentsOptions } from "./agents.ts";
 import type { Credentials } from "./credentials.ts";
-import { CsrfToken } from "./csrf.ts";
+import { CsrfToken, NoTokenError } from "./csrf.ts";
 import { type ApiError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
 import { type Answer, exchange } from "./exchange.ts";
+import { utf8Header } from "./header-text.ts";
 import type { Check } from "./json-check.ts";
 import { refusal } from "./refusal.ts";
 import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
@@ -65,6 +66,8 @@ export class ApiClient implements Disposable {
   readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
   /** Attempts at requests so far, by `<method> <status>`, the status being `none` where there was no answer. */
   readonly attemptCounts = new Map<string, number>();
+  /** When an answer said last that the API is down for maintenance; such requests are repeated until it is over. */
+  maintenanceAt: number | undefined;
   readonly #csrf: CsrfToken;
   /** True once this client has had an answer: from then on a refused connection is a server that restarts. */
   #hadContact = false;
@@ -103,7 +106,7 @@ export class ApiClient implements Disposable {
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
       const answer = await this.#send(method, path, request);
-      if (answer.status < 300) credentials.accepted();
+      if (answer.status < 300 && !openPath.test(path)) credentials.accepted();
       if (answer.status !== 401 || repeated === credentialChanges) return answer;
       const isReplaced = await credentials.replaced(used, request.signal ?? never);
       request.signal?.throwIfAborted();
@@ -119,15 +122,15 @@ export class ApiClient implements Disposable {
       const result = await this.#attempt(method, path, request);
       request.signal?.throwIfAborted();
       const { attempt } = result;
-      const outcome = `${method} ${"answer" in result ? result.answer.status : "none"}`;
-      this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
       if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
-      if (attempt.kind !== "answer" || !attempt.maintenance) failed++;
+      if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = Date.now();
+      else failed++;
       const retryable = isRetryable(attempt, hadContact, retryExtraCodes);
-      const serverFault = attempt.kind === "answer" && attempt.status >= 500;
+      // Neither is a word of the API on what was asked.
+      const isFault = attempt.kind === "answer" && (attempt.status >= 500 || attempt.foreign);
       // What is the same for ever would be asked for ever.
       const isEndless = request.endless && attempt.kind !== "unexpected";
-      if (isEndless ? !(retryable || serverFault) : !retryable || failed > maxRetries) {
+      if (isEndless ? !(retryable || isFault) : !retryable || failed > maxRetries) {
         if ("answer" in result) return result.answer;
         throw result.error;
       }
@@ -142,17 +145,19 @@ export class ApiClient implements Disposable {
   }
 
   async #attempt(method: string, path: string, request: RequestOptions): Promise<Tried> {
+    const tried = await this.#try(method, path, request);
+    const outcome = `${method} ${"answer" in tried ? tried.answer.status : "none"}`;
+    this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
+    return tried;
+  }
+
+  async #try(method: string, path: string, request: RequestOptions): Promise<Tried> {
     try {
       const headers = this.#headers();
       if (request.body !== undefined) headers["Content-Type"] = "application/json";
       if (method !== "GET") {
-        Object.assign(
-          headers,
-          await this.#csrf.headers(
-            (at) => this.#send("GET", at, { ...request, body: undefined, shape: undefined, beforeRepeat: undefined }),
-            request.signal,
-          ),
-        );
+        const get = async (at: string) => await this.#readToken(at, request.signal);
+        Object.assign(headers, await this.#csrf.headers(get, request.signal));
       }
       const answer = await exchange({
         url: this.#url(path),
@@ -168,11 +173,20 @@ export class ApiClient implements Disposable {
       this.#hadContact = true;
       return { answer, attempt: describeAnswer(answer) };
     } catch (error) {
+      // Without a token the write would be refused for that, whatever the reason is.
+      if (error instanceof NoTokenError) return { answer: error.answer, attempt: describeAnswer(error.answer) };
       if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
       if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
       if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
       throw error;
     }
+  }
+
+  /** One attempt: the write that needs the token is what is repeated. */
+  async #readToken(path: string, signal: AbortSignal | undefined): Promise<Answer> {
+    const tried = await this.#attempt("GET", path, { signal });
+    if ("answer" in tried) return tried.answer;
+    throw tried.error;
   }
 
   #url(path: string): URL {
@@ -203,17 +217,15 @@ export class ApiClient implements Disposable {
 /** An answer, or the error there was instead, and what either means for trying again. */
 type Tried = { attempt: Attempt } & ({ answer: Answer } | { error: Error });
 
+/** Answered to everybody. Source: prefect server/api/server.py token_validation. */
+const openPath = /\/(health|ready)$/;
+
 /** A rotated secret and then the fallback: no request meets more changes than these. */
 const credentialChanges = 2;
 
 /** What a request without a signal waits on. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
-
-/** Node takes header text as Latin-1; the API reads UTF-8. */
-function utf8Header(text: string): string {
-  return Buffer.from(text, "utf8").toString("latin1");
-}
 
 function checkDecodable(method: string, path: string, { status, body, headers }: Answer, shape?: Check): void {
   if (status < 200 || status > 299 || (body === "" && !shape)) return;
@@ -232,6 +244,7 @@ function describeAnswer(answer: Answer): Attempt {
     status: answer.status,
     retryAfterMs: parseRetryAfterMs(answer.headers["retry-after"], Date.now()),
     maintenance: String(answer.headers["prefect-maintenance"]).toLowerCase() === "true",
+    foreign: answer.status === 404 && !/json/i.test(answer.headers["content-type"] ?? ""),
     staleCsrf: answer.status === 403 && answer.body.includes("Invalid CSRF token"),
   };
 }

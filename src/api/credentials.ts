@@ -39,6 +39,11 @@ export class Credentials {
     return this.#current;
   }
 
+  /** A refusal of what is current may be that of a secret in a file that is just being rotated. */
+  get mayRotate(): boolean {
+    return this.#wasAccepted && this.#choice.isInFile === true;
+  }
+
   /** The server took what is current. */
   accepted(): void {
     this.#wasAccepted = true;
@@ -49,9 +54,8 @@ export class Credentials {
    * An abort ends that.
    */
   async replaced(used: Authorization, signal: AbortSignal): Promise<boolean> {
-    const mayRotate = this.#wasAccepted && this.#choice.isInFile;
     for (const until = Date.now() + rotationMs; !this.refused(used); ) {
-      if (!mayRotate || signal.aborted || Date.now() > until) return false;
+      if (!this.mayRotate || signal.aborted || Date.now() > until) return false;
       if (!this.#isWaiting)
         this.say(`The server refused ${used.origin}; waiting ${rotationMs / 1000} s for a new one.`);
       this.#isWaiting = true;

@@ -5,7 +5,7 @@ import { aborted } from "../async/sleep.ts";
 import { isPassing } from "./errors.ts";
 import type { Answer } from "./exchange.ts";
 
-/** Does a GET, repeats it as the retry policy says, and throws when there is no answer. */
+/** Does a GET, and throws when there is no answer. */
 type Get = (path: string) => Promise<Answer>;
 
 /** Fetches and keeps the token of one client. */
@@ -18,7 +18,7 @@ export class CsrfToken {
 
   /**
    * The headers for a write; fetches a token first when there is no valid one. Callers at the same time share one fetch.
-   * Throws what `get` throws, and the abort reason of `signal`, with which `get` has to end too.
+   * Throws what `get` throws, NoTokenError, and the abort reason of `signal`, with which `get` has to end too.
    */
   async headers(get: Get, signal: AbortSignal | undefined): Promise<Record<string, string>> {
     if (this.enabled && (!this.#token || this.#token.expiresAt <= Date.now())) await this.#fetchOnce(get, signal);
@@ -43,7 +43,7 @@ export class CsrfToken {
     try {
       await (signal ? Promise.race([others, aborted(signal)]) : others);
     } catch (error) {
-      if (isPassing(error)) throw error;
+      if (isPassing(error) || error instanceof NoTokenError) throw error;
       // The request that the fetch belonged to was stopped, which is no reason for this one to end.
       await this.#fetchOnce(get, signal);
     }
@@ -54,10 +54,18 @@ export class CsrfToken {
     const answer = await get(`/csrf-token?client=${this.#client}`);
     if (answer.status === 404 || (answer.status === 422 && answer.body.includes("CSRF protection is disabled"))) {
       this.enabled = false;
-    } else if (answer.status === 200) {
+    } else if (answer.status < 300) {
       this.#token = parseToken(answer.body);
+    } else {
+      throw new NoTokenError(answer);
     }
-    // Any other answer is left to the write: it meets the same cause, and its error names what was to be done.
+  }
+}
+
+/** The server gives no token; `answer` is its reason, never a success. */
+export class NoTokenError extends Error {
+  constructor(readonly answer: Answer) {
+    super(`the CSRF token was answered with ${answer.status}`);
   }
 }
 

@@ -98,12 +98,13 @@ async function attempt(request: Exchange): Promise<Outcome> {
     };
     try {
       const { request: send } = url.protocol === "https:" ? https : http;
-      sent = send(url, { method, headers, agent, ...(signal ? { signal } : {}) });
+      // Given here, it counts from before the connection is there.
+      sent = send(url, { method, headers, agent, timeout: request.timeoutMs, ...(signal ? { signal } : {}) });
     } catch (error) {
       resolve({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
       return;
     }
-    sent.setTimeout(request.timeoutMs, () => {
+    sent.on("timeout", () => {
       const error: NodeJS.ErrnoException = new Error(`no answer within ${request.timeoutMs / 1000} s`);
       error.code = "ETIMEDOUT";
       sent.destroy(error);

@@ -3,7 +3,15 @@ import { clampedPoissonMs } from "../async/jitter.ts";
 
 /** What one attempt at a request came to. */
 export type Attempt =
-  | { kind: "answer"; status: number; retryAfterMs: number | undefined; maintenance: boolean; staleCsrf: boolean }
+  | {
+      kind: "answer";
+      status: number;
+      retryAfterMs: number | undefined;
+      maintenance: boolean;
+      /** A 404 that is not the API's: a proxy has nobody to ask just now. */
+      foreign: boolean;
+      staleCsrf: boolean;
+    }
   | { kind: "undecodable" }
   | { kind: "unexpected" }
   | { kind: "unreachable"; code: string };
@@ -14,7 +22,7 @@ const retriedStatuses: ReadonlySet<number> = new Set([408, 429, 502, 503]);
 /** Codes of a first contact that will not get better by waiting a second; later they are a server restarting. */
 const failFastCode = /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EPROTO|PROXY_4\d\d)$/;
 
-/** TLS failures never pass by themselves. Node's codes for them are many but share these beginnings. */
+/** So are TLS failures: later a proxy may be restarting. Node's codes for them are many but share these beginnings. */
 const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_INVALID)/;
 
 /**
@@ -29,7 +37,7 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
     case "unexpected":
       return true;
     case "unreachable":
-      return !tlsCode.test(attempt.code) && (hadContact || !failFastCode.test(attempt.code));
+      return hadContact || !(tlsCode.test(attempt.code) || failFastCode.test(attempt.code));
   }
 }
 

@@ -19,7 +19,7 @@ export async function tryListenForHealth(
     return await startHealthServer({
       ...healthcheck,
       querySeconds,
-      lastPollAt: () => known.worker?.lastPollAt ?? known.startedAt,
+      lastPollAt: () => lastSignOfLife(known),
       status: () => readStatus(known, Date.now()),
       redact: logging.redact,
       log: logging.logger,
@@ -29,6 +29,15 @@ export async function tryListenForHealth(
     const settings = "PREFECT_WORKER_WEBSERVER_HOST or PREFECT_WORKER_WEBSERVER_PORT";
     throw cannotListen("healthcheck", `${host}:${port}`, error, settings);
   }
+}
+
+/**
+ * The last poll, in ms since 1970, or later: a worker that waits for the API's maintenance to be over, or that stops, is
+ * not stuck because it does not poll. Source: prefect workers/server.py.
+ */
+export function lastSignOfLife({ worker, startedAt, api, stop }: StatusSources): number {
+  if (stop.aborted) return Date.now();
+  return Math.max(worker?.lastPollAt ?? startedAt, api?.maintenanceAt() ?? 0);
 }
 
 /** Serves the metrics; null where nobody asks for them. Throws StartError. */

@@ -43,7 +43,8 @@ export async function startWorker(options: StartOptions, program: ProgramContext
   try {
     using open = await openApi(program, options.workspace, signals.stop);
     open.api.attribution.workerName = workerOptions.name;
-    known.api = { url: open.connection.apiUrl, credentials: open.credentials };
+    const { api, connection, credentials } = open;
+    known.api = { url: connection.apiUrl, credentials, maintenanceAt: () => api.maintenanceAt };
     await run({ options, workerOptions, program, open, signals, python, search: search.signal, known });
   } catch (error) {
     // What a stop interrupts is no failure.

@@ -5,6 +5,7 @@ import WebSocket from "ws";
 import type { Agents } from "../api/agents.ts";
 import { causeOfRefusedUpgrade } from "../api/causes.ts";
 import type { Credentials } from "../api/credentials.ts";
+import { utf8Header } from "../api/header-text.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
 import type { Authorization } from "../settings/connection.ts";
@@ -106,7 +107,7 @@ function openSocket(
   const headers: Record<string, string> = { "User-Agent": userAgent };
   if (authorization.header) headers.Authorization = authorization.header;
   for (const [name, value] of Object.entries(address.customHeaders)) {
-    if (!protectedHeader.test(name)) headers[name] = value;
+    if (!protectedHeader.test(name)) headers[name] = utf8Header(value);
   }
   return new WebSocket(`${address.apiUrl.replace(/^http/, "ws")}${route}`, inBand ? ["prefect"] : [], {
     headers,

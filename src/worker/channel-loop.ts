@@ -2,6 +2,7 @@
 // does neither. Whatever happens to it, the worker goes on by REST.
 // Source: prefect workers/_worker_channel/_sync.py, _protocol.py; server/utilities/worker_channel.py.
 import { randomUUID } from "node:crypto";
+import type { Credentials } from "../api/credentials.ts";
 import type { WorkerMetadata } from "../api/wire.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
@@ -50,14 +51,18 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
         }
       },
       serve: (channel, serving) => serve(worker, channel, cleanUp, serving),
-      // A refusal of credentials that have been replaced since is none of the new ones.
-      isFinal: (error) =>
-        error instanceof SocketError && isTerminal(error.details) && used === address.credentials.current,
+      isFinal: (error) => error instanceof SocketError && isFinal(error.details, used, address.credentials),
       log,
       random: worker.dependencies.random,
     },
     signal,
   );
+}
+
+/** A refusal of credentials that have been replaced since, or that are about to be, is none of the new ones. */
+function isFinal(end: SocketError["details"], used: Credentials["current"], credentials: Credentials): boolean {
+  const isOfCredentials = end.status === 401 || end.reason === "authentication_failed";
+  return isTerminal(end) && used === credentials.current && !(isOfCredentials && credentials.mayRotate);
 }
 
 function toHello(worker: Worker, consumerId: string, metadata: WorkerMetadata | null): WorkerHello {

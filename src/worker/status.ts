@@ -12,7 +12,7 @@ export interface StatusSources {
   readonly options: WorkerOptions;
   readonly profileName: string;
   readonly stop: AbortSignal;
-  api?: { url: string; credentials: Credentials };
+  api?: { url: string; credentials: Credentials; maintenanceAt: () => number | undefined };
   worker?: Worker;
   eventSender?: { readonly isConnected: boolean };
 }

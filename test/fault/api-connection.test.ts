@@ -1,9 +1,11 @@
 // Connections that are refused, silent or lost, as the API client meets them.
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { Socket } from "node:net";
-import { describe, expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { UnreachableError } from "../../src/api/errors.ts";
+import { inCheckout } from "../support/checkout.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -88,6 +90,24 @@ describe("silence", () => {
       message: `http://127.0.0.1:${port}: no answer within 0.1 s`,
     });
   });
+
+  // Elsewhere a full backlog refuses.
+  test.runIf(process.platform === "linux")(
+    "a connection that never comes is given up after the same time",
+    async () => {
+      const argv = [inCheckout("test/fixtures/programs/full_backlog.py")];
+      const server = spawn(inject("python"), argv, { stdio: ["ignore", "pipe", "inherit"] });
+      try {
+        const [line] = (await once(server.stdout, "data")) as [Buffer];
+        const url = `http://127.0.0.1:${Number(line.toString())}`;
+        using api = openTestClient(url, { requestTimeoutMs: 100, maxRetries: 0 });
+        const error = await rejectionOf(api.request("GET", "/thing"));
+        expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${url}: no answer within 0.1 s` });
+      } finally {
+        server.kill("SIGKILL");
+      }
+    },
+  );
 
   test("an abort ends a request that waits for its answer", async () => {
     const stop = new AbortController();

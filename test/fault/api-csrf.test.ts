@@ -99,6 +99,23 @@ describe("trouble", () => {
     expect(tokensSent(server)).toEqual(["late"]);
   });
 
+  test.each([401, 500])(
+    "a %i to the request for it is the write's own, which is not sent without it",
+    async (status) => {
+      await using server = await startServer([{ status, body: { detail: "no" } }], []);
+      using api = open(server);
+      expect(await rejectionOf(api.request("POST", "/thing", { body: {} }))).toMatchObject({ method: "POST", status });
+      expect(calls(server)).toEqual(["GET /api/csrf-token"]);
+    },
+  );
+
+  test("an error of the server with the token does not end what is repeated without end", async () => {
+    await using server = await startServer([{ status: 500 }, token("late")], [fine]);
+    using api = open(server);
+    expect(await api.request("POST", "/thing", { body: {}, endless: true })).toEqual({});
+    expect(tokensSent(server)).toEqual(["late"]);
+  });
+
   test("a write that is stopped while it waits for the token does not take others with it", async () => {
     const stop = new AbortController();
     await using server = await startServer([{ hang: true }, token("late")], [{ ...fine, always: true }]);

@@ -1,6 +1,7 @@
 // Which answers the API client asks for again, how often, and after how long.
 import { describe, expect, test } from "vitest";
 import { ApiError } from "../../src/api/errors.ts";
+import { isRetryable } from "../../src/api/retry.ts";
 import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { countingRandom, openTestClient, rejectionOf } from "./test-client.ts";
@@ -125,4 +126,35 @@ test("an abort ends a pending back-off at once", async () => {
   stop.abort(reason);
   expect(await rejection).toBe(reason);
   expect(server.requests).toHaveLength(1);
+});
+
+describe("what is repeated without end", () => {
+  test("is so after a 404 that is not the API's, as a proxy answers while its server restarts", async () => {
+    await using server = await startAnswering({ status: 404, body: "404 page not found" }, fine);
+    using api = openTestClient(server.url);
+    expect(await api.request("GET", "/thing", { endless: true })).toEqual({ fine: true });
+  });
+
+  test("is not after a 404 of the API", async () => {
+    await using server = await startAnswering({ status: 404, body: { detail: "Flow run not found" } });
+    using api = openTestClient(server.url);
+    expect(await rejectionOf(api.request("GET", "/thing", { endless: true }))).toMatchObject({ status: 404 });
+  });
+});
+
+test.each(["ECONNREFUSED", "ENOTFOUND", "DEPTH_ZERO_SELF_SIGNED_CERT", "ERR_TLS_CERT_ALTNAME_INVALID"])(
+  "%s is an error at once on the first contact, and a restart later",
+  (code) => {
+    expect(isRetryable({ kind: "unreachable", code }, false, new Set())).toBe(false);
+    expect(isRetryable({ kind: "unreachable", code }, true, new Set())).toBe(true);
+  },
+);
+
+test("an API under maintenance is waited for, and the time of its last word on that is known", async () => {
+  const maintenance = { status: 503, headers: { ...atOnce, "Prefect-Maintenance": "true" } };
+  await using server = await startAnswering(maintenance, maintenance, fine);
+  using api = openTestClient(server.url, { maxRetries: 0 });
+  const before = Date.now();
+  expect(await api.request("GET", "/thing")).toEqual({ fine: true });
+  expect(api.maintenanceAt).toBeGreaterThanOrEqual(before);
 });

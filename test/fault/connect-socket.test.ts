@@ -101,11 +101,19 @@ describe("what is sent", () => {
 
   test("custom headers are added, and may replace Authorization, but not those of the handshake", async () => {
     await using server = await startServer(acceptAuth);
-    const customHeaders = { "X-Team": "mine", authorization: "mine", "user-agent": "mine", Host: "mine" };
+    const customHeaders = {
+      "X-Team": "mine",
+      "X-Name": "Zoë €",
+      authorization: "mine",
+      "user-agent": "mine",
+      Host: "mine",
+    };
     const address = socketAddress(server.url, { credentials, customHeaders });
     using _socket = await connectSocket(address, "/events/in", inBand);
     const sent = Object.entries(server.requests[0]?.headers ?? {}).filter(([, value]) => value === "mine");
     expect(sent.map(([name]) => name).sort()).toEqual(["authorization", "x-team"]);
+    // As UTF-8, which Node reads as Latin-1.
+    expect(Buffer.from(String(server.requests[0]?.headers["x-name"]), "latin1").toString()).toBe("Zoë €");
   });
 });
 
