@@ -104,20 +104,27 @@ function choiceReader(
 }
 
 /**
- * As exported, with the address of a workspace that was looked up and a key that was rotated. The port for metrics is the
- * worker's: an engine that wanted it too would crash.
+ * As exported, with the address of a workspace that was looked up and the credentials that are in use now, which may have
+ * been rotated. An engine prefers an auth string to a key, so that with a key it gets an empty one. The port for metrics is
+ * the worker's: an engine that wanted it too would crash. Source: prefect client/orchestration/__init__.py PrefectClient.
  */
 function exportedWith(
   settings: Settings,
   { apiUrl }: Connection,
   { current }: Credentials,
 ): Readonly<Record<string, string>> {
-  const key = current.kind === "bearer" && current.token !== null ? { PREFECT_API_KEY: current.token } : {};
+  const { kind, token } = current;
+  const hasAuthString = (settings.values.PREFECT_API_AUTH_STRING ?? "") !== "";
+  const inUse: Record<string, string> = {};
+  if (kind === "bearer") Object.assign(inUse, { PREFECT_API_KEY: token, ...(hasAuthString && { [authString]: "" }) });
+  if (kind === "basic" && hasAuthString) Object.assign(inUse, { [authString]: token });
   const isLookedUp = settings.exported.PREFECT_API_URL?.trim().replace(/\/+$/, "") !== apiUrl;
-  const url = isLookedUp && current.kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
+  const url = isLookedUp && kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
   const metrics = settings.values.PREFECT_CLIENT_METRICS_ENABLED ? { PREFECT_CLIENT_METRICS_ENABLED: "false" } : {};
-  return { ...settings.exported, ...url, ...key, ...metrics };
+  return { ...settings.exported, ...url, ...inUse, ...metrics };
 }
+
+const authString = "PREFECT_API_AUTH_STRING";
 
 /** The API URL of the workspace that the key belongs to, or of the one that is asked for. */
 async function findWorkspaceUrl(

@@ -72,10 +72,12 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
 
 /** Every text that must not appear in any output: keys, and what is sent of them. */
 function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
-  const authString = values.PREFECT_API_AUTH_STRING ?? "";
+  // Sent without the white space around them, and so as they may come back.
+  const key = values.PREFECT_API_KEY?.trim() ?? "";
+  const authString = values.PREFECT_API_AUTH_STRING?.trim() ?? "";
   const password = authString.slice(authString.indexOf(":") + 1);
   return [
-    values.PREFECT_API_KEY ?? "",
+    key,
     authString,
     Buffer.from(authString).toString("base64"),
     // A password of a letter or two would blot out half of every message.

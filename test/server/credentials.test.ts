@@ -71,13 +71,15 @@ describe("with the key in a file", () => {
     await writeFile(file, `${old}\n`, { mode: 0o600 });
     const api = sharedApi();
     const pool = await newPool(api);
-    const command = `${process.execPath} -p "'key '+process.env.PREFECT_API_KEY"`;
+    const command = `${process.execPath} -p "'key '+process.env.PREFECT_API_KEY+process.env.PREFECT_API_AUTH_STRING"`;
     const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
     await using worker = await startWorker(pool, {
       apiUrl: gateway.apiUrl,
       env: {
         PREFECT_CLOUD_API_URL: gateway.cloudApiUrl,
         PREFECT_API_KEY_FILE: file,
+        // An engine would send it to Cloud instead of the key.
+        PREFECT_API_AUTH_STRING: "left:over",
         PREFECT_WORKER_QUERY_SECONDS: "1",
       },
     });
@@ -105,6 +107,32 @@ describe("with the key in a file", () => {
     expect(worker.stderr).not.toContain(old);
     expect(worker.stderr).not.toContain(cloud.key);
   });
+});
+
+test("an auth string that is rotated in its file is read again, and the flow run's process gets the new one", async () => {
+  let accepted = "admin:before";
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: ({ headers }) =>
+      headers.authorization === `Basic ${Buffer.from(accepted).toString("base64")}` ? undefined : { status: 401 },
+  });
+  await using directory = await makeTemporaryDirectory("lictor-auth-string-");
+  const file = join(directory.path, "auth-string");
+  await writeFile(file, `${accepted}\n`, { mode: 0o600 });
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const command = `${process.execPath} -p "'with '+process.env.PREFECT_API_AUTH_STRING"`;
+  const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
+  await using worker = await startWorker(pool, {
+    apiUrl: proxy.apiUrl,
+    env: { PREFECT_API_AUTH_STRING_FILE: file, PREFECT_WORKER_QUERY_SECONDS: "1" },
+  });
+  accepted = "admin:after";
+  // The server is first; the file follows.
+  await worker.waitForOutput(/The server refused PREFECT_API_AUTH_STRING from file .*; waiting 60 s/, 15_000);
+  await writeFile(file, `${accepted}\n`);
+  await api.createFlowRun(deployment);
+  await worker.waitForOutput(/^with admin:after$/m, 20_000);
+  expect(worker.stderr).not.toMatch(/admin:(before|after)/);
 });
 
 describe("with a key alone", () => {
