@@ -57,10 +57,11 @@ function launch(
   argv: readonly string[],
   { python, engineRunsHooks }: { python: readonly string[] | null; engineRunsHooks: boolean },
 ): Launch {
+  const cancelsItself = argv.some((word, index) => word === "flow-run" && argv[index + 1] === "execute");
   return {
     argv,
-    engineRunsHooks,
-    cancelsItself: argv.some((word, index) => word === "flow-run" && argv[index + 1] === "execute"),
+    engineRunsHooks: engineRunsHooks || cancelsItself,
+    cancelsItself,
     runHooks: async (call) => {
       if (python !== null) await runHooks(python, call);
     },

@@ -68,9 +68,8 @@ async function reportExit(context: RunContext, run: Started, exit: Infrastructur
     return;
   }
   run.log[level](`${crashedMessage(exit)} ${resolution}`);
-  const decision = await reportCrash(context, run, crashedMessage(exit));
-  // Where the engine had reported a crash itself, it has run the hooks too.
-  if (decision?.kind === "accepted") await run.infrastructure.runHooks("crashed", run.flowRun, decision.state);
+  const crash = await reportCrash(context, run, crashedMessage(exit));
+  if (crash) await run.infrastructure.runHooks("crashed", run.flowRun, crash);
 }
 
 /** An engine tells by its receipt which state it left; after a success without one the server has to be asked. */
@@ -81,30 +80,34 @@ async function isLeftInCancelling(context: RunContext, run: Started, exit: Infra
 
 /**
  * Reports a crash, unless the attempt is over without. The server declines it for a flow run that was cancelled meanwhile:
- * then that is its end.
+ * then that is its end. Gives the state whose hooks are the worker's to run.
  */
-async function reportCrash(context: RunContext, run: Started, message: string): Promise<Decision | undefined> {
-  if (await isOver(context, run)) return undefined;
+async function reportCrash(context: RunContext, run: Started, message: string): Promise<StateProposal | undefined> {
+  const { flowRun, infrastructure, log } = run;
+  const current = await findFlowRun(context.api, flowRun.id, { endless: true });
+  context.activity.hear(flowRun.id, current?.state ?? null);
+  if (isScheduledAnew(current)) {
+    log.info(`Flow run '${flowRun.name}' has been scheduled anew; it is not reported as crashed.`);
+    return undefined;
+  }
+  if (isFinal(current?.state)) {
+    // An engine that reports a crash has run the hooks too, if it was to run any.
+    return current?.state?.type === "CRASHED" && !infrastructure.engineRunsHooks ? current.state : undefined;
+  }
   const decision = await report(context, run, crashedState(message));
   if (decision?.state?.type === "CANCELLING") {
     await runCancellationHooks(run);
     await finishCancelled(context, run);
   }
-  return decision;
+  return decision?.kind === "accepted" ? decision.state : undefined;
 }
 
 /**
- * Whether the flow run has an end, or somebody has set it to run again: a crash reported now might come after that, and
- * end the next attempt. A retry that only its own engine waited for has ended with it.
+ * Whether somebody has set the flow run to run again: a crash reported now would end the next attempt. A retry that only
+ * its own engine waited for has ended with it.
  */
-async function isOver(context: RunContext, { flowRun, log }: Started): Promise<boolean> {
-  const current = await findFlowRun(context.api, flowRun.id, { endless: true });
-  context.activity.hear(flowRun.id, current?.state ?? null);
-  if (current?.state_type === "SCHEDULED" && current.empirical_policy?.retry_type !== "in_process") {
-    log.info(`Flow run '${flowRun.name}' has been scheduled anew; it is not reported as crashed.`);
-    return true;
-  }
-  return isFinal(current?.state);
+function isScheduledAnew(flowRun: FlowRun | undefined): boolean {
+  return flowRun?.state_type === "SCHEDULED" && flowRun.empirical_policy?.retry_type !== "in_process";
 }
 
 async function runCancellationHooks({ infrastructure, flowRun }: Started): Promise<void> {
@@ -114,6 +117,9 @@ async function runCancellationHooks({ infrastructure, flowRun }: Started): Promi
 /** The engine is given the time to report a crash, else the worker does. */
 async function kill(context: RunContext, run: Started, by: string): Promise<void> {
   await run.infrastructure.terminate(context.leave);
+  const { isConcluded, reported } = await run.infrastructure.exited;
+  // Suspended just before: it is to be resumed, not to have crashed.
+  if (isConcluded && reported?.type === "PAUSED") return;
   await reportCrash(context, run, `Worker '${context.workerName}' ${by} and ended the flow run's process.`);
 }
 

@@ -23,22 +23,24 @@ import { cancelledState, crashedState, isFinal, pendingState, rescheduledState, 
 
 /**
  * Executes a scheduled flow run to its end and frees `slot`. `end` aborts with an EndRequest when it is to end early.
- * Never throws: whatever goes wrong is logged and, where the run was claimed, reported as its state.
+ * Says whether it was claimed. Never throws: whatever goes wrong is logged and, where it was, reported as its state.
  */
 export async function executeFlowRun(
   context: RunContext,
   flowRun: FlowRun,
   slot: Disposable,
   end: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   using _slot = slot;
   const log = context.flowRunLog.child({ flow_run_id: flowRun.id });
+  let isClaimed = false;
   try {
-    if (await lacksPython(context, flowRun)) return;
+    if (await lacksPython(context, flowRun)) return false;
     log.info(`Worker '${context.workerName}' submitting flow run '${flowRun.id}'`);
     const page = context.workerPageUrl();
     if (page) log.info(`Running on worker id: ${context.workerId()}. See worker logs here: ${page}`);
-    const claimed = await claim(context, flowRun, log);
+    isClaimed = await claim(context, flowRun, log);
+    const claimed = isClaimed ? await describe(context, flowRun, log) : undefined;
     const started = claimed && (await start(context, claimed, end));
     if (started) await endFlowRun(context, started, end);
   } catch (error) {
@@ -46,6 +48,7 @@ export async function executeFlowRun(
   } finally {
     context.activity.leave(flowRun.id);
   }
+  return isClaimed;
 }
 
 /** Without a Python, only a flow run with a command of its own is claimed; the others are left to other workers. */
@@ -58,28 +61,51 @@ async function lacksPython(context: RunContext, flowRun: FlowRun): Promise<boole
 /** A claimed flow run must not be lost to a server that is away for a while. */
 const patient = { endless: true };
 
-/** Claims the flow run by the state Pending; undefined when the server gives it to nobody or to somebody else. */
-async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<Claimed | undefined> {
+/** Claims the flow run by the state Pending; false when the server gives it to nobody or to somebody else. */
+async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<boolean> {
   const decision = await proposeState(context.api, flowRun.id, pendingState);
   if (decision.kind === "aborted") {
     log.info(`Aborted submission of flow run '${flowRun.id}'. Server sent an abort signal: ${decision.reason}`);
-    return undefined;
+    // The server gives a flow run without its deployment to nobody, and returns it to every poll.
+    if (decision.state?.type === "SCHEDULED" && (await isDeploymentGone(context, flowRun))) {
+      await cancelOrphan(context, flowRun, log);
+    }
+    return false;
   }
   if (decision.state?.type !== "PENDING" || decision.kind === "rejected") {
     const type = decision.state?.type ?? "unknown";
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
-    return undefined;
+    return false;
   }
   context.activity.claim(flowRun, decision.state);
-  const { deployment, flow } = await readRelated(context, flowRun);
-  context.activity.describe(flowRun.id, { flowName: flow?.name ?? null, deploymentName: deployment?.name ?? null });
-  if (flowRun.deployment_id !== null && deployment === null) {
-    const message = `Deployment ${flowRun.deployment_id} no longer exists, cancelled run.`;
-    await report(context, { flowRun, deployment, flow, log }, cancelledState(message), { force: true });
-    log.warn(message);
-    return undefined;
+  return true;
+}
+
+async function isDeploymentGone({ api }: RunContext, { deployment_id }: FlowRun): Promise<boolean> {
+  return deployment_id !== null && (await findDeployment(api, deployment_id, patient)) === undefined;
+}
+
+/** Source: prefect workers/base.py _check_flow_run. */
+async function cancelOrphan(context: RunContext, flowRun: FlowRun, log: Logger): Promise<void> {
+  const message = `Deployment ${flowRun.deployment_id} no longer exists, cancelled run.`;
+  const nothing = { deployment: null, flow: null };
+  await report(context, { flowRun, ...nothing, log }, cancelledState(message), { force: true });
+  log.warn(message);
+}
+
+/** Reads what a claimed flow run belongs to; undefined when that cannot be had, which is reported. */
+async function describe(context: RunContext, flowRun: FlowRun, log: Logger): Promise<Claimed | undefined> {
+  try {
+    const { deployment, flow } = await readRelated(context, flowRun);
+    context.activity.describe(flowRun.id, { flowName: flow?.name ?? null, deploymentName: deployment?.name ?? null });
+    if (flowRun.deployment_id === null || deployment !== null) return { flowRun, deployment, flow, log };
+    await cancelOrphan(context, flowRun, log);
+  } catch (error) {
+    log.error({ err: error }, `Failed to submit flow run '${flowRun.name}' to infrastructure.`);
+    const nothing = { deployment: null, flow: null };
+    await report(context, { flowRun, ...nothing, log }, crashedState(submissionFailure(error)));
   }
-  return { flowRun, deployment, flow, log };
+  return undefined;
 }
 
 async function readRelated(

@@ -19,17 +19,23 @@ const rememberedEvents = 2000;
 const blindMs = 1500;
 /** A worker that started without its server learns of its work pool some time. */
 const poolCheckMs = 500;
+/** One that was deleted is created anew at the earliest when it is read again. */
+const samePoolCheckMs = 5000;
 
 /** Watches events until `signal` aborts; never throws. Without the socket flow runs are found by polling. */
 export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const seen = new Set<string>();
   const types = worker.options.isObserved ? [...stateTypesToActUpon, ...stateTypesToLookAt] : stateTypesToActUpon;
   while (!worker.pool && !signal.aborted) await sleep(poolCheckMs, signal);
+  let poolId = "";
   await keepConnected(
     {
       name: "the events stream (/events/out)",
       meanwhile: "flow runs are found by polling",
-      open: (opening) => subscribeToFlowRuns(address, worker.workPool().id, types, opening),
+      open: (opening) => {
+        poolId = worker.workPool().id;
+        return subscribeToFlowRuns(address, poolId, types, opening);
+      },
       serve: async (socket, serving) => {
         worker.eventCounts.connections++;
         setConnected(worker, true);
@@ -37,6 +43,7 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
           await runTogether(serving, [
             (reading) => readEvents(worker, socket, seen, reading),
             (waiting) => lookAgain(worker, waiting),
+            (watching) => watchPool(worker, poolId, watching),
           ]);
         } finally {
           setConnected(worker, false);
@@ -47,6 +54,12 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
     },
     signal,
   );
+}
+
+/** Of a work pool that was created anew, a subscription to the old one tells nothing. Throws SocketError. */
+async function watchPool(worker: Worker, poolId: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && worker.pool?.id === poolId) await sleep(samePoolCheckMs, signal);
+  if (!signal.aborted) throw new SocketError("the work pool was created anew");
 }
 
 function setConnected(worker: Worker, connected: boolean): void {
@@ -67,7 +80,7 @@ async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, sig
       if (seen.size <= rememberedEvents) break;
       seen.delete(oldest);
     }
-    act(worker, event);
+    act(worker, event, Date.parse(event.occurred) < since);
   }
   if (!signal.aborted) throw new SocketError("closed by the server");
 }
@@ -82,10 +95,12 @@ function note(worker: Worker, event: FlowRunEvent, since: number): void {
   worker.activity.hear(flowRunId, { type: stateType, name: stateName, timestamp: occurred });
 }
 
-function act(worker: Worker, event: FlowRunEvent): void {
+function act(worker: Worker, event: FlowRunEvent, wasBefore: boolean): void {
   const { workQueueNames } = worker.options;
   if (event.stateType === "CANCELLING") {
-    worker.inFlight.end(event.flowRunId, { kind: "cancel" });
+    // It may be about an earlier attempt: a replayed event is only a reason to look.
+    if (wasBefore) worker.eventsChanged.wake("event");
+    else worker.inFlight.end(event.flowRunId, { kind: "cancel" });
   } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {
     worker.announced.announce(event.flowRunId);
     worker.wake.wake("event");

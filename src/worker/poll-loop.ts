@@ -2,14 +2,14 @@
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import { hasStatus } from "../api/errors.ts";
 import { filterFlowRuns } from "../api/flow-runs.ts";
-import type { ScheduledFlowRun } from "../api/wire.ts";
+import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
 import { getScheduledFlowRuns } from "../api/work-pools.ts";
 import { sleep } from "../async/sleep.ts";
 import { executeFlowRun } from "../run/execute-flow-run.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
 
-/** A burst of events, or of times that come, makes one poll at once and then one per this time. */
+/** A burst of events, of free slots, or of times that come makes one poll at once and then one per this time. */
 const shortestGapMs = 200;
 /** While events come, the regular polls are as rare as the jitter lets them be at times anyway: 12 to 13 s, not 7.5 to 13. */
 const pauseWithEvents = 1.2;
@@ -37,7 +37,7 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
         const dueInMs = Math.max(worker.announced.dueInMs(Date.now()), polledAt + shortestGapMs - Date.now());
         const reason = await worker.wake.sleep(Math.min(pauseMs, dueInMs), signal);
         worker.log.debug({ reason }, "poll");
-        if (reason === "event") await sleep(polledAt + shortestGapMs - Date.now(), signal);
+        if (reason !== "timeout") await sleep(polledAt + shortestGapMs - Date.now(), signal);
       },
     },
     stop,
@@ -56,7 +56,8 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.leftBehind = false;
   const scheduled = await readScheduled(worker, signal);
   worker.lastPollAt = Date.now();
-  for (const flowRun of worker.announced.keepLater(scheduled, Date.now())) {
+  const now = worker.announced.keepLater(scheduled, Date.now());
+  for (const flowRun of worker.declined.sortLast(now)) {
     if (signal.aborted) return;
     if (worker.inFlight.has(flowRun.id)) {
       // Rescheduled while its process still lives: it can be taken as soon as that has ended.
@@ -69,14 +70,24 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
       worker.leftBehind = true;
       return;
     }
-    worker.inFlight.start(
-      flowRun,
-      (end) => executeFlowRun(worker, flowRun, slot, end),
-      () => {
-        if (worker.leftBehind || worker.pool?.concurrency_limit != null) worker.wake.wake("slot");
-      },
-    );
+    start(worker, flowRun, slot);
   }
+}
+
+/** Starts a flow run; its end is a reason to poll where another one may have waited for it. */
+function start(worker: Worker, flowRun: FlowRun, slot: Disposable): void {
+  let isNews = true;
+  worker.inFlight.start(
+    flowRun,
+    async (end) => {
+      const isClaimed = await executeFlowRun(worker, flowRun, slot, end);
+      // The same answer as before is no news: with it, the two would ask each other for ever.
+      isNews = worker.declined.note(flowRun.id, !isClaimed) || isClaimed;
+    },
+    () => {
+      if (isNews && (worker.leftBehind || worker.pool?.concurrency_limit != null)) worker.wake.wake("slot");
+    },
+  );
 }
 
 async function readScheduled(worker: Worker, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
@@ -98,7 +109,14 @@ async function readScheduled(worker: Worker, signal: AbortSignal): Promise<Sched
 async function readAnnounced(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.announced.forget(worker.inFlight.list().map(({ flowRun }) => flowRun.id));
   for (let ids = worker.announced.unread(); ids.length > 0; ids = worker.announced.unread()) {
-    const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
-    worker.announced.read(ids, flowRuns, Date.now());
+    try {
+      const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
+      worker.announced.read(ids, flowRuns, Date.now());
+    } catch (error) {
+      signal.throwIfAborted();
+      // The regular poll finds them too. Servers before 3.9.1 fail over a flow run with an integer beyond 64 bits.
+      worker.log.debug({ err: error, flow_run_ids: ids }, "announced flow runs could not be looked up");
+      worker.announced.forget(ids);
+    }
   }
 }

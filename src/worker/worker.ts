@@ -10,6 +10,7 @@ import { Activity } from "../run/activity.ts";
 import type { RunContext } from "../run/run-context.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
 import { AnnouncedRuns } from "./announced-runs.ts";
+import { DeclinedRuns } from "./declined-runs.ts";
 import { InFlight } from "./in-flight.ts";
 import { Slots } from "./slots.ts";
 
@@ -81,6 +82,7 @@ export class Worker implements RunContext {
   readonly activity = new Activity();
   readonly inFlight = new InFlight();
   readonly announced: AnnouncedRuns;
+  readonly declined = new DeclinedRuns();
   /** Wakes the poll loop. */
   readonly wake = new Wake();
   /** Whether the server tells of events now; a change wakes whoever has to do without them. */

@@ -39,6 +39,20 @@ describe("a flow run that is cancelled", { timeout: 300_000 }, () => {
     expect(await run.hooks()).toBe("cancellation Cancelling\n");
   });
 
+  test.concurrent("and set to run again while the server still replays that goes on", async () => {
+    const short = `${process.execPath} -e "console.log('plain');setTimeout(()=>console.log('done'),8e3)"`;
+    await using run = await startCommand(short);
+    await run.worker.waitForOutput(/^plain$/m, 30_000);
+    await run.api.setState(run.id, "CANCELLING", { force: true });
+    await untilCancelled(run.api, run.id);
+    run.worker.signal("SIGTERM");
+    await run.worker.exited;
+    await run.api.setState(run.id, "SCHEDULED", { force: true });
+    await using next = await startNext(run);
+    await next.waitForOutput(/^done$/m, 40_000);
+    expect(next.stderr).not.toMatch(/Cancelled (pending )?flow run/);
+  });
+
   test.concurrent("after its worker was killed is ended by the next one, where the setting asks for it", async () => {
     await using run = await startHooked("sleep_with_hooks");
     await run.worker.waitForOutput(/^ready$/m, ENGINE_TIMEOUT_MS);

@@ -37,11 +37,14 @@ describe("a cancelled flow run", () => {
 });
 
 describe("a flow run that is killed from outside", { timeout: 150_000 }, () => {
-  test("ends as Crashed and has its crashed hooks run once", async () => {
-    await using run = await startHooked("kill_self_with_hooks");
+  test.each([
+    ["is killed", "kill_self_with_hooks", /^Process exited with status code: -9\./],
+    ["reports it itself", "exit_with_hooks", /^Execution was aborted|^Process exited with status code: 3\./],
+  ])("ends as Crashed and has its crashed hooks run once where its engine %s", async (_what, flow, message) => {
+    await using run = await startHooked(flow);
     const { flowRun } = await run.api.waitForState(run.id, ["CRASHED"], ENGINE_TIMEOUT_MS);
-    expect(flowRun.state?.message).toMatch(/^Process exited with status code: -9\./);
-    await waitFor(run.hooks, { timeoutMs: 30_000, what: "the hook's trace" });
+    expect(flowRun.state?.message).toMatch(message);
+    await waitFor(run.hooks, { timeoutMs: 60_000, what: "the hook's trace" });
     run.worker.signal("SIGTERM");
     await run.worker.exited;
     expect(await run.hooks()).toBe("crashed Crashed\n");

@@ -121,14 +121,14 @@ describe("a worker", () => {
     const pool = await newPool(api);
     const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
     await using proxy = await startReverseProxy(inject("apiUrl"), { onUpgrade: () => 403 });
-    const scheduledTime = new Date(Date.now() + 12_000);
+    const scheduledTime = new Date(Date.now() + 25_000);
     const created = await api.createFlowRun(deployment, { scheduledTime });
     await using worker = await startWorker(pool, {
       apiUrl: proxy.apiUrl,
       env: RARE_POLLS,
       args: ["--prefetch-seconds", "3"],
     });
-    await worker.waitForOutput(new RegExp(`submitting flow run '${created.id}'`), 30_000);
+    await worker.waitForOutput(new RegExp(`submitting flow run '${created.id}'`), 45_000);
     const states = await waitFor(
       async () => {
         const read = await api.readStates(created.id);
@@ -156,5 +156,56 @@ describe("a worker", () => {
     await worker.waitForOutput(new RegExp(`submitting flow run '${created.id}'`), 15_000);
     expect(worker.stderr.match(/No connection to the events stream \(\/events\/out\)/g)).toHaveLength(1);
     expect(worker.stderr).toContain("flow runs are found by polling");
+  });
+
+  test("cancels a flow run whose deployment was deleted, which no worker can claim", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
+    const { id } = await api.createFlowRun(deployment);
+    // One that has run before is not deleted with its deployment.
+    await api.setState(id, "RUNNING", { force: true });
+    await api.setState(id, "SCHEDULED", { force: true });
+    await api.request("DELETE", `/deployments/${deployment}`);
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args: ["--limit", "1"] });
+    const { flowRun } = await api.waitForState(id, ["CANCELLED"], 30_000);
+    expect(flowRun.state?.message).toBe(`Deployment ${deployment} no longer exists, cancelled run.`);
+    worker.signal("SIGTERM");
+    expect((await worker.exited).code).toBe(0);
+    expect(worker.stderr.match(/no longer exists, cancelled run\./g)).toHaveLength(1);
+  });
+
+  test("goes on where announced flow runs cannot be looked up, as on servers that fail over one of them", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: ({ path }) => (path === "/flow_runs/filter" ? { status: 500, body: "{}" } : undefined),
+    });
+    await using worker = await startWorker(pool, {
+      apiUrl: proxy.apiUrl,
+      env: { ...RARE_POLLS, PREFECT_LOGGING_LEVEL: "DEBUG" },
+    });
+    await worker.waitForOutput(/Connected to the events stream/, 20_000);
+    await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() + 3600_000) });
+    await worker.waitForOutput(/announced flow runs could not be looked up/, 20_000);
+    const lookedUp = proxy.count("POST", "/flow_runs/filter");
+    const next = await api.createFlowRun(deployment);
+    await worker.waitForOutput(new RegExp(`submitting flow run '${next.id}'`), 20_000);
+    expect(proxy.count("POST", "/flow_runs/filter")).toBeLessThanOrEqual(lookedUp + 2);
+    expect(worker.stdout).not.toContain("Failed the last");
+  });
+
+  test("ends a flow run as Crashed that it has claimed and cannot read about", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: ({ path }) => (path.startsWith("/flows/") ? { status: 403, body: "{}" } : undefined),
+    });
+    await using _worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+    const { id } = await api.createFlowRun(deployment);
+    const { flowRun } = await api.waitForState(id, ["CRASHED"], 30_000);
+    expect(flowRun.state?.message).toMatch(/^Failed to submit flow run to infrastructure: .*403/);
   });
 });
