@@ -83,5 +83,9 @@ export async function history(api: PrefectApi, id: string): Promise<string[]> {
 
 /** Waits until nothing is left of what the worker has started. */
 export async function untilNoProcess(worker: RunningProgram): Promise<void> {
-  await waitFor(async () => (await worker.descendants()).length === 0, { timeoutMs: 20_000, what: "no process left" });
+  await waitFor(async () => (await worker.descendants()).length === 0, {
+    // Hooks may be among them, which need a Python of their own.
+    timeoutMs: ENGINE_TIMEOUT_MS,
+    what: "no process left",
+  });
 }

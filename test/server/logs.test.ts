@@ -9,7 +9,7 @@ import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool, sharedApi } from "./deployments.ts";
 
-const soon = { timeoutMs: 20_000 };
+const soon = { timeoutMs: 60_000 };
 /** The system's answer to it is logged with the whole path. */
 const longCommand = `/no/such/program/${"x".repeat(2000)}`;
 
