@@ -1,13 +1,14 @@
-// Finds cancelled flow runs by asking, for as long as no event can tell of them: while the socket is away, and once
-// whenever it is back, since what happened meanwhile is not told again. Source: prefect _internal/observers.py.
+// Finds cancelled flow runs by asking, for as long as no event can tell of them: while the socket is away, once whenever it
+// is back, since what happened meanwhile is not told again, and now and then, since servers drop events under load and do
+// not name the work pool in those of a flow run whose queue was deleted. Source: prefect _internal/observers.py.
 import { filterFlowRuns } from "../api/flow-runs.ts";
 import type { FlowRun, JsonObject } from "../api/wire.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often it is asked. Source: prefect _internal/observers.py, 10 s. */
 const usualIntervalMs = 10_000;
-/** As long as a timer can be: while the socket is up there is nothing to ask for. */
-const foreverMs = 2 ** 31 - 1;
+/** So much more rarely while events tell of cancellations; nothing is asked while no flow run is in flight. */
+const rareness = 6;
 /** Servers return no more per call. */
 const idsPerCall = 200;
 
@@ -31,9 +32,9 @@ export async function watchCancellations(
     } else if (failure !== undefined && ++failures === failuresUntilUnwatched) {
       onUnwatched(worker, failure);
     }
-    // A change of the socket wakes this: up means one more look, down means looking every interval from now on.
+    // A change of the socket wakes this: up means one more look at once, down means looking every interval from now on.
     const isAllKnown = worker.eventsConnected && failure === undefined;
-    await worker.eventsChanged.sleep(isAllKnown ? foreverMs : intervalMs, signal);
+    await worker.eventsChanged.sleep(isAllKnown ? intervalMs * rareness : intervalMs, signal);
   }
 }
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { FlowRun } from "../../src/api/wire.ts";
 import type { EndRequest } from "../../src/run/end-flow-run.ts";
 import { watchCancellations } from "../../src/worker/cancel-watch.ts";
+import { goodFlowRun } from "../support/api-answers.ts";
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openWorker } from "./channel-worker.ts";
@@ -73,4 +74,12 @@ test("two failures are no news", async () => {
   await waitFor(() => run.server.requests.length > 8, { ...soon, what: "further looks" });
   expect(run.said(50)).toEqual([]);
   expect(run.said(30)).toEqual([]);
+});
+
+test("a cancellation that no event tells of is found while events come", async () => {
+  const found: AnswerStep = { body: [{ ...goodFlowRun, id }], always: true };
+  const first = { body: [] };
+  await using run = await watch([first, first, found], { connected: true });
+  await waitFor(() => run.requests.length > 0, { ...soon, what: "the end of the flow run" });
+  expect(run.requests).toEqual([{ kind: "cancel" }]);
 });
