@@ -1,6 +1,7 @@
 // Running a flow's on_cancellation and on_crashed hooks after its engine has gone without doing so: killed by the
 // system, or of a release that cannot be told why it is being ended.
 import { startProcess } from "../process/start-process.ts";
+import { signalGroup } from "../process/terminate.ts";
 
 /** Which hooks: those of a cancelled flow run, or those of a crashed one. */
 export type HookKind = "cancellation" | "crashed";
@@ -72,6 +73,8 @@ export interface HookCall {
   cwd: string;
   env: Readonly<Record<string, string>>;
   streamOutput: boolean;
+  /** Kills them. */
+  leave: AbortSignal;
 }
 
 /** Runs the hooks by the script. `python` is what starts Python. Throws when the flow cannot be loaded. */
@@ -82,10 +85,14 @@ export async function runHooks(python: readonly string[], call: HookCall): Promi
 /** Runs the process that runs the hooks. Throws unless it ends with success. */
 export async function runHookProcess(
   argv: readonly string[],
-  surroundings: Pick<HookCall, "cwd" | "env" | "streamOutput">,
+  surroundings: Pick<HookCall, "cwd" | "env" | "streamOutput" | "leave">,
 ): Promise<void> {
-  const { cwd, env, streamOutput } = surroundings;
+  const { cwd, env, streamOutput, leave } = surroundings;
   const child = await startProcess({ argv, cwd, env, streamOutput });
+  const kill = (): void => void signalGroup(child.pid, "SIGKILL");
+  leave.addEventListener("abort", kill);
+  if (leave.aborted) kill();
   const exit = await child.exited;
+  leave.removeEventListener("abort", kill);
   if (exit.code !== 0) throw new Error(`the hook process ended with ${exit.code ?? exit.signal}`);
 }

@@ -53,6 +53,7 @@ async function runSupervisedHooks(
     cwd: manifest.working_directory,
     env: manifest.environment,
     streamOutput: call.streamOutput,
+    leave: call.leave,
   });
 }
 

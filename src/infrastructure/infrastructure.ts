@@ -25,10 +25,10 @@ export interface StartedInfrastructure extends AsyncDisposable {
   /** Like `terminate`, after telling the engine that this is a cancellation; leaves one alone that has just concluded. */
   cancel(now: AbortSignal): Promise<"ended" | "already concluded">;
   /**
-   * Runs the flow's hooks in place of an engine that could not; `state` is what they are told. Failures are logged, never
-   * thrown.
+   * Runs the flow's hooks in place of an engine that could not; `state` is what they are told, `leave` kills them. Failures
+   * are logged, never thrown.
    */
-  runHooks(kind: HookKind, flowRun: FlowRun, state: StateProposal): Promise<void>;
+  runHooks(kind: HookKind, flowRun: FlowRun, state: StateProposal, leave: AbortSignal): Promise<void>;
 }
 
 /** A kind of infrastructure that lictor can start, under the name of the work pools for it. */

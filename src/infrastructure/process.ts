@@ -70,7 +70,8 @@ async function start(
       identifier: String(child.pid),
       engineRunsHooks: launch.engineRunsHooks,
       exited: child.exited.then((exit) => withConclusion(exit, control)),
-      runHooks: (kind, flowRun, state) => tryHooks(hooks, { kind, flowRun, state, ...surroundings }, dependencies.log),
+      runHooks: async (kind, flowRun, state, leave) =>
+        await tryHooks(hooks, { kind, flowRun, state, leave, ...surroundings }, dependencies.log),
       [Symbol.asyncDispose]: clearAway,
     };
   } catch (error) {

@@ -63,13 +63,13 @@ async function reportExit(context: RunContext, run: Started, exit: Infrastructur
   if (exit.isConcluded || status === 0) {
     if (!(await isLeftInCancelling(context, run, exit))) return;
     // Otherwise the engine has run the hooks for a state that it could not leave.
-    if (!run.infrastructure.engineRunsHooks) await runCancellationHooks(run);
+    if (!run.infrastructure.engineRunsHooks) await runCancellationHooks(context, run);
     await finishCancelled(context, run);
     return;
   }
   run.log[level](`${crashedMessage(exit)} ${resolution}`);
   const crash = await reportCrash(context, run, crashedMessage(exit));
-  if (crash) await run.infrastructure.runHooks("crashed", run.flowRun, crash);
+  if (crash) await run.infrastructure.runHooks("crashed", run.flowRun, crash, context.leave);
 }
 
 /** An engine tells by its receipt which state it left; after a success without one the server has to be asked. */
@@ -96,7 +96,7 @@ async function reportCrash(context: RunContext, run: Started, message: string): 
   }
   const decision = await report(context, run, crashedState(message));
   if (decision?.state?.type === "CANCELLING") {
-    await runCancellationHooks(run);
+    await runCancellationHooks(context, run);
     await finishCancelled(context, run);
   }
   return decision?.kind === "accepted" ? decision.state : undefined;
@@ -110,8 +110,8 @@ function isScheduledAnew(flowRun: FlowRun | undefined): boolean {
   return flowRun?.state_type === "SCHEDULED" && flowRun.empirical_policy?.retry_type !== "in_process";
 }
 
-async function runCancellationHooks({ infrastructure, flowRun }: Started): Promise<void> {
-  await infrastructure.runHooks("cancellation", flowRun, cancellingState("Flow run was cancelled."));
+async function runCancellationHooks({ leave }: RunContext, { infrastructure, flowRun }: Started): Promise<void> {
+  await infrastructure.runHooks("cancellation", flowRun, cancellingState("Flow run was cancelled."), leave);
 }
 
 /** The engine is given the time to report a crash, else the worker does. */
@@ -143,7 +143,7 @@ async function cancel(context: RunContext, run: Started): Promise<void> {
   } else if (isFinal(current.state) && current.state_type !== "CRASHED") {
     log.warn(`Flow run '${flowRun.name}' ended as ${current.state_type} while it was being cancelled.`);
   } else {
-    await runCancellationHooks({ ...run, flowRun: current });
+    await runCancellationHooks(context, { ...run, flowRun: current });
     await finishCancelled(context, run, { isPending: current.start_time === null });
   }
 }
