@@ -38,7 +38,7 @@ describe("a worker", () => {
     for (let count = 0; count < 40; count++) ids.push((await api.createFlowRun(deployment)).id);
     const ran = (): string[] =>
       [first, second].flatMap((worker) => [...worker.stdout.matchAll(/^ran (.+)$/gm)].map((match) => match[1] ?? ""));
-    await waitFor(() => ran().length >= 40, { timeoutMs: 120_000, what: "40 flow runs to be executed" });
+    await waitFor(() => ran().length >= 40, { timeoutMs: 160_000, what: "40 flow runs to be executed" });
     for (const worker of [first, second]) worker.signal("SIGTERM");
     expect(await first.exited).toEqual({ code: 0, signal: null });
     expect(await second.exited).toEqual({ code: 0, signal: null });

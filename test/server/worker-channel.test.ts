@@ -44,9 +44,11 @@ describe("while the worker channel is open", () => {
   beforeEach(needsChannel);
 
   test("the worker stays online without a heartbeat or a read of its work pool over REST", async () => {
-    const api = sharedApi();
+    // On a server that others use too, hardly a heartbeat would not collide.
+    await using server = await startPrefectServer();
+    const api = prefectApi(server.apiUrl);
     const pool = await newPool(api);
-    await using proxy = await startReverseProxy(inject("apiUrl"));
+    await using proxy = await startReverseProxy(server.apiUrl);
     await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: quickly });
     await worker.waitForOutput(open, soon.timeoutMs);
     const seen = () => [proxy.count("POST", heartbeat), poolReads(proxy, pool)];
