@@ -146,12 +146,12 @@ test("a worker that is answered nonsense goes on, in words of one line each", as
         PREFECT_WORKER_QUERY_SECONDS: "0.01",
         PREFECT_CLIENT_MAX_RETRIES: "0",
         PREFECT_WORKER_ENABLE_CANCELLATION: "true",
-        PREFECT_WORKER_CANCELLATION_POLL_SECONDS: "0.1",
+        PREFECT_WORKER_CANCELLATION_POLL_SECONDS: "0.01",
         PREFECT_LOGGING_TO_API_ENABLED: "false",
       },
     },
   );
-  await waitFor(() => answered() >= 400, { timeoutMs: 100_000, what: "400 answers" });
+  await waitFor(() => answered() >= 1_000, { timeoutMs: 60_000, what: "1,000 answers" });
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Received SIGTERM/, 5_000);
   worker.signal("SIGTERM");
