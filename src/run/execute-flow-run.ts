@@ -61,6 +61,9 @@ async function lacksPython(context: RunContext, flowRun: FlowRun): Promise<boole
 /** A claimed flow run must not be lost to a server that is away for a while. */
 const patient = { endless: true };
 
+/** What a flow run belongs to, where that cannot be had. */
+const unread = { deployment: null, flow: null };
+
 /** Claims the flow run by the state Pending; false when the server gives it to nobody or to somebody else. */
 async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<boolean> {
   const decision = await proposeState(context.api, flowRun.id, pendingState);
@@ -88,8 +91,7 @@ async function isDeploymentGone({ api }: RunContext, { deployment_id }: FlowRun)
 /** Source: prefect workers/base.py _check_flow_run. */
 async function cancelOrphan(context: RunContext, flowRun: FlowRun, log: Logger): Promise<void> {
   const message = `Deployment ${flowRun.deployment_id} no longer exists, cancelled run.`;
-  const nothing = { deployment: null, flow: null };
-  await report(context, { flowRun, ...nothing, log }, cancelledState(message), { force: true });
+  await report(context, { flowRun, ...unread, log }, cancelledState(message), { force: true });
   log.warn(message);
 }
 
@@ -102,8 +104,7 @@ async function describe(context: RunContext, flowRun: FlowRun, log: Logger): Pro
     await cancelOrphan(context, flowRun, log);
   } catch (error) {
     log.error({ err: error }, `Failed to submit flow run '${flowRun.name}' to infrastructure.`);
-    const nothing = { deployment: null, flow: null };
-    await report(context, { flowRun, ...nothing, log }, crashedState(submissionFailure(error)));
+    await report(context, { flowRun, ...unread, log }, crashedState(submissionFailure(error)));
   }
   return undefined;
 }

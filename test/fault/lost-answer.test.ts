@@ -1,5 +1,6 @@
 // Answers of a real server that are lost on the way: the server has done its part, the worker has not heard of it.
 import { expect, inject, test } from "vitest";
+import { sleeping, startCommand } from "../server/cancelled-runs.ts";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
 import { type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
@@ -70,19 +71,15 @@ test("the answers to Crashed: it is reported once, and the worker is done with t
 });
 
 test("the answers to Cancelled, which is forced: it is there once", async () => {
-  const api = sharedApi();
-  const pool = await newPool(api);
-  const command = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1e3)"`;
-  const created = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
   let lost = 0;
   await using proxy = await startReverseProxy(inject("apiUrl"), {
     onRequest: (request) => (proposalOf(request, "Cancelled") && lost++ < 2 ? "lose-answer" : undefined),
   });
-  await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
-  await worker.waitForOutput(/^plain$/m, 20_000);
-  await api.setState(created.id, "CANCELLING", { force: true });
-  await worker.waitForOutput(/Cancelled flow run '.*'/, 60_000);
+  await using run = await startCommand(sleeping, { apiUrl: proxy.apiUrl });
+  await run.worker.waitForOutput(/^plain$/m, 20_000);
+  await run.api.setState(run.id, "CANCELLING", { force: true });
+  await run.worker.waitForOutput(/Cancelled flow run '.*'/, 60_000);
   expect(lost).toBeGreaterThan(0);
-  const states = await api.readStates(created.id);
+  const states = await run.api.readStates(run.id);
   expect(states.slice(-2).map(({ type }) => type)).toEqual(["CANCELLING", "CANCELLED"]);
 });

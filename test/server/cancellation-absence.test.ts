@@ -8,6 +8,7 @@ import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import {
   ENGINE_TIMEOUT_MS,
+  sleeping,
   startCommand,
   startHooked,
   untilCancelled,
@@ -15,8 +16,6 @@ import {
   type WorkerWithRun,
 } from "./cancelled-runs.ts";
 import { deploy } from "./deployments.ts";
-
-const sleeping = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1e3)"`;
 
 describe("a flow run that is cancelled", { timeout: 300_000 }, () => {
   test.concurrent("just before its server goes away, or as soon as it is back, ends as Cancelled", async () => {

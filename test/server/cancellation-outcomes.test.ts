@@ -9,6 +9,7 @@ import { waitFor } from "../support/wait-for.ts";
 import {
   ENGINE_TIMEOUT_MS,
   history,
+  sleeping,
   startCommand,
   startHooked,
   untilCancelled,
@@ -24,7 +25,6 @@ const byEngine = isPrefectSince("3.6.27")
   : byWorker;
 const log = /Cancelled flow run '/;
 const TIMEOUT_MS = 150_000;
-const sleeping = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1e3)"`;
 
 const proposes = ({ path, body }: SeenRequest, type: string): boolean =>
   path.endsWith("/set_state") && JSON.parse(body).state.type === type;

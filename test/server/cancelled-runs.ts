@@ -10,6 +10,9 @@ import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool } from "./deployments.ts";
 
+/** A command that is not Prefect, says `plain`, and does not end. */
+export const sleeping = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1e3)"`;
+
 /** What an engine gets to start in, on a machine that starts several. */
 export const ENGINE_TIMEOUT_MS = 90_000;
 

@@ -21,6 +21,15 @@ function newAccount(): { key: string; accountId: string; workspaceId: string } {
   return { key: `pnu_${randomUUID()}`, accountId: randomUUID(), workspaceId: randomUUID() };
 }
 
+/** A file that only its user may read, with a secret that can be rotated. */
+async function startSecretFile(first: string) {
+  const directory = await makeTemporaryDirectory("lictor-secret-");
+  const file = join(directory.path, "secret");
+  const write = async (secret: string): Promise<void> => await writeFile(file, `${secret}\n`, { mode: 0o600 });
+  await write(first);
+  return { file, write, [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose]() };
+}
+
 describe("with a key and an auth string", () => {
   test("a self-hosted server that refuses the key is served with Basic, over sockets too, with one warning", async () => {
     needsPrefect("3.1.8", "the auth string");
@@ -66,9 +75,7 @@ describe("with the key in a file", () => {
     const cloud = newAccount();
     const old = cloud.key;
     await using gateway = await startReverseProxy(inject("apiUrl"), { cloud });
-    await using directory = await makeTemporaryDirectory("lictor-key-");
-    const file = join(directory.path, "key");
-    await writeFile(file, `${old}\n`, { mode: 0o600 });
+    await using secret = await startSecretFile(old);
     const api = sharedApi();
     const pool = await newPool(api);
     const command = `${process.execPath} -p "'key '+process.env.PREFECT_API_KEY+process.env.PREFECT_API_AUTH_STRING"`;
@@ -77,7 +84,7 @@ describe("with the key in a file", () => {
       apiUrl: gateway.apiUrl,
       env: {
         PREFECT_CLOUD_API_URL: gateway.cloudApiUrl,
-        PREFECT_API_KEY_FILE: file,
+        PREFECT_API_KEY_FILE: secret.file,
         // An engine would send it to Cloud instead of the key.
         PREFECT_API_AUTH_STRING: "left:over",
         PREFECT_WORKER_QUERY_SECONDS: "1",
@@ -88,7 +95,7 @@ describe("with the key in a file", () => {
       what: "the events socket",
     });
     cloud.key = `pnu_${randomUUID()}`;
-    await writeFile(file, `${cloud.key}\n`);
+    await secret.write(cloud.key);
     gateway.dropAll();
     await worker.waitForOutput(
       /The server refused PREFECT_API_KEY from file .*; going on with its new value\./,
@@ -115,21 +122,19 @@ test("an auth string that is rotated in its file is read again, and the flow run
     onRequest: ({ headers }) =>
       headers.authorization === `Basic ${Buffer.from(accepted).toString("base64")}` ? undefined : { status: 401 },
   });
-  await using directory = await makeTemporaryDirectory("lictor-auth-string-");
-  const file = join(directory.path, "auth-string");
-  await writeFile(file, `${accepted}\n`, { mode: 0o600 });
+  await using secret = await startSecretFile(accepted);
   const api = sharedApi();
   const pool = await newPool(api);
   const command = `${process.execPath} -p "'with '+process.env.PREFECT_API_AUTH_STRING"`;
   const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
   await using worker = await startWorker(pool, {
     apiUrl: proxy.apiUrl,
-    env: { PREFECT_API_AUTH_STRING_FILE: file, PREFECT_WORKER_QUERY_SECONDS: "1" },
+    env: { PREFECT_API_AUTH_STRING_FILE: secret.file, PREFECT_WORKER_QUERY_SECONDS: "1" },
   });
   accepted = "admin:after";
   // The server is first; the file follows.
   await worker.waitForOutput(/The server refused PREFECT_API_AUTH_STRING from file .*; waiting 60 s/, 15_000);
-  await writeFile(file, `${accepted}\n`);
+  await secret.write(accepted);
   await api.createFlowRun(deployment);
   await worker.waitForOutput(/^with admin:after$/m, 20_000);
   expect(worker.stderr).not.toMatch(/admin:(before|after)/);
