@@ -1,5 +1,6 @@
 // Log records: pino makes them, this file gives them the look of a terminal or of a log collector, and hides secrets.
 import pino from "pino";
+import { wallClockMs } from "./async/clock.ts";
 
 export type { Logger } from "pino";
 
@@ -122,7 +123,7 @@ export function createLogging(options: {
       const safe = redact(message);
       options.out.write(
         options.format === "json"
-          ? `${JSON.stringify({ level: 30, time: Date.now(), name: "lictor", msg: safe })}\n`
+          ? `${JSON.stringify({ level: 30, time: wallClockMs(), name: "lictor", msg: safe })}\n`
           : `${safe}\n`,
       );
     },

@@ -2,6 +2,7 @@
 // succeed the second time, and turns everything else into an error that says what was tried and what came back.
 
 import { setMaxListeners } from "node:events";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
 import { apiVersion, userAgent } from "../version.ts";
@@ -9,8 +10,8 @@ import { Agents, type AgentsOptions } from "./agents.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken, NoTokenError } from "./csrf.ts";
 import { type ApiError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
-import { type Answer, exchange } from "./exchange.ts";
 import { utf8Header } from "./header-text.ts";
+import { type HttpResponse, sendHttpRequest } from "./http-request.ts";
 import type { Check } from "./json-check.ts";
 import { refusal } from "./refusal.ts";
 import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
@@ -46,11 +47,11 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
   /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
   endless?: boolean;
-  /** Asked before each repetition: what it gives is the answer, and nothing is repeated. */
+  /** Asked before each repetition: what it gives is the response, and nothing is repeated. */
   beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
-  /** The answer is plain text, not JSON. */
+  /** The response is plain text, not JSON. */
   text?: boolean;
-  /** What a successful answer has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
+  /** What a successful response has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
   shape?: Check | undefined;
 }
 
@@ -64,12 +65,12 @@ export class ApiClient implements Disposable {
   readonly agents: Agents;
   /** Sent with every request once known: who asks. Source: prefect client/attribution.py. */
   readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
-  /** Attempts at requests so far, by `<method> <status>`, the status being `none` where there was no answer. */
+  /** Attempts at requests so far, by `<method> <status>`, the status being `none` where there was no response. */
   readonly attemptCounts = new Map<string, number>();
-  /** When an answer said last that the API is down for maintenance; such requests are repeated until it is over. */
+  /** When a response said last, on the monotonic clock, that the API is down for maintenance; such requests are repeated until it is over. */
   maintenanceAt: number | undefined;
   readonly #csrf: CsrfToken;
-  /** True once this client has had an answer: from then on a refused connection is a server that restarts. */
+  /** True once this client has had an response: from then on a refused connection is a server that restarts. */
   #hadContact = false;
 
   constructor(private readonly options: ApiClientOptions) {
@@ -78,22 +79,22 @@ export class ApiClient implements Disposable {
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
-  /** The parsed answer of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError, UnexpectedAnswerError. */
+  /** The parsed response of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError, UnexpectedAnswerError. */
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
-    const answer = await this.#sendAuthorized(method, path, request);
-    if (answer.status < 200 || answer.status > 299) throw this.refusal(method, path, answer);
-    if (request.text) return answer.body;
-    return answer.body === "" ? null : (JSON.parse(answer.body) as Json);
+    const response = await this.#sendAuthorized(method, path, request);
+    if (response.status < 200 || response.status > 299) throw this.refusal(method, path, response);
+    if (request.text) return response.body;
+    return response.body === "" ? null : (JSON.parse(response.body) as Json);
   }
 
-  /** The answer as it came, whatever its status. Throws UnreachableError. */
-  async ask(method: string, path: string, request: RequestOptions = {}): Promise<Answer> {
+  /** The response as it came, whatever its status. Throws UnreachableError. */
+  async requestRaw(method: string, path: string, request: RequestOptions = {}): Promise<HttpResponse> {
     return await this.#sendAuthorized(method, path, { ...request, text: true });
   }
 
-  /** The error for an answer outside 2xx. */
-  refusal(method: string, path: string, answer: Answer): ApiError {
-    return refusal({ method, path, ...this.address, authorization: this.options.credentials.current }, answer);
+  /** The error for an response outside 2xx. */
+  refusal(method: string, path: string, response: HttpResponse): ApiError {
+    return refusal({ method, path, ...this.address, authorization: this.options.credentials.current }, response);
   }
 
   [Symbol.dispose](): void {
@@ -101,21 +102,21 @@ export class ApiClient implements Disposable {
   }
 
   /** Sends, and after a 401 once more for everything else there is to authenticate with. */
-  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<Answer> {
+  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<HttpResponse> {
     const { credentials } = this.options;
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
-      const answer = await this.#send(method, path, request);
-      if (answer.status < 300 && !openPath.test(path)) credentials.accepted();
-      if (answer.status !== 401 || repeated === credentialChanges) return answer;
+      const response = await this.#send(method, path, request);
+      if (response.status < 300 && !openPath.test(path)) credentials.accepted();
+      if (response.status !== 401 || repeated === credentialChanges) return response;
       const isReplaced = await credentials.replaced(used, request.signal ?? never);
       request.signal?.throwIfAborted();
-      if (!isReplaced) return answer;
+      if (!isReplaced) return response;
     }
   }
 
-  /** Sends until there is an answer that is not to be repeated; throws what the last attempt threw. */
-  async #send(method: string, path: string, request: RequestOptions): Promise<Answer> {
+  /** Sends until there is an response that is not to be repeated; throws what the last attempt threw. */
+  async #send(method: string, path: string, request: RequestOptions): Promise<HttpResponse> {
     const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
     for (let failed = 0; ; ) {
       const hadContact = this.#hadContact;
@@ -123,7 +124,7 @@ export class ApiClient implements Disposable {
       request.signal?.throwIfAborted();
       const { attempt } = result;
       if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
-      if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = Date.now();
+      if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = monotonicMs();
       else failed++;
       const retryable = isRetryable(attempt, hadContact, retryExtraCodes);
       // Neither is a word of the API on what was asked.
@@ -131,7 +132,7 @@ export class ApiClient implements Disposable {
       // What is the same for ever would be asked for ever.
       const isEndless = request.endless && attempt.kind !== "unexpected";
       if (isEndless ? !(retryable || isFault) : !retryable || failed > maxRetries) {
-        if ("answer" in result) return result.answer;
+        if ("response" in result) return result.response;
         throw result.error;
       }
       const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
@@ -146,7 +147,7 @@ export class ApiClient implements Disposable {
 
   async #attempt(method: string, path: string, request: RequestOptions): Promise<Tried> {
     const tried = await this.#try(method, path, request);
-    const outcome = `${method} ${"answer" in tried ? tried.answer.status : "none"}`;
+    const outcome = `${method} ${"response" in tried ? tried.response.status : "none"}`;
     this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
     return tried;
   }
@@ -159,7 +160,7 @@ export class ApiClient implements Disposable {
         const get = async (at: string) => await this.#readToken(at, request.signal);
         Object.assign(headers, await this.#csrf.headers(get, request.signal));
       }
-      const answer = await exchange({
+      const response = await sendHttpRequest({
         url: this.#url(path),
         method,
         headers,
@@ -169,12 +170,12 @@ export class ApiClient implements Disposable {
         signal: request.signal,
         isOnce: request.beforeRepeat !== undefined,
       });
-      if (!request.text) checkDecodable(method, path, answer, request.shape);
+      if (!request.text) checkDecodable(method, path, response, request.shape);
       this.#hadContact = true;
-      return { answer, attempt: describeAnswer(answer) };
+      return { response, attempt: describeAnswer(response) };
     } catch (error) {
       // Without a token the write would be refused for that, whatever the reason is.
-      if (error instanceof NoTokenError) return { answer: error.answer, attempt: describeAnswer(error.answer) };
+      if (error instanceof NoTokenError) return { response: error.response, attempt: describeAnswer(error.response) };
       if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
       if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
       if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
@@ -183,9 +184,9 @@ export class ApiClient implements Disposable {
   }
 
   /** One attempt: the write that needs the token is what is repeated. */
-  async #readToken(path: string, signal: AbortSignal | undefined): Promise<Answer> {
+  async #readToken(path: string, signal: AbortSignal | undefined): Promise<HttpResponse> {
     const tried = await this.#attempt("GET", path, { signal });
-    if ("answer" in tried) return tried.answer;
+    if ("response" in tried) return tried.response;
     throw tried.error;
   }
 
@@ -214,8 +215,8 @@ export class ApiClient implements Disposable {
   }
 }
 
-/** An answer, or the error there was instead, and what either means for trying again. */
-type Tried = { attempt: Attempt } & ({ answer: Answer } | { error: Error });
+/** An response, or the error there was instead, and what either means for trying again. */
+type Tried = { attempt: Attempt } & ({ response: HttpResponse } | { error: Error });
 
 /** Answered to everybody. Source: prefect server/api/server.py token_validation. */
 const openPath = /\/(health|ready)$/;
@@ -227,7 +228,7 @@ const credentialChanges = 2;
 const never = new AbortController().signal;
 setMaxListeners(0, never);
 
-function checkDecodable(method: string, path: string, { status, body, headers }: Answer, shape?: Check): void {
+function checkDecodable(method: string, path: string, { status, body, headers }: HttpResponse, shape?: Check): void {
   if (status < 200 || status > 299 || (body === "" && !shape)) return;
   let value: Json;
   try {
@@ -238,13 +239,13 @@ function checkDecodable(method: string, path: string, { status, body, headers }:
   if (shape && !shape(value)) throw new UnexpectedAnswerError(method, path, status);
 }
 
-function describeAnswer(answer: Answer): Attempt {
+function describeAnswer(response: HttpResponse): Attempt {
   return {
     kind: "answer",
-    status: answer.status,
-    retryAfterMs: parseRetryAfterMs(answer.headers["retry-after"], Date.now()),
-    maintenance: String(answer.headers["prefect-maintenance"]).toLowerCase() === "true",
-    foreign: answer.status === 404 && !/json/i.test(answer.headers["content-type"] ?? ""),
-    staleCsrf: answer.status === 403 && answer.body.includes("Invalid CSRF token"),
+    status: response.status,
+    retryAfterMs: parseRetryAfterMs(response.headers["retry-after"], wallClockMs()),
+    maintenance: String(response.headers["prefect-maintenance"]).toLowerCase() === "true",
+    foreign: response.status === 404 && !/json/i.test(response.headers["content-type"] ?? ""),
+    staleCsrf: response.status === 403 && response.body.includes("Invalid CSRF token"),
   };
 }

@@ -1,5 +1,7 @@
 // Which credentials are in use. They change when the server refuses them: a rotated secret is read again, and a key that
 // a self-hosted server does not know gives way to the auth string.
+
+import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Authorization } from "../settings/connection.ts";
 
@@ -54,8 +56,8 @@ export class Credentials {
    * An abort ends that.
    */
   async replaced(used: Authorization, signal: AbortSignal): Promise<boolean> {
-    for (const until = Date.now() + rotationMs; !this.refused(used); ) {
-      if (!this.mayRotate || signal.aborted || Date.now() > until) return false;
+    for (const until = monotonicMs() + rotationMs; !this.refused(used); ) {
+      if (!this.mayRotate || signal.aborted || monotonicMs() > until) return false;
       if (!this.#isWaiting)
         this.say(`The server refused ${used.origin}; waiting ${rotationMs / 1000} s for a new one.`);
       this.#isWaiting = true;

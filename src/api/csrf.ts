@@ -1,12 +1,13 @@
 // The CSRF token that a self-hosted server may want with every write.
 // Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
 import { randomUUID } from "node:crypto";
+import { wallClockMs } from "../async/clock.ts";
 import { aborted } from "../async/sleep.ts";
-import { isPassing } from "./errors.ts";
-import type { Answer } from "./exchange.ts";
+import { isTransient } from "./errors.ts";
+import type { HttpResponse } from "./http-request.ts";
 
-/** Does a GET, and throws when there is no answer. */
-type Get = (path: string) => Promise<Answer>;
+/** Does a GET, and throws when there is no response. */
+type Get = (path: string) => Promise<HttpResponse>;
 
 /** Fetches and keeps the token of one client. */
 export class CsrfToken {
@@ -21,7 +22,7 @@ export class CsrfToken {
    * Throws what `get` throws, NoTokenError, and the abort reason of `signal`, with which `get` has to end too.
    */
   async headers(get: Get, signal: AbortSignal | undefined): Promise<Record<string, string>> {
-    if (this.enabled && (!this.#token || this.#token.expiresAt <= Date.now())) await this.#fetchOnce(get, signal);
+    if (this.enabled && (!this.#token || this.#token.expiresAt <= wallClockMs())) await this.#fetchOnce(get, signal);
     if (!this.enabled || !this.#token) return {};
     return { "Prefect-Csrf-Token": this.#token.value, "Prefect-Csrf-Client": this.#client };
   }
@@ -43,7 +44,7 @@ export class CsrfToken {
     try {
       await (signal ? Promise.race([others, aborted(signal)]) : others);
     } catch (error) {
-      if (isPassing(error) || error instanceof NoTokenError) throw error;
+      if (isTransient(error) || error instanceof NoTokenError) throw error;
       // The request that the fetch belonged to was stopped, which is no reason for this one to end.
       await this.#fetchOnce(get, signal);
     }
@@ -51,21 +52,21 @@ export class CsrfToken {
   }
 
   async #fetch(get: Get): Promise<void> {
-    const answer = await get(`/csrf-token?client=${this.#client}`);
-    if (answer.status === 404 || (answer.status === 422 && answer.body.includes("CSRF protection is disabled"))) {
+    const response = await get(`/csrf-token?client=${this.#client}`);
+    if (response.status === 404 || (response.status === 422 && response.body.includes("CSRF protection is disabled"))) {
       this.enabled = false;
-    } else if (answer.status < 300) {
-      this.#token = parseToken(answer.body);
+    } else if (response.status < 300) {
+      this.#token = parseToken(response.body);
     } else {
-      throw new NoTokenError(answer);
+      throw new NoTokenError(response);
     }
   }
 }
 
-/** The server gives no token; `answer` is its reason, never a success. */
+/** The server gives no token; `response` is its reason, never a success. */
 export class NoTokenError extends Error {
-  constructor(readonly answer: Answer) {
-    super(`the CSRF token was answered with ${answer.status}`);
+  constructor(readonly response: HttpResponse) {
+    super(`the CSRF token was answered with ${response.status}`);
   }
 }
 

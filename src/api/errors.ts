@@ -60,7 +60,7 @@ export class UnexpectedAnswerError extends Error {
 }
 
 /** True for failures that may pass by themselves: no answer, an answer that is not the API's, or status 5xx. */
-export function isPassing(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   return (
     error instanceof UnreachableError ||
     error instanceof UndecodableResponseError ||

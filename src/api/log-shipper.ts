@@ -3,7 +3,7 @@
 import { aborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { ApiClient } from "./client.ts";
-import { hasStatus, isPassing } from "./errors.ts";
+import { hasStatus, isTransient } from "./errors.ts";
 import type { LogRecord } from "./wire.ts";
 
 /** Sizes in bytes of compact UTF-8 JSON. */
@@ -101,7 +101,7 @@ export class LogShipper {
       } catch (error) {
         if (signal.aborted) return;
         // A server that fails on these very records would fail on them for ever.
-        if (isPassing(error) && !hasStatus(error, 500)) return this.#noteAway(error as Error);
+        if (isTransient(error) && !hasStatus(error, 500)) return this.#noteAway(error as Error);
         this.complain(`${batch.length} log records could not be sent to the API: ${(error as Error).message}`);
       }
       // Meanwhile the oldest may have been dropped: the batch ends where its last record is, if that is still there.

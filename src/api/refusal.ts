@@ -1,9 +1,9 @@
-// The error for an answer outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
+// The error for an response outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
 import http from "node:http";
 import type { Authorization } from "../settings/connection.ts";
 import { causeOfRefusal } from "./causes.ts";
 import { ApiError } from "./errors.ts";
-import type { Answer } from "./exchange.ts";
+import type { HttpResponse } from "./http-request.ts";
 
 /** Where the request went and what it carried. */
 export interface RefusedRequest {
@@ -15,9 +15,12 @@ export interface RefusedRequest {
 }
 
 /** Makes the error; its message and its advice are one line each and hold no secret. */
-export function refusal({ method, path, apiUrl, isCloud, authorization }: RefusedRequest, answer: Answer): ApiError {
-  const { status, headers } = answer;
-  const words = serverWords(answer);
+export function refusal(
+  { method, path, apiUrl, isCloud, authorization }: RefusedRequest,
+  response: HttpResponse,
+): ApiError {
+  const { status, headers } = response;
+  const words = serverWords(response);
   const isPage = (headers["content-type"] ?? "").includes("html");
   const { kind: scheme, origin } = authorization;
   const cause = causeOfRefusal({ status, words, isPage, server: headers.server?.toString(), isCloud, scheme });
@@ -30,9 +33,9 @@ export function refusal({ method, path, apiUrl, isCloud, authorization }: Refuse
 }
 
 /** The server's own explanation on one line, `detail` or `exception_message`; undefined where the body is none of its. */
-function serverWords(answer: Answer): string | undefined {
+function serverWords(response: HttpResponse): string | undefined {
   try {
-    const body = JSON.parse(answer.body) as Record<string, unknown> | null;
+    const body = JSON.parse(response.body) as Record<string, unknown> | null;
     const words = [body?.detail ?? body?.exception_message, body?.exception_detail]
       .filter((part) => part !== undefined && part !== null)
       .map((part) => (typeof part === "string" ? part : JSON.stringify(part)));

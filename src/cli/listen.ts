@@ -1,4 +1,6 @@
 // The ports that a worker serves people and supervisors on. One that is taken is the user's to change.
+
+import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { startHealthServer } from "../worker/health-server.ts";
 import type { MetricsSources } from "../worker/metrics-server.ts";
 import { StartError } from "../worker/start-error.ts";
@@ -20,7 +22,7 @@ export async function tryListenForHealth(
       ...healthcheck,
       querySeconds,
       lastPollAt: () => lastSignOfLife(known),
-      status: () => readStatus(known, Date.now()),
+      status: () => readStatus(known, bothClocks()),
       redact: logging.redact,
       log: logging.logger,
     });
@@ -32,12 +34,12 @@ export async function tryListenForHealth(
 }
 
 /**
- * The last poll, in ms since 1970, or later: a worker that waits for the API's maintenance to be over, or that stops, is
+ * The last poll, on the monotonic clock, or later: a worker that waits for the API's maintenance to be over, or that stops, is
  * not stuck because it does not poll. Source: prefect workers/server.py.
  */
 export function lastSignOfLife({ worker, startedAt, api, stop }: StatusSources): number {
-  if (stop.aborted) return Date.now();
-  return Math.max(worker?.lastPollAt ?? startedAt, api?.maintenanceAt() ?? 0);
+  if (stop.aborted) return monotonicMs();
+  return Math.max(worker?.lastPollAt ?? startedAt, api?.maintenanceAt() ?? Number.NEGATIVE_INFINITY);
 }
 
 /** Serves the metrics; null where nobody asks for them. Throws StartError. */

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { findPython, type PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
@@ -9,7 +10,7 @@ import type { ProcessDependencies } from "../infrastructure/process.ts";
 import { ControlChannel } from "../process/control-channel.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import { uiUrlFor } from "../settings/derived.ts";
-import { EventSender } from "../sockets/events-in.ts";
+import { EventPublisher } from "../sockets/event-publisher.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import { readStartPool } from "../worker/start-checks.ts";
 import { StartError } from "../worker/start-error.ts";
@@ -27,7 +28,7 @@ export async function startWorker(options: StartOptions, program: ProgramContext
   const workerOptions = toWorkerOptions(options, program);
   using signals = countSignals((message) => logging.logger.warn(message));
   const known: StatusSources = {
-    startedAt: Date.now(),
+    startedAt: monotonicMs(),
     options: workerOptions,
     profileName: program.settings.profile.name,
     stop: signals.stop,
@@ -84,14 +85,14 @@ async function run(parts: Parts): Promise<void> {
   const poolType = supportedType(start.workerType, { python, control, log: logging.named("prefect.flow_runs.worker") });
   const socketAddress = toSocketAddress(open, program);
   const socketLog = logging.named("prefect.events");
-  const eventSender = new EventSender({
+  const eventPublisher = new EventPublisher({
     address: socketAddress,
     isCloud: connection.isCloud,
     log: socketLog,
     random: Math.random,
   });
   const events = new WorkerEvents({ name: workerOptions.name, type: poolType.name }, (event) =>
-    eventSender.emit(event),
+    eventPublisher.emit(event),
   );
   const worker = new Worker(workerOptions, {
     api,
@@ -107,10 +108,10 @@ async function run(parts: Parts): Promise<void> {
     leave: signals.leave,
     random: Math.random,
   });
-  Object.assign(parts.known, { worker, eventSender });
-  using _metrics = await tryListenForMetrics({ worker, eventSender }, program);
+  Object.assign(parts.known, { worker, eventPublisher });
+  using _metrics = await tryListenForMetrics({ worker, eventPublisher }, program);
   const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(open, program) : null;
-  await runWorker(worker, start, { socketAddress, eventSender, logShipper, logging, question }, signals);
+  await runWorker(worker, start, { socketAddress, eventPublisher, logShipper, logging, question }, signals);
 }
 
 /** The worker's name as the reference makes it, and a name that its routes can carry. */

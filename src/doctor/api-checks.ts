@@ -1,8 +1,9 @@
-// The API itself: whether it answers, what it is, whether it takes the credentials, and its clock.
+// The API itself: whether it responses, what it is, whether it takes the credentials, and its clock.
 import type { ApiClient } from "../api/client.ts";
 import { readWorkspaces, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { ApiError } from "../api/errors.ts";
-import type { Answer } from "../api/exchange.ts";
+import type { HttpResponse } from "../api/http-request.ts";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { prefectVersion } from "../version.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
@@ -22,19 +23,20 @@ const largestSkewMs = 5_000;
 async function checkHealth({ access, signal }: Examination): Promise<Finding[]> {
   const { api, cloud } = await access;
   const [client, path] = cloud ? [cloud, "/me/workspaces"] : [api, "/health"];
-  const startedAt = Date.now();
-  const answer = await client.ask("GET", path, { signal });
-  const elapsedMs = Date.now() - startedAt;
-  const { status } = answer;
-  if (status > 299 && !(cloud && (status === 401 || status === 403))) throw client.refusal("GET", path, answer);
+  const startedAt = monotonicMs();
+  const askedAt = wallClockMs();
+  const response = await client.requestRaw("GET", path, { signal });
+  const elapsedMs = Math.round(monotonicMs() - startedAt);
+  const { status } = response;
+  if (status > 299 && !(cloud && (status === 401 || status === 403))) throw client.refusal("GET", path, response);
   const what = `GET ${path}: ${status} in ${elapsedMs} ms`;
   return [
-    healthOf(answer, what, new URL(client.address.apiUrl + path)),
-    ...describeClock(answer, startedAt + elapsedMs / 2),
+    healthOf(response, what, new URL(client.address.apiUrl + path)),
+    ...describeClock(response, askedAt + elapsedMs / 2),
   ];
 }
 
-function healthOf({ body, headers, url }: Answer, what: string, asked: URL): Finding {
+function healthOf({ body, headers, url }: HttpResponse, what: string, asked: URL): Finding {
   if (asked.pathname.endsWith("/health") && body.trim() !== "true") {
     return fail("health", `${what}, but with ${headers["content-type"] ?? "something"} instead of true`, notTheApi);
   }
@@ -46,7 +48,7 @@ function healthOf({ body, headers, url }: Answer, what: string, asked: URL): Fin
 const notTheApi =
   "Something other than the Prefect API answers: check PREFECT_API_URL (a self-hosted one ends in /api) and any proxy.";
 
-function describeClock({ headers }: Answer, askedAt: number): Finding[] {
+function describeClock({ headers }: HttpResponse, askedAt: number): Finding[] {
   const serverTime = Date.parse(headers.date ?? "");
   if (Number.isNaN(serverTime)) return [];
   const skewMs = serverTime - askedAt;
@@ -60,8 +62,8 @@ function describeClock({ headers }: Answer, askedAt: number): Finding[] {
 async function checkServer({ access, signal }: Examination): Promise<Finding[]> {
   const { api, cloud } = await access;
   if (cloud) return [await describeWorkspace(cloud, api.address.apiUrl, signal)];
-  const answer = await api.ask("GET", "/admin/version", { signal });
-  const version = answer.status === 200 ? /^"(\d+)\.[^"]*"$/.exec(answer.body) : null;
+  const response = await api.requestRaw("GET", "/admin/version", { signal });
+  const version = response.status === 200 ? /^"(\d+)\.[^"]*"$/.exec(response.body) : null;
   if (!version) return [pass("server", "self-hosted; it does not tell its version")];
   const message = `self-hosted, Prefect ${version[0].slice(1, -1)}`;
   if (version[1] === prefectVersion.split(".")[0]) return [pass("server", message)];
@@ -107,8 +109,8 @@ async function checkCsrf({ access, settings, signal }: Examination): Promise<Fin
   if (api.address.isCloud) return [pass("CSRF", "Prefect Cloud needs no tokens")];
   if (!settings.values.PREFECT_CLIENT_CSRF_SUPPORT_ENABLED) return [pass("CSRF", "switched off by the settings")];
   const path = "/csrf-token?client=lictor-doctor";
-  const answer = await api.ask("GET", path, { signal });
-  if (answer.status === 200) return [pass("CSRF", "switched on; the write above was taken with a token")];
-  if (answer.status === 422 || answer.status === 404) return [pass("CSRF", "switched off on the server")];
-  throw api.refusal("GET", path, answer);
+  const response = await api.requestRaw("GET", path, { signal });
+  if (response.status === 200) return [pass("CSRF", "switched on; the write above was taken with a token")];
+  if (response.status === 422 || response.status === 404) return [pass("CSRF", "switched off on the server")];
+  throw api.refusal("GET", path, response);
 }

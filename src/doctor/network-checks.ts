@@ -6,6 +6,7 @@ import { connect, isIP } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { causeOfLostConnection } from "../api/causes.ts";
 import { causeOfTlsFailure } from "../api/tls-causes.ts";
+import { wallClockMs } from "../async/clock.ts";
 import { chooseProxy } from "../settings/proxy.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
@@ -85,7 +86,7 @@ function describeCertificate(socket: TLSSocket): Finding {
   const names = subjectaltname?.replaceAll(/(DNS|IP Address):/g, "") ?? subject?.CN;
   const message = `${socket.getProtocol()}; certificate for ${names}, by ${issuer?.O ?? issuer?.CN}, until ${until}`;
   if (!socket.authorized) return warn("TLS", `${message}, not verified`, "Let it be verified: see the settings above.");
-  const days = (Date.parse(until) - Date.now()) / (24 * 3600 * 1000);
+  const days = (Date.parse(until) - wallClockMs()) / (24 * 3600 * 1000);
   return days < shortDays ? warn("TLS", message, "Renew the certificate of the server.") : pass("TLS", message);
 }
 

@@ -53,7 +53,7 @@ async function compareWithPlain(
   status: number,
   signal: AbortSignal,
 ): Promise<string> {
-  const plain = await api.ask("GET", route, { signal });
+  const plain = await api.requestRaw("GET", route, { signal });
   return plain.status === status
     ? "just like a plain request"
     : `a plain request with the same credentials with ${plain.status}`;

@@ -28,7 +28,7 @@ async def load(flow_run_id):
         flow = await flow
     return flow_run, flow
 
-def is_passing(error):
+def is_transient(error):
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500
     return isinstance(error, httpx.TransportError)
@@ -39,7 +39,7 @@ async def load_when_possible(flow_run_id):
         try:
             return await load(flow_run_id)
         except httpx.HTTPError as error:
-            if not is_passing(error) or time.monotonic() > give_up_at:
+            if not is_transient(error) or time.monotonic() > give_up_at:
                 raise
         await asyncio.sleep(2)
 

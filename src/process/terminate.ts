@@ -1,4 +1,6 @@
 // Ending a process with its descendants: SIGTERM, a time to tidy up, SIGKILL.
+
+import { monotonicMs } from "../async/clock.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
 import { descendantGroups, haveLiving } from "./process-groups.ts";
 import type { StartedProcess } from "./start-process.ts";
@@ -32,10 +34,10 @@ export async function terminate({ pid, exited }: Leader, graceMs: number, now: A
   const signalAll = (signal: NodeJS.Signals | 0): boolean =>
     groups.map((group) => signalGroup(group, signal)).includes(true);
   if (!signalAll("SIGTERM")) return;
-  const until = Date.now() + graceMs;
+  const until = monotonicMs() + graceMs;
   if (exited !== undefined) await waitAtMost(exited, graceMs, now);
   const areLeft = async (): Promise<boolean> => signalAll(0) && (await haveLiving(groups));
-  while (!now.aborted && Date.now() < until && (await areLeft())) await sleep(groupPollMs, now);
+  while (!now.aborted && monotonicMs() < until && (await areLeft())) await sleep(groupPollMs, now);
   signalAll("SIGKILL");
   await exited;
 }

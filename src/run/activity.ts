@@ -1,5 +1,6 @@
 // What became of the flow runs of one worker, for those who look on. It is only told: nothing the worker does depends on it.
 import type { FlowRun, State, StateType } from "../api/wire.ts";
+import { wallClockMs } from "../async/clock.ts";
 import { isFinal } from "./states.ts";
 
 /** How many ended flow runs are remembered, some 300 bytes each. */
@@ -62,7 +63,7 @@ export class Activity {
   /** Flow runs in the worker's hands, and those that have just left them. */
   readonly #entries = new Map<string, Entry>();
 
-  constructor(private readonly now: () => number = Date.now) {}
+  constructor(private readonly now: () => number = wallClockMs) {}
 
   /** The claim was accepted: `pending` is the server's answer. */
   claim(flowRun: FlowRun, pending: ToldState): void {

@@ -1,6 +1,7 @@
 // A lock between processes: a file that only one of them can create.
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { wallClockMs } from "../async/clock.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** A holder needs milliseconds; what is older was left behind by one that was killed. */
@@ -38,5 +39,5 @@ function create(lock: string): boolean {
 
 function isStale(lock: string): boolean {
   const found = statSync(lock, { throwIfNoEntry: false });
-  return found !== undefined && Date.now() - found.mtimeMs > STALE_MS;
+  return found !== undefined && wallClockMs() - found.mtimeMs > STALE_MS;
 }

@@ -1,4 +1,6 @@
 // The one reconnect loop of all sockets.
+
+import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
 
@@ -34,7 +36,7 @@ export async function keepConnected<Socket extends Disposable>(
     let reason = "closed by the server";
     try {
       using socket = await options.open(signal);
-      openedAt = Date.now();
+      openedAt = monotonicMs();
       log[outage === "announced" ? "info" : "debug"](`Connected to ${name}.`);
       if (outage === "announced") outage = "over";
       await options.serve(socket, signal);
@@ -46,7 +48,7 @@ export async function keepConnected<Socket extends Disposable>(
       }
     }
     if (signal.aborted) return;
-    const wasGood = openedAt !== undefined && Date.now() - openedAt >= goodAfterMs;
+    const wasGood = openedAt !== undefined && monotonicMs() - openedAt >= goodAfterMs;
     const isNews = wasGood || outage === "none" || (outage === "over" && openedAt === undefined);
     if (isNews && meanwhile !== null) {
       log.warn(`No connection to ${name}; ${meanwhile}. Reason: ${reason}`);

@@ -1,13 +1,14 @@
 // Flow runs to come: the event stream has told of them and no poll has returned them yet, or a poll has, ahead of their
 // time. Decides when to poll again because of them.
 import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
+import type { BothClocks } from "../async/clock.ts";
 
 /** How soon a flow run is asked for again that is due, by the server's own word, and was not returned. */
 const retryAfterMs = 300;
 /** Beyond this the regular poll has to do; an id and a time are some 100 bytes. */
 const maxRemembered = 10_000;
 
-/** What is known about an announced flow run: nothing yet, or when it is to be polled for. Times in ms since 1970. */
+/** What is known about an announced flow run: nothing yet, or when it is to be polled for, on the monotonic clock. */
 type Announced = { kind: "unread" } | { kind: "due"; at: number; last: boolean };
 
 /** Announced flow runs by id. */
@@ -27,9 +28,9 @@ export class AnnouncedRuns {
   }
 
   /** Of what a poll has returned gives the flow runs to start now, and keeps the others for their time minus prefetch. */
-  keepLater(returned: readonly ScheduledFlowRun[], now: number): FlowRun[] {
+  keepLater(returned: readonly ScheduledFlowRun[], now: BothClocks): FlowRun[] {
     const flowRuns = returned.map(({ flow_run }) => flow_run);
-    const later = flowRuns.filter((flowRun) => this.#dueAt(flowRun) > now);
+    const later = flowRuns.filter((flowRun) => this.#dueAt(flowRun, now) > now.monotonicMs);
     this.forget(flowRuns.map(({ id }) => id));
     this.read([], later, now);
     return flowRuns.filter((flowRun) => !later.includes(flowRun));
@@ -46,13 +47,13 @@ export class AnnouncedRuns {
    * prefetch; one that is due now and was not returned (the poll was faster than the server's own commit, or a limit or a
    * pause holds it back) is asked for once more; all others are taken care of.
    */
-  read(asked: readonly string[], flowRuns: readonly FlowRun[], now: number): void {
+  read(asked: readonly string[], flowRuns: readonly FlowRun[], now: BothClocks): void {
     this.forget(asked);
     for (const flowRun of flowRuns) {
       if (flowRun.state_type !== "SCHEDULED") continue;
-      const at = this.#dueAt(flowRun);
-      if (at > now) this.#runs.set(flowRun.id, { kind: "due", at, last: false });
-      else this.#runs.set(flowRun.id, { kind: "due", at: now + retryAfterMs, last: true });
+      const at = this.#dueAt(flowRun, now);
+      if (at > now.monotonicMs) this.#runs.set(flowRun.id, { kind: "due", at, last: false });
+      else this.#runs.set(flowRun.id, { kind: "due", at: now.monotonicMs + retryAfterMs, last: true });
     }
   }
 
@@ -72,8 +73,9 @@ export class AnnouncedRuns {
     }
   }
 
-  /** NaN without a time, which is not later than anything. */
-  #dueAt({ next_scheduled_start_time, expected_start_time }: FlowRun): number {
-    return Date.parse(next_scheduled_start_time ?? expected_start_time ?? "") - this.prefetchMs;
+  /** On the monotonic clock. NaN without a time, which is not later than anything. */
+  #dueAt({ next_scheduled_start_time, expected_start_time }: FlowRun, now: BothClocks): number {
+    const dueAt = Date.parse(next_scheduled_start_time ?? expected_start_time ?? "") - this.prefetchMs;
+    return now.monotonicMs + (dueAt - now.wallMs);
   }
 }

@@ -1,4 +1,6 @@
 // Turns events of the server into acts of the worker: a scheduled flow run wakes the poll, a cancelling one is ended.
+
+import { wallClockMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Socket, SocketAddress } from "../sockets/connect.ts";
@@ -8,7 +10,7 @@ import {
   stateTypesToActUpon,
   stateTypesToLookAt,
   subscribeToFlowRuns,
-} from "../sockets/events-out.ts";
+} from "../sockets/event-subscription.ts";
 import { keepConnected } from "../sockets/keep-connected.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { Worker } from "./worker.ts";
@@ -68,7 +70,7 @@ function setConnected(worker: Worker, connected: boolean): void {
 }
 
 async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, signal: AbortSignal): Promise<void> {
-  const since = Date.now();
+  const since = wallClockMs();
   for await (const frame of socket.frames(signal)) {
     const event = parseFlowRunEvent(frame);
     if (!event) continue;
@@ -89,7 +91,7 @@ async function readEvents(worker: Worker, socket: Socket, seen: Set<string>, sig
 function note(worker: Worker, event: FlowRunEvent, since: number): void {
   const { flowRunId, stateType, stateName, occurred } = event;
   const occurredAt = Date.parse(occurred);
-  const lagMs = Date.now() - occurredAt;
+  const lagMs = wallClockMs() - occurredAt;
   if (occurredAt >= since) worker.eventLagMs = lagMs;
   worker.log.debug({ flow_run_id: flowRunId, state_type: stateType, lag_ms: lagMs }, "event");
   worker.activity.hear(flowRunId, { type: stateType, name: stateName, timestamp: occurred });

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
+import { monotonicMs } from "../async/clock.ts";
 import type { Logger } from "../logger.ts";
 import { listenHttp } from "./listen-http.ts";
 
@@ -66,7 +67,7 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
 }
 
 function answerHealth({ querySeconds, lastPollAt, log }: HealthServerOptions): Answer {
-  const secondsAgo = (Date.now() - lastPollAt()) / 1000;
+  const secondsAgo = (monotonicMs() - lastPollAt()) / 1000;
   if (secondsAgo <= missedPolls * querySeconds) return json(200, { message: "OK" });
   log.error(`Worker has not polled in the last ${Math.round(secondsAgo)} seconds and should be restarted`);
   return json(503, { message: "Worker may be unresponsive at this time" });

@@ -1,12 +1,14 @@
 // The flow runs in this worker's hands: stops double starts, reaches a run to end it, lets a shutdown wait for all.
 import { setMaxListeners } from "node:events";
 import type { FlowRun } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
 import type { EndRequest } from "../run/end-flow-run.ts";
 
 /** A flow run in flight. */
 export interface InFlightRun {
   flowRun: FlowRun;
-  since: Date;
+  /** When it was taken, on the monotonic clock. */
+  since: number;
 }
 
 interface Entry extends InFlightRun {
@@ -30,7 +32,7 @@ export class InFlight {
       this.#entries.delete(flowRun.id);
       onEnd();
     });
-    this.#entries.set(flowRun.id, { flowRun, since: new Date(), end, done });
+    this.#entries.set(flowRun.id, { flowRun, since: monotonicMs(), end, done });
   }
 
   /** Asks for the end of one flow run; nothing happens if it is not in flight. The first request counts. */

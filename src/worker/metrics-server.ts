@@ -2,15 +2,16 @@
 // it takes time and memory that nobody else should spend. Source: prefect utilities/services.py, events/clients.py.
 import http from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { monotonicMs } from "../async/clock.ts";
 import type { LatencyKind } from "../run/activity.ts";
-import type { EventSender } from "../sockets/events-in.ts";
+import type { EventPublisher } from "../sockets/event-publisher.ts";
 import { listenHttp } from "./listen-http.ts";
 import type { Worker } from "./worker.ts";
 
 /** What the page tells of. */
 export interface MetricsSources {
   worker: Worker;
-  eventSender: EventSender;
+  eventPublisher: EventPublisher;
 }
 
 /** Seconds: the fast end is a claim by event, the slow end a worker that has been away. */
@@ -64,14 +65,14 @@ function collectFrom(read: () => Readings): (this: Counter | Gauge) => void {
 }
 
 /** The same names and labels, the client called by what the reference would use there. */
-function addMetricsOfTheReference(registry: Registry, { worker, eventSender }: MetricsSources): void {
+function addMetricsOfTheReference(registry: Registry, { worker, eventPublisher }: MetricsSources): void {
   const { isCloud } = worker.api.address;
   const emitter = isCloud ? "PrefectCloudEventsClient" : "PrefectEventsClient";
   const subscriber = isCloud ? "PrefectCloudEventSubscriber" : "PrefectEventSubscriber";
   const add = (name: string, help: string, labelNames: string[], read: () => Readings): void =>
     counter(registry, `prefect_${name}_total`, help, labelNames, read);
   const connection = ["client", "direction", "connection"];
-  add("events_emitted", "Events sent by the worker.", ["client"], () => [[[emitter], eventSender.emittedCount]]);
+  add("events_emitted", "Events sent by the worker.", ["client"], () => [[[emitter], eventPublisher.emittedCount]]);
   add("events_observed", "Events the worker was told of.", ["client"], () => [
     [[subscriber], worker.eventCounts.observed],
   ]);
@@ -83,7 +84,7 @@ function addMetricsOfTheReference(registry: Registry, { worker, eventSender }: M
     ];
   });
   add("event_websocket_checkpoints", "Times the server was known to have read what was sent.", ["client"], () => [
-    [[emitter], eventSender.checkpointCount],
+    [[emitter], eventPublisher.checkpointCount],
   ]);
   // A worker reads no logs: these are there for dashboards that ask for them.
   add("logs_observed", "Log records the worker was told of.", ["client"], () => []);
@@ -105,8 +106,8 @@ function addCounters(registry: Registry, { worker }: MetricsSources): void {
   );
 }
 
-function addGauges(registry: Registry, { worker, eventSender }: MetricsSources): void {
-  const secondsSince = (at: number): number => (Date.now() - at) / 1000;
+function addGauges(registry: Registry, { worker, eventPublisher }: MetricsSources): void {
+  const secondsSince = (at: number): number => (monotonicMs() - at) / 1000;
   gauge(registry, "lictor_flow_runs_in_flight", "Flow runs in the worker's hands.", [], () => [
     [[], worker.inFlight.list().length],
   ]);
@@ -116,7 +117,7 @@ function addGauges(registry: Registry, { worker, eventSender }: MetricsSources):
   gauge(registry, "lictor_socket_connected", "1 while the socket is open, else 0.", ["socket"], () => [
     [["worker_channel"], Number(worker.channelHealthy)],
     [["events_out"], Number(worker.eventsConnected)],
-    [["events_in"], Number(eventSender.isConnected)],
+    [["events_in"], Number(eventPublisher.isConnected)],
   ]);
   gauge(registry, "lictor_event_lag_seconds", "From the last event's occurrence to its arrival.", [], () =>
     worker.eventLagMs === undefined ? [] : [[[], worker.eventLagMs / 1000]],

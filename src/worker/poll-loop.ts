@@ -4,6 +4,7 @@ import { hasStatus } from "../api/errors.ts";
 import { filterFlowRuns } from "../api/flow-runs.ts";
 import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
 import { getScheduledFlowRuns } from "../api/work-pools.ts";
+import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { executeFlowRun } from "../run/execute-flow-run.ts";
 import { serviceLoop } from "./service-loop.ts";
@@ -28,16 +29,16 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
       announce,
       random,
       turn: async (signal) => {
-        polledAt = Date.now();
+        polledAt = monotonicMs();
         await poll(worker, signal);
         await readAnnounced(worker, signal);
       },
       wait: async (ms, signal) => {
         const pauseMs = worker.eventsConnected ? Math.max(ms, querySeconds * 1000 * pauseWithEvents) : ms;
-        const dueInMs = Math.max(worker.announced.dueInMs(Date.now()), polledAt + shortestGapMs - Date.now());
+        const dueInMs = Math.max(worker.announced.dueInMs(monotonicMs()), polledAt + shortestGapMs - monotonicMs());
         const reason = await worker.wake.sleep(Math.min(pauseMs, dueInMs), signal);
         worker.log.debug({ reason }, "poll");
-        if (reason !== "timeout") await sleep(polledAt + shortestGapMs - Date.now(), signal);
+        if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
       },
     },
     stop,
@@ -47,16 +48,16 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
 /** Asks once for scheduled flow runs, starts what there are slots for, and remembers when the next ones are due. */
 export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   if (!worker.pool) {
-    worker.lastPollAt = Date.now();
+    worker.lastPollAt = monotonicMs();
     return;
   }
   // No flow run may be claimed before it is known what will run it.
   await worker.python;
-  worker.announced.beforePoll(Date.now());
+  worker.announced.beforePoll(monotonicMs());
   worker.leftBehind = false;
   const scheduled = await readScheduled(worker, signal);
-  worker.lastPollAt = Date.now();
-  const now = worker.announced.keepLater(scheduled, Date.now());
+  worker.lastPollAt = monotonicMs();
+  const now = worker.announced.keepLater(scheduled, bothClocks());
   for (const flowRun of worker.declined.sortLast(now)) {
     if (signal.aborted) return;
     if (worker.inFlight.has(flowRun.id)) {
@@ -95,7 +96,7 @@ async function readScheduled(worker: Worker, signal: AbortSignal): Promise<Sched
   const untilNextPollMs = querySeconds * 1000 * longestPause + pollMs;
   // Under a limit of the pool a flow run that is not due yet may take the place of one that is.
   const aheadMs = worker.pool?.concurrency_limit == null ? untilNextPollMs : 0;
-  const scheduledBefore = new Date(Date.now() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
+  const scheduledBefore = new Date(wallClockMs() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
   try {
     return await getScheduledFlowRuns(worker.api, workPoolName, { workQueueNames, scheduledBefore }, { signal });
   } catch (error) {
@@ -111,7 +112,7 @@ async function readAnnounced(worker: Worker, signal: AbortSignal): Promise<void>
   for (let ids = worker.announced.unread(); ids.length > 0; ids = worker.announced.unread()) {
     try {
       const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
-      worker.announced.read(ids, flowRuns, Date.now());
+      worker.announced.read(ids, flowRuns, bothClocks());
     } catch (error) {
       signal.throwIfAborted();
       // The regular poll finds them too. Servers before 3.9.1 fail over a flow run with an integer beyond 64 bits.

@@ -1,14 +1,15 @@
 // One worker from its first call to its last: opens in order, runs the loops together, drains, closes.
 import { setMaxListeners } from "node:events";
-import { isPassing } from "../api/errors.ts";
+import { isTransient } from "../api/errors.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
 import type { PrefectEvent } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logging, PinoRecord } from "../logger.ts";
 import { pythonLevel } from "../logger.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
-import type { EventSender } from "../sockets/events-in.ts";
+import type { EventPublisher } from "../sockets/event-publisher.ts";
 import { watchAbandoned } from "./abandoned-runs.ts";
 import { watchCancellations } from "./cancel-watch.ts";
 import { keepChannel } from "./channel-loop.ts";
@@ -28,7 +29,7 @@ const logFarewellMs = 10_000;
 /** What runs beside the worker and leaves after it. */
 export interface WorkerConnections {
   socketAddress: SocketAddress;
-  eventSender: EventSender;
+  eventPublisher: EventPublisher;
   logShipper: LogShipper | null;
   logging: Logging;
   question: StartQuestion;
@@ -44,13 +45,13 @@ export async function runWorker(
   connections: WorkerConnections,
   { stop, kill }: { stop: AbortSignal; kill: AbortSignal },
 ): Promise<void> {
-  const { eventSender, logShipper, logging, socketAddress } = connections;
+  const { eventPublisher, logShipper, logging, socketAddress } = connections;
   const farewell = new AbortController();
   setMaxListeners(0, farewell.signal, stop, worker.leave);
   kill.addEventListener("abort", () => worker.inFlight.endAll({ kind: "kill", by: kill.reason.message }));
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, worker, record);
   const connected = Promise.all([
-    eventSender.run(farewell.signal),
+    eventPublisher.run(farewell.signal),
     watchEvents(worker, socketAddress, farewell.signal),
     watchCancellations(worker, farewell.signal),
     logShipper?.run(farewell.signal),
@@ -65,7 +66,7 @@ export async function runWorker(
     if (started) worker.events.stopped(worker.pool, started);
     await worker.background.settled(AbortSignal.timeout(farewellMs));
     await Promise.all([
-      eventSender.flush(AbortSignal.timeout(farewellMs)),
+      eventPublisher.flush(AbortSignal.timeout(farewellMs)),
       logShipper?.finish(AbortSignal.timeout(logFarewellMs)),
     ]);
     farewell.abort();
@@ -77,7 +78,7 @@ export async function runWorker(
 /** One sync, one poll, and the flow runs it found. */
 async function runOnce(worker: Worker, stop: AbortSignal): Promise<void> {
   await sendTemplateAndHeartbeat(worker, stop).catch((error: unknown) => {
-    if (stop.aborted || !isPassing(error)) throw error;
+    if (stop.aborted || !isTransient(error)) throw error;
     worker.log.warn({ err: error }, "The server could not be told that the worker lives");
   });
   worker.dependencies.announce(`Worker '${worker.workerName}' started!`);
@@ -123,7 +124,7 @@ async function reportDrain(worker: Worker, over: AbortSignal): Promise<void> {
     const running = worker.inFlight.list();
     if (running.length > 0) {
       const names = running.map(
-        ({ flowRun, since }) => `'${flowRun.name}' (${Math.round((Date.now() - since.getTime()) / 1000)} s)`,
+        ({ flowRun, since }) => `'${flowRun.name}' (${Math.round((monotonicMs() - since) / 1000)} s)`,
       );
       worker.log.info(`Waiting for ${running.length} flow run(s) to end: ${names.join(", ")}`);
     }

@@ -1,6 +1,6 @@
 // The rhythm of the worker's two loops: jitter, back-off, and when to give up.
 // Source: prefect utilities/services.py critical_service_loop.
-import { isPassing } from "../api/errors.ts";
+import { isTransient } from "../api/errors.ts";
 import { clampedPoissonMs } from "../async/jitter.ts";
 
 const failuresUntilBackOff = 3;
@@ -33,7 +33,7 @@ export async function serviceLoop(loop: ServiceLoop, signal: AbortSignal): Promi
       backOffs = 0;
     } catch (error) {
       if (signal.aborted) return;
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
       failed.push(error as Error);
     }
     if (failed.length === failuresUntilBackOff) {

@@ -1,6 +1,6 @@
 // What is found out, and said, before a worker starts. Source: prefect cli/_worker_utils.py.
 import type { ApiClient } from "../api/client.ts";
-import { ApiError, isMisconfigured, isPassing } from "../api/errors.ts";
+import { ApiError, isMisconfigured, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
 import { filterWorkQueues, findWorkPool } from "../api/work-pools.ts";
 import type { Logger } from "../logger.ts";
@@ -34,7 +34,7 @@ export async function readStartPool(question: StartQuestion, signal: AbortSignal
     pool = await findWorkPool(api, workPoolName, { signal });
   } catch (error) {
     signal.throwIfAborted();
-    if (workerType !== null && isPassing(error) && !isMisconfigured(error)) {
+    if (workerType !== null && isTransient(error) && !isMisconfigured(error)) {
       log.warn(
         { err: error },
         "Unable to reach the Prefect API while starting up; the worker will keep attempting to connect",
@@ -60,7 +60,7 @@ export async function readStartPool(question: StartQuestion, signal: AbortSignal
 }
 
 function describe(error: unknown, workPoolName: string): unknown {
-  if (isPassing(error) && !isMisconfigured(error)) {
+  if (isTransient(error) && !isMisconfigured(error)) {
     return new StartError(
       `Unable to reach the Prefect API to determine the type of work pool '${workPoolName}': ${(error as Error).message} Provide a worker type with '--type' to start a worker while the API is unavailable.`,
       { cause: error },

@@ -1,5 +1,6 @@
 // What a worker says about itself to whoever opens its status page.
 import type { Credentials } from "../api/credentials.ts";
+import type { BothClocks } from "../async/clock.ts";
 import type { FlowRunStatus, Status } from "../page/status.ts";
 import type { RunRecord } from "../run/activity.ts";
 import { lictorVersion } from "../version.ts";
@@ -14,19 +15,20 @@ export interface StatusSources {
   readonly stop: AbortSignal;
   api?: { url: string; credentials: Credentials; maintenanceAt: () => number | undefined };
   worker?: Worker;
-  eventSender?: { readonly isConnected: boolean };
+  eventPublisher?: { readonly isConnected: boolean };
 }
 
 const authentications = { bearer: "API key", basic: "auth string", none: "none" } as const;
 
-/** The status at `now` (ms since 1970). Nothing of it is a secret but what somebody has put into a name. */
-export function readStatus(sources: StatusSources, now: number): Status {
+/** The status at `now`. Times on the monotonic clock become times of the wall clock. Nothing of it is a secret but what somebody has put into a name. */
+export function readStatus(sources: StatusSources, now: BothClocks): Status {
   const { options, worker, api, stop } = sources;
   const { activity } = worker ?? {};
+  const toWall = (at: number): number => Math.round(now.wallMs - (now.monotonicMs - at));
   return {
     phase: stop.aborted ? "stopping" : worker ? "running" : "starting",
-    now,
-    startedAt: sources.startedAt,
+    now: now.wallMs,
+    startedAt: toWall(sources.startedAt),
     version: lictorVersion,
     worker: options.name,
     workPool: options.workPoolName,
@@ -38,17 +40,17 @@ export function readStatus(sources: StatusSources, now: number): Status {
     connections: worker
       ? {
           hasWorkPool: worker.pool !== undefined,
-          lastPollAt: worker.lastPollAt,
+          lastPollAt: toWall(worker.lastPollAt),
           workerChannel: worker.channelHealthy,
           eventsOut: worker.eventsConnected,
-          eventsIn: sources.eventSender?.isConnected ?? false,
+          eventsIn: sources.eventPublisher?.isConnected ?? false,
           eventLagMs: worker.eventLagMs ?? null,
         }
       : null,
     slots: { used: worker?.slots.taken ?? 0, limit: options.limit },
     claimed: activity?.claimedCount ?? 0,
     endedByType: Object.fromEntries(activity?.endedByType ?? []),
-    inFlight: worker?.inFlight.list().map((run) => toInFlight(run, worker)) ?? [],
+    inFlight: worker?.inFlight.list().map((run) => toInFlight(run, worker, toWall)) ?? [],
     ended: activity?.ended.map(toFlowRun).sort(byEnd) ?? [],
     latencies: activity?.latencies.running.map(({ flowRunName: name, at, ms }) => ({ name, at, ms })) ?? [],
   };
@@ -66,7 +68,11 @@ function byEnd(one: FlowRunStatus, other: FlowRunStatus): number {
 }
 
 /** Before its claim a flow run is known by what the poll has brought. */
-function toInFlight({ flowRun, since }: InFlightRun, { activity }: Worker): Status["inFlight"][number] {
+function toInFlight(
+  { flowRun, since }: InFlightRun,
+  { activity }: Worker,
+  toWall: (at: number) => number,
+): Status["inFlight"][number] {
   const record = activity.find(flowRun.id);
   const known = record
     ? toFlowRun(record)
@@ -81,5 +87,5 @@ function toInFlight({ flowRun, since }: InFlightRun, { activity }: Worker): Stat
         runningAt: null,
         endedAt: null,
       };
-  return { ...known, since: since.getTime() };
+  return { ...known, since: toWall(since) };
 }

@@ -1,6 +1,6 @@
 // Keeps server and worker in touch: the work pool is read, created or given its template, and the heartbeat sent.
 // Source: prefect workers/base.py sync_with_backend.
-import { hasStatus, isPassing } from "../api/errors.ts";
+import { hasStatus, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
 import { createWorkPool, findWorkPool, sendWorkerHeartbeat, updateBaseJobTemplate } from "../api/work-pools.ts";
 import { sleep } from "../async/sleep.ts";
@@ -20,7 +20,7 @@ export async function takeStartPool(worker: Worker, start: StartAnswer, signal: 
   try {
     await takePool(worker, start.read.pool, signal);
   } catch (error) {
-    if (signal.aborted || !isPassing(error)) throw error;
+    if (signal.aborted || !isTransient(error)) throw error;
     worker.log.warn({ err: error }, "The work pool could not be created; it will be tried again");
   }
 }

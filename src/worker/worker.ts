@@ -2,6 +2,7 @@
 import type { ApiClient } from "../api/client.ts";
 import type { WorkerMetadata, WorkPool } from "../api/wire.ts";
 import type { Background } from "../async/background.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { Wake } from "../async/wake.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
@@ -104,7 +105,8 @@ export class Worker implements RunContext {
   missingTemplate: WorkPool["base_job_template"] | undefined;
   /** A flow run was seen and left for want of a slot: the next free one is a reason to poll. */
   leftBehind = false;
-  lastPollAt = Date.now();
+  /** When the last poll was answered, on the monotonic clock. */
+  lastPollAt = monotonicMs();
 
   constructor(
     readonly options: WorkerOptions,

@@ -1,4 +1,5 @@
 // Whatever an answer or an event is made of: it is refused, or all that lictor does with it works.
+
 import { describe, expect, test } from "vitest";
 import type { Check } from "../../src/api/json-check.ts";
 import * as shapes from "../../src/api/shapes.ts";
@@ -11,10 +12,11 @@ import {
   stateTypes,
   type WorkPool,
 } from "../../src/api/wire.ts";
+import { bothClocks, monotonicMs } from "../../src/async/clock.ts";
 import { buildJobConfiguration } from "../../src/run/job-configuration.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
-import { parseFlowRunEvent } from "../../src/sockets/events-out.ts";
+import { parseFlowRunEvent } from "../../src/sockets/event-subscription.ts";
 import { AnnouncedRuns } from "../../src/worker/announced-runs.ts";
 import * as good from "../support/api-answers.ts";
 import { fuzzFrom } from "../support/fuzz.ts";
@@ -42,8 +44,8 @@ async function execute({ scheduled, deployment, flow, workPool }: Execution): Pr
     }
     const announced = new AnnouncedRuns(10_000);
     announced.announce(flowRun.id);
-    announced.read([flowRun.id], [flowRun], Date.now());
-    if (!(announced.dueInMs(Date.now()) >= 0)) throw new Error("due at no time");
+    announced.read([flowRun.id], [flowRun], bothClocks());
+    if (!(announced.dueInMs(monotonicMs()) >= 0)) throw new Error("due at no time");
     const job = buildJobConfiguration({
       ...related,
       workerName: "w",

@@ -15,10 +15,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   sockets: ["api", "settings", "async", "."],
   process: ["async", "."],
   engine: ["process", "async", "."],
-  settings: ["."],
+  settings: ["async", "."],
   page: [],
   async: [],
-  ".": [],
+  ".": ["async"],
 };
 
 /** Every import between files of src/, as folder names; those of types only are marked. */

@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { lastSignOfLife } from "../../src/cli/listen.ts";
 import type { StatusSources } from "../../src/worker/status.ts";
 
-const longAgo = Date.now() - 3_600_000;
-const justNow = Date.now() - 1_000;
+const longAgo = performance.now() - 3_600_000;
+const justNow = performance.now() - 1_000;
 const going = new AbortController().signal;
 
 /** When such a worker gave its last sign of life. */

@@ -63,6 +63,16 @@ describe("announced flow runs", () => {
       ...changes,
     }) as FlowRun;
 
+  /** A moment at which both clocks happen to say the same. */
+  const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
+
+  test("are due by the monotonic clock, so that a wall clock that is set back does not delay them", () => {
+    const announced = new AnnouncedRuns(10_000);
+    const later = new Date(100_000).toISOString();
+    announced.read([], [flowRun("later", { next_scheduled_start_time: later })], { wallMs: 50_000, monotonicMs: 7 });
+    expect(announced.dueInMs(1_007)).toBe(39_000);
+  });
+
   test("are asked for until a poll returns them or the server says what they are", () => {
     const announced = new AnnouncedRuns(10_000);
     for (const id of ["returned", "taken", "later"]) announced.announce(id);
@@ -73,7 +83,7 @@ describe("announced flow runs", () => {
       flowRun("taken", { state_type: "PENDING" }),
       flowRun("later", { next_scheduled_start_time: later }),
     ];
-    announced.read(["taken", "later"], answers, 50_000);
+    announced.read(["taken", "later"], answers, at(50_000));
     expect(announced.unread()).toEqual([]);
     expect(announced.dueInMs(50_000)).toBe(40_000);
   });
@@ -82,7 +92,7 @@ describe("announced flow runs", () => {
     const announced = new AnnouncedRuns(0);
     announced.announce("held");
     const due = flowRun("held", { expected_start_time: new Date(1_000).toISOString() });
-    announced.read(["held"], [due], 5_000);
+    announced.read(["held"], [due], at(5_000));
     expect(announced.dueInMs(5_000)).toBe(300);
     announced.beforePoll(5_300);
     expect(announced.dueInMs(5_300)).toBe(Number.POSITIVE_INFINITY);
@@ -92,7 +102,7 @@ describe("announced flow runs", () => {
   test("scheduled for later are read again when their poll did not return them", () => {
     const announced = new AnnouncedRuns(0);
     announced.announce("moved");
-    announced.read(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], 5_000);
+    announced.read(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], at(5_000));
     announced.beforePoll(9_000);
     expect(announced.unread()).toEqual(["moved"]);
   });
@@ -107,7 +117,7 @@ describe("announced flow runs", () => {
       work_queue_id: "",
       flow_run: each,
     }));
-    expect(announced.keepLater(returned, 50_000).map(({ id }) => id)).toEqual(["now", "timeless"]);
+    expect(announced.keepLater(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
     expect(announced.unread()).toEqual([]);
     expect(announced.dueInMs(50_000)).toBe(1);
   });

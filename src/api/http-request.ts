@@ -1,12 +1,12 @@
-// One HTTP request and its whole answer, through node:http or node:https: nothing about Prefect, nothing repeated.
+// One HTTP request and its whole response, through node:http or node:https: nothing about Prefect, nothing repeated.
 import http from "node:http";
 import https from "node:https";
 import type { Agents } from "./agents.ts";
 import { UnreachableError } from "./errors.ts";
 import { proxyRefusal } from "./proxy-failure.ts";
 
-/** A whole answer; header names are lower case. */
-export interface Answer {
+/** A whole response; header names are lower case. */
+export interface HttpResponse {
   status: number;
   headers: http.IncomingHttpHeaders;
   body: string;
@@ -14,8 +14,8 @@ export interface Answer {
   url: URL;
 }
 
-/** A request to send. `timeoutMs` bounds every silence: connecting, waiting for the answer, and within it. */
-export interface Exchange {
+/** A request to send. `timeoutMs` bounds every silence: connecting, waiting for the response, and within it. */
+export interface HttpRequest {
   url: URL;
   method: string;
   headers: Readonly<Record<string, string>>;
@@ -27,27 +27,27 @@ export interface Exchange {
   isOnce?: boolean;
 }
 
-/** No answer of the API comes near this; more is somebody else's download. */
+/** No response of the API comes near this; more is somebody else's download. */
 const maxBodyBytes = 64 * 1024 * 1024;
 
 /**
- * Sends one request and reads the answer to its end, following up to five redirects.
+ * Sends one request and reads the response to its end, following up to five redirects.
  * Throws UnreachableError when there is none, it is cut short or `timeoutMs` pass in silence; the abort reason of
  * `signal` when that ends it.
  */
-export async function exchange(request: Exchange): Promise<Answer> {
+export async function sendHttpRequest(request: HttpRequest): Promise<HttpResponse> {
   let current = request;
   for (let hops = 0; ; hops++) {
-    const answer = await exchangeOnce(current);
-    const location = answer.headers.location;
-    if (answer.status < 300 || answer.status > 399 || !location || hops === 5) return answer;
-    if (!URL.canParse(location, current.url.href)) return answer;
-    current = redirected(current, new URL(location, current.url), answer.status);
+    const response = await sendOnce(current);
+    const location = response.headers.location;
+    if (response.status < 300 || response.status > 399 || !location || hops === 5) return response;
+    if (!URL.canParse(location, current.url.href)) return response;
+    current = redirected(current, new URL(location, current.url), response.status);
   }
 }
 
 /** Follows as browsers do: 301 to 303 turn into GET, another origin does not get the credentials. */
-function redirected(request: Exchange, url: URL, status: number): Exchange {
+function redirected(request: HttpRequest, url: URL, status: number): HttpRequest {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(request.headers)) {
     const sensitive = /^(authorization|cookie|prefect-csrf-.*)$/i.test(name);
@@ -60,18 +60,20 @@ function redirected(request: Exchange, url: URL, status: number): Exchange {
 }
 
 /** A kept-alive connection may have been closed by the server just as it was taken: then a fresh one is tried. */
-async function exchangeOnce(request: Exchange): Promise<Answer> {
+async function sendOnce(request: HttpRequest): Promise<HttpResponse> {
   for (;;) {
     const outcome = await attempt(request);
-    if (outcome.kind === "answer") return outcome.answer;
+    if (outcome.kind === "response") return outcome.response;
     if (request.signal?.aborted) throw request.signal.reason;
     if (!outcome.stale || request.isOnce) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
   }
 }
 
-type Outcome = { kind: "answer"; answer: Answer } | { kind: "failed"; error: Error; code: string; stale: boolean };
+type Outcome =
+  | { kind: "response"; response: HttpResponse }
+  | { kind: "failed"; error: Error; code: string; stale: boolean };
 
-async function attempt(request: Exchange): Promise<Outcome> {
+async function attempt(request: HttpRequest): Promise<Outcome> {
   const { url, method, body, signal } = request;
   const { agent, proxy } = await request.agents.route(url, "request");
   signal?.throwIfAborted();
@@ -89,8 +91,8 @@ async function attempt(request: Exchange): Promise<Outcome> {
       collect(response).then(
         (text) => {
           resolve({
-            kind: "answer",
-            answer: { status: response.statusCode ?? 0, headers: response.headers, body: text, url },
+            kind: "response",
+            response: { status: response.statusCode ?? 0, headers: response.headers, body: text, url },
           });
         },
         (error: Error) => fail(error, true),

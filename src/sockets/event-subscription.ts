@@ -1,6 +1,7 @@
 // The subscription to events of flow runs. Source: prefect events/clients.py PrefectEventSubscriber, events/filters.py.
 import { listOf, object, oneOf, optional, string, time } from "../api/json-check.ts";
 import { type Json, type PrefectEvent, type StateType, stateTypes } from "../api/wire.ts";
+import { wallClockMs } from "../async/clock.ts";
 import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
 
 /** Events may be stored a moment before they are asked for; the server replays those since then. */
@@ -32,7 +33,7 @@ export async function subscribeToFlowRuns(
   signal: AbortSignal,
 ): Promise<Socket> {
   const socket = await connectSocket(address, "/events/out", { inBand: true, signal });
-  const now = Date.now();
+  const now = wallClockMs();
   socket.send({
     type: "filter",
     filter: {

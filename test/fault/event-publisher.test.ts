@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { WebSocket } from "ws";
 import type { PrefectEvent } from "../../src/api/wire.ts";
-import { EventSender } from "../../src/sockets/events-in.ts";
+import { EventPublisher } from "../../src/sockets/event-publisher.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { recordingLogger, socketAddress, startRawSocketServer } from "./test-socket.ts";
@@ -24,7 +24,7 @@ function startSender(origin: string, options: { isCloud?: boolean } = {}) {
   const { log, warnings } = recordingLogger();
   const stop = new AbortController();
   const isCloud = options.isCloud ?? false;
-  const sender = new EventSender({ address: socketAddress(origin), isCloud, log, random: () => 0 });
+  const sender = new EventPublisher({ address: socketAddress(origin), isCloud, log, random: () => 0 });
   const ended = sender.run(stop.signal);
   return {
     emit: (...ids: string[]) => {

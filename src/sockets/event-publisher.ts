@@ -17,7 +17,7 @@ const idleMs = 60_000;
 const openingMs = 1_500;
 
 /** The outgoing events of one worker. */
-export class EventSender {
+export class EventPublisher {
   /** Events taken so far, and times the server was known to have read all that was sent. */
   emittedCount = 0;
   checkpointCount = 0;
