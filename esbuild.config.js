@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { build } from "esbuild";
 
 /** Each is imported where it is used; they share no code with the rest. */
-const loadedOnUse = { "proxy-agent": "src/api/proxy-agent.ts", "metrics-server": "src/worker/metrics-server.ts" };
+const loadedOnUse = { "proxy-agent": "src/api/proxy-agent.ts", "metrics-server": "src/status/metrics-server.ts" };
 
 /** Leaves their imports to the moment they are used. */
 const apart = {
@@ -38,7 +38,7 @@ await build({
 
 // The status page is one file, with its style and its script in it.
 const { outputFiles } = await build({
-  entryPoints: ["src/page/status-page.css", "src/page/status-page.ts"],
+  entryPoints: ["src/status/page/status-page.css", "src/status/page/status-page.ts"],
   outdir: "dist",
   bundle: true,
   write: false,
@@ -47,7 +47,7 @@ const { outputFiles } = await build({
   minify: true,
 });
 const [style, script] = [".css", ".js"].map((end) => outputFiles.find(({ path }) => path.endsWith(end)).text.trim());
-const page = await readFile("src/page/status-page.html", "utf8");
+const page = await readFile("src/status/page/status-page.html", "utf8");
 // A function, since `$&` and the like in a replacement would be filled in.
 const filled = page
   .replace("<style></style>", () => `<style>${style}</style>`)

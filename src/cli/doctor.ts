@@ -7,7 +7,7 @@ import { findPython } from "../engine/find-python.ts";
 import { poolTypeNames } from "../infrastructure/pool-types.ts";
 import { openApi, openClient, toSocketAddress } from "./open-api.ts";
 import { type ProgramContext, withProgram } from "./program-context.ts";
-import { explicitPython } from "./start-worker.ts";
+import { explicitPython } from "./worker-options.ts";
 
 interface DoctorOptions {
   pool?: string;

@@ -6,7 +6,7 @@ import { addConfig } from "./config.ts";
 import { addDoctor } from "./doctor.ts";
 import { addProfileCommands } from "./profile.ts";
 import { addVersion } from "./version.ts";
-import { addWorkerStart } from "./worker-start.ts";
+import { addWorkerStart } from "./worker-start-command.ts";
 
 const examples = `
 Examples:

@@ -1,50 +1,69 @@
-// SIGINT and SIGTERM: the first asks the worker to stop, the second to end its flow runs, the third to leave at once.
+// Signals of the system as steps of the program's end: the first asks to drain, the second to kill, the third to leave.
 import { constants } from "node:os";
+import { monotonicMs } from "../async/clock.ts";
+import { type StopControl, StopRequested, type StopStep, stopSteps } from "../host/stop-control.ts";
 
-/** The wishes of the user, one after the other; each aborts once. */
-export interface StopSignals extends Disposable {
-  /** No new work; wait for what runs. */
-  stop: AbortSignal;
-  /** End what runs. The reason's message is fit for a state message: "received a second SIGTERM". */
-  kill: AbortSignal;
-  /** No more waiting: the process exits as soon as those listening have been called. */
-  leave: AbortSignal;
-}
+/** SIGHUP is a terminal that was closed, SIGQUIT is Ctrl-\: flow runs must survive both as they survive SIGTERM. */
+const watchedSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
-/** What the last listeners get to send their signals; they are synchronous once resumed. */
+/** Wrappers and terminals deliver one Ctrl-C twice: the same signal within this time is one wish. */
+const sameWishMs = 1_000;
+
+/** What the last listeners get to send their signals. They are synchronous once resumed. */
 const leaveAfterMs = 50;
 
-/** Counts signals from now on; `say` tells the user what each does. */
-export function countSignals(say: (message: string) => void): StopSignals {
-  const [stop, kill, leave] = [new AbortController(), new AbortController(), new AbortController()];
+const effects: Readonly<Record<StopStep, string>> = {
+  drain: "Taking no new flow runs, waiting for running ones to end. Send it again to end them.",
+  kill: "Ending all flow runs. Send it once more to leave at once.",
+  leave: "Leaving at once.",
+};
+const ordinals: Readonly<Record<StopStep, string>> = { drain: "", kill: "a second ", leave: "a third " };
+
+/**
+ * Turns signals into steps until it is disposed, and exits the process when the last step is taken, by whomever. `say`
+ * tells the user what each signal does.
+ */
+export function watchSignals(stop: StopControl, say: (message: string) => void): Disposable {
   let count = 0;
+  const last = new Map<NodeJS.Signals, number>();
   const onSignal = (signal: NodeJS.Signals): void => {
+    const now = monotonicMs();
+    const isSameWish = now - (last.get(signal) ?? Number.NEGATIVE_INFINITY) < sameWishMs;
+    last.set(signal, now);
+    const step = stopSteps[count];
+    if (isSameWish || step === undefined) return;
     count++;
-    if (count === 1) {
-      say(`Received ${signal}. Taking no new flow runs, waiting for running ones to end. Send it again to end them.`);
-      stop.abort(new StopRequested(`received ${signal}`));
-    } else if (count === 2) {
-      say(`Received a second ${signal}. Ending all flow runs. Send it once more to leave at once.`);
-      kill.abort(new StopRequested(`received a second ${signal}`));
-    } else if (count === 3) {
-      leave.abort(new StopRequested(`received a third ${signal}`));
-      setTimeout(() => process.exit(128 + constants.signals[signal]), leaveAfterMs);
-    }
+    const received = `received ${ordinals[step]}${signal}`;
+    say(`R${received.slice(1)}. ${effects[step]}`);
+    stop.ask(step, new StopRequested(received, 128 + constants.signals[signal]));
   };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  for (const signal of watchedSignals) process.on(signal, onSignal);
+  stop.leave.addEventListener("abort", () => {
+    setTimeout(() => process.exit((stop.leave.reason as StopRequested).exitCode), leaveAfterMs);
+  });
   return {
-    stop: stop.signal,
-    kill: kill.signal,
-    leave: leave.signal,
     [Symbol.dispose]() {
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
+      for (const signal of watchedSignals) process.off(signal, onSignal);
     },
   };
 }
 
-/** Why a signal was aborted: a wish of the user, not a failure. */
-export class StopRequested extends Error {
-  override readonly name = "StopRequested";
+/**
+ * The last resort: an error that nobody has caught does not end the program, because that would orphan all engines. It
+ * drains instead. `say` gets the error. Ends when it is disposed.
+ */
+export function drainOnUncaught(stop: StopControl, say: (error: unknown) => void): Disposable {
+  const onError = (error: unknown): void => {
+    say(error);
+    process.exitCode = 1;
+    stop.ask("drain", new StopRequested("met an error that nobody caught", 1));
+  };
+  process.on("uncaughtException", onError);
+  process.on("unhandledRejection", onError);
+  return {
+    [Symbol.dispose]() {
+      process.off("uncaughtException", onError);
+      process.off("unhandledRejection", onError);
+    },
+  };
 }

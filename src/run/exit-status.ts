@@ -1,10 +1,7 @@
-// What the end of a flow run process means: an exit code or a signal, in words.
-import { constants } from "node:os";
-import type { ProcessExit } from "../process/start-process.ts";
+// What the exit status of a flow run's program means, in words. A status is negative for a death by signal, as in Python.
 
-/** `status` is negative for a death by signal, as in Python; `explanation` is part of a state message. */
+/** `explanation` is part of a state message. */
 export interface ExitExplanation {
-  status: number;
   explanation: string;
   resolution: string;
   level: "info" | "error";
@@ -91,16 +88,13 @@ const unexpected: Row = [
   "Look at the logs of the flow run and of the machine it ran on.",
 ];
 
-/** Says what an exit means, and what to do about it. Source: get_infrastructure_exit_info. */
-export function explainExit({ code, signal }: ProcessExit): ExitExplanation {
-  // Node sets one of the two; were both null, 1 at least does not pass for success.
-  const status = signal === null ? (code ?? 1) : -constants.signals[signal];
+/** Says what an exit status means, and what to do about it. Source: get_infrastructure_exit_info. */
+export function explainExit(status: number): ExitExplanation {
   const [explanation, level, resolution] = rows.get(status) ?? unexpected;
-  return { status, explanation, resolution, level };
+  return { explanation, level, resolution };
 }
 
 /** The message of the Crashed state after an exit other than 0. Source: prefect runner/_flow_run_executor.py. */
-export function crashedMessage(exit: ProcessExit): string {
-  const { status, explanation } = explainExit(exit);
-  return `Process exited with status code: ${status}. ${explanation}`;
+export function crashedMessage(status: number): string {
+  return `Process exited with status code: ${status}. ${explainExit(status).explanation}`;
 }

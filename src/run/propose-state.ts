@@ -12,26 +12,36 @@ export type Decision =
   | { kind: "rejected"; state: State | null; reason: string }
   | { kind: "aborted"; state: State | null; reason: string };
 
-/** Whatever a server says, it is not asked without a pause. */
+/** The least pause between two proposals, whatever the server says. */
 const shortestDelaySeconds = 0.1;
 /** A claimed flow run is waited for, whatever happens to the worker. */
-const toTheEnd = new AbortController().signal;
-setMaxListeners(0, toTheEnd);
+const never = new AbortController().signal;
+setMaxListeners(0, never);
+
+/** How a state is proposed. */
+export interface ProposalOptions {
+  /** Skips most of the server's rules. */
+  force?: boolean;
+  /** Ends waiting and repeating; the abort reason is thrown. By default only an answer ends a proposal. */
+  signal?: AbortSignal;
+  /** The id of the first proposal, for a caller that has to recognise the state later. */
+  transitionId?: string;
+}
 
 /**
- * Proposes a state and returns the decision; waits and asks again when told to. A call that fails in a way that may pass
- * is repeated until it does, always with the same transition id: if only the answer was lost, the server
- * rejects the repetition with the very state that carries this id, and that is an acceptance.
- * Throws ApiError for any other refusal, e.g. 404 for a deleted flow run.
+ * Proposes a state and returns the decision; waits and proposes again when the server says so. A request that fails for a
+ * transient reason is repeated with the same transition id. If only the answer was lost, the server rejects the
+ * repetition with the very state that carries this id, and that is an acceptance.
+ * Throws ApiError for any other refusal, such as 404 for a deleted flow run.
  */
 export async function proposeState(
   api: ApiClient,
   flowRunId: string,
   state: StateProposal,
-  options: { force?: boolean } = {},
+  options: ProposalOptions = {},
 ): Promise<Decision> {
-  for (;;) {
-    const transitionId = randomUUID();
+  const { signal = never } = options;
+  for (let transitionId = options.transitionId ?? randomUUID(); ; transitionId = randomUUID()) {
     const proposal = {
       state: {
         type: state.type,
@@ -46,7 +56,7 @@ export async function proposeState(
       force: options.force ?? false,
     };
     const beforeRepeat = proposal.force ? () => readOwn(api, flowRunId, transitionId) : undefined;
-    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true, beforeRepeat });
+    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true, beforeRepeat, signal });
     const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
       case "ACCEPT":
@@ -58,7 +68,8 @@ export async function proposeState(
       case "ABORT":
         return { kind: "aborted", state: result.state, reason };
       case "WAIT":
-        await sleep(Math.max(result.details?.delay_seconds ?? 1, shortestDelaySeconds) * 1000, toTheEnd);
+        await sleep(Math.max(result.details?.delay_seconds ?? 1, shortestDelaySeconds) * 1000, signal);
+        signal.throwIfAborted();
         break;
       default:
         return { kind: "aborted", state: null, reason: `the server's answer has no known status (${result.status})` };
@@ -67,9 +78,9 @@ export async function proposeState(
 }
 
 /**
- * The acceptance of a state that the flow run has already, by its transition id. The server does not compare the ids of
- * what is forced: repeated after a lost answer, it would be there twice. Source: prefect server core_policy.py
- * MinimalFlowPolicy.
+ * The acceptance of a state that the flow run already has, recognised by its transition id. The server does not compare
+ * the ids of forced states: one that is repeated after a lost answer would be there twice.
+ * Source: prefect server core_policy.py MinimalFlowPolicy.
  */
 async function readOwn(api: ApiClient, flowRunId: string, transitionId: string): Promise<Json | undefined> {
   const { state } = (await findFlowRun(api, flowRunId, { endless: true })) ?? {};

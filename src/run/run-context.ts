@@ -1,39 +1,55 @@
 // What the life of a flow run needs of the worker around it.
 import type { ApiClient } from "../api/client.ts";
-import type { WorkPool } from "../api/wire.ts";
 import type { Background } from "../async/background.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
-import type { PoolType } from "../infrastructure/infrastructure.ts";
-import type { Logger } from "../logger.ts";
-import type { Activity } from "./activity.ts";
+import type { Infrastructure } from "../infrastructure/pool-type.ts";
+import type { RunHistory } from "./run-history.ts";
 import type { WorkerEvents } from "./worker-events.ts";
+
+/** Which worker it is, as flow runs and their programs are told. */
+export interface WorkerIdentity {
+  readonly name: string;
+  /** The name of its pool type. */
+  readonly type: string;
+  /** Null until the server has told it. Only Prefect Cloud does, in answer to the first heartbeat. */
+  id(): string | null;
+  /** Its page in the UI, where workers have ids. */
+  pageUrl(): string | null;
+}
+
+/** The three steps of the end of a program. Each aborts once; the reason's message completes "Worker 'w' …". */
+export interface StopSignals {
+  /** Take no new flow runs, wait for those that run. */
+  readonly drain: AbortSignal;
+  /** End what runs. */
+  readonly kill: AbortSignal;
+  /** Wait for nothing any more. */
+  readonly leave: AbortSignal;
+}
+
+/** What all workers of one program share, as far as flow runs need it. */
+export interface RunServices {
+  readonly stop: StopSignals;
+  /** Work on a flow run that its life does not wait for. */
+  readonly background: Background;
+  /** A flow run has freed its slot: another one may have waited for it. */
+  slotFreed(): void;
+  /** The environment that lictor itself was started with. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The settings that the program of a flow run is given, with the credentials in use now. */
+  exportedSettings(): Readonly<Record<string, string>>;
+  /** PREFECT_WORKER_ENABLE_CANCELLATION: states of flow runs that are cancelled before they start say so. */
+  readonly cancelsPending: boolean;
+  /** How often the worker sends that a flow run lives whose engine does not; null for never. */
+  readonly flowRunHeartbeatSeconds: number | null;
+}
 
 /** One worker, as a flow run sees it. */
 export interface RunContext {
+  readonly services: RunServices;
   readonly api: ApiClient;
-  /** The logger of everything about flow runs; each makes its own child of it. */
-  readonly flowRunLog: Logger;
-  readonly workerName: string;
-  readonly poolType: PoolType;
-  readonly python: Promise<PythonFinding>;
-  readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
+  readonly identity: WorkerIdentity;
+  readonly infrastructure: Infrastructure;
   readonly events: WorkerEvents;
   /** Is told of claims, states and ends. */
-  readonly activity: Activity;
-  /** The setting PREFECT_WORKER_ENABLE_CANCELLATION: what is cancelled before it has started is told apart. */
-  readonly cancelsPending: boolean;
-  /** How often a flow run gives a sign of life whose engine does not; null for never. */
-  readonly flowRunHeartbeatSeconds: number | null;
-  /** Work on a flow run that its life does not wait for. */
-  readonly background: Background;
-  /** Aborts when there is no more time to end anything gently. */
-  readonly leave: AbortSignal;
-  /** The settings that a flow run's process is given, with the credentials in use now. */
-  exportedSettings(): Readonly<Record<string, string>>;
-  /** Only known on Cloud, and only after the first heartbeat. */
-  workerId(): string | null;
-  /** The worker's page in the UI, where workers have ids. */
-  workerPageUrl(): string | null;
-  /** The work pool as last read. */
-  workPool(): WorkPool;
+  readonly history: RunHistory;
 }

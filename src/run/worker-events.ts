@@ -36,7 +36,7 @@ export class WorkerEvents {
     return this.#send("prefect.worker.submitted-flow-run", relatedTo(objects), null);
   }
 
-  executed(objects: RelatedObjects, submitted: PrefectEvent, end: { identifier: string; status: number }): void {
+  executed(objects: RelatedObjects, submitted: PrefectEvent | null, end: { identifier: string; status: number }): void {
     const infrastructure = {
       "prefect.infrastructure.identifier": end.identifier,
       "prefect.infrastructure.status-code": String(end.status),

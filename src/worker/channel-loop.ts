@@ -18,7 +18,7 @@ import {
   requiredCapabilities,
   type WorkerHello,
 } from "../sockets/worker-channel-frames.ts";
-import { CleanUp } from "./clean-up.ts";
+import { cleanUp } from "./cancellation/clean-up.ts";
 import { adoptPool, defaultTemplate } from "./sync-loop.ts";
 import type { Worker } from "./worker.ts";
 
@@ -32,7 +32,6 @@ const maxCleanups = 100;
 export async function keepChannel(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const { log, options } = worker;
   const consumerId = randomUUID();
-  const cleanUp = new CleanUp(worker);
   let used = address.credentials.current;
   await keepConnected(
     {
@@ -43,17 +42,17 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
         try {
           const hello = toHello(worker, consumerId, await worker.unsentMetadata());
           const channel = await openWorkerChannel(address, options.workPoolName, hello, opening);
-          worker.isMetadataSent = true;
+          worker.sockets.isMetadataSent = true;
           return channel;
         } catch (error) {
-          worker.channelTried.wake("connected");
+          worker.sockets.channelTried.wake("connected");
           throw error;
         }
       },
-      serve: (channel, serving) => serve(worker, channel, cleanUp, serving),
+      serve: (channel, serving) => serve(worker, channel, serving),
       isFinal: (error) => error instanceof SocketError && isFinal(error.details, used, address.credentials),
       log,
-      random: worker.dependencies.random,
+      random: worker.services.random,
     },
     signal,
   );
@@ -83,19 +82,19 @@ function toHello(worker: Worker, consumerId: string, metadata: WorkerMetadata | 
   };
 }
 
-async function serve(worker: Worker, channel: WorkerChannel, cleanUp: CleanUp, signal: AbortSignal): Promise<void> {
+async function serve(worker: Worker, channel: WorkerChannel, signal: AbortSignal): Promise<void> {
   const { worker_id, initial_snapshot } = channel.ready;
   if (worker_id) worker.api.attribution.workerId = worker_id;
   adoptPool(worker, initial_snapshot.work_pool);
-  worker.channelHealthy = true;
-  worker.channelTried.wake("connected");
+  worker.sockets.channelHealthy = true;
+  worker.sockets.channelTried.wake("connected");
   try {
     await runTogether(signal, [
       (beating) => sendHeartbeats(worker, channel, beating),
-      (reading) => readFrames(worker, channel, cleanUp, reading),
+      (reading) => readFrames(worker, channel, reading),
     ]);
   } finally {
-    worker.channelHealthy = false;
+    worker.sockets.channelHealthy = false;
   }
 }
 
@@ -109,17 +108,12 @@ async function sendHeartbeats(worker: Worker, channel: WorkerChannel, signal: Ab
   }
 }
 
-async function readFrames(
-  worker: Worker,
-  channel: WorkerChannel,
-  cleanUp: CleanUp,
-  signal: AbortSignal,
-): Promise<void> {
+async function readFrames(worker: Worker, channel: WorkerChannel, signal: AbortSignal): Promise<void> {
   let applied = channel.ready.initial_snapshot.snapshot_sequence;
   for await (const frame of channel.frames(signal)) {
     if (frame.type === "cleanup.message.v1") {
-      worker.background.run(
-        () => cleanUp.run(channel, frame, signal),
+      worker.services.background.run(
+        () => cleanUp(worker, channel, frame, signal),
         (error) => worker.log.debug({ err: error }, "A cleanup was broken off; the server asks for it again."),
       );
     } else if (frame.type === "cleanup.operation_result.v1") {
@@ -128,7 +122,7 @@ async function readFrames(
       applied = frame.payload.snapshot_sequence;
       adoptPool(worker, frame.payload.work_pool);
       // It may have been resumed, or its limit raised.
-      worker.wake.wake("pool");
+      worker.polling.wake.wake("pool");
     }
   }
   if (!signal.aborted) throw new SocketError("closed by the server");

@@ -1,101 +1,121 @@
-// Takes scheduled flow runs: at once when an event tells of them, and every so often, since events may be missed.
+// Takes scheduled flow runs: at once when an event tells of them, and every so often, because events may be missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import { hasStatus } from "../api/errors.ts";
 import { filterFlowRuns } from "../api/flow-runs.ts";
-import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
+import type { FlowRun, ScheduledFlowRun, WorkPool } from "../api/wire.ts";
 import { getScheduledFlowRuns } from "../api/work-pools.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
-import { executeFlowRun } from "../run/execute-flow-run.ts";
+import { live } from "../run/live.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
 
-/** A burst of events, of free slots, or of times that come makes one poll at once and then one per this time. */
+/** A burst of events, of free slots, or of due times makes one poll at once and then one per this time. */
 const shortestGapMs = 200;
-/** While events come, the regular polls are as rare as the jitter lets them be at times anyway: 12 to 13 s, not 7.5 to 13. */
+/** While events come, the regular polls are as rare as their jitter would make some of them: 12 to 13 s apart. */
 const pauseWithEvents = 1.2;
-/** The jitter's upper bound, and some time for the poll itself: what is scheduled until then, the next poll may be late for. */
+/** The jitter's upper bound, and some time for the poll itself: what is scheduled until then, the next poll may miss. */
 const longestPause = 1.3;
 const pollMs = 1_000;
 
-/** Polls until `stop` aborts. Throws when the API refuses for good. */
-export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void> {
-  const { querySeconds } = worker.options;
-  const { announce, random } = worker.dependencies;
-  let polledAt = 0;
+/** Polls until `drain` aborts. Throws when the API refuses for good. */
+export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void> {
+  const { announce, random } = worker.services;
+  let polledAt = Number.NEGATIVE_INFINITY;
   await serviceLoop(
     {
-      intervalMs: querySeconds * 1000,
+      intervalMs: worker.options.querySeconds * 1000,
       announce,
       random,
       turn: async (signal) => {
         polledAt = monotonicMs();
         await poll(worker, signal);
-        await readAnnounced(worker, signal);
+        await lookUpAnnounced(worker, signal);
       },
-      wait: async (ms, signal) => {
-        const pauseMs = worker.eventsConnected ? Math.max(ms, querySeconds * 1000 * pauseWithEvents) : ms;
-        const dueInMs = Math.max(worker.announced.dueInMs(monotonicMs()), polledAt + shortestGapMs - monotonicMs());
-        const reason = await worker.wake.sleep(Math.min(pauseMs, dueInMs), signal);
-        worker.log.debug({ reason }, "poll");
-        if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
-      },
+      wait: (ms, signal) => waitForReason(worker, { ms, polledAt }, signal),
     },
-    stop,
+    drain,
   );
 }
 
-/** Asks once for scheduled flow runs, starts what there are slots for, and remembers when the next ones are due. */
-export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
-  if (!worker.pool) {
-    worker.lastPollAt = monotonicMs();
-    return;
-  }
-  // No flow run may be claimed before it is known what will run it.
-  await worker.python;
-  worker.announced.beforePoll(monotonicMs());
-  worker.leftBehind = false;
-  const scheduled = await readScheduled(worker, signal);
-  worker.lastPollAt = monotonicMs();
-  const now = worker.announced.keepLater(scheduled, bothClocks());
-  for (const flowRun of worker.declined.sortLast(now)) {
-    if (signal.aborted) return;
-    if (worker.inFlight.has(flowRun.id)) {
-      // Rescheduled while its process still lives: it can be taken as soon as that has ended.
-      worker.leftBehind = true;
+/**
+ * Waits until there is a reason to poll, at most `ms`. While no slot is free, events and due times are no reason: they only
+ * note that there is work, and the next free slot is the reason.
+ */
+async function waitForReason(
+  worker: Worker,
+  { ms, polledAt }: { ms: number; polledAt: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const { polling, runs, services, sockets, options } = worker;
+  const pauseMs = sockets.eventsConnected ? Math.max(ms, options.querySeconds * 1000 * pauseWithEvents) : ms;
+  const until = monotonicMs() + pauseMs;
+  for (;;) {
+    const now = monotonicMs();
+    const { isFull } = services.slots;
+    const dueInMs = isFull ? Number.POSITIVE_INFINITY : Math.max(runs.dueInMs(now), polledAt + shortestGapMs - now);
+    const reason = await polling.wake.sleep(Math.max(0, Math.min(until - now, dueInMs)), signal);
+    if (reason === "event" && services.slots.isFull) {
+      polling.isRunLeft = true;
       continue;
     }
-    const slot = worker.slots.tryAcquire();
-    if (!slot) {
-      worker.log.debug({ left: scheduled.length }, "concurrency limit reached");
-      worker.leftBehind = true;
-      return;
-    }
-    start(worker, flowRun, slot);
+    worker.log.debug({ reason }, "poll");
+    if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
+    return;
   }
 }
 
-/** Starts a flow run; its end is a reason to poll where another one may have waited for it. */
-function start(worker: Worker, flowRun: FlowRun, slot: Disposable): void {
-  let isNews = true;
-  worker.inFlight.start(
-    flowRun,
-    async (end) => {
-      const isClaimed = await executeFlowRun(worker, flowRun, slot, end);
-      // The same answer as before is no news: with it, the two would ask each other for ever.
-      isNews = worker.declined.note(flowRun.id, !isClaimed) || isClaimed;
-    },
-    () => {
-      if (isNews && (worker.leftBehind || worker.pool?.concurrency_limit != null)) worker.wake.wake("slot");
-    },
+/** Asks once for scheduled flow runs, takes those that there are slots for, and remembers when the next ones are due. */
+export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
+  const { polling, runs, services, pool } = worker;
+  if (!pool.current) {
+    polling.answeredAt = monotonicMs();
+    return;
+  }
+  runs.beforePoll(monotonicMs());
+  polling.isRunLeft = false;
+  const scheduled = await readScheduled(worker, pool.current, signal);
+  polling.answeredAt = monotonicMs();
+  const due = runs.keepLater(scheduled, bothClocks());
+  for (const flowRun of runs.declinedLast(due)) {
+    if (signal.aborted) return;
+    if (runs.has(flowRun.id)) {
+      // It was scheduled again while its process still lives. It can be taken as soon as that has ended.
+      polling.isRunLeft = true;
+      continue;
+    }
+    const slot = services.slots.tryAcquire();
+    if (!slot) {
+      worker.log.debug({ left: scheduled.length }, "concurrency limit reached");
+      polling.isRunLeft = true;
+      return;
+    }
+    take(worker, flowRun, slot);
+  }
+}
+
+/** Takes a flow run into the worker's hands. */
+function take(worker: Worker, flowRun: FlowRun, slot: Disposable): void {
+  const workPool = worker.pool.current as WorkPool;
+  const log = worker.services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
+  worker.runs.take(
+    { flowRun, workPool, slot, log },
+    (run) => live(worker, run),
+    // If the server declined the same flow run before, do not poll again. Otherwise poll and claim would trigger each other.
+    (isNews) => isNews && worker.services.slotFreed(),
   );
 }
 
-async function readScheduled(worker: Worker, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
+/** Wakes the poll loop because a slot is free. That is a reason to poll only where a flow run may have waited for it. */
+export function onSlotFree({ polling, pool }: Worker): void {
+  if (polling.isRunLeft || pool.current?.concurrency_limit != null) polling.wake.wake("slot");
+}
+
+async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
   const { workPoolName, workQueueNames, prefetchSeconds, querySeconds } = worker.options;
   const untilNextPollMs = querySeconds * 1000 * longestPause + pollMs;
-  // Under a limit of the pool a flow run that is not due yet may take the place of one that is.
-  const aheadMs = worker.pool?.concurrency_limit == null ? untilNextPollMs : 0;
+  // Under a limit of the pool, a flow run that is not due yet may take the place of one that is.
+  const aheadMs = pool.concurrency_limit == null ? untilNextPollMs : 0;
   const scheduledBefore = new Date(wallClockMs() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
   try {
     return await getScheduledFlowRuns(worker.api, workPoolName, { workQueueNames, scheduledBefore }, { signal });
@@ -107,17 +127,17 @@ async function readScheduled(worker: Worker, signal: AbortSignal): Promise<Sched
 }
 
 /** Finds out when announced flow runs are due that the poll did not return: scheduled for later, or taken by others. */
-async function readAnnounced(worker: Worker, signal: AbortSignal): Promise<void> {
-  worker.announced.forget(worker.inFlight.list().map(({ flowRun }) => flowRun.id));
-  for (let ids = worker.announced.unread(); ids.length > 0; ids = worker.announced.unread()) {
+async function lookUpAnnounced(worker: Worker, signal: AbortSignal): Promise<void> {
+  const { runs } = worker;
+  for (let ids = runs.toLookUp(); ids.length > 0; ids = runs.toLookUp()) {
     try {
       const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
-      worker.announced.read(ids, flowRuns, bothClocks());
+      runs.noteLookedUp(ids, flowRuns, bothClocks());
     } catch (error) {
       signal.throwIfAborted();
       // The regular poll finds them too. Servers before 3.9.1 fail over a flow run with an integer beyond 64 bits.
       worker.log.debug({ err: error, flow_run_ids: ids }, "announced flow runs could not be looked up");
-      worker.announced.forget(ids);
+      runs.noteLookedUp(ids, [], bothClocks());
     }
   }
 }

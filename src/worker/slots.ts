@@ -1,25 +1,30 @@
-// The concurrency limit of a worker.
+// The concurrency limit: how many flow runs all workers of one program execute at a time.
 
 /** At most `limit` slots at a time; null means no limit. */
 export class Slots {
   #taken = 0;
 
-  constructor(private readonly limit: number | null) {}
+  constructor(readonly limit: number | null) {}
 
   /** How many are taken now. */
   get taken(): number {
     return this.#taken;
   }
 
+  /** Whether all slots are taken. */
+  get isFull(): boolean {
+    return this.limit !== null && this.#taken >= this.limit;
+  }
+
   /** A slot, freed by disposing it, or undefined when all are taken. Never waits. */
   tryAcquire(): Disposable | undefined {
-    if (this.limit !== null && this.#taken >= this.limit) return undefined;
+    if (this.isFull) return undefined;
     this.#taken++;
-    let held = true;
+    let isHeld = true;
     return {
       [Symbol.dispose]: () => {
-        if (held) this.#taken--;
-        held = false;
+        if (isHeld) this.#taken--;
+        isHeld = false;
       },
     };
   }

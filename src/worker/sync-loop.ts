@@ -4,8 +4,8 @@ import { hasStatus, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
 import { createWorkPool, findWorkPool, sendWorkerHeartbeat, updateBaseJobTemplate } from "../api/work-pools.ts";
 import { sleep } from "../async/sleep.ts";
+import type { InitialPool } from "./initial-pool.ts";
 import { serviceLoop } from "./service-loop.ts";
-import type { StartAnswer } from "./start-checks.ts";
 import type { Worker } from "./worker.ts";
 
 /** What the worker channel gets to open before the first sync, which there is no need for then. */
@@ -15,10 +15,10 @@ const channelFirstMs = 2_000;
  * Takes the work pool that the start has read, or creates it. What can wait is left to the loop: a template for a pool
  * without one, and everything when the server cannot be asked.
  */
-export async function takeStartPool(worker: Worker, start: StartAnswer, signal: AbortSignal): Promise<void> {
-  if (start.read.kind === "unreachable") return;
+export async function takeInitialPool(worker: Worker, initial: InitialPool, signal: AbortSignal): Promise<void> {
+  if (initial.read.kind === "unreachable") return;
   try {
-    await takePool(worker, start.read.pool, signal);
+    await takePool(worker, initial.read.pool, signal);
   } catch (error) {
     if (signal.aborted || !isTransient(error)) throw error;
     worker.log.warn({ err: error }, "The work pool could not be created; it will be tried again");
@@ -30,11 +30,11 @@ export async function takeStartPool(worker: Worker, start: StartAnswer, signal: 
  * good.
  */
 export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<void> {
-  const { announce, random } = worker.dependencies;
+  const { announce, random } = worker.services;
   // The start has just read the pool: then the first turn has only the rest to do.
-  let fresh = worker.pool !== undefined;
+  let fresh = worker.pool.current !== undefined;
   // Both at once would write the same rows, which a server on SQLite answers to the channel with an error.
-  await worker.channelTried.sleep(channelFirstMs, signal);
+  await worker.sockets.channelTried.sleep(channelFirstMs, signal);
   await serviceLoop(
     {
       intervalMs: worker.options.heartbeatSeconds * 1000,
@@ -42,10 +42,10 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
       random,
       wait: sleep,
       turn: async (turn) => {
-        if (!fresh && !worker.channelHealthy) {
+        if (!fresh && !worker.sockets.channelHealthy) {
           const found = await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn });
           // What the channel brought while this was read is newer.
-          if (!worker.channelHealthy) await takePool(worker, found, turn);
+          if (!worker.sockets.channelHealthy) await takePool(worker, found, turn);
         }
         await sendTemplateAndHeartbeat(worker, turn);
         fresh = false;
@@ -57,9 +57,9 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
 
 /** Gives the work pool its template if it has none, and tells the server that the worker lives. */
 export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
-  const template = worker.missingTemplate;
+  const template = worker.pool.missingTemplate;
   if (template) await updateBaseJobTemplate(worker.api, worker.options.workPoolName, template, { signal });
-  worker.missingTemplate = undefined;
+  worker.pool.missingTemplate = undefined;
   await heartbeat(worker, signal);
 }
 
@@ -71,23 +71,23 @@ async function takePool(worker: Worker, found: WorkPool | undefined, signal: Abo
     adoptPool(worker, pool);
   } else {
     if (!createPoolIfNotFound) worker.log.warn(`Work pool '${workPoolName}' not found!`);
-    worker.pool = undefined;
-    worker.missingTemplate = undefined;
+    worker.pool.current = undefined;
+    worker.pool.missingTemplate = undefined;
   }
 }
 
 /** Makes `pool` the worker's, for the flow runs to come. One without a template is used as if it had the default. */
 export function adoptPool(worker: Worker, pool: WorkPool): void {
   const { poolType, log } = worker;
-  if (pool.type !== poolType.name && worker.pool?.type !== pool.type) {
+  if (pool.type !== poolType.name && worker.pool.current?.type !== pool.type) {
     log.warn(
       `Worker type mismatch! This worker process expects type '${poolType.name}' but received '${pool.type}' from the server. Unexpected behavior may occur.`,
     );
   }
   const isBare = Object.keys(pool.base_job_template).length === 0;
   const template = defaultTemplate(worker);
-  worker.missingTemplate = isBare ? template : undefined;
-  worker.pool = isBare ? { ...pool, base_job_template: template } : pool;
+  worker.pool.missingTemplate = isBare ? template : undefined;
+  worker.pool.current = isBare ? { ...pool, base_job_template: template } : pool;
 }
 
 /** The base job template for a work pool without one: the user's, else the pool type's own. */
@@ -114,10 +114,10 @@ async function createOrRead(worker: Worker, signal: AbortSignal): Promise<WorkPo
  * channel has heartbeats of its own.
  */
 async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
-  if (!worker.pool || worker.channelHealthy) return;
+  if (!worker.pool.current || worker.sockets.channelHealthy) return;
   const { name, heartbeatSeconds, workPoolName } = worker.options;
   const { isCloud } = worker.api.address;
-  const asksForId = isCloud && worker.workerId() === null;
+  const asksForId = isCloud && worker.identity.id() === null;
   const metadata = isCloud ? await worker.unsentMetadata() : null;
   const beat = {
     name,
@@ -127,5 +127,5 @@ async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
   };
   const id = await sendWorkerHeartbeat(worker.api, workPoolName, beat, { signal });
   if (asksForId) worker.api.attribution.workerId = id ?? null;
-  if (metadata) worker.isMetadataSent = true;
+  if (metadata) worker.sockets.isMetadataSent = true;
 }

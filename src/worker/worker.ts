@@ -1,156 +1,144 @@
 // What the loops of one worker share.
 import type { ApiClient } from "../api/client.ts";
-import type { WorkerMetadata, WorkPool } from "../api/wire.ts";
-import type { Background } from "../async/background.ts";
+import type { JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { Wake } from "../async/wake.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
-import type { PoolType } from "../infrastructure/infrastructure.ts";
+import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
 import type { Logger } from "../logger.ts";
-import { Activity } from "../run/activity.ts";
-import type { RunContext } from "../run/run-context.ts";
+import type { RunContext, RunServices, WorkerIdentity } from "../run/run-context.ts";
+import { RunHistory } from "../run/run-history.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
-import { AnnouncedRuns } from "./announced-runs.ts";
-import { DeclinedRuns } from "./declined-runs.ts";
-import { InFlight } from "./in-flight.ts";
-import { Slots } from "./slots.ts";
+import { FlowRuns } from "./flow-runs.ts";
+import type { Slots } from "./slots.ts";
 
-/** What a worker is started with: options of `worker start` and settings, times in the unit of the name. */
+/** What one worker is started with: options of `worker start` and settings, times in the unit of the name. */
 export interface WorkerOptions {
-  name: string;
-  workPoolName: string;
-  workQueueNames: readonly string[];
-  limit: number | null;
-  runOnce: boolean;
-  createPoolIfNotFound: boolean;
-  /** Instead of the pool type's own, for a new or template-less pool. */
-  baseJobTemplate: WorkPool["base_job_template"] | null;
-  prefetchSeconds: number;
-  querySeconds: number;
-  heartbeatSeconds: number;
-  healthcheck: { host: string; port: number } | null;
-  /** Somebody looks on, so that it is worth hearing how the flow runs get on. */
-  isObserved: boolean;
-  cancellation: CancellationOptions;
-  flowRunHeartbeatSeconds: number | null;
+  readonly name: string;
+  readonly workPoolName: string;
+  readonly workQueueNames: readonly string[];
+  readonly createPoolIfNotFound: boolean;
+  /** Instead of the pool type's own, for a pool that is new or has no template. */
+  readonly baseJobTemplate: JsonObject | null;
+  readonly prefetchSeconds: number;
+  readonly querySeconds: number;
+  readonly heartbeatSeconds: number;
+  /** Somebody looks on, so that events about running and ended flow runs are worth hearing. */
+  readonly isObserved: boolean;
+  readonly cancellation: CancellationOptions;
 }
 
 /** What is done about cancelled flow runs beyond those in flight, and when they cannot be watched. */
 export interface CancellationOptions {
-  /** Flow runs of the work pool that were claimed by a worker that is no more are ended too. */
-  enabled: boolean;
+  /** Flow runs of the work pool whose worker is gone are ended too. */
+  readonly enabled: boolean;
   /** How often those are looked for. */
-  pollSeconds: number;
+  readonly pollSeconds: number;
   /** End all flow runs in flight once nobody can tell which of them are cancelled. */
-  crashOnFailure: boolean;
+  readonly crashOnFailure: boolean;
 }
 
-/** What a worker works with: all that it hands on to its flow runs, and what makes its own output. */
-export interface WorkerDependencies
-  extends Omit<
-    RunContext,
-    | "flowRunLog"
-    | "workerName"
-    | "workerId"
-    | "workerPageUrl"
-    | "workPool"
-    | "activity"
-    | "cancelsPending"
-    | "flowRunHeartbeatSeconds"
-  > {
-  /** Without a slash at the end; null if not known. */
-  uiUrl: string | null;
-  named: (name: string) => Logger;
-  announce: (message: string) => void;
-  random: () => number;
-}
-
-/** One worker: its options, what it works with, and its state. */
-export class Worker implements RunContext {
-  readonly api: ApiClient;
-  readonly log: Logger;
-  readonly flowRunLog: Logger;
-  readonly workerName: string;
-  readonly poolType: PoolType;
-  readonly python: Promise<PythonFinding>;
-  readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
-  readonly events: WorkerEvents;
-  readonly background: Background;
-  readonly cancelsPending: boolean;
-  readonly flowRunHeartbeatSeconds: number | null;
-  readonly leave: AbortSignal;
+/** What all workers of one program share. */
+export interface WorkerServices extends RunServices {
   readonly slots: Slots;
-  readonly activity = new Activity();
-  readonly inFlight = new InFlight();
-  readonly announced: AnnouncedRuns;
-  readonly declined = new DeclinedRuns();
+  /** A logger with a name in Prefect's dotted form. */
+  named(name: string): Logger;
+  /** Writes a message for the user to standard output. */
+  announce(message: string): void;
+  /** Returns [0, 1). */
+  random(): number;
+}
+
+/** What one worker is made of. */
+export interface WorkerParts {
+  readonly options: WorkerOptions;
+  readonly services: WorkerServices;
+  /** Speaks for this worker. */
+  readonly api: ApiClient;
+  readonly identity: WorkerIdentity;
+  readonly poolType: PoolType;
+  readonly infrastructure: Infrastructure;
+  readonly events: WorkerEvents;
+}
+
+/** What is known of the work pool. */
+export interface PoolState {
+  /** As last read from the server; undefined until then, and nothing is polled. */
+  current: WorkPool | undefined;
+  /** The base job template that the server's copy has yet to be given. */
+  missingTemplate: JsonObject | undefined;
+}
+
+/** How the poll loop is doing. */
+export interface PollState {
   /** Wakes the poll loop. */
-  readonly wake = new Wake();
-  /** Whether the server tells of events now; a change wakes whoever has to do without them. */
-  eventsConnected = false;
-  readonly eventsChanged = new Wake();
-  /** From the last event's occurrence to its arrival here; undefined before the first. */
-  eventLagMs: number | undefined;
-  /** Events the server has told of, and connections on which it does. */
-  readonly eventCounts = { observed: 0, connections: 0 };
-  /** The worker channel is open: it carries the heartbeats and brings the work pool, so that REST need not. */
-  channelHealthy = false;
-  /** The server has been told what this worker has to offer. */
-  isMetadataSent = false;
-  /** Woken when the worker channel has been opened, or could not be. */
-  readonly channelTried = new Wake();
-  /** As last read from the server; undefined until then, and the worker does not poll. */
-  pool: WorkPool | undefined;
-  /** What the server's copy of the work pool has yet to be given as its base job template. */
-  missingTemplate: WorkPool["base_job_template"] | undefined;
-  /** A flow run was seen and left for want of a slot: the next free one is a reason to poll. */
-  leftBehind = false;
+  readonly wake: Wake;
+  /** A flow run was seen and left because no slot was free: the next free slot is a reason to poll. */
+  isRunLeft: boolean;
   /** When the last poll was answered, on the monotonic clock. */
-  lastPollAt = monotonicMs();
+  answeredAt: number;
+}
 
-  constructor(
-    readonly options: WorkerOptions,
-    readonly dependencies: WorkerDependencies,
-  ) {
-    this.api = dependencies.api;
-    this.log = dependencies.named(`prefect.workers.${dependencies.poolType.name}.${options.name.toLowerCase()}`);
-    this.flowRunLog = dependencies.named("prefect.flow_runs.worker");
-    this.workerName = options.name;
-    this.poolType = dependencies.poolType;
-    this.python = dependencies.python;
-    this.workerEnvironment = dependencies.workerEnvironment;
-    this.events = dependencies.events;
-    this.background = dependencies.background;
-    this.cancelsPending = options.cancellation.enabled;
-    this.flowRunHeartbeatSeconds = options.flowRunHeartbeatSeconds;
-    this.leave = dependencies.leave;
-    this.slots = new Slots(options.limit);
-    this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);
-  }
+/** The two sockets on which the server tells a worker what happens. */
+export interface SocketState {
+  /** Whether the server tells of events now. */
+  eventsConnected: boolean;
+  /** A change of `eventsConnected` wakes whoever has to do without events. */
+  readonly eventsChanged: Wake;
+  /** From the last event's occurrence to its arrival; undefined before the first. */
+  eventLagMs: number | undefined;
+  /** Events that were told, and connections on which they were. */
+  eventCount: number;
+  eventConnections: number;
+  /** The worker channel is open: it carries heartbeats and the work pool, so that REST need not. */
+  channelHealthy: boolean;
+  /** Woken when the worker channel has been opened, or could not be. */
+  readonly channelTried: Wake;
+  /** The server has been told what this worker has to offer. */
+  isMetadataSent: boolean;
+}
 
-  exportedSettings(): Readonly<Record<string, string>> {
-    return this.dependencies.exportedSettings();
-  }
+/** One worker: what it is made of, and its state. */
+export class Worker implements RunContext, WorkerParts {
+  readonly options: WorkerOptions;
+  readonly services: WorkerServices;
+  readonly api: ApiClient;
+  readonly identity: WorkerIdentity;
+  readonly poolType: PoolType;
+  readonly infrastructure: Infrastructure;
+  readonly events: WorkerEvents;
+  readonly log: Logger;
+  readonly history = new RunHistory();
+  readonly runs: FlowRuns;
+  readonly pool: PoolState = { current: undefined, missingTemplate: undefined };
+  readonly polling: PollState = { wake: new Wake(), isRunLeft: false, answeredAt: monotonicMs() };
+  readonly sockets: SocketState = {
+    eventsConnected: false,
+    eventsChanged: new Wake(),
+    eventLagMs: undefined,
+    eventCount: 0,
+    eventConnections: 0,
+    channelHealthy: false,
+    channelTried: new Wake(),
+    isMetadataSent: false,
+  };
 
-  workerId(): string | null {
-    return this.api.attribution.workerId;
-  }
-
-  workerPageUrl(): string | null {
-    const { uiUrl } = this.dependencies;
-    const [pool, id] = [this.options.workPoolName, this.workerId()].map((segment) => encodeURIComponent(segment ?? ""));
-    return uiUrl && id ? `${uiUrl}/work-pools/work-pool/${pool}/worker/${id}` : null;
+  constructor(parts: WorkerParts) {
+    this.options = parts.options;
+    this.services = parts.services;
+    this.api = parts.api;
+    this.identity = parts.identity;
+    this.poolType = parts.poolType;
+    this.infrastructure = parts.infrastructure;
+    this.events = parts.events;
+    const { name } = parts.options;
+    this.log = parts.services.named(`prefect.workers.${parts.poolType.name}.${name.toLowerCase()}`);
+    this.runs = new FlowRuns(parts.options.prefetchSeconds * 1000, this.history);
   }
 
   /** What the server has yet to be told about the worker; null if nothing. */
   async unsentMetadata(): Promise<WorkerMetadata | null> {
-    const finding = await this.python;
-    if (this.isMetadataSent || finding.kind === "missing" || finding.engine.integrations.length === 0) return null;
-    return { integrations: [...finding.engine.integrations] };
-  }
-
-  workPool(): WorkPool {
-    if (!this.pool) throw new Error(`work pool '${this.options.workPoolName}' has not been read yet`);
-    return this.pool;
+    if (this.sockets.isMetadataSent) return null;
+    const integrations = await this.infrastructure.integrations();
+    return integrations.length === 0 ? null : { integrations };
   }
 }

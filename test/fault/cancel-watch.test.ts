@@ -1,12 +1,11 @@
 // What the watch for cancellations does while nobody answers it, and when it is answered again.
 import { describe, expect, test } from "vitest";
-import type { FlowRun } from "../../src/api/wire.ts";
-import type { EndRequest } from "../../src/run/end-flow-run.ts";
-import { watchCancellations } from "../../src/worker/cancel-watch.ts";
+import type { StopReason } from "../../src/run/run-record.ts";
+import { watchCancellations } from "../../src/worker/cancellation/cancel-watch.ts";
 import { goodFlowRun } from "../support/api-answers.ts";
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { openWorker } from "./channel-worker.ts";
+import { openWorker, takeFlowRun } from "./channel-worker.ts";
 
 const id = "00000000-0000-4000-8000-00000000000a";
 const soon = { timeoutMs: 5_000, intervalMs: 5 };
@@ -16,16 +15,15 @@ const none: AnswerStep = { body: [], always: true };
 /** Watches one flow run in flight, every 20 ms, of a server that gives these answers. */
 async function watch(answers: AnswerStep[], { crashOnFailure = false, connected = false } = {}) {
   const server = await startScriptedServer({ http: { "POST /api/flow_runs/filter": answers } });
-  const { worker, records } = openWorker(server.url);
-  worker.options.cancellation.crashOnFailure = crashOnFailure;
-  worker.eventsConnected = connected;
-  const requests: EndRequest[] = [];
+  const { worker, records } = openWorker(server.url, { cancellation: { crashOnFailure } });
+  worker.sockets.eventsConnected = connected;
+  const requests: StopReason[] = [];
   const over = new AbortController();
   const execute = async (end: AbortSignal): Promise<void> => {
     end.addEventListener("abort", () => requests.push(end.reason));
     await new Promise<void>((resolve) => over.signal.addEventListener("abort", () => resolve()));
   };
-  worker.inFlight.start({ id, name: "run" } as FlowRun, execute, () => undefined);
+  takeFlowRun(worker, id, execute);
   const watching = watchCancellations(worker, over.signal, 20);
   const said = (level: number): string[] => records.filter((each) => each.level === level).map(({ msg }) => msg);
   return {

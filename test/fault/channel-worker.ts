@@ -1,16 +1,20 @@
 // A worker of the work pool "p" of which only the worker channel runs, against a scripted server.
+import type { FlowRun, WorkPool } from "../../src/api/wire.ts";
 import { Background } from "../../src/async/background.ts";
-import { processBaseJobTemplate } from "../../src/run/base-job-template.ts";
+import { createStopControl } from "../../src/host/stop-control.ts";
+import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
+import { processPoolType } from "../../src/infrastructure/process/process-infrastructure.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
 import type { WorkerHello } from "../../src/sockets/worker-channel-frames.ts";
 import { keepChannel } from "../../src/worker/channel-loop.ts";
-import { Worker } from "../../src/worker/worker.ts";
+import { Slots } from "../../src/worker/slots.ts";
+import { Worker, type WorkerOptions } from "../../src/worker/worker.ts";
 import { readyFrame } from "../support/channel-frames.ts";
 import { type Script, type ScriptedServer, type SocketStep, startScriptedServer } from "../support/scripted-server.ts";
 import type { ScriptedSocket } from "../support/scripted-socket.ts";
 import { openTestClient } from "./test-client.ts";
-import { recordingLogger, socketAddress, untilTheEnd } from "./test-socket.ts";
+import { recordingLogger, socketAddress } from "./test-socket.ts";
 
 /** Where the channel is. */
 export const channelPath = "/api/work_pools/p/workers/connect";
@@ -35,48 +39,77 @@ export async function acceptHello(
 /** What the worker's Python has. */
 export const integrations = [{ name: "prefect-aws", version: "0.6.0" }];
 
-/** A worker that nothing has been started of; `origin` is the server's, `random` 0 gives the shortest waits. */
-export function openWorker(origin: string, random: () => number = () => 0) {
+/** Infrastructure that starts nothing and finds nothing. */
+const infrastructure: Infrastructure = {
+  toJob: () => ({ program: { command: null, env: {}, reporter: "engine" } }),
+  obstacle: async () => null,
+  start: () => Promise.reject(new Error("nothing is started here")),
+  adopt: async () => null,
+  integrations: async () => integrations,
+  [Symbol.dispose]: () => undefined,
+};
+
+/** What `openWorker` starts from. */
+export interface TestWorkerOptions {
+  /** 0 gives the shortest waits. */
+  random?: () => number;
+  cancellation?: Partial<WorkerOptions["cancellation"]>;
+}
+
+/** A worker that nothing has been started of; `origin` is the server's. */
+export function openWorker(origin: string, { random = () => 0, cancellation = {} }: TestWorkerOptions = {}) {
   const { log, records } = recordingLogger();
   const api = openTestClient(origin, { log });
-  const worker = new Worker(
-    {
+  const worker = new Worker({
+    options: {
       name: "w",
       workPoolName: "p",
       workQueueNames: ["b", "a"],
-      limit: null,
-      runOnce: false,
       createPoolIfNotFound: true,
       baseJobTemplate: null,
       prefetchSeconds: 10,
       querySeconds: 10,
       heartbeatSeconds: 30,
-      healthcheck: null,
       isObserved: false,
-      flowRunHeartbeatSeconds: null,
-      cancellation: { enabled: false, pollSeconds: 120, crashOnFailure: false },
+      cancellation: { enabled: false, pollSeconds: 120, crashOnFailure: false, ...cancellation },
     },
-    {
-      api,
-      uiUrl: null,
+    services: {
+      stop: createStopControl(),
+      slots: new Slots(null),
+      background: new Background(),
+      environment: {},
+      exportedSettings: () => ({}),
+      cancelsPending: false,
+      flowRunHeartbeatSeconds: null,
+      slotFreed: () => undefined,
       named: () => log,
       announce: () => undefined,
-      poolType: {
-        name: "process",
-        baseJobTemplate: processBaseJobTemplate,
-        start: () => Promise.reject(new Error("nothing is started here")),
-        endAbandoned: () => Promise.resolve(false),
-      },
-      python: Promise.resolve({ kind: "found", engine: { python: "python", prefectVersion: "3.9.1", integrations } }),
-      exportedSettings: () => ({}),
-      workerEnvironment: {},
-      events: new WorkerEvents({ name: "w", type: "process" }, () => undefined),
-      background: new Background(),
-      leave: untilTheEnd,
       random,
     },
-  );
+    api,
+    identity: { name: "w", type: "process", id: () => api.attribution.workerId, pageUrl: () => null },
+    poolType: processPoolType,
+    infrastructure,
+    events: new WorkerEvents({ name: "w", type: "process" }, () => undefined),
+  });
   return { worker, records };
+}
+
+/** Puts a flow run into the worker's hands, where it stays until `execute` resolves. */
+export function takeFlowRun(worker: Worker, id: string, execute: (stop: AbortSignal) => Promise<void>): void {
+  worker.runs.take(
+    {
+      flowRun: { id, name: "run" } as FlowRun,
+      workPool: { id: "pool", name: "p" } as WorkPool,
+      slot: { [Symbol.dispose]: () => undefined },
+      log: worker.log,
+    },
+    async (run) => {
+      await execute(run.stop.signal);
+      return true;
+    },
+    () => undefined,
+  );
 }
 
 /** Keeps the channel until disposed; `ended` resolves when it is given up, or at dispose. */

@@ -24,10 +24,13 @@ describe("snapshots", () => {
     await using server = await startChannelServer([open, open]);
     await using channel = runChannel(server);
     const limitBecomes = async (limit: number | null) =>
-      await waitFor(() => channel.worker.channelHealthy && channel.worker.pool?.concurrency_limit === limit, {
-        ...soon,
-        what: `a limit of ${limit}`,
-      });
+      await waitFor(
+        () => channel.worker.sockets.channelHealthy && channel.worker.pool.current?.concurrency_limit === limit,
+        {
+          ...soon,
+          what: `a limit of ${limit}`,
+        },
+      );
     await limitBecomes(null);
     connection?.send(snapshotFrame(3, { concurrency_limit: 3 }));
     connection?.send(snapshotFrame(2, { concurrency_limit: 2 }));
@@ -54,9 +57,9 @@ describe("snapshots", () => {
     ]);
     await using channel = runChannel(server);
     const { worker } = channel;
-    await waitFor(() => worker.channelHealthy, { ...soon, what: "the channel" });
-    expect(worker.pool?.base_job_template).toEqual(worker.poolType.baseJobTemplate);
-    expect(worker.missingTemplate).toEqual(worker.poolType.baseJobTemplate);
+    await waitFor(() => worker.sockets.channelHealthy, { ...soon, what: "the channel" });
+    expect(worker.pool.current?.base_job_template).toEqual(worker.poolType.baseJobTemplate);
+    expect(worker.pool.missingTemplate).toEqual(worker.poolType.baseJobTemplate);
   });
 
   test("are newer than what REST read when they came", async () => {
@@ -69,17 +72,20 @@ describe("snapshots", () => {
       },
     });
     const turns = countingRandom();
-    const { worker } = openWorker(new URL(proxy.apiUrl).origin, turns.random);
+    const { worker } = openWorker(new URL(proxy.apiUrl).origin, turns);
     const newer = { ...snapshotPool, concurrency_limit: 2 };
-    whileReading = () => Object.assign(worker, { pool: newer, channelHealthy: true });
+    whileReading = () => {
+      worker.pool.current = newer;
+      worker.sockets.channelHealthy = true;
+    };
     const stop = new AbortController();
-    worker.channelTried.wake("connected");
+    worker.sockets.channelTried.wake("connected");
     const syncing = syncLoop(worker, stop.signal);
     await waitFor(() => turns.draws === 1, { ...soon, what: "the first turn" });
     stop.abort();
     await syncing;
     worker.api[Symbol.dispose]();
-    expect(worker.pool).toBe(newer);
+    expect(worker.pool.current).toBe(newer);
     expect(proxy.requests.map(({ method }) => method)).toEqual(["GET"]);
   });
 });

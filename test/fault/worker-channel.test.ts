@@ -63,7 +63,7 @@ test("the hello says who the worker is and what it takes, heartbeats come at the
     { type: "worker.heartbeat.v1", payload },
     { type: "worker.heartbeat.v1", payload },
   ]);
-  expect(channel.worker.workerId()).toBe("the-id");
+  expect(channel.worker.identity.id()).toBe("the-id");
 });
 
 test("what the worker has to offer is told once, not again after a reconnection", async () => {
@@ -98,7 +98,7 @@ describe("the channel is opened again", () => {
   ])("after %s, and nobody is bothered", async (_after, step) => {
     await using server = await startChannelServer([step, stay]);
     await using channel = runChannel(server);
-    const again = () => server.requests.length === 2 && channel.worker.channelHealthy;
+    const again = () => server.requests.length === 2 && channel.worker.sockets.channelHealthy;
     await waitFor(again, { ...soon, what: "the second connection" });
     expect(channel.records.filter(({ level }) => level > 20)).toEqual([]);
     expect(server.errors).toEqual([]);
@@ -122,7 +122,7 @@ describe("the channel is given up", () => {
     await using server = await startChannelServer([step]);
     await using channel = runChannel(server);
     await channel.ended;
-    expect(channel.worker.channelHealthy).toBe(false);
+    expect(channel.worker.sockets.channelHealthy).toBe(false);
     expect(channel.records.filter(({ level }) => level > 20)).toEqual([]);
     expect(server.requests).toHaveLength(1);
   });
@@ -196,7 +196,7 @@ test("a refusal of credentials that have been replaced since is not final", asyn
     fallback: null,
   }));
   await using channel = runChannel(server, { credentials });
-  await waitFor(() => channel.worker.channelHealthy, { ...soon, what: "the second connection" });
+  await waitFor(() => channel.worker.sockets.channelHealthy, { ...soon, what: "the second connection" });
 });
 
 test("a server that is silent after the hello is left in time", async () => {

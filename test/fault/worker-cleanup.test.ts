@@ -1,12 +1,12 @@
 // Cleanup messages of the worker channel: what is ended, how the lease is kept, and what the server is told.
 import { describe, expect, test } from "vitest";
-import type { FlowRun, JsonObject } from "../../src/api/wire.ts";
+import type { JsonObject } from "../../src/api/wire.ts";
 import type { Worker } from "../../src/worker/worker.ts";
 import { cleanupFrame } from "../support/channel-frames.ts";
 import type { AnswerStep } from "../support/scripted-server.ts";
 import type { ScriptedSocket } from "../support/scripted-socket.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { acceptHello, runChannel, startChannelServer } from "./channel-worker.ts";
+import { acceptHello, runChannel, startChannelServer, takeFlowRun } from "./channel-worker.ts";
 
 const id = "00000000-0000-4000-8000-00000000000a";
 const reservation = { message_id: "00000000-0000-5000-8000-0000000000aa", reservation_token: "token" };
@@ -59,7 +59,7 @@ function putInFlight(worker: Worker) {
       end = resolve;
     });
   };
-  worker.inFlight.start({ id, name: "run" } as FlowRun, execute, () => undefined);
+  takeFlowRun(worker, id, execute);
   return { isAsked: () => isAsked, end: () => end() };
 }
 

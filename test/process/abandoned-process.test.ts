@@ -1,17 +1,18 @@
 // Processes that another worker has started: which are recognised, and that no others are ended.
 import { expect, test } from "vitest";
-import { processPoolType } from "../../src/infrastructure/process.ts";
+import { findAbandonedProcess } from "../../src/infrastructure/process/abandoned-process.ts";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup } from "../../src/process/terminate.ts";
-import { recordingLogger, untilTheEnd } from "../fault/test-socket.ts";
+import { untilTheEnd } from "../fault/test-socket.ts";
 
 const flowRunId = "00000000-0000-4000-8000-00000000000a";
-const type = processPoolType({
-  python: Promise.resolve({ kind: "missing", message: "none" }),
-  control: null,
-  log: recordingLogger().log,
-});
-const end = (id: string, identifier: string): Promise<boolean> => type.endAbandoned(id, identifier, untilTheEnd);
+
+/** Ends what was started for the flow run; false when it is not to be found. */
+async function end(id: string, identifier: string): Promise<boolean> {
+  const found = await findAbandonedProcess({ poolType: "process", identifier, proof: { flowRunId: id } });
+  await found?.stop("cancel", untilTheEnd);
+  return found !== null;
+}
 
 test("a process is ended only for the flow run it was started for", async () => {
   const child = await startProcess({

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { Json, JsonObject } from "../../src/api/wire.ts";
-import { processBaseJobTemplate } from "../../src/run/base-job-template.ts";
+import { processBaseJobTemplate } from "../../src/infrastructure/process/base-job-template.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";

@@ -134,6 +134,8 @@ describe("a flow run of a project whose dependencies are to be installed", () =>
     const { flowRun, states } = await run.api.waitForState(run.id, ["CANCELLED"], 10_000);
     expect(flowRun.state?.message).toBe("Flow run was cancelled successfully.");
     expect(states.map(({ name }) => name)).not.toContain("Crashed");
+    // The state is reported before the hooks are run.
+    await waitFor(run.hooks, { timeoutMs: 60_000, what: "the hook's trace" });
     expect(await run.hooks()).toBe(`Cancelling in-project ${DEPENDENCY}\n`);
     await waitFor(async () => (await run.worker.descendants()).length === 0, {
       timeoutMs: 10_000,

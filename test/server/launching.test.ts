@@ -92,7 +92,7 @@ describe("prefect flow-run execute as the command", () => {
     await run.worker.waitForOutput(/^ready$/m, EXECUTE_TIMEOUT_MS);
     run.worker.signal("SIGTERM");
     await run.worker.waitForOutput(/Waiting for 1 flow run/, 10_000);
-    run.worker.signal("SIGTERM");
+    run.worker.signal("SIGINT");
     await run.api.waitForState(run.id, ["CRASHED"], 60_000);
     await untilNoProcess(run.worker);
   }, 200_000);

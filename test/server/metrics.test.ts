@@ -61,9 +61,10 @@ test("tells of claims, ends, latencies, sockets, polls and requests", async () =
   await using proxy = await startReverseProxy(inject("apiUrl"));
   await using _worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: metricsAt(port) });
   const read = async () => (await tryReadPage(port, "/")) ?? "";
-  const all = 'lictor_socket_connected{socket="worker_channel"} 1';
+  const own = (name: string, label = "") => `${name}{${label}work_pool="${pool}"}`;
+  const all = `${own("lictor_socket_connected", 'socket="worker_channel",')} 1`;
   await waitFor(async () => (await read()).includes(all), { ...soon, what: "the worker channel" });
-  expect(readSeries(await read(), "lictor_flow_runs_claimed_total")).toBe(0);
+  expect(readSeries(await read(), own("lictor_flow_runs_claimed_total"))).toBe(0);
 
   // What the proxy sees is to be the worker's alone.
   const env = { PREFECT_API_URL: inject("apiUrl") };
@@ -76,7 +77,7 @@ test("tells of claims, ends, latencies, sockets, polls and requests", async () =
   const bothEnded = async () => {
     const page = await read();
     const ends = ["completed", "crashed"].map((state) =>
-      readSeries(page, `lictor_flow_runs_ended_total{state="${state}"}`),
+      readSeries(page, `lictor_flow_runs_ended_total{work_pool="${pool}",state="${state}"}`),
     );
     // started, and submitted twice, and executed once: what was not started was not executed either.
     const emitted = readSeries(page, 'prefect_events_emitted_total{client="PrefectEventsClient"}');
@@ -84,15 +85,18 @@ test("tells of claims, ends, latencies, sockets, polls and requests", async () =
   };
   const page = await waitFor(bothEnded, { ...soon, what: "one completed and one crashed flow run, and four events" });
 
-  expect(readSeries(page, "lictor_flow_runs_claimed_total")).toBe(2);
-  expect(readSeries(page, "lictor_flow_runs_in_flight")).toBe(0);
-  expect(readSeries(page, "lictor_claim_latency_seconds_count")).toBe(2);
-  expect(readSeries(page, "lictor_running_latency_seconds_count")).toBe(1);
-  expect(readSeries(page, "lictor_running_latency_seconds_sum")).toBeGreaterThan(0);
-  expect(readSeries(page, "lictor_event_lag_seconds")).toBeGreaterThan(0);
-  expect(readSeries(page, "lictor_poll_age_seconds")).toBeLessThan(20);
-  const sockets = ["worker_channel", "events_out", "events_in"];
-  const states = sockets.map((socket) => readSeries(page, `lictor_socket_connected{socket="${socket}"}`));
+  expect(readSeries(page, own("lictor_flow_runs_claimed_total"))).toBe(2);
+  expect(readSeries(page, own("lictor_flow_runs_in_flight"))).toBe(0);
+  expect(readSeries(page, own("lictor_claim_latency_seconds_count"))).toBe(2);
+  expect(readSeries(page, own("lictor_running_latency_seconds_count"))).toBe(1);
+  expect(readSeries(page, own("lictor_running_latency_seconds_sum"))).toBeGreaterThan(0);
+  expect(readSeries(page, own("lictor_event_lag_seconds"))).toBeGreaterThan(0);
+  expect(readSeries(page, own("lictor_poll_age_seconds"))).toBeLessThan(20);
+  const sockets = ["worker_channel", "events_out"].map((socket) => `socket="${socket}",`);
+  const states = [
+    ...sockets.map((socket) => readSeries(page, own("lictor_socket_connected", socket))),
+    readSeries(page, 'lictor_socket_connected{socket="events_in",work_pool=""}'),
+  ];
   expect(states).toEqual([1, 1, 1]);
 
   const requests = [...page.matchAll(/^lictor_api_requests_total\{method="(\w+)",status="(\w+)"\} (\d+)$/gm)];

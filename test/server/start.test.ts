@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
-import { processBaseJobTemplate } from "../../src/run/base-job-template.ts";
+import { processBaseJobTemplate } from "../../src/infrastructure/process/base-job-template.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { runInTerminal } from "../support/in-terminal.ts";
 import { runLictor, startLictor } from "../support/lictor.ts";

@@ -39,12 +39,13 @@ describe("a worker with a running flow run", () => {
     await worker.waitForOutput(/^plain$/m, 20_000);
     worker.signal("SIGTERM");
     await worker.waitForOutput(/Waiting for 2 flow run\(s\) to end/, 20_000);
-    worker.signal("SIGTERM");
+    // Another one: the same signal within a second would be the same wish.
+    worker.signal("SIGINT");
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     const ends = await Promise.all([engine, command].map(({ id }) => api.readFlowRun(id)));
     expect(ends.map(({ state_type }) => state_type)).toEqual(["CRASHED", "CRASHED"]);
     expect(ends[1]?.state?.message).toBe(
-      "Worker 'test-worker' received a second SIGTERM and ended the flow run's process.",
+      "Worker 'test-worker' received a second SIGINT and ended the flow run's process.",
     );
   });
 
@@ -59,13 +60,85 @@ describe("a worker with a running flow run", () => {
     await worker.waitForOutput(/^ready$/m, 20_000);
     worker.signal("SIGINT");
     await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
-    worker.signal("SIGINT");
+    worker.signal("SIGTERM");
     await worker.waitForOutput(/^ignored$/m, 20_000);
-    worker.signal("SIGINT");
-    expect(await worker.exited).toEqual({ code: 130, signal: null });
+    worker.signal("SIGQUIT");
+    expect(await worker.exited).toEqual({ code: 131, signal: null });
     await waitFor(async () => (await worker.descendants()).length === 0, {
       timeoutMs: 20_000,
       what: "no process left",
     });
+  });
+
+  test.each(["SIGHUP", "SIGQUIT"] as const)(
+    "survives %s, as of a closed terminal, and so does the flow run",
+    async (signal) => {
+      const api = sharedApi();
+      const pool = await newPool(api);
+      await using worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
+      const running = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds: 3 } });
+      await worker.waitForOutput(/^ready$/m, 60_000);
+      worker.signal(signal);
+      await worker.waitForOutput(new RegExp(`Received ${signal}\\. Taking no new flow runs`), 20_000);
+      expect(await worker.exited).toEqual({ code: 0, signal: null });
+      expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
+    },
+  );
+
+  test("takes one Ctrl-C that is delivered twice for one wish", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
+    const running = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds: 3 } });
+    await worker.waitForOutput(/^ready$/m, 60_000);
+    worker.signal("SIGINT");
+    await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
+    worker.signal("SIGINT");
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
+    expect(worker.stderr).not.toContain("Ending all flow runs");
+  });
+
+  test("ends it when the drain timeout is over, and says so in its state", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args: ["--drain-timeout", "1"] });
+    const command = `${process.execPath} -e "console.log('plain');setInterval(()=>0,1000)"`;
+    const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
+    const running = await api.createFlowRun(deployment);
+    await worker.waitForOutput(/^plain$/m, 60_000);
+    worker.signal("SIGTERM");
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    expect((await api.readFlowRun(running.id)).state).toMatchObject({
+      type: "CRASHED",
+      message: "Worker 'test-worker' reached its drain timeout of 1 s and ended the flow run's process.",
+    });
+  });
+
+  test("drains, and does not orphan it, after an error that nobody caught", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const throwing = "process.on('SIGUSR2', () => setImmediate(() => { throw new Error('boom') }))";
+    const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(throwing)}` };
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), env });
+    const running = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds: 3 } });
+    await worker.waitForOutput(/^ready$/m, 60_000);
+    worker.signal("SIGUSR2");
+    await worker.waitForOutput(/An error that nobody caught.*boom/, 20_000);
+    expect(await worker.exited).toEqual({ code: 1, signal: null });
+    expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
+  });
+
+  test("keeps watching it when its work pool is deleted", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args: ["--limit", "1"] });
+    const running = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds: 6 } });
+    await worker.waitForOutput(/^ready$/m, 60_000);
+    await api.request("DELETE", `/work_pools/${pool}`);
+    worker.signal("SIGTERM");
+    await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
   });
 });

@@ -13,11 +13,13 @@ import {
   type WorkPool,
 } from "../../src/api/wire.ts";
 import { bothClocks, monotonicMs } from "../../src/async/clock.ts";
-import { buildJobConfiguration } from "../../src/run/job-configuration.ts";
+import { toProcessJob } from "../../src/infrastructure/process/process-job.ts";
+import { resolveJobFields } from "../../src/job/job-fields.ts";
+import { RunHistory } from "../../src/run/run-history.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import { parseFlowRunEvent } from "../../src/sockets/event-subscription.ts";
-import { AnnouncedRuns } from "../../src/worker/announced-runs.ts";
+import { FlowRuns } from "../../src/worker/flow-runs.ts";
 import * as good from "../support/api-answers.ts";
 import { fuzzFrom } from "../support/fuzz.ts";
 
@@ -42,24 +44,18 @@ async function execute({ scheduled, deployment, flow, workPool }: Execution): Pr
       // Not expect(): a hundred thousand of them take a minute.
       if (!Object.values(each).every((value) => typeof value === "string")) throw new Error(JSON.stringify(each));
     }
-    const announced = new AnnouncedRuns(10_000);
-    announced.announce(flowRun.id);
-    announced.read([flowRun.id], [flowRun], bothClocks());
-    if (!(announced.dueInMs(monotonicMs()) >= 0)) throw new Error("due at no time");
-    const job = buildJobConfiguration({
-      ...related,
-      workerName: "w",
-      workerId: null,
-      exportedSettings: {},
-      workerEnvironment: {},
-      readers: {
-        readBlockDocument: () => Promise.resolve({}),
-        readBlockDocumentById: () => Promise.resolve({}),
-        findVariable: () => Promise.resolve(undefined),
-      },
-    });
+    const runs = new FlowRuns(10_000, new RunHistory());
+    runs.announce(flowRun.id);
+    runs.noteLookedUp([flowRun.id], [flowRun], bothClocks());
+    if (!(runs.dueInMs(monotonicMs()) >= 0)) throw new Error("due at no time");
+    const facts = { ...related, workerName: "w", workerId: null, exportedSettings: {}, environment: {} };
+    const job = resolveJobFields(facts, {
+      readBlockDocument: () => Promise.resolve({}),
+      readBlockDocumentById: () => Promise.resolve({}),
+      findVariable: () => Promise.resolve(undefined),
+    }).then((fields) => toProcessJob(fields, facts));
     await job.catch((error: Error) => {
-      if (!/^(JobConfigurationError|TemplateError)$/.test(error.name)) throw error;
+      if (!/^(JobConfigurationError|TemplateError|CommandError)$/.test(error.name)) throw error;
     });
   }
 }

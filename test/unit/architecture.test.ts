@@ -4,53 +4,99 @@ import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { inCheckout } from "../support/checkout.ts";
 
-/** What each folder may import from, beside itself. */
-const ALLOWED: Readonly<Record<string, readonly string[]>> = {
-  cli: ["doctor", "worker", "run", "infrastructure", "api", "sockets", "engine", "process", "settings", "async", "."],
-  doctor: ["api", "sockets", "engine", "process", "settings", "async", "."],
-  worker: ["page", "run", "infrastructure", "api", "sockets", "engine", "async", "."],
-  run: ["infrastructure", "api", "process", "engine", "async", "."],
-  infrastructure: ["run", "api", "process", "engine", "async", "."],
-  api: ["settings", "async", "."],
-  sockets: ["api", "settings", "async", "."],
-  process: ["async", "."],
-  engine: ["process", "async", "."],
-  settings: ["async", "."],
-  page: [],
-  async: [],
-  ".": ["async"],
-};
+/** The folders from top to bottom: each may import from those after it, and from itself. */
+const LAYERS = [
+  "cli",
+  "host",
+  "status",
+  "doctor",
+  "worker",
+  "run",
+  "infrastructure",
+  "job",
+  "program",
+  "engine",
+  "sockets",
+  "api",
+  "process",
+  "settings",
+  ".",
+  "async",
+];
 
-/** Every import between files of src/, as folder names; those of types only are marked. */
-async function readImports(): Promise<{ file: string; from: string; to: string; typeOnly: boolean }[]> {
+interface Import {
+  file: string;
+  target: string;
+  from: string;
+  to: string;
+  typeOnly: boolean;
+}
+
+/** Every import between files of src/, those of types only and dynamic ones included. */
+async function readImports(): Promise<Import[]> {
   const root = inCheckout("src");
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".ts"));
   const imports = await Promise.all(
     files.map(async (file) => {
       const text = await readFile(join(root, file), "utf8");
-      return [...text.matchAll(/^(import|export) (type )?[^;]*?from "(\.[^"]+\.ts)";/gm)].map((match) => ({
-        file,
-        from: dirname(file).split("/")[0] ?? ".",
-        to: dirname(relative(root, join(root, dirname(file), match[3] ?? ""))).split("/")[0] ?? ".",
-        typeOnly: match[2] !== undefined,
-      }));
+      const found = text.matchAll(
+        /^(?:import|export) (type )?[^;]*?from "(\.[^"]+\.ts)";|\bimport\("(\.[^"]+\.ts)"\)/gm,
+      );
+      return [...found].map((match) => {
+        const target = relative(root, join(root, dirname(file), match[2] ?? match[3] ?? ""));
+        return { file, target, from: folderOf(file), to: folderOf(target), typeOnly: match[1] !== undefined };
+      });
     }),
   );
   return imports.flat();
 }
 
+function folderOf(file: string): string {
+  return dirname(file).split("/")[0] ?? ".";
+}
+
+function groupByFile(imports: readonly Import[]): Map<string, Import[]> {
+  const groups = new Map<string, Import[]>();
+  for (const each of imports) groups.set(each.file, [...(groups.get(each.file) ?? []), each]);
+  return groups;
+}
+
+/** The files of each circle of imports. */
+function findCircles(imports: readonly Import[]): string[][] {
+  const targets = groupByFile(imports);
+  const circles: string[][] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    const start = path.indexOf(file);
+    if (start !== -1) circles.push([...path.slice(start), file]);
+    if (start !== -1 || done.has(file)) return;
+    for (const { target } of targets.get(file) ?? []) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+  return circles;
+}
+
 describe("src", () => {
-  test("imports downwards only", async () => {
+  test("has no folder that the drawing does not show", async () => {
+    const folders = new Set((await readImports()).map(({ from }) => from));
+    expect([...folders].filter((folder) => !LAYERS.includes(folder))).toEqual([]);
+  });
+
+  test("imports downwards only, types too", async () => {
     const imports = await readImports();
-    expect(imports.length).toBeGreaterThan(100);
-    const wrong = imports.filter(({ from, to }) => from !== to && !ALLOWED[from]?.includes(to));
+    expect(imports.length).toBeGreaterThan(300);
+    const wrong = imports.filter(({ from, to }) => LAYERS.indexOf(to) < LAYERS.indexOf(from));
     expect(wrong).toEqual([]);
+  });
+
+  test.todo("has no circles of imports between files", async () => {
+    expect(findCircles(await readImports())).toEqual([]);
   });
 
   test("knows infrastructure in a flow run's life by types only", async () => {
     const imports = await readImports();
-    expect(imports.filter(({ from, to, typeOnly }) => from === "run" && to === "infrastructure" && !typeOnly)).toEqual(
-      [],
-    );
+    const isInfrastructure = ({ from, to, typeOnly }: Import) => from === "run" && to === "infrastructure" && !typeOnly;
+    expect(imports.filter(isInfrastructure)).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 // Command splitting, one row per rule. Every row was checked against Python's shlex.split.
 import { describe, expect, test } from "vitest";
-import { CommandError, splitCommand } from "../../src/run/command.ts";
+import { CommandError, splitCommand } from "../../src/job/command.ts";
 
 describe("splitCommand", () => {
   const rows: [rule: string, command: string, words: string[]][] = [

@@ -1,10 +1,9 @@
-// The environment of a flow run process: which layer wins, one row per rule.
+// A flow run's variables: which layer wins, one row per rule.
 import { describe, expect, test } from "vitest";
 import type { Deployment, Flow, FlowRun } from "../../src/api/wire.ts";
-import { type EnvironmentLayers, flowRunEnvironment } from "../../src/run/environment.ts";
+import { type EnvironmentLayers, flowRunEnvironment } from "../../src/job/environment.ts";
 
 const layers: EnvironmentLayers = {
-  workerEnvironment: {},
   exportedSettings: {},
   jobEnvironment: {},
   flowRun: { id: "run-1", flow_id: "flow-1", deployment_id: "deployment-1" } as FlowRun,
@@ -25,13 +24,7 @@ const attribution = {
 
 describe("flowRunEnvironment", () => {
   const rows: [rule: string, changes: Partial<EnvironmentLayers>, expected: Record<string, string | undefined>][] = [
-    ["the worker's environment is inherited", { workerEnvironment: { PATH: "/bin" } }, { PATH: "/bin" }],
-    ["but not what is unset in it", { workerEnvironment: { GONE: undefined } }, {}],
-    [
-      "settings win over the worker's environment",
-      { workerEnvironment: { PREFECT_API_URL: "a" }, exportedSettings: { PREFECT_API_URL: "b" } },
-      { PREFECT_API_URL: "b" },
-    ],
+    ["settings are handed on", { exportedSettings: { PREFECT_API_URL: "b" } }, { PREFECT_API_URL: "b" }],
     [
       "the job wins over settings",
       { exportedSettings: { PREFECT_API_URL: "b" }, jobEnvironment: { PREFECT_API_URL: "c" } },
@@ -41,17 +34,7 @@ describe("flowRunEnvironment", () => {
     ["but never names another flow run", { jobEnvironment: { PREFECT__FLOW_RUN_ID: "run-2" } }, {}],
     ["nor none", { jobEnvironment: { PREFECT__FLOW_RUN_ID: null } }, {}],
     [
-      "attribution wins over the worker's environment",
-      { workerEnvironment: { PREFECT__WORKER_NAME: "outer", PREFECT__FLOW_RUN_ID: "outer" } },
-      {},
-    ],
-    [
-      "a null of the job does not unset an inherited variable",
-      { workerEnvironment: { PATH: "/bin" }, jobEnvironment: { PATH: null } },
-      { PATH: "/bin" },
-    ],
-    [
-      "nor a setting",
+      "a null of the job does not unset a setting",
       { exportedSettings: { PREFECT_API_URL: "b" }, jobEnvironment: { PREFECT_API_URL: null } },
       { PREFECT_API_URL: "b" },
     ],

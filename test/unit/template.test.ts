@@ -1,7 +1,7 @@
 // Placeholder rules, one row each. Every expected value was checked against Prefect 3.9.1.
 import { describe, expect, test } from "vitest";
 import type { Json, JsonObject } from "../../src/api/wire.ts";
-import { applyValues, type ReferenceReaders, resolveBlocks, resolveVariables } from "../../src/run/template.ts";
+import { applyValues, type ReferenceReaders, resolveBlocks, resolveVariables } from "../../src/job/template.ts";
 
 const removed = Symbol("removed");
 type Row = [rule: string, template: Json, expected: Json | typeof removed];

@@ -1,10 +1,8 @@
-// The small pieces of state that the loops share: wakes, slots, announced flow runs, the rhythm of a loop.
+// The small pieces of state that the loops share: wakes, slots, the rhythm of a loop.
 import { describe, expect, test } from "vitest";
 import { ApiError, UnreachableError } from "../../src/api/errors.ts";
-import type { FlowRun } from "../../src/api/wire.ts";
 import { clampedPoissonMs } from "../../src/async/jitter.ts";
 import { Wake } from "../../src/async/wake.ts";
-import { AnnouncedRuns } from "../../src/worker/announced-runs.ts";
 import { serviceLoop } from "../../src/worker/service-loop.ts";
 import { Slots } from "../../src/worker/slots.ts";
 
@@ -50,82 +48,6 @@ describe("slots", () => {
   test("never end without a limit", () => {
     const slots = new Slots(null);
     for (let count = 0; count < 1000; count++) expect(slots.tryAcquire()).toBeDefined();
-  });
-});
-
-describe("announced flow runs", () => {
-  const flowRun = (id: string, changes: Partial<FlowRun> = {}): FlowRun =>
-    ({
-      id,
-      state_type: "SCHEDULED",
-      next_scheduled_start_time: null,
-      expected_start_time: null,
-      ...changes,
-    }) as FlowRun;
-
-  /** A moment at which both clocks happen to say the same. */
-  const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
-
-  test("are due by the monotonic clock, so that a wall clock that is set back does not delay them", () => {
-    const announced = new AnnouncedRuns(10_000);
-    const later = new Date(100_000).toISOString();
-    announced.read([], [flowRun("later", { next_scheduled_start_time: later })], { wallMs: 50_000, monotonicMs: 7 });
-    expect(announced.dueInMs(1_007)).toBe(39_000);
-  });
-
-  test("are asked for until a poll returns them or the server says what they are", () => {
-    const announced = new AnnouncedRuns(10_000);
-    for (const id of ["returned", "taken", "later"]) announced.announce(id);
-    announced.forget(["returned"]);
-    expect(announced.unread()).toEqual(["taken", "later"]);
-    const later = new Date(100_000).toISOString();
-    const answers = [
-      flowRun("taken", { state_type: "PENDING" }),
-      flowRun("later", { next_scheduled_start_time: later }),
-    ];
-    announced.read(["taken", "later"], answers, at(50_000));
-    expect(announced.unread()).toEqual([]);
-    expect(announced.dueInMs(50_000)).toBe(40_000);
-  });
-
-  test("that are due and were not returned are polled for once more, then left to the regular poll", () => {
-    const announced = new AnnouncedRuns(0);
-    announced.announce("held");
-    const due = flowRun("held", { expected_start_time: new Date(1_000).toISOString() });
-    announced.read(["held"], [due], at(5_000));
-    expect(announced.dueInMs(5_000)).toBe(300);
-    announced.beforePoll(5_300);
-    expect(announced.dueInMs(5_300)).toBe(Number.POSITIVE_INFINITY);
-    expect(announced.unread()).toEqual([]);
-  });
-
-  test("scheduled for later are read again when their poll did not return them", () => {
-    const announced = new AnnouncedRuns(0);
-    announced.announce("moved");
-    announced.read(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], at(5_000));
-    announced.beforePoll(9_000);
-    expect(announced.unread()).toEqual(["moved"]);
-  });
-
-  test("that a poll returns ahead of their time are kept for that, minus prefetch", () => {
-    const announced = new AnnouncedRuns(10_000);
-    announced.announce("later");
-    const now = flowRun("now", { next_scheduled_start_time: new Date(60_000).toISOString() });
-    const later = flowRun("later", { next_scheduled_start_time: new Date(60_001).toISOString() });
-    const returned = [later, now, flowRun("timeless")].map((each) => ({
-      work_pool_id: "",
-      work_queue_id: "",
-      flow_run: each,
-    }));
-    expect(announced.keepLater(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
-    expect(announced.unread()).toEqual([]);
-    expect(announced.dueInMs(50_000)).toBe(1);
-  });
-
-  test("beyond what is remembered are left to the regular poll", () => {
-    const announced = new AnnouncedRuns(0);
-    for (let id = 0; id < 20_000; id++) announced.announce(String(id));
-    expect(announced.unread()).toHaveLength(200);
   });
 });
 

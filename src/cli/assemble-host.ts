@@ -1,0 +1,173 @@
+// Puts a program together from options and settings, runs its workers, and takes it apart.
+import type { ApiClient } from "../api/client.ts";
+import { LogShipper } from "../api/log-shipper.ts";
+import { monotonicMs } from "../async/clock.ts";
+import { findPython, type PythonFinding } from "../engine/find-python.ts";
+import { Host } from "../host/host.ts";
+import { runHost } from "../host/run-host.ts";
+import { serveHealth, serveMetrics } from "../host/serve-status.ts";
+import { createStopControl, limitDrain, type StopControl } from "../host/stop-control.ts";
+import type { PoolType } from "../infrastructure/pool-type.ts";
+import { findPoolType } from "../infrastructure/pool-types.ts";
+import { uiUrlFor } from "../settings/derived.ts";
+import { EventPublisher } from "../sockets/event-publisher.ts";
+import type { StatusSources } from "../status/status.ts";
+import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
+import { Slots } from "../worker/slots.ts";
+import type { Worker, WorkerOptions } from "../worker/worker.ts";
+import { WorkerStartError } from "../worker/worker-start-error.ts";
+import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
+import type { ProgramContext } from "./program-context.ts";
+import { drainOnUncaught, watchSignals } from "./signals.ts";
+import {
+  assertSupported,
+  explicitPython,
+  toHostOptions,
+  toWorkerOptions,
+  type WorkerStartOptions,
+} from "./worker-options.ts";
+
+/** Starts the workers of all pools and returns when they have stopped. Throws what ends them otherwise. */
+export async function startWorkers(options: WorkerStartOptions, program: ProgramContext): Promise<void> {
+  const { logging, settings } = program;
+  const { logger } = logging;
+  const stop = createStopControl();
+  using _signals = watchSignals(stop, (message) => logger.warn(message));
+  if (options.drainTimeout !== undefined) limitDrain(stop, options.drainTimeout);
+  using _lastResort = drainOnUncaught(stop, (error) => logger.error({ err: error }, "An error that nobody caught"));
+  const sources: StatusSources & { workers: Worker[] } = {
+    startedAt: monotonicMs(),
+    pid: process.pid,
+    profileName: settings.profile.name,
+    stop,
+    slots: new Slots(options.limit ?? null),
+    options: toWorkerOptions(options, program),
+    workers: [],
+  };
+  const { PREFECT_WORKER_WEBSERVER_HOST: host, PREFECT_WORKER_WEBSERVER_PORT: port } = settings.values;
+  using _health = options.withHealthcheck ? await serveHealth({ host, port }, sources, logging) : null;
+  // Found while the server is asked. Nothing waits for it but the first claim.
+  const search = new AbortController();
+  const python = findPython({
+    explicit: explicitPython(options, program.env),
+    env: program.env,
+    signal: search.signal,
+  });
+  try {
+    using open = await openApi(program, options.workspace, stop.drain);
+    await run({ options, program, open, stop, python: pythonOrSaySo(python, program, search.signal), sources });
+  } catch (error) {
+    // What a stop interrupts is no failure.
+    if (error !== stop.drain.reason) throw error;
+  } finally {
+    search.abort();
+  }
+}
+
+interface Assembly {
+  readonly options: WorkerStartOptions;
+  readonly program: ProgramContext;
+  readonly open: OpenApi;
+  readonly stop: StopControl;
+  readonly python: Promise<PythonFinding>;
+  /** Gets the workers as soon as they exist. */
+  readonly sources: StatusSources & { workers: Worker[] };
+}
+
+async function run(assembly: Assembly): Promise<void> {
+  const { options, program, open, stop, python, sources } = assembly;
+  const { api, connection, credentials } = open;
+  const { logging, settings } = program;
+  sources.api = { url: connection.apiUrl, credentials, maintenanceAt: () => api.maintenanceAt };
+  api.attribution.workerName = sources.options[0]?.name ?? null;
+  const initialPools = await readInitialPools(options, sources.options, api, program, stop.drain);
+  const socketAddress = toSocketAddress(open, program);
+  const log = logging.named("prefect.events");
+  const eventPublisher = new EventPublisher({
+    address: socketAddress,
+    isCloud: connection.isCloud,
+    log,
+    random: Math.random,
+  });
+  using host = new Host({
+    options: toHostOptions(options, program),
+    api,
+    socketAddress,
+    eventPublisher,
+    logShipper: settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(open, program) : null,
+    logging,
+    slots: sources.slots,
+    stop,
+    environment: program.env,
+    uiUrl: uiUrlFor(settings, connection.apiUrl),
+    python: () => python,
+    exportedSettings: open.exportedSettings,
+  });
+  const pools = new Map<Worker, InitialPool>();
+  for (const [workerOptions, initial] of initialPools) {
+    pools.set(await host.addWorker(workerOptions, supportedType(initial.workerType)), initial);
+  }
+  sources.workers.push(...host.workers);
+  sources.eventPublisher = eventPublisher;
+  const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;
+  const { isCloud } = connection;
+  const metrics = { isCloud, attemptCounts: api.attemptCounts, workers: host.workers, eventPublisher };
+  using _metrics = hasMetrics ? await serveMetrics(port, metrics) : null;
+  await runHost(host, pools);
+}
+
+/** Reads all pools, one after the other, so that what is said about them stays in their order. */
+async function readInitialPools(
+  options: WorkerStartOptions,
+  workers: readonly WorkerOptions[],
+  api: ApiClient,
+  { logging }: ProgramContext,
+  signal: AbortSignal,
+): Promise<[WorkerOptions, InitialPool][]> {
+  const { announce, logger: log } = logging;
+  const found: [WorkerOptions, InitialPool][] = [];
+  for (const worker of workers) {
+    const { workPoolName } = worker;
+    const request = { api, workPoolName, workerType: options.type ?? null, announce, log };
+    found.push([worker, await readInitialPool(request, signal)]);
+  }
+  return found;
+}
+
+function supportedType(type: string): PoolType {
+  assertSupported(type);
+  const poolType = findPoolType(type);
+  if (!poolType) throw new WorkerStartError(`Work pools of type '${type}' are not supported by lictor.`);
+  return poolType;
+}
+
+/** Says once that there is no Python, and what follows from it. */
+async function pythonOrSaySo(
+  python: Promise<PythonFinding>,
+  { logging: { logger } }: ProgramContext,
+  search: AbortSignal,
+): Promise<PythonFinding> {
+  const finding = await python;
+  if (search.aborted) return finding;
+  if (finding.kind === "found") logger.debug({ ...finding.engine }, "Python found");
+  else logger.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
+  return finding;
+}
+
+/** Log records that wait for a server that is away: four times what one request carries unless set otherwise. */
+const maxWaitingLogBytes = 16_000_000;
+
+function openLogShipper({ api, connection }: OpenApi, { settings, logging }: ProgramContext): LogShipper {
+  const { values } = settings;
+  const cloudLimit = connection.isCloud ? values.PREFECT_CLOUD_MAX_LOG_SIZE : Number.POSITIVE_INFINITY;
+  return new LogShipper(
+    api,
+    {
+      batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
+      batchBytes: values.PREFECT_LOGGING_TO_API_BATCH_SIZE,
+      maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
+      maxWaitingBytes: maxWaitingLogBytes,
+    },
+    (message) => logging.logger.warn(message),
+  );
+}

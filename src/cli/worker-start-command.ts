@@ -1,0 +1,112 @@
+// The options of `lictor worker start`.
+import { readFileSync } from "node:fs";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { JsonObject } from "../api/wire.ts";
+import { poolTypeNames } from "../infrastructure/pool-types.ts";
+import { WorkerStartError } from "../worker/worker-start-error.ts";
+import { startWorkers } from "./assemble-host.ts";
+import { withProgram } from "./program-context.ts";
+import { ask, isInteractive } from "./terminal.ts";
+import type { WorkerStartOptions } from "./worker-options.ts";
+
+const helpAfterOptions = `
+Stopping:
+  SIGINT or SIGTERM once   take no new flow runs, wait for running ones to end, exit 0
+  twice                    end the running flow runs (SIGTERM, after 30 s SIGKILL), report them as Crashed, exit 0
+  three times              SIGKILL their processes and exit at once
+
+Examples:
+  $ lictor worker start --pool my-pool
+  $ lictor --profile prod worker start --pool my-pool --work-queue high --limit 4
+  $ PREFECT_API_URL=http://127.0.0.1:4200/api lictor worker start -p my-pool --with-healthcheck
+`;
+
+/** Adds `start` to the command group `worker`. */
+export function addWorkerStart(worker: Command): void {
+  worker
+    .command("start")
+    .description("Start a worker process to poll a work pool for flow runs.")
+    .option("-n, --name <name>", "The name to give to the started worker.")
+    .option("-p, --pool <pool>", "The work pool the started worker should poll (repeatable).", collect, [])
+    .option(
+      "-q, --work-queue <queue>",
+      "Work queue names to pull from (repeatable); pool/queue for a queue of one pool.",
+      collect,
+      [],
+    )
+    .option("-t, --type <type>", `The type of worker to start: ${poolTypeNames.join(", ")}.`)
+    .option(
+      "--prefetch-seconds <seconds>",
+      "Seconds to look ahead for scheduled flow runs. [from PREFECT_WORKER_PREFETCH_SECONDS]",
+      wholeNumber(0),
+    )
+    .option("--run-once", "Only run worker polling once.", false)
+    .option("-l, --limit <count>", "Maximum concurrent flow runs.", wholeNumber(1))
+    .option(
+      "--drain-timeout <seconds>",
+      "End the running flow runs when a drain has lasted this long. [default: wait for ever]",
+      wholeNumber(0),
+    )
+    .option("--with-healthcheck", "Start a healthcheck server, with a status page at its root.", false)
+    .addOption(
+      new Option("--install-policy <policy>", "Accepted for compatibility: lictor never installs anything.")
+        .choices(["always", "if-not-present", "never", "prompt"])
+        .default("prompt"),
+    )
+    .option("--base-job-template <file>", "Path to JSON file containing base job template.", readTemplate)
+    .option("--create-pool-if-not-found", "Create the work pool if it does not exist.", true)
+    .option("--no-create-pool-if-not-found", "Leave a missing work pool to whoever manages it.")
+    .option(
+      "--python <path>",
+      "The Python, with Prefect installed, that runs the flows. [from LICTOR_PYTHON, else $VIRTUAL_ENV, else PATH]",
+    )
+    .addOption(
+      new Option("--log-format <format>", "How log records look. [text on a terminal, else json]").choices([
+        "text",
+        "json",
+      ]),
+    )
+    .addHelpText("after", helpAfterOptions)
+    .option(
+      "--workspace <account/workspace>",
+      "The workspace of Prefect Cloud to work for, instead of PREFECT_API_URL.",
+    )
+    .option("--profile <name>", "Select a profile for this run.")
+    .action(async (_own: unknown, command: Command) => {
+      const options = command.optsWithGlobals<WorkerStartOptions>();
+      await withProgram(options, async (program) => {
+        if (options.pool.length === 0 && isInteractive(program.env)) options.pool.push(await ask("Work pool name: "));
+        await startWorkers(options, program);
+      });
+    });
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    }
+    return value;
+  };
+}
+
+function readTemplate(file: string): JsonObject {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new WorkerStartError(`--base-job-template: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`);
+  }
+  try {
+    const template = JSON.parse(text) as unknown;
+    if (typeof template === "object" && template !== null && !Array.isArray(template)) return template as JsonObject;
+  } catch (error) {
+    throw new WorkerStartError(`--base-job-template: ${file} is not JSON: ${(error as Error).message}`);
+  }
+  throw new WorkerStartError(`--base-job-template: ${file} does not hold a JSON object`);
+}

@@ -1,0 +1,76 @@
+// One flow run as a child process: how it ended, how it is stopped, and who runs the hooks of its flow.
+import { constants } from "node:os";
+import { isStateType } from "../../api/wire.ts";
+import { waitAtMost } from "../../async/sleep.ts";
+import type { PythonFinding } from "../../engine/find-python.ts";
+import type { Launch } from "../../engine/launch.ts";
+import { isAtLeast } from "../../engine/prefect-release.ts";
+import type { HookCall } from "../../engine/run-hooks.ts";
+import type { Logger } from "../../logger.ts";
+import type { ControlledChild } from "../../process/control-channel.ts";
+import type { ProcessExit, StartedProcess } from "../../process/start-process.ts";
+import { terminate, terminateGraceMs } from "../../process/terminate.ts";
+import type { Ending, Execution, HookRunner, ReportedEnd } from "../pool-type.ts";
+
+/** A child that was started, and what it was started with. */
+export interface StartedChild {
+  child: StartedProcess;
+  /** The worker's end of the child's control channel, if there is one. */
+  controlled: ControlledChild | undefined;
+  launch: Launch;
+  surroundings: Pick<HookCall, "cwd" | "env" | "streamOutput">;
+  python: PythonFinding;
+  flowRunId: string;
+  log: Logger;
+}
+
+/** Engines send events that they live since this release. Source: prefect runner/runner.py (3.5). */
+const heartbeatsSince = "3.6.13";
+
+/** `prefect flow-run execute` may look for cancellations every 10 s only, grants its engine 30 s, and then runs hooks. */
+const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
+
+/** The execution of a child process. Whoever started the child disposes of it. */
+export function processExecution(started: StartedChild): Omit<Execution, typeof Symbol.asyncDispose> {
+  const { child, controlled, launch, python, flowRunId } = started;
+  return {
+    handle: { poolType: "process", identifier: String(child.pid), proof: { flowRunId } },
+    ended: child.exited.then((exit) => toEnding(exit, controlled)),
+    hooks: hookRunner(started),
+    sendsHeartbeats: python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince),
+    async stop(why, now) {
+      if (why === "cancel") {
+        if ((await controlled?.tell("cancel")) === "already concluded") return "had ended";
+        if (launch.cancelsItself) await waitAtMost(child.exited, selfCancelMs, now);
+      }
+      await terminate(child, terminateGraceMs, now);
+      return "stopped";
+    },
+  };
+}
+
+function toEnding({ code, signal }: ProcessExit, controlled: ControlledChild | undefined): Ending {
+  // Node sets one of the two. Were both null, 1 at least does not pass for success.
+  const status = signal === null ? (code ?? 1) : -constants.signals[signal];
+  return { kind: "exited", status, reported: controlled?.conclusion === undefined ? null : reportedEnd(controlled) };
+}
+
+/** Any program can connect in the engine's place: a type that is none is not taken for one. */
+function reportedEnd({ reported }: ControlledChild): ReportedEnd {
+  const { type, name } = reported ?? {};
+  return { state: isStateType(type) && name !== undefined ? { type, name } : null };
+}
+
+function hookRunner({ launch, surroundings, log }: StartedChild): HookRunner {
+  return {
+    runsItself: { cancellation: launch.engineRunsHooks, crashed: launch.engineRunsHooks },
+    async run({ kind, flowRun, state, signal }) {
+      try {
+        await launch.runHooks({ kind, flowRun, state, leave: signal, ...surroundings });
+      } catch (error) {
+        const failure = `Runner failed to retrieve flow to execute on_${kind} hooks for flow run '${flowRun.id}'.`;
+        log.warn({ err: error, flow_run_id: flowRun.id }, failure);
+      }
+    },
+  };
+}

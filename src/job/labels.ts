@@ -1,0 +1,38 @@
+// Labels: those of the job configuration, and those the worker puts on a flow run.
+import type { WorkPool } from "../api/wire.ts";
+import { prefectVersion } from "../version.ts";
+import type { Attribution } from "./environment.ts";
+
+/** The labels under those of the job. A process cannot carry them. Source: prefect workers/base.py _base_*_labels. */
+export function jobLabels(workPool: WorkPool, attribution: Attribution): Record<string, string> {
+  const { flowRun, flow, deployment, workerName } = attribution;
+  return {
+    "prefect.io/flow-run-id": flowRun.id,
+    "prefect.io/flow-run-name": flowRun.name,
+    "prefect.io/version": prefectVersion,
+    "prefect.io/work-pool-name": workPool.name,
+    "prefect.io/work-pool-id": workPool.id,
+    "prefect.io/worker-name": workerName,
+    ...(flow && { "prefect.io/flow-id": flow.id, "prefect.io/flow-name": flow.name }),
+    ...(deployment && { "prefect.io/deployment-id": deployment.id, "prefect.io/deployment-name": deployment.name }),
+    ...(deployment?.updated && { "prefect.io/deployment-updated": pythonIsoFormat(deployment.updated) }),
+  };
+}
+
+/** The body of `PATCH /flow_runs/{id}/labels`. Source: prefect workers/base.py _give_worker_labels_to_flow_run. */
+export function workerLabels(worker: { name: string; type: string }, workPool: WorkPool): Record<string, string> {
+  return {
+    "prefect.worker.name": worker.name,
+    "prefect.worker.type": worker.type,
+    "prefect.work-pool.name": workPool.name,
+    "prefect.work-pool.id": workPool.id,
+  };
+}
+
+/** A time of the API as Python's `isoformat` gives it in UTC: six digits of a second, or none when they are zero. */
+function pythonIsoFormat(time: string): string {
+  const second = new Date(time).toISOString().slice(0, "2026-01-01T00:00:00".length);
+  // A Date would cut the microseconds.
+  const fraction = (/\.(\d+)/.exec(time)?.[1] ?? "").padEnd(6, "0").slice(0, 6);
+  return `${second}${fraction === "000000" ? "" : `.${fraction}`}+00:00`;
+}

@@ -1,0 +1,68 @@
+// Reads the resolved fields of a base job template as the types that a pool type expects.
+import type { Json, JsonObject } from "../api/wire.ts";
+import { pythonBoolean } from "../python-boolean.ts";
+import { pythonText } from "../python-text.ts";
+import { isJsonObject } from "./template.ts";
+
+/** A base job template or job variable of the wrong type; the message names the key. */
+export class JobConfigurationError extends Error {
+  override readonly name = "JobConfigurationError";
+}
+
+/** An object, empty where the field is missing. Throws JobConfigurationError. */
+export function objectField(key: string, value: Json | undefined): JsonObject {
+  if (value === undefined) return {};
+  if (!isJsonObject(value)) throw mismatch(key, value, "an object");
+  return value;
+}
+
+/** Environment variables, their values as Python prints them; null removes one. Throws JobConfigurationError. */
+export function environmentField(value: Json | undefined): Record<string, string | null> {
+  const entries = Object.entries(objectField("env", value));
+  return Object.fromEntries(entries.map(([key, item]) => [key, item === null ? null : pythonText(item)]));
+}
+
+/** Labels, all of them strings. Throws JobConfigurationError. */
+export function labelsField(value: Json | undefined): Record<string, string> {
+  const labels = Object.entries(objectField("labels", value)).map(([key, item]) => {
+    if (typeof item !== "string") throw mismatch(`labels.${key}`, item, "a string");
+    return [key, item] as const;
+  });
+  return Object.fromEntries(labels);
+}
+
+/** A string, or null where the field is missing. Throws JobConfigurationError. */
+export function textField(key: string, value: Json | undefined): string | null {
+  if (value === undefined || value === null || typeof value === "string") return value ?? null;
+  throw mismatch(key, value, "a string or null");
+}
+
+/** A directory, null for a temporary one. An empty path is the worker's own directory, as in Python's pathlib. */
+export function workingDirectoryField(value: Json | undefined): string | null {
+  const path = textField("working_dir", value);
+  return path === "" ? "." : path;
+}
+
+/** True or false, also in the spellings of pydantic. Throws JobConfigurationError. */
+export function booleanField(key: string, value: Json | undefined, whenMissing: boolean): boolean {
+  if (value === undefined) return whenMissing;
+  const boolean = pythonBoolean(value);
+  if (boolean !== undefined) return boolean;
+  throw mismatch(key, value, "true or false", typeof value === "string" ? JSON.stringify(value) : undefined);
+}
+
+function mismatch(key: string, value: Json, expected: string, found = describeKind(value)): JobConfigurationError {
+  return new JobConfigurationError(`Job configuration key "${key}" is ${found}, but ${expected} is expected.`);
+}
+
+/** Names only the kind of a value, because a text or the content of an object may be a secret. */
+export function describeKind(value: Json | undefined): string {
+  if (typeof value === "string") return "a string";
+  if (Array.isArray(value)) return "a list";
+  return isJsonObject(value) ? "an object" : String(value);
+}
+
+/** Truth as in Python: empty texts, lists and objects are false. */
+export function isTruthy(value: Json | undefined): boolean {
+  return typeof value === "object" && value !== null ? Object.keys(value).length > 0 : Boolean(value);
+}

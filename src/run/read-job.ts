@@ -1,0 +1,54 @@
+// What a flow run belongs to, and the job that is made of it.
+import { findDeployment, readFlow } from "../api/deployments.ts";
+import * as references from "../api/references.ts";
+import type { Job } from "../infrastructure/pool-type.ts";
+import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
+import type { RunContext } from "./run-context.ts";
+import type { RunRecord } from "./run-record.ts";
+
+/** A claimed flow run must not be lost to a server that is away. Before the claim, the second signal ends the waiting. */
+function untilAnswered({ services }: RunContext, { phase }: RunRecord): { endless: true; signal?: AbortSignal } {
+  return phase === "claiming" ? { endless: true, signal: services.stop.kill } : { endless: true };
+}
+
+/** Reads deployment and flow into the record. False when the deployment was deleted. Throws ApiError. */
+export async function readRelated(context: RunContext, run: RunRecord): Promise<boolean> {
+  const { api } = context;
+  const { deployment_id: id, flow_id } = run.flowRun;
+  const options = untilAnswered(context, run);
+  const [deployment, flow] = await Promise.all([
+    id === null ? undefined : findDeployment(api, id, options),
+    readFlow(api, flow_id, options),
+  ]);
+  run.deployment = deployment ?? null;
+  run.flow = flow;
+  return id === null || deployment !== undefined;
+}
+
+/** Reads what the flow run belongs to and makes its job, before the claim. Throws what `makeJob` throws. */
+export async function readJob(context: RunContext, run: RunRecord): Promise<Job> {
+  await readRelated(context, run);
+  return await makeJob(context, run);
+}
+
+/** Makes the job of a flow run. Throws JobConfigurationError, TemplateError, CommandError and ApiError. */
+export async function makeJob(context: RunContext, run: RunRecord): Promise<Job> {
+  const { api, identity, services, infrastructure } = context;
+  const facts: RunFacts = {
+    workPool: run.workPool,
+    flowRun: run.flowRun,
+    flow: run.flow,
+    deployment: run.deployment,
+    workerName: identity.name,
+    workerId: identity.id(),
+    exportedSettings: services.exportedSettings(),
+    environment: services.environment,
+  };
+  const options = untilAnswered(context, run);
+  const fields = await resolveJobFields(facts, {
+    readBlockDocument: (typeSlug, name) => references.readBlockDocument(api, typeSlug, name, options),
+    readBlockDocumentById: (id) => references.readBlockDocumentById(api, id, options),
+    findVariable: (name) => references.findVariable(api, name, options),
+  });
+  return infrastructure.toJob(fields, facts);
+}

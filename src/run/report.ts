@@ -1,0 +1,31 @@
+// Reporting a state that ends the worker's part in a flow run.
+import { hasStatus } from "../api/errors.ts";
+import type { StateProposal } from "../api/wire.ts";
+import { type Decision, proposeState } from "./propose-state.ts";
+import type { RunContext } from "./run-context.ts";
+import type { RunRecord } from "./run-record.ts";
+
+/**
+ * Reports a state. The server declines it when the engine has reported an end itself, which is no failure. Returns
+ * undefined when the flow run was deleted. Throws ApiError for any other refusal.
+ */
+export async function report(
+  context: RunContext,
+  run: RunRecord,
+  state: StateProposal,
+  options: { force?: boolean } = {},
+): Promise<Decision | undefined> {
+  const { id } = run.flowRun;
+  try {
+    const decision = await proposeState(context.api, id, state, options);
+    context.history.noteState(run, decision.state);
+    if (state.type === "CRASHED" && decision.kind === "accepted") {
+      run.log.info(`Reported flow run '${id}' as crashed: ${state.message}`);
+    }
+    return decision;
+  } catch (error) {
+    if (!hasStatus(error, 404)) throw error;
+    run.log.debug(`Flow run '${id}' was deleted; its state was not reported.`);
+    return undefined;
+  }
+}

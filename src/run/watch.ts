@@ -1,0 +1,76 @@
+// A running flow run, until its end is reported.
+import { aborted } from "../async/sleep.ts";
+import type { Ending, Execution } from "../infrastructure/pool-type.ts";
+import { engineReporter } from "./engine-reporter.ts";
+import { sendHeartbeats } from "./heartbeats.ts";
+import type { HooksDue } from "./reporter.ts";
+import type { RunContext } from "./run-context.ts";
+import { type RunRecord, stopReason } from "./run-record.ts";
+
+/** After the second signal, hooks that are still due get this long. */
+const lastHooksMs = 30_000;
+
+/**
+ * Waits for the program to end, or stops it when there is a reason to, reports what the engine could not, and runs the
+ * hooks that are left to the worker. The slot is freed before the hooks. Returns when nothing of the program runs.
+ */
+export async function watch(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
+  let hooks: HooksDue | null;
+  try {
+    await waitForEnd(context, run, execution);
+    run.phase = "ending";
+    hooks = await reportEnd(context, run, execution);
+  } finally {
+    // Whatever failed: a program that runs keeps its slot.
+    await execution.ended;
+  }
+  const ending = await execution.ended;
+  if (ending.kind === "exited") context.history.noteState(run, ending.reported?.state ?? null);
+  context.events.executed(run, run.submitted, { identifier: execution.handle.identifier, status: statusOf(ending) });
+  run.slot[Symbol.dispose]();
+  context.services.slotFreed();
+  if (hooks) await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, signal: hookSignal(context) });
+}
+
+/** Waits until the program has ended or is to be stopped. Meanwhile it is told that the flow run lives. */
+async function waitForEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
+  const over = new AbortController();
+  const beating = execution.sendsHeartbeats ? undefined : sendHeartbeats(context, run, over.signal);
+  await Promise.race([execution.ended, aborted(run.stop.signal)]);
+  over.abort();
+  await beating;
+}
+
+async function reportEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<HooksDue | null> {
+  const reporter = engineReporter(context, run, execution);
+  const reason = stopReason(run);
+  const { leave } = context.services.stop;
+  // A program that has ended by itself just before is not stopped any more.
+  if (!reason || (await hasEnded(execution))) return await reporter.ended(await execution.ended);
+  if ((await execution.stop(reason.kind, leave)) === "had ended") {
+    run.log.debug(`Flow run '${run.flowRun.name}' had ended before it could be cancelled.`);
+    return await reporter.ended(await execution.ended);
+  }
+  return reason.kind === "cancel"
+    ? await reporter.cancelled()
+    : await reporter.killed(reason.by, await execution.ended);
+}
+
+async function hasEnded({ ended }: Execution): Promise<boolean> {
+  const notYet = Symbol("not yet");
+  return (await Promise.race([ended, Promise.resolve(notYet)])) !== notYet;
+}
+
+/**
+ * What `prefect.worker.executed-flow-run` carries: 0 where the engine has reported the outcome, whatever its exit code.
+ * Source: prefect workers/process.py, runner/_flow_run_executor.py.
+ */
+function statusOf(ending: Ending): number {
+  if (ending.kind === "gone") return -1;
+  return ending.reported ? 0 : ending.status;
+}
+
+/** Hooks that run are ended by the second signal. Hooks of the flow runs which that signal has ended get some time. */
+function hookSignal({ services: { stop } }: RunContext): AbortSignal {
+  return stop.kill.aborted ? AbortSignal.any([stop.leave, AbortSignal.timeout(lastHooksMs)]) : stop.kill;
+}

@@ -1,0 +1,97 @@
+// The status page's life: asks the worker again and again, shows what it says, and says so when it does not answer.
+import { byId, show, table } from "./elements.ts";
+import { latencyChart } from "./latency-chart.ts";
+import { connections, endedColumns, facts, figures, inFlightColumns, phases } from "./sections.ts";
+import type { Status } from "./status.ts";
+
+const refreshMs = 2000;
+/** A worker on a busy machine may take its time, one on the same host answers in milliseconds. */
+const patienceMs = 5000;
+const leastChartPx = 240;
+
+/** When the worker answered last, by this machine's clock. */
+let answeredAt: Date | undefined;
+let latest: Status | undefined;
+
+async function refresh(): Promise<void> {
+  try {
+    const response = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(patienceMs) });
+    if (!response.ok) throw new Error(`status.json: ${response.status}`);
+    latest = (await response.json()) as Status;
+  } catch {
+    showSilence();
+    return;
+  }
+  answeredAt = new Date();
+  showStatus(latest);
+}
+
+function showStatus(status: Status): void {
+  const { host, workers } = status;
+  const [word, tone] = phases[host.phase];
+  showPhase(word, tone, nameOf(status));
+  document.body.classList.remove("silent");
+  byId("silence").hidden = true;
+  show("version", host.version);
+  show("worker", nameOf(status));
+  show("facts", ...facts(status));
+  show("figures", ...figures(status));
+  show("connections", ...connections(status));
+  const inFlight = workers.flatMap((worker) => worker.inFlight);
+  const ended = workers
+    .flatMap((worker) => worker.ended)
+    .sort((one, other) => (other.endedAt ?? 0) - (one.endedAt ?? 0));
+  show("in-flight", table("Flow runs in flight", inFlightColumns(host.now), inFlight, "No flow run is in flight."));
+  show("ended", table("Flow runs that ended last", endedColumns(host.now), ended, "None has ended yet."));
+  showChart(status);
+  show("updated", `Refreshes itself; last answer at ${answeredAt?.toLocaleTimeString()}.`);
+}
+
+/** The workers of one program have one name. */
+function nameOf(status: Status | undefined): string {
+  return status?.workers[0]?.name ?? "worker";
+}
+
+function showChart({ host, workers }: Status): void {
+  const latencies = workers.flatMap((worker) => worker.latencies);
+  const figure = byId("latency");
+  const isOpen = figure.querySelector("details")?.open ?? false;
+  const style = getComputedStyle(figure);
+  const padding = Number.parseFloat(style.paddingLeft) + Number.parseFloat(style.paddingRight);
+  const widthPx = Math.max(leastChartPx, Math.floor(figure.clientWidth - padding));
+  show("latency", ...latencyChart(latencies, { widthPx, isOpen, today: host.now }));
+}
+
+function showSilence(): void {
+  const since = answeredAt ? ` It did last at ${answeredAt.toLocaleTimeString()}, and said what is shown here.` : "";
+  showPhase("No answer", "bad", nameOf(latest));
+  document.body.classList.add("silent");
+  byId("silence").hidden = false;
+  show("silence", `The worker no longer answers.${since} This page keeps asking.`);
+}
+
+function showPhase(word: string, tone: string, worker: string): void {
+  const pill = byId("phase");
+  pill.className = `pill ${tone}`;
+  show("phase", word);
+  document.title = `${word}: ${worker} – lictor`;
+}
+
+let resume = (): void => {};
+
+/** Waits for the next turn; a page that nobody sees waits until it is seen. */
+async function pause(): Promise<void> {
+  do {
+    await new Promise<void>((resolve) => {
+      resume = resolve;
+      setTimeout(resolve, refreshMs);
+    });
+  } while (document.hidden);
+}
+
+document.addEventListener("visibilitychange", () => resume());
+addEventListener("resize", () => latest && showChart(latest));
+for (;;) {
+  await refresh();
+  await pause();
+}

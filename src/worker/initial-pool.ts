@@ -1,0 +1,90 @@
+// The work pool as a worker finds it at its start. Source: prefect cli/_worker_utils.py.
+import type { ApiClient } from "../api/client.ts";
+import { ApiError, isMisconfigured, isTransient } from "../api/errors.ts";
+import type { WorkPool } from "../api/wire.ts";
+import { filterWorkQueues, findWorkPool } from "../api/work-pools.ts";
+import type { Logger } from "../logger.ts";
+import type { Worker } from "./worker.ts";
+import { WorkerStartError } from "./worker-start-error.ts";
+
+/** Which pool is read, and what the user said about it. */
+export interface InitialPoolRequest {
+  readonly api: ApiClient;
+  readonly workPoolName: string;
+  /** The option `--type`. */
+  readonly workerType: string | null;
+  readonly announce: (message: string) => void;
+  readonly log: Logger;
+}
+
+/** The type that the worker is to have, and the work pool if the server could be asked and has it. */
+export interface InitialPool {
+  readonly workerType: string;
+  readonly read: { readonly kind: "read"; readonly pool: WorkPool | undefined } | { readonly kind: "unreachable" };
+}
+
+/**
+ * Reads the work pool and decides on the worker's type: the one asked for, else the pool's, else process.
+ * Throws WorkerStartError when the server cannot be asked, ApiError when it refuses.
+ */
+export async function readInitialPool(request: InitialPoolRequest, signal: AbortSignal): Promise<InitialPool> {
+  const { api, workPoolName, workerType, announce, log } = request;
+  let pool: WorkPool | undefined;
+  try {
+    pool = await findWorkPool(api, workPoolName, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (workerType !== null && isTransient(error) && !isMisconfigured(error)) {
+      log.warn(
+        { err: error },
+        "Unable to reach the Prefect API while starting up; the worker will keep attempting to connect",
+      );
+      return { workerType, read: { kind: "unreachable" } };
+    }
+    throw toStartError(error, workPoolName);
+  }
+  if (pool?.is_paused) {
+    announce(
+      `The work pool '${pool.name}' is currently paused. This worker will not execute any flow runs until the work pool is unpaused.`,
+    );
+  }
+  if (workerType !== null) return { workerType, read: { kind: "read", pool } };
+  if (!pool) {
+    announce(
+      `Work pool '${workPoolName}' does not exist and no worker type was provided. Starting a process worker...`,
+    );
+    return { workerType: "process", read: { kind: "read", pool } };
+  }
+  announce(`Discovered type '${pool.type}' for work pool '${pool.name}'.`);
+  return { workerType: pool.type, read: { kind: "read", pool } };
+}
+
+function toStartError(error: unknown, workPoolName: string): unknown {
+  if (isTransient(error) && !isMisconfigured(error)) {
+    return new WorkerStartError(
+      `Unable to reach the Prefect API to determine the type of work pool '${workPoolName}': ${(error as Error).message} Provide a worker type with '--type' to start a worker while the API is unavailable.`,
+      { cause: error },
+    );
+  }
+  if (!(error instanceof ApiError)) return error;
+  return new WorkerStartError(`Unable to determine the type of work pool '${workPoolName}': ${error.message}`, {
+    cause: error,
+  });
+}
+
+/** Says so when every queue that the worker would take flow runs from is paused. Only a notice: failures are ignored. */
+export async function noticePausedQueues(worker: Worker, signal: AbortSignal): Promise<void> {
+  const { workPoolName, workQueueNames } = worker.options;
+  try {
+    const queues = await filterWorkQueues(worker.api, workPoolName, workQueueNames, { signal });
+    if (queues.length === 0 || !queues.every((queue) => queue.is_paused)) return;
+    const which =
+      workQueueNames.length > 0
+        ? `Specified work queue(s) in the work pool '${workPoolName}' are currently paused.`
+        : `All work queues in the work pool '${workPoolName}' are currently paused.`;
+    const effect = "This worker will not execute any flow runs until the work queues are unpaused.";
+    worker.services.announce(`${which} ${effect}`);
+  } catch (error) {
+    worker.log.debug({ err: error }, "paused work queues could not be looked for");
+  }
+}

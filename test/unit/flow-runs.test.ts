@@ -1,0 +1,155 @@
+// The table of a worker's flow runs: which are announced, in the worker's hands, or declined.
+import { describe, expect, test } from "vitest";
+import type { FlowRun, ScheduledFlowRun, WorkPool } from "../../src/api/wire.ts";
+import { RunHistory } from "../../src/run/run-history.ts";
+import { FlowRuns } from "../../src/worker/flow-runs.ts";
+import { recordingLogger } from "../fault/test-socket.ts";
+
+const runsWithPrefetch = (prefetchMs: number): FlowRuns => new FlowRuns(prefetchMs, new RunHistory());
+
+const scheduled = (flowRun: FlowRun): ScheduledFlowRun => ({ work_pool_id: "", work_queue_id: "", flow_run: flowRun });
+
+describe("announced flow runs", () => {
+  const flowRun = (id: string, changes: Partial<FlowRun> = {}): FlowRun =>
+    ({
+      id,
+      state_type: "SCHEDULED",
+      next_scheduled_start_time: null,
+      expected_start_time: null,
+      ...changes,
+    }) as FlowRun;
+
+  /** A moment at which both clocks happen to say the same. */
+  const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
+
+  test("are due by the monotonic clock, so that a wall clock that is set back does not delay them", () => {
+    const runs = runsWithPrefetch(10_000);
+    const later = new Date(100_000).toISOString();
+    runs.noteLookedUp([], [flowRun("later", { next_scheduled_start_time: later })], { wallMs: 50_000, monotonicMs: 7 });
+    expect(runs.dueInMs(1_007)).toBe(39_000);
+  });
+
+  test("are asked for until a poll returns them or the server says what they are", () => {
+    const runs = runsWithPrefetch(10_000);
+    for (const id of ["returned", "taken", "later"]) runs.announce(id);
+    runs.keepLater([scheduled(flowRun("returned"))], at(0));
+    expect(runs.toLookUp()).toEqual(["taken", "later"]);
+    const later = new Date(100_000).toISOString();
+    const answers = [
+      flowRun("taken", { state_type: "PENDING" }),
+      flowRun("later", { next_scheduled_start_time: later }),
+    ];
+    runs.noteLookedUp(["taken", "later"], answers, at(50_000));
+    expect(runs.toLookUp()).toEqual([]);
+    expect(runs.dueInMs(50_000)).toBe(40_000);
+  });
+
+  test("that are due and were not returned are polled for once more, then left to the regular poll", () => {
+    const runs = runsWithPrefetch(0);
+    runs.announce("held");
+    const due = flowRun("held", { expected_start_time: new Date(1_000).toISOString() });
+    runs.noteLookedUp(["held"], [due], at(5_000));
+    expect(runs.dueInMs(5_000)).toBe(300);
+    runs.beforePoll(5_300);
+    expect(runs.dueInMs(5_300)).toBe(Number.POSITIVE_INFINITY);
+    expect(runs.toLookUp()).toEqual([]);
+  });
+
+  test("scheduled for later are read again when their poll did not return them", () => {
+    const runs = runsWithPrefetch(0);
+    runs.announce("moved");
+    runs.noteLookedUp(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], at(5_000));
+    runs.beforePoll(9_000);
+    expect(runs.toLookUp()).toEqual(["moved"]);
+  });
+
+  test("that a poll returns ahead of their time are kept for that, minus prefetch", () => {
+    const runs = runsWithPrefetch(10_000);
+    runs.announce("later");
+    const now = flowRun("now", { next_scheduled_start_time: new Date(60_000).toISOString() });
+    const later = flowRun("later", { next_scheduled_start_time: new Date(60_001).toISOString() });
+    const returned = [later, now, flowRun("timeless")].map(scheduled);
+    expect(runs.keepLater(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
+    expect(runs.toLookUp()).toEqual([]);
+    expect(runs.dueInMs(50_000)).toBe(1);
+  });
+
+  test("beyond what is remembered are left to the regular poll", () => {
+    const runs = runsWithPrefetch(0);
+    for (let id = 0; id < 20_000; id++) runs.announce(String(id));
+    expect(runs.toLookUp()).toHaveLength(200);
+  });
+});
+
+describe("flow runs in the worker's hands", () => {
+  const flowRun = (id: string): FlowRun => ({ id, name: id, state_type: "SCHEDULED" }) as FlowRun;
+  const ids = (flowRuns: readonly FlowRun[]): string[] => flowRuns.map(({ id }) => id);
+
+  /** Takes a flow run; `end` lets it leave, claimed or declined, and tells whether that was news. */
+  function take(runs: FlowRuns, id: string): (isClaimed: boolean) => Promise<boolean> {
+    let settle: (isClaimed: boolean) => void = () => undefined;
+    const executed = new Promise<boolean>((resolve) => {
+      settle = resolve;
+    });
+    const given = {
+      flowRun: flowRun(id),
+      workPool: {} as WorkPool,
+      slot: { [Symbol.dispose]: () => undefined },
+      log: recordingLogger().log,
+    };
+    const left = new Promise<boolean>((resolve) => runs.take(given, () => executed, resolve));
+    return async (isClaimed) => {
+      settle(isClaimed);
+      return await left;
+    };
+  }
+
+  test("are in flight until they leave, and a drain waits for all of them", async () => {
+    const runs = runsWithPrefetch(0);
+    const [endFirst, endSecond] = [take(runs, "a"), take(runs, "b")];
+    let isDrained = false;
+    const drained = runs.drained().then(() => {
+      isDrained = true;
+    });
+    expect(runs.list().map(({ flowRun: { id } }) => id)).toEqual(["a", "b"]);
+    await endFirst(true);
+    expect([runs.has("a"), runs.has("b"), isDrained]).toEqual([false, true, false]);
+    await endSecond(true);
+    await drained;
+    expect(runs.list()).toEqual([]);
+  });
+
+  test("are stopped for the first reason that is given", () => {
+    const runs = runsWithPrefetch(0);
+    void take(runs, "a");
+    runs.stop("a", { kind: "cancel" });
+    runs.stopAll({ kind: "kill", by: "received a second SIGTERM" });
+    runs.stop("unknown", { kind: "cancel" });
+    expect(runs.find("a")?.stop.signal.reason).toEqual({ kind: "cancel" });
+  });
+
+  test("that could not be claimed come last, until they are claimed or no poll returns them", async () => {
+    const runs = runsWithPrefetch(0);
+    const all = ["a", "b", "c"].map(flowRun);
+    expect(ids(runs.declinedLast(all))).toEqual(["a", "b", "c"]);
+    expect(await take(runs, "a")(false)).toBe(true);
+    expect(ids(runs.declinedLast(all))).toEqual(["b", "c", "a"]);
+    // The same answer again is no news.
+    expect(await take(runs, "a")(false)).toBe(false);
+    expect(await take(runs, "a")(true)).toBe(true);
+    expect(ids(runs.declinedLast(all))).toEqual(["a", "b", "c"]);
+    await take(runs, "b")(false);
+    runs.declinedLast([flowRun("c")]);
+    expect(ids(runs.declinedLast(all))).toEqual(["a", "b", "c"]);
+  });
+
+  test("that were cleaned up are remembered as such, but not while they run", async () => {
+    const runs = runsWithPrefetch(0);
+    const end = take(runs, "a");
+    runs.noteCleanedUp("a");
+    expect(runs.isCleanedUp("a")).toBe(false);
+    await end(true);
+    runs.noteCleanedUp("a");
+    expect(runs.isCleanedUp("a")).toBe(true);
+  });
+});

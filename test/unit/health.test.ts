@@ -1,0 +1,51 @@
+// When a program counts as stuck, and who may read its status page.
+import { expect, test } from "vitest";
+import { secondsOverdue } from "../../src/host/serve-status.ts";
+import { isTrustedHost } from "../../src/status/health-server.ts";
+import type { StatusSources } from "../../src/status/status.ts";
+
+const hourMs = 3_600_000;
+const going = new AbortController().signal;
+
+/** Two workers that poll every 10 s; the times are ms before now. */
+function overdue(
+  changes: Partial<{ polledMs: number; maintenanceMs: number; drain: AbortSignal }>,
+): number | undefined {
+  const { polledMs = hourMs, maintenanceMs, drain = going } = changes;
+  const now = performance.now();
+  const options = [{ querySeconds: 10 }, { querySeconds: 10 }];
+  const sources = {
+    startedAt: now - hourMs,
+    options,
+    workers: [
+      { options: options[0], polling: { answeredAt: now - 1_000 } },
+      { options: options[1], polling: { answeredAt: now - polledMs } },
+    ],
+    api: { maintenanceAt: () => (maintenanceMs === undefined ? undefined : now - maintenanceMs) },
+    stop: { drain },
+  };
+  return secondsOverdue(sources as unknown as StatusSources);
+}
+
+test("a program is alive whose workers all poll, wait for the API's maintenance to be over, or drain", () => {
+  expect(overdue({})).toBeCloseTo(3600, 0);
+  expect(overdue({ polledMs: 299_000 })).toBeUndefined();
+  expect(overdue({ polledMs: 301_000 })).toBeCloseTo(301, 0);
+  expect(overdue({ maintenanceMs: 1_000 })).toBeUndefined();
+  expect(overdue({ drain: AbortSignal.abort() })).toBeUndefined();
+});
+
+test.each<[what: string, peer: string, host: string | undefined, isTrusted: boolean]>([
+  ["a browser on this machine, by address", "127.0.0.1", "127.0.0.1:8080", true],
+  ["by the address of version 6", "::1", "[::1]:8080", true],
+  ["by name", "::ffff:127.0.0.1", "localhost:8080", true],
+  ["by a name below localhost", "127.0.0.1", "worker.localhost", true],
+  ["by the configured name", "127.0.0.1", "Worker.internal:8080", true],
+  ["a client without a Host header", "127.0.0.1", undefined, true],
+  ["a page of a name that leads to this machine", "127.0.0.1", "evil.example:8080", false],
+  ["a page of a name that only ends like it", "127.0.0.1", "notlocalhost", false],
+  ["a Host header that is none", "127.0.0.1", "a b", false],
+  ["another machine, by whatever name", "192.0.2.7", "worker.example", true],
+])("the status page answers or refuses %s", (_what, peer, host, isTrusted) => {
+  expect(isTrustedHost(peer, host, "worker.internal")).toBe(isTrusted);
+});
