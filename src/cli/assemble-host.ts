@@ -1,9 +1,11 @@
 // Puts a program together from options and settings, runs its workers, and takes it apart.
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper } from "../api/log-shipper.ts";
-import { monotonicMs } from "../async/clock.ts";
+import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { findPython, type PythonFinding } from "../engine/find-python.ts";
+import { tryOpenControlSocket } from "../host/control-socket.ts";
 import { Host } from "../host/host.ts";
+import { stateDirectory } from "../host/instances.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl } from "../host/stop-control.ts";
@@ -11,7 +13,7 @@ import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType } from "../infrastructure/pool-types.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
-import type { StatusSources } from "../status/status.ts";
+import { readStatus, type StatusSources } from "../status/status.ts";
 import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
 import { Slots } from "../worker/slots.ts";
 import type { Worker, WorkerOptions } from "../worker/worker.ts";
@@ -46,6 +48,12 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   };
   const { PREFECT_WORKER_WEBSERVER_HOST: host, PREFECT_WORKER_WEBSERVER_PORT: port } = settings.values;
   using _health = options.withHealthcheck ? await serveHealth({ host, port }, sources, logging) : null;
+  await using _control = await tryOpenControlSocket({
+    stateDir: stateDirectory(program.env, settings.values.PREFECT_HOME),
+    stop,
+    status: () => readStatus(sources, bothClocks()),
+    log: logger,
+  });
   // Found while the server is asked. Nothing waits for it but the first claim.
   const search = new AbortController();
   const python = findPython({

@@ -6,6 +6,7 @@ import { addConfig } from "./config.ts";
 import { addDoctor } from "./doctor.ts";
 import { addProfileCommands } from "./profile.ts";
 import { addVersion } from "./version.ts";
+import { addWorkerControl } from "./worker-control.ts";
 import { addWorkerStart } from "./worker-start-command.ts";
 
 const examples = `
@@ -30,6 +31,7 @@ function buildProgram(): Command {
     .exitOverride();
   const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
   addWorkerStart(worker);
+  addWorkerControl(worker);
   addVersion(program);
   addConfig(program);
   addProfileCommands(program);
