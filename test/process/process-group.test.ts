@@ -4,10 +4,12 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { describe, expect, inject, test } from "vitest";
 import { runHookProcess } from "../../src/engine/run-hooks.ts";
+import { descendantGroups } from "../../src/process/process-groups.ts";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup, terminate } from "../../src/process/terminate.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { pidsWithEnvironment } from "../support/processes.ts";
+import { pidsWithEnvironment, signalProcess } from "../support/processes.ts";
+import { runCommand } from "../support/run-command.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const program = (name: string): string => inCheckout(`test/fixtures/programs/${name}`);
@@ -87,6 +89,39 @@ describe("terminate", () => {
     await waitFor(sessions, { timeoutMs: 10_000, what: "the grandchild to lead a group" });
     await terminate(child, 10_000, never);
     await waitFor(async () => (await living()).length === 0, { timeoutMs: 2_000, what: "both to be gone" });
+  });
+
+  test("ends all grandchildren of many children at once with few file handles", async () => {
+    const mark = randomUUID();
+    const run = `ulimit -n 128; exec "$0" --import tsx ${program("end-many-groups.ts")} 20 ${mark}`;
+    const { code, stdout, stderr } = await runCommand("bash", ["-c", run, process.execPath], { cwd: inCheckout(".") });
+    const left = await pidsWithEnvironment("MARK", mark);
+    for (const pid of left) signalProcess(pid, "SIGKILL");
+    expect({ code, stdout, stderr, left }).toEqual({ code: 0, stdout: "ended\n", stderr: "", left: [] });
+  });
+
+  test("sends no SIGKILL to a group that has been empty meanwhile", async () => {
+    // The grandchild leads a group of its own and ends at once on SIGTERM; its parent stays until SIGKILL.
+    const script = `trap "" TERM; setsid ${process.execPath} -e "setInterval(()=>0,1000)" & wait; wait; sleep 600`;
+    const child = await start(["/bin/sh", "-c", script]);
+    const groups = await waitFor(
+      async () => {
+        const found = (await descendantGroups(child.pid)) ?? [];
+        return found.length === 2 && found;
+      },
+      { timeoutMs: 10_000, what: "the grandchild's group" },
+    );
+    const sent: [group: number, signal: string][] = [];
+    await terminate(child, 3_000, never, (group, signal) => {
+      if (signal !== 0) sent.push([group, signal]);
+      return signalGroup(group, signal);
+    });
+    const [leader, grandchild] = groups;
+    expect(sent).toEqual([
+      [leader, "SIGTERM"],
+      [grandchild, "SIGTERM"],
+      [leader, "SIGKILL"],
+    ]);
   });
 
   test("does not wait for a process that has ended and whose parent does not notice", async () => {
