@@ -1,5 +1,6 @@
 // How a flow run's process is started, and who runs the hooks of a cancelled or crashed flow run.
 // Source: prefect workers/process.py, runner/_workspace_starter.py.
+import { mayStartEngine } from "./engine-command.ts";
 import type { PythonFinding } from "./find-python.ts";
 import { isAtLeast } from "./prefect-release.ts";
 import { type HookCall, runHooks } from "./run-hooks.ts";
@@ -14,6 +15,8 @@ export interface Launch extends AsyncDisposable {
   readonly engineRunsHooks: boolean;
   /** The program hears of a cancellation by itself, ends its engine, runs the hooks and reports the state. */
   readonly cancelsItself: boolean;
+  /** False for a command that clearly is no Prefect engine. It has no hooks, and `runHooks` does nothing. */
+  readonly startsEngine: boolean;
   /** Runs the hooks in place of an engine that did not. Throws when it fails. */
   runHooks(call: HookCall): Promise<void>;
 }
@@ -35,12 +38,19 @@ const controlledSince = "3.6.27";
 export async function chooseLaunch({ python, command, flowRunId, cwd, env }: LaunchRequest): Promise<Launch> {
   if (python.kind === "missing") {
     if (command === null) throw new Error(python.message);
-    return launch(command, { python: null, engineRunsHooks: true });
+    return launch(command, {
+      python: null,
+      engineRunsHooks: true,
+      startsEngine: await mayStartEngine(command, { cwd, env }),
+    });
   }
   const { python: path, prefectVersion } = python.engine;
   // One that can be told of a cancellation runs the hooks itself, an older one must not: it would run the wrong ones.
   const engineRunsHooks = isAtLeast(prefectVersion, controlledSince);
-  if (command !== null) return launch(command, { python: [path], engineRunsHooks });
+  if (command !== null) {
+    const startsEngine = await mayStartEngine(command, { cwd, env });
+    return launch(command, { python: startsEngine ? [path] : null, engineRunsHooks, startsEngine });
+  }
   const uv = await findWantedUv(env);
   if (uv && isAtLeast(prefectVersion, supervisorSince)) return await supervisedLaunch(path, cwd, flowRunId);
   // A project may have any release of Prefect, also one that would run the wrong hooks.
@@ -49,18 +59,19 @@ export async function chooseLaunch({ python, command, flowRunId, cwd, env }: Lau
 }
 
 function launchEngine(python: readonly string[], engineRunsHooks: boolean): Launch {
-  return launch([...python, "-m", "prefect.engine"], { python, engineRunsHooks });
+  return launch([...python, "-m", "prefect.engine"], { python, engineRunsHooks, startsEngine: true });
 }
 
 /** `python` starts the Python that hooks are run in; without one they are not. */
 function launch(
   argv: readonly string[],
-  { python, engineRunsHooks }: { python: readonly string[] | null; engineRunsHooks: boolean },
+  { python, ...facts }: { python: readonly string[] | null } & Pick<Launch, "engineRunsHooks" | "startsEngine">,
 ): Launch {
   const cancelsItself = argv.some((word, index) => word === "flow-run" && argv[index + 1] === "execute");
   return {
     argv,
-    engineRunsHooks: engineRunsHooks || cancelsItself,
+    engineRunsHooks: facts.engineRunsHooks || cancelsItself,
+    startsEngine: facts.startsEngine,
     cancelsItself,
     runHooks: async (call) => {
       if (python !== null) await runHooks(python, call);

@@ -32,6 +32,7 @@ export async function supervisedLaunch(python: string, workspace: string, flowRu
     argv: [python, "-m", "prefect.runner._workspace_supervisor", config],
     engineRunsHooks: false,
     cancelsItself: false,
+    startsEngine: true,
     runHooks: (call) => runSupervisedHooks({ python, directory, manifest }, call),
     // Best effort: a folder in a temporary one harms nobody.
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }).catch(() => {}),
