@@ -82,7 +82,12 @@ async function run(parts: Parts): Promise<void> {
   };
   const start = await readStartPool(question, signals.stop);
   using control = await tryOpenControl(program);
-  const poolType = supportedType(start.workerType, { python, control, log: logging.named("prefect.flow_runs.worker") });
+  const poolType = supportedType(start.workerType, {
+    python,
+    control,
+    environment: () => ({ ...program.env, ...open.exportedSettings() }),
+    log: logging.named("prefect.flow_runs.worker"),
+  });
   const socketAddress = toSocketAddress(open, program);
   const socketLog = logging.named("prefect.events");
   const eventPublisher = new EventPublisher({

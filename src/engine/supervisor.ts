@@ -51,10 +51,9 @@ async function runSupervisedHooks(
   await writePrivately(flowRun, call.flowRun);
   await writePrivately(state, call.state);
   await runHookProcess([...manifest.hook_command, call.kind, files.manifest, flowRun, state], {
+    ...call,
     cwd: manifest.working_directory,
     env: manifest.environment,
-    streamOutput: call.streamOutput,
-    leave: call.leave,
   });
 }
 

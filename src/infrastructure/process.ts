@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { isStateType } from "../api/wire.ts";
 import { waitAtMost } from "../async/sleep.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
+import { reachesSameServer } from "../engine/hook-script.ts";
 import { chooseLaunch, type Launch } from "../engine/launch.ts";
 import type { HookCall } from "../engine/run-hooks.ts";
 import type { Logger } from "../logger.ts";
@@ -23,6 +24,8 @@ export interface ProcessDependencies {
   python: Promise<PythonFinding>;
   /** Null where no loopback port can be listened on: then engines are not told why they are ended. */
   control: ControlChannel | null;
+  /** The environment of a process whose flow run adds nothing to the worker's own. */
+  environment: () => Readonly<Record<string, string | undefined>>;
   log: Logger;
 }
 
@@ -71,7 +74,15 @@ async function start(
       engineRunsHooks: launch.engineRunsHooks,
       exited: child.exited.then((exit) => withConclusion(exit, control)),
       runHooks: async (kind, flowRun, state, leave) =>
-        await tryHooks(hooks, { kind, flowRun, state, leave, ...surroundings }, dependencies.log),
+        await tryHooks(
+          hooks,
+          {
+            ...{ kind, flowRun, state, leave, ...surroundings },
+            end: leave,
+            serverIsKnown: reachesSameServer(job.env, dependencies.environment()),
+          },
+          dependencies.log,
+        ),
       [Symbol.asyncDispose]: clearAway,
     };
   } catch (error) {

@@ -9,6 +9,7 @@ const flowRunId = "00000000-0000-4000-8000-00000000000a";
 const type = processPoolType({
   python: Promise.resolve({ kind: "missing", message: "none" }),
   control: null,
+  environment: () => ({}),
   log: recordingLogger().log,
 });
 const end = (id: string, identifier: string): Promise<boolean> => type.endAbandoned(id, identifier, untilTheEnd);

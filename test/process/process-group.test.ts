@@ -3,7 +3,6 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { describe, expect, inject, test } from "vitest";
-import { runHookProcess } from "../../src/engine/run-hooks.ts";
 import { descendantGroups } from "../../src/process/process-groups.ts";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup, terminate } from "../../src/process/terminate.ts";
@@ -136,12 +135,4 @@ describe("terminate", () => {
       parent.kill("SIGKILL");
     }
   });
-});
-
-test("hooks are killed when the worker leaves at once", async () => {
-  const leave = new AbortController();
-  const surroundings = { cwd: inCheckout("."), env, streamOutput: false, leave: leave.signal };
-  const running = runHookProcess([process.execPath, program("ignore-sigterm.mjs")], surroundings);
-  setTimeout(() => leave.abort(), 500);
-  await expect(running).rejects.toThrow("the hook process ended with SIGKILL");
 });
