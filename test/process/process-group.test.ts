@@ -45,6 +45,18 @@ describe("startProcess", () => {
       "the working directory '/no/such/directory' does not exist",
     );
   });
+  test("names the largest variables of an environment that is too large, never their values", async () => {
+    const large = { ...env, SMALL: "s3cret", LARGE: "s3cret".repeat(30_000) };
+    const starting = startProcess({ argv: ["true"], cwd: "/", env: large, streamOutput: false });
+    await expect(starting).rejects.toThrow(/too large for the system \(E2BIG\).*largest variables: LARGE \(180,007\)/);
+    await expect(starting).rejects.not.toThrow("s3cret");
+  });
+
+  test("waits for a moment for file handles", async () => {
+    const run = `ulimit -n 128; exec "$0" --import tsx ${program("start-without-handles.ts")}`;
+    const { stdout, stderr } = await runCommand("bash", ["-c", run, process.execPath], { cwd: inCheckout(".") });
+    expect({ stdout, stderr }).toEqual({ stdout: "7\n", stderr: "" });
+  });
 });
 
 describe("terminate", () => {
