@@ -29,13 +29,16 @@ export interface LaunchRequest {
   /** Absolute. */
   cwd: string;
   env: Readonly<Record<string, string>>;
+  /** Makes a directory for temporary files whose name begins with `prefix`. */
+  makeTemporary: (prefix: string) => Promise<string>;
 }
 
 /** Engines since this release listen to the control channel; older ones take every SIGTERM for a crash. */
 const controlledSince = "3.6.27";
 
 /** Decides how a flow run is started. Throws when it needs a Python and there is none. */
-export async function chooseLaunch({ python, command, flowRunId, cwd, env }: LaunchRequest): Promise<Launch> {
+export async function chooseLaunch(request: LaunchRequest): Promise<Launch> {
+  const { python, command, cwd, env } = request;
   if (python.kind === "missing") {
     if (command === null) throw new Error(python.message);
     return launch(command, {
@@ -52,7 +55,7 @@ export async function chooseLaunch({ python, command, flowRunId, cwd, env }: Lau
     return launch(command, { python: startsEngine ? [path] : null, engineRunsHooks, startsEngine });
   }
   const uv = await findWantedUv(env);
-  if (uv && isAtLeast(prefectVersion, supervisorSince)) return await supervisedLaunch(path, cwd, flowRunId);
+  if (uv && isAtLeast(prefectVersion, supervisorSince)) return await supervisedLaunch(path, request);
   // A project may have any release of Prefect, also one that would run the wrong hooks.
   if (uv && (await isPrefectProject(cwd))) return launchEngine(projectPython(uv, cwd), false);
   return launchEngine([path], engineRunsHooks);

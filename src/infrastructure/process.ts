@@ -1,8 +1,7 @@
 // The work pool type `process`: a flow run is a child process in a process group of its own.
 // Source: prefect workers/process.py, runner/_starter_engine.py.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { rm } from "node:fs/promises";
+import { resolve } from "node:path";
 import { isStateType } from "../api/wire.ts";
 import { waitAtMost } from "../async/sleep.ts";
 import type { PythonFinding } from "../engine/find-python.ts";
@@ -13,6 +12,7 @@ import type { Logger } from "../logger.ts";
 import type { ControlChannel, ControlledChild } from "../process/control-channel.ts";
 import { wasStartedWith } from "../process/process-environment.ts";
 import { type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
+import { makeTemporaryDirectory } from "../process/temporary-directory.ts";
 import { signalGroup, terminate, terminateGraceMs } from "../process/terminate.ts";
 import { processBaseJobTemplate } from "../run/base-job-template.ts";
 import { splitCommand } from "../run/command.ts";
@@ -48,7 +48,8 @@ async function start(
   flowRunId: string,
 ): Promise<StartedInfrastructure> {
   const command = job.command === null ? null : splitCommand(job.command);
-  const temporary = job.working_dir === null ? await mkdtemp(join(tmpdir(), "lictor-flow-run-")) : undefined;
+  const makeTemporary = (prefix: string) => makeTemporaryDirectory(prefix, dependencies.environment());
+  const temporary = job.working_dir === null ? await makeTemporary("lictor-flow-run-") : undefined;
   const cwd = temporary ?? resolve(job.working_dir ?? ".");
   const control = dependencies.control?.register();
   let launch: Launch | undefined;
@@ -60,7 +61,7 @@ async function start(
   };
   try {
     const python = await dependencies.python;
-    launch = await chooseLaunch({ python, command, flowRunId, cwd, env: job.env });
+    launch = await chooseLaunch({ python, command, flowRunId, cwd, env: job.env, makeTemporary });
     const surroundings = {
       cwd,
       env: { ...job.env, ...control?.environment, ...hookOwner(launch) },

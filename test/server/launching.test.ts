@@ -127,6 +127,17 @@ describe("a working directory", () => {
     expect(JSON.parse(await readFile(file, "utf8")).cwd).toBe(join(directory.path, "below"));
   });
 
+  test("is made where Python would make it when TMPDIR does not exist", async () => {
+    await using directory = await makeTemporaryDirectory("lictor-tmp-");
+    const file = join(directory.path, "probe.json");
+    const worker = { env: { TMPDIR: "/no/such/directory", TEMP: directory.path } };
+    await using run = await start("hello", { command: command(), env: { PROBE_FILE: file } }, { worker });
+    await run.worker.waitForOutput(/submitted to infrastructure/, 20_000);
+    await untilSettled(run.worker);
+    const { cwd } = JSON.parse(await readFile(file, "utf8"));
+    expect(cwd).toMatch(new RegExp(`^${directory.path}/lictor-flow-run-`));
+  });
+
   test("that does not exist is the reason for a crash", async () => {
     await using run = await start("hello", { working_dir: "/no/such/directory" });
     const { flowRun } = await run.api.waitForState(run.id, ["CRASHED"], 30_000);

@@ -1,5 +1,6 @@
 // What is started for a flow run, by release of Prefect, command, and the project it lies in.
-import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PythonFinding } from "../../src/engine/find-python.ts";
@@ -23,6 +24,8 @@ interface Chosen {
   engineRunsHooks: boolean;
 }
 
+const makeTemporary = (prefix: string): Promise<string> => mkdtemp(join(tmpdir(), prefix));
+
 /** Chooses in a directory of its own; `<dir>`, `<uv>` and `<config>` stand for the paths in the answer. */
 async function choose(given: Case): Promise<Chosen> {
   const { prefect = "3.9.1", command = null, wanted = "true", hasUv = true, project } = given;
@@ -34,7 +37,8 @@ async function choose(given: Case): Promise<Chosen> {
   if (project !== undefined) await writeFile(join(directory.path, "pyproject.toml"), project);
   const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: prefect, integrations: [] } };
   const env = { PATH: `/nowhere:${bin}`, [WANTED]: wanted };
-  await using launch = await chooseLaunch({ python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env });
+  const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env, makeTemporary };
+  await using launch = await chooseLaunch(request);
   const known: Record<string, string> = { [directory.path]: "<dir>", [join(bin, "uv")]: "<uv>" };
   const argv = launch.argv.map((word) => known[word] ?? word.replace(/^.*\/lictor-supervisor-.*\//, "<config>/"));
   return { argv, engineRunsHooks: launch.engineRunsHooks };
@@ -97,7 +101,7 @@ describe("chooseLaunch", () => {
       engine: { python: "/py", prefectVersion: "3.9.1", integrations: [] },
     };
     const env = { PATH: directory.path, [WANTED]: "yes" };
-    const request = { python, command: null, flowRunId: FLOW_RUN_ID, cwd: "/work space", env };
+    const request = { python, command: null, flowRunId: FLOW_RUN_ID, cwd: "/work space", env, makeTemporary };
     const launch = await chooseLaunch(request);
     const config = launch.argv.at(-1) ?? "";
     expect((await stat(config)).mode & 0o777).toBe(0o600);
@@ -113,7 +117,7 @@ describe("chooseLaunch", () => {
 
   test("needs a Python for all but a command of its own", async () => {
     const python: PythonFinding = { kind: "missing", message: "No Python with Prefect" };
-    const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {} };
+    const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
     await expect(chooseLaunch({ ...request, command: null })).rejects.toThrow("No Python with Prefect");
     await using launch = await chooseLaunch({ ...request, command: ["true"] });
     expect(launch.argv).toEqual(["true"]);
