@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
 import { monotonicMs } from "../async/clock.ts";
-import { findPython, type PythonFinding } from "../engine/find-python.ts";
+import { findPython, PythonFinder, type PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { ProcessDependencies } from "../infrastructure/process.ts";
@@ -36,11 +36,9 @@ export async function startWorker(options: StartOptions, program: ProgramContext
   using _health = await tryListenForHealth(known, program);
   // Found while the server is asked; nothing waits for it but the first claim.
   const search = new AbortController();
-  const python = findPython({
-    explicit: explicitPython(options, program.env),
-    env: program.env,
-    signal: search.signal,
-  });
+  const explicit = explicitPython(options, program.env);
+  const python = new PythonFinder(() => findPython({ explicit, env: program.env, signal: search.signal }));
+  void python.current();
   try {
     using open = await openApi(program, options.workspace, signals.stop);
     open.api.attribution.workerName = workerOptions.name;
@@ -61,7 +59,7 @@ interface Parts {
   program: ProgramContext;
   open: OpenApi;
   signals: StopSignals;
-  python: Promise<PythonFinding>;
+  python: PythonFinder;
   /** Aborted when the search for a Python is given up. */
   search: AbortSignal;
   /** Told of the worker as soon as there is one. */
@@ -105,7 +103,7 @@ async function run(parts: Parts): Promise<void> {
     named: logging.named,
     announce: logging.announce,
     poolType,
-    python: pythonOrSaySo(parts),
+    python,
     exportedSettings: open.exportedSettings,
     workerEnvironment: program.env,
     events,
@@ -113,6 +111,7 @@ async function run(parts: Parts): Promise<void> {
     leave: signals.leave,
     random: Math.random,
   });
+  python.tell((finding) => sayPython(finding, program, parts.search));
   Object.assign(parts.known, { worker, eventPublisher });
   using _metrics = await tryListenForMetrics({ worker, eventPublisher }, program);
   const logShipper = settings.values.PREFECT_LOGGING_TO_API_ENABLED ? openLogShipper(open, program) : null;
@@ -198,14 +197,12 @@ async function tryOpenControl({ logging }: ProgramContext): Promise<ControlChann
   }
 }
 
-/** Says once, and once only, that there is no Python, and what follows from it. */
-async function pythonOrSaySo({ python, program, search }: Parts): Promise<PythonFinding> {
-  const finding = await python;
-  if (search.aborted) return finding;
-  const log = program.logging.logger;
+/** Says that there is no Python and what follows from it, or that there is one. `search` is aborted when nobody asks any more. */
+function sayPython(finding: PythonFinding, { logging }: ProgramContext, search: AbortSignal): void {
+  if (search.aborted) return;
+  const log = logging.logger;
   if (finding.kind === "found") log.debug({ ...finding.engine }, "Python found");
   else log.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
-  return finding;
 }
 
 /** Log records that wait for a server that is away: four times what one request carries unless set otherwise. */

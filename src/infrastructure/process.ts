@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { isStateType } from "../api/wire.ts";
 import { waitAtMost } from "../async/sleep.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
+import type { PythonFinder } from "../engine/find-python.ts";
 import { reachesSameServer } from "../engine/hook-script.ts";
 import { chooseLaunch, type Launch } from "../engine/launch.ts";
 import type { HookCall } from "../engine/run-hooks.ts";
@@ -21,7 +21,7 @@ import type { InfrastructureEnd, PoolType, StartedInfrastructure } from "./infra
 
 /** What processes are started with; `python` runs the engine of every flow run without a command of its own. */
 export interface ProcessDependencies {
-  python: Promise<PythonFinding>;
+  python: PythonFinder;
   /** Null where no loopback port can be listened on: then engines are not told why they are ended. */
   control: ControlChannel | null;
   /** The environment of a process whose flow run adds nothing to the worker's own. */
@@ -60,7 +60,7 @@ async function start(
     await launch?.[Symbol.asyncDispose]();
   };
   try {
-    const python = await dependencies.python;
+    const python = await dependencies.python.current();
     launch = await chooseLaunch({ python, command, flowRunId, cwd, env: job.env, makeTemporary });
     const surroundings = {
       cwd,

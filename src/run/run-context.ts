@@ -15,6 +15,7 @@ export interface RunContext {
   readonly flowRunLog: Logger;
   readonly workerName: string;
   readonly poolType: PoolType;
+  /** As known now; it may be found later. */
   readonly python: Promise<PythonFinding>;
   readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
   readonly events: WorkerEvents;

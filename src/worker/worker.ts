@@ -4,7 +4,7 @@ import type { WorkerMetadata, WorkPool } from "../api/wire.ts";
 import type { Background } from "../async/background.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { Wake } from "../async/wake.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
+import type { PythonFinder, PythonFinding } from "../engine/find-python.ts";
 import type { PoolType } from "../infrastructure/infrastructure.ts";
 import type { Logger } from "../logger.ts";
 import { Activity } from "../run/activity.ts";
@@ -57,7 +57,9 @@ export interface WorkerDependencies
     | "activity"
     | "cancelsPending"
     | "flowRunHeartbeatSeconds"
+    | "python"
   > {
+  python: PythonFinder;
   /** Without a slash at the end; null if not known. */
   uiUrl: string | null;
   named: (name: string) => Logger;
@@ -72,7 +74,6 @@ export class Worker implements RunContext {
   readonly flowRunLog: Logger;
   readonly workerName: string;
   readonly poolType: PoolType;
-  readonly python: Promise<PythonFinding>;
   readonly workerEnvironment: Readonly<Record<string, string | undefined>>;
   readonly events: WorkerEvents;
   readonly background: Background;
@@ -117,7 +118,6 @@ export class Worker implements RunContext {
     this.flowRunLog = dependencies.named("prefect.flow_runs.worker");
     this.workerName = options.name;
     this.poolType = dependencies.poolType;
-    this.python = dependencies.python;
     this.workerEnvironment = dependencies.workerEnvironment;
     this.events = dependencies.events;
     this.background = dependencies.background;
@@ -126,6 +126,10 @@ export class Worker implements RunContext {
     this.leave = dependencies.leave;
     this.slots = new Slots(options.limit);
     this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);
+  }
+
+  get python(): Promise<PythonFinding> {
+    return this.dependencies.python.current();
   }
 
   exportedSettings(): Readonly<Record<string, string>> {

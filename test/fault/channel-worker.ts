@@ -1,5 +1,6 @@
 // A worker of the work pool "p" of which only the worker channel runs, against a scripted server.
 import { Background } from "../../src/async/background.ts";
+import { PythonFinder } from "../../src/engine/find-python.ts";
 import { processBaseJobTemplate } from "../../src/run/base-job-template.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
@@ -67,7 +68,10 @@ export function openWorker(origin: string, random: () => number = () => 0) {
         start: () => Promise.reject(new Error("nothing is started here")),
         endAbandoned: () => Promise.resolve(false),
       },
-      python: Promise.resolve({ kind: "found", engine: { python: "python", prefectVersion: "3.9.1", integrations } }),
+      python: new PythonFinder(async () => ({
+        kind: "found",
+        engine: { python: "python", prefectVersion: "3.9.1", integrations },
+      })),
       exportedSettings: () => ({}),
       workerEnvironment: {},
       events: new WorkerEvents({ name: "w", type: "process" }, () => undefined),

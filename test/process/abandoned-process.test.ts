@@ -1,5 +1,6 @@
 // Processes that another worker has started: which are recognised, and that no others are ended.
 import { expect, test } from "vitest";
+import { PythonFinder } from "../../src/engine/find-python.ts";
 import { processPoolType } from "../../src/infrastructure/process.ts";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup } from "../../src/process/terminate.ts";
@@ -7,7 +8,7 @@ import { recordingLogger, untilTheEnd } from "../fault/test-socket.ts";
 
 const flowRunId = "00000000-0000-4000-8000-00000000000a";
 const type = processPoolType({
-  python: Promise.resolve({ kind: "missing", message: "none" }),
+  python: new PythonFinder(async () => ({ kind: "missing", message: "none" })),
   control: null,
   environment: () => ({}),
   log: recordingLogger().log,
