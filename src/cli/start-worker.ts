@@ -85,6 +85,7 @@ async function run(parts: Parts): Promise<void> {
     control,
     environment: () => ({ ...program.env, ...open.exportedSettings() }),
     log: logging.named("prefect.flow_runs.worker"),
+    onOutput: logging.writeChildLine,
   });
   const socketAddress = toSocketAddress(open, program);
   const socketLog = logging.named("prefect.events");

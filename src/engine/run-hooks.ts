@@ -1,6 +1,6 @@
 // Running a flow's on_cancellation and on_crashed hooks after its engine has gone without doing so: killed by the
 // system, or of a release that cannot be told why it is being ended.
-import { startProcess } from "../process/start-process.ts";
+import { type ChildOutput, startProcess } from "../process/start-process.ts";
 import { signalGroup, terminate } from "../process/terminate.ts";
 import { hookScript } from "./hook-script.ts";
 
@@ -14,7 +14,7 @@ const hookGraceMs = 5_000;
 export interface HookSurroundings {
   cwd: string;
   env: Readonly<Record<string, string>>;
-  streamOutput: boolean;
+  output: ChildOutput;
   /** Ends the hooks gently: SIGTERM, 5 s, SIGKILL. */
   end: AbortSignal;
   /** Kills the hooks at once, before its listeners have returned. */
@@ -39,9 +39,9 @@ export async function runHooks(python: readonly string[], call: HookCall): Promi
 
 /** Runs the process that runs the hooks. Throws unless it ends with success; once `end` is aborted, it starts nothing. */
 export async function runHookProcess(argv: readonly string[], surroundings: HookSurroundings): Promise<void> {
-  const { cwd, env, streamOutput, end, leave } = surroundings;
+  const { cwd, env, output, end, leave } = surroundings;
   if (end.aborted || leave.aborted) throw new Error("the hooks were not started, because the worker is being ended");
-  const child = await startProcess({ argv, cwd, env, streamOutput });
+  const child = await startProcess({ argv, cwd, env, output });
   let ending: Promise<void> | undefined;
   const onEnd = (): void => {
     ending ??= terminate(child, hookGraceMs, leave);

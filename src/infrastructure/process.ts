@@ -10,8 +10,9 @@ import { chooseLaunch, type Launch } from "../engine/launch.ts";
 import type { HookCall } from "../engine/run-hooks.ts";
 import type { Logger } from "../logger.ts";
 import type { ControlChannel, ControlledChild } from "../process/control-channel.ts";
+import { OutputFiles, type OutputLine } from "../process/output-files.ts";
 import { wasStartedWith } from "../process/process-environment.ts";
-import { type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
+import { type ChildOutput, type ProcessExit, type StartedProcess, startProcess } from "../process/start-process.ts";
 import { makeTemporaryDirectory } from "../process/temporary-directory.ts";
 import { signalGroup, terminate, terminateGraceMs } from "../process/terminate.ts";
 import { processBaseJobTemplate } from "../run/base-job-template.ts";
@@ -27,6 +28,8 @@ export interface ProcessDependencies {
   /** The environment of a process whose flow run adds nothing to the worker's own. */
   environment: () => Readonly<Record<string, string | undefined>>;
   log: Logger;
+  /** Takes the lines that flow runs print; null where they go straight to lictor's own output. */
+  onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
 }
 
 /** `prefect flow-run execute` may ask for cancellations every 10 s only, grants its engine 30 s, and then runs hooks. */
@@ -53,19 +56,22 @@ async function start(
   const cwd = temporary ?? resolve(job.working_dir ?? ".");
   const control = dependencies.control?.register();
   let launch: Launch | undefined;
+  let output: ChildOutput = "ignore";
   const clearAway = async (): Promise<void> => {
     control?.[Symbol.dispose]();
     // Best effort: what a grandchild still writes there keeps it alive.
+    if (typeof output !== "string") await output[Symbol.asyncDispose]();
     if (temporary) await rm(temporary, { recursive: true, force: true }).catch(() => {});
     await launch?.[Symbol.asyncDispose]();
   };
   try {
+    if (job.stream_output) output = await openOutput(dependencies, flowRunId, makeTemporary);
     const python = await dependencies.python.current();
     launch = await chooseLaunch({ python, command, flowRunId, cwd, env: job.env, makeTemporary });
     const surroundings = {
       cwd,
       env: { ...job.env, ...control?.environment, ...hookOwner(launch) },
-      streamOutput: job.stream_output,
+      output,
     };
     const child = await startProcess({ argv: launch.argv, ...surroundings });
     const hooks = launch;
@@ -90,6 +96,19 @@ async function start(
     await clearAway();
     throw error;
   }
+}
+
+async function openOutput(
+  { onOutput, log }: ProcessDependencies,
+  flowRunId: string,
+  makeTemporary: (prefix: string) => Promise<string>,
+): Promise<ChildOutput> {
+  if (!onOutput) return "inherit";
+  return await OutputFiles.open(
+    await makeTemporary("lictor-output-"),
+    (line) => onOutput(flowRunId, line),
+    (error) => log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more"),
+  );
 }
 
 /** Any program can connect in the engine's place: a type that is none is not taken for one. */

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { describeLargest } from "./environment-size.ts";
+import type { OutputFiles } from "./output-files.ts";
 import { findLack, systemCode } from "./system-errors.ts";
 
 /** How a process ended: an exit code, or the signal that ended it. */
@@ -19,12 +20,18 @@ export interface StartedProcess {
   readonly exited: Promise<ProcessExit>;
 }
 
+/**
+ * Where a child prints to: lictor's own standard output and error, nowhere, or files. A pipe would break, and end the
+ * child, when lictor is gone.
+ */
+export type ChildOutput = "inherit" | "ignore" | OutputFiles;
+
 /** What is started, and with what. */
 export interface StartOptions {
   argv: readonly string[];
   cwd: string;
   env: Readonly<Record<string, string>>;
-  streamOutput: boolean;
+  output: ChildOutput;
 }
 
 /** The pauses after which a start is tried again that a lack of the machine has prevented. */
@@ -32,8 +39,7 @@ const lackPausesMs = [250, 750, 2_000];
 
 /**
  * Starts `argv` without a shell, in a new session and so in a process group of its own: a signal to lictor's group
- * (Ctrl-C) does not reach it, a signal to its group reaches all its descendants. Output goes straight to lictor's own
- * standard output and error, or nowhere: no copying, and no broken pipe for a child that outlives lictor.
+ * (Ctrl-C) does not reach it, a signal to its group reaches all its descendants.
  *
  * A start that fails for lack of processes, memory or file handles is repeated for 3 s. Throws the spawn error (ENOENT,
  * EACCES …) where it speaks for itself, or an error that says what is wrong: the working directory, an environment that
@@ -54,13 +60,26 @@ export async function startProcess(options: StartOptions): Promise<StartedProces
 }
 
 async function tryStart(options: StartOptions): Promise<StartedProcess> {
-  const [file = "", ...args] = options.argv;
-  const output = options.streamOutput ? "inherit" : "ignore";
+  const { output } = options;
+  if (typeof output === "string") return await spawnChild(options, [output, output]);
+  const files = await output.openForProgram();
+  try {
+    return await spawnChild(options, [files[0].fd, files[1].fd]);
+  } finally {
+    for (const file of files) await file.close();
+  }
+}
+
+async function spawnChild(
+  { argv, cwd, env }: StartOptions,
+  [stdout, stderr]: ["inherit" | "ignore" | number, "inherit" | "ignore" | number],
+): Promise<StartedProcess> {
+  const [file = "", ...args] = argv;
   const child: ChildProcess = spawn(file, args, {
-    cwd: options.cwd,
-    env: { ...options.env },
+    cwd,
+    env: { ...env },
     detached: true,
-    stdio: ["ignore", output, output],
+    stdio: ["ignore", stdout, stderr],
   });
   // Listening before the first await: a child may be gone before "spawn" has been handled.
   const exited = new Promise<ProcessExit>((resolve) => {

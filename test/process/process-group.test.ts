@@ -16,7 +16,7 @@ const env = { PATH: process.env.PATH ?? "" };
 const never = new AbortController().signal;
 
 async function start(argv: readonly string[]): ReturnType<typeof startProcess> {
-  return await startProcess({ argv, cwd: inCheckout("."), env, streamOutput: false });
+  return await startProcess({ argv, cwd: inCheckout("."), env, output: "ignore" });
 }
 
 describe("startProcess", () => {
@@ -41,13 +41,13 @@ describe("startProcess", () => {
   });
 
   test("throws for a working directory that does not exist", async () => {
-    await expect(startProcess({ argv: ["true"], cwd: "/no/such/directory", env, streamOutput: false })).rejects.toThrow(
+    await expect(startProcess({ argv: ["true"], cwd: "/no/such/directory", env, output: "ignore" })).rejects.toThrow(
       "the working directory '/no/such/directory' does not exist",
     );
   });
   test("names the largest variables of an environment that is too large, never their values", async () => {
     const large = { ...env, SMALL: "s3cret", LARGE: "s3cret".repeat(30_000) };
-    const starting = startProcess({ argv: ["true"], cwd: "/", env: large, streamOutput: false });
+    const starting = startProcess({ argv: ["true"], cwd: "/", env: large, output: "ignore" });
     await expect(starting).rejects.toThrow(/too large for the system \(E2BIG\).*largest variables: LARGE \(180,007\)/);
     await expect(starting).rejects.not.toThrow("s3cret");
   });
@@ -94,7 +94,7 @@ describe("terminate", () => {
     const mark = randomUUID();
     const living = () => pidsWithEnvironment("MARK", mark);
     const argv = [process.execPath, program("start-session.mjs")];
-    const child = await startProcess({ argv, cwd: inCheckout("."), env: { ...env, MARK: mark }, streamOutput: false });
+    const child = await startProcess({ argv, cwd: inCheckout("."), env: { ...env, MARK: mark }, output: "ignore" });
     const sessions = async (): Promise<boolean> =>
       (await living()).some((pid) => pid !== child.pid && signalGroup(pid, 0));
     await waitFor(sessions, { timeoutMs: 10_000, what: "the grandchild to lead a group" });

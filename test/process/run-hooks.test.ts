@@ -25,7 +25,7 @@ async function runHooksBy(apiUrl: string, serverIsKnown: boolean) {
     state: { type: "CRASHED" },
     cwd: home.path,
     env: cleanEnvironment({ HOME: home.path, PREFECT_API_URL: apiUrl }),
-    streamOutput: false,
+    output: "ignore",
     end: AbortSignal.timeout(SOON_MS),
     leave: never,
     serverIsKnown,
@@ -76,7 +76,7 @@ describe("a hook process", () => {
     const ended = runHookProcess([process.execPath, inCheckout(`test/fixtures/programs/${program}`)], {
       cwd: inCheckout("."),
       env: { PATH: process.env.PATH ?? "", MARK: mark },
-      streamOutput: false,
+      output: "ignore",
       end: never,
       leave: never,
       ...signals,
