@@ -1,6 +1,6 @@
 // Whether a command of a job configuration may start a Prefect engine. Only an engine has hooks to be run.
 import { type FileHandle, open } from "node:fs/promises";
-import { delimiter, join, resolve } from "node:path";
+import { findProgram } from "../process/find-program.ts";
 
 /** Programs that start what a file, a project or an image says, and so possibly an engine. */
 const starters = new Set(
@@ -21,7 +21,8 @@ export async function mayStartEngine(
   command: readonly string[],
   { cwd, env }: { cwd: string; env: Readonly<Record<string, string>> },
 ): Promise<boolean> {
-  return command.some((word) => /prefect/i.test(word)) || isOpaque(command) || (await isScript(command[0], cwd, env));
+  if (command.some((word) => /prefect/i.test(word)) || isOpaque(command)) return true;
+  return await isScript(await findProgram(command[0] ?? "", { cwd, env }));
 }
 
 /** Whether some word names a program or a script that decides by itself what it starts. */
@@ -36,31 +37,16 @@ function isOpaque(command: readonly string[]): boolean {
 }
 
 /** Whether the program is a text for an interpreter, as the programs that Python packages install are. */
-async function isScript(
-  program: string | undefined,
-  cwd: string,
-  env: Readonly<Record<string, string>>,
-): Promise<boolean> {
-  if (!program) return false;
-  const directories = program.includes("/") ? [cwd] : (env.PATH ?? "").split(delimiter);
-  for (const directory of directories) {
-    const file = program.includes("/") ? resolve(directory, program) : join(resolve(cwd, directory), program);
-    const start = await readStart(file);
-    if (start !== undefined) return start === "#!";
-  }
-  return false;
-}
-
-/** The first two characters of a file; undefined when it cannot be read. */
-async function readStart(file: string): Promise<string | undefined> {
+async function isScript(program: string | undefined): Promise<boolean> {
+  if (program === undefined) return false;
   let handle: FileHandle | undefined;
   try {
-    handle = await open(file);
+    handle = await open(program);
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
-    return buffer.toString("latin1", 0, bytesRead);
+    return buffer.toString("latin1", 0, bytesRead) === "#!";
   } catch {
-    // Not there, a directory, or not for us: the next directory of PATH may have it.
-    return undefined;
+    // It may be executed but not read.
+    return true;
   } finally {
     await handle?.close();
   }

@@ -104,11 +104,17 @@ async function openOutput(
   makeTemporary: (prefix: string) => Promise<string>,
 ): Promise<ChildOutput> {
   if (!onOutput) return "inherit";
-  return await OutputFiles.open(
-    await makeTemporary("lictor-output-"),
-    (line) => onOutput(flowRunId, line),
-    (error) => log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more"),
-  );
+  const onError = (error: unknown): void => {
+    log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more");
+  };
+  try {
+    const directory = await makeTemporary("lictor-output-");
+    return await OutputFiles.open(directory, (line) => onOutput(flowRunId, line), onError);
+  } catch (error) {
+    // Lines that are no JSON are better than a flow run that does not start.
+    log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output is not passed on as JSON");
+    return "inherit";
+  }
 }
 
 /** Any program can connect in the engine's place: a type that is none is not taken for one. */

@@ -4,7 +4,9 @@ import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { describeLargest } from "./environment-size.ts";
+import { findProgram } from "./find-program.ts";
 import type { OutputFiles } from "./output-files.ts";
+import { canPassOn, ownRawVariables, withRawVariables } from "./raw-environment.ts";
 import { findLack, systemCode } from "./system-errors.ts";
 
 /** How a process ended: an exit code, or the signal that ended it. */
@@ -59,7 +61,8 @@ export async function startProcess(options: StartOptions): Promise<StartedProces
   });
 }
 
-async function tryStart(options: StartOptions): Promise<StartedProcess> {
+async function tryStart(given: StartOptions): Promise<StartedProcess> {
+  const options = { ...given, ...(await passOnRaw(given)) };
   const { output } = options;
   if (typeof output === "string") return await spawnChild(options, [output, output]);
   const files = await output.openForProgram();
@@ -68,6 +71,13 @@ async function tryStart(options: StartOptions): Promise<StartedProcess> {
   } finally {
     for (const file of files) await file.close();
   }
+}
+
+/** A program that is not there is started as it is: the shell in between would hide the system's error. */
+async function passOnRaw(options: StartOptions): Promise<Pick<StartOptions, "argv" | "env">> {
+  const variables = await ownRawVariables();
+  if (variables.length === 0 || !canPassOn()) return options;
+  return (await findProgram(options.argv[0] ?? "", options)) ? withRawVariables(options, variables) : options;
 }
 
 async function spawnChild(

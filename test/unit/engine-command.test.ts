@@ -37,11 +37,12 @@ test.each(rows)("%j: %s", async (command, expected) => {
   await using directory = await makeTemporaryDirectory("lictor-command-");
   const bin = join(directory.path, "bin");
   await mkdir(bin);
+  const executable = { mode: 0o755 };
   const elf = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
-  await writeFile(join(directory.path, "script"), "#!/bin/sh\n");
-  await writeFile(join(directory.path, "binary"), elf);
-  await writeFile(join(bin, "script-on-path"), "#!/opt/venv/bin/python\n");
-  await writeFile(join(bin, "binary-on-path"), elf);
+  await writeFile(join(directory.path, "script"), "#!/bin/sh\n", executable);
+  await writeFile(join(directory.path, "binary"), elf, executable);
+  await writeFile(join(bin, "script-on-path"), "#!/opt/venv/bin/python\n", executable);
+  await writeFile(join(bin, "binary-on-path"), elf, executable);
   const env = { PATH: `/nowhere:${bin}` };
   expect(await mayStartEngine(command, { cwd: directory.path, env })).toBe(expected);
 });
