@@ -25,10 +25,14 @@ export async function mayStartEngine(
   return await isScript(await findProgram(command[0] ?? "", { cwd, env }));
 }
 
+/** The words of a command, those of a command line for a shell's `-c` among them: there it is a single one. */
+export function commandWords(command: readonly string[]): string[] {
+  return command.flatMap((word) => word.split(/[\s;&|()`'"]+/)).filter((word) => word !== "");
+}
+
 /** Whether some word names a program or a script that decides by itself what it starts. */
 function isOpaque(command: readonly string[]): boolean {
-  // A shell's `-c` has a whole command line in one word.
-  const words = command.flatMap((word) => word.split(/[\s;&|()`'"]+/)).filter((word) => word !== "");
+  const words = commandWords(command);
   return words.some((word, index) => {
     const name = word.slice(word.lastIndexOf("/") + 1);
     const startsModule = python.test(name) && words[index + 1]?.startsWith("-m");

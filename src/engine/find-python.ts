@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { monotonicMs } from "../async/clock.ts";
+import { findLack } from "../process/system-errors.ts";
 
 /** A package of Prefect's collections, such as prefect-aws. */
 export interface Integration {
@@ -131,11 +132,13 @@ async function askEngine(
     const { stdout } = await promisify(execFile)(python, ["-c", question], { env, timeout: answerTimeoutMs, signal });
     return parseReply(stdout);
   } catch (error) {
-    const { code, stderr } = error as { code?: unknown; stderr?: string };
+    const { code, stderr, killed } = error as { code?: unknown; stderr?: string; killed?: boolean };
     if (code === "ENOENT") return { kind: "none", problem: "not found" };
     if (code === "EACCES") return { kind: "none", problem: "may not be executed" };
     if (stderr?.includes("PackageNotFoundError")) return { kind: "none", problem: "has no Prefect" };
-    return { kind: "none", problem: `did not answer (${String(code)})` };
+    if (killed) return { kind: "none", problem: `did not answer within ${answerTimeoutMs / 1000} s` };
+    const lack = findLack(error);
+    return { kind: "none", problem: lack ? `could not be started (${lack})` : `did not answer (${String(code)})` };
   }
 }
 

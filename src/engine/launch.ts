@@ -1,6 +1,6 @@
 // How a flow run's process is started, and who runs the hooks of a cancelled or crashed flow run.
 // Source: prefect workers/process.py, runner/_workspace_starter.py.
-import { mayStartEngine } from "./engine-command.ts";
+import { commandWords, mayStartEngine } from "./engine-command.ts";
 import type { PythonFinding } from "./find-python.ts";
 import { isAtLeast } from "./prefect-release.ts";
 import { type HookCall, runHooks } from "./run-hooks.ts";
@@ -70,7 +70,8 @@ function launch(
   argv: readonly string[],
   { python, ...facts }: { python: readonly string[] | null } & Pick<Launch, "engineRunsHooks" | "startsEngine">,
 ): Launch {
-  const cancelsItself = argv.some((word, index) => word === "flow-run" && argv[index + 1] === "execute");
+  const words = commandWords(argv);
+  const cancelsItself = words.some((word, index) => word === "flow-run" && words[index + 1] === "execute");
   return {
     argv,
     engineRunsHooks: facts.engineRunsHooks || cancelsItself,

@@ -8,8 +8,9 @@ import type { StartedProcess } from "./start-process.ts";
 /** What a flow run's processes get between SIGTERM and SIGKILL. Source: prefect workers/process.py, 30 s. */
 export const terminateGraceMs = 30_000;
 
-/** How often the groups of a process that has ended are looked at. */
-const pollMs = 100;
+/** When the groups of a process that has ended are looked at again: soon at first, then less and less often. */
+const firstPollMs = 100;
+const lastPollMs = 1_000;
 /**
  * How often they are looked at while it lives. A group must be seen empty before its number can be in use again, and the
  * system gives a number again only after all others, which are 32,768 at least.
@@ -43,22 +44,28 @@ export async function terminate(
   send: typeof signalGroup = signalGroup,
 ): Promise<void> {
   const until = monotonicMs() + graceMs;
+  let leaderLives = exited !== undefined;
+  const leaderEnd = exited?.then(() => {
+    leaderLives = false;
+  });
   const groups = new Set(await findGroups(pid, now));
   const signalAll = (signal: NodeJS.Signals): void => {
     for (const group of groups) if (!send(group, signal)) groups.delete(group);
   };
   signalAll("SIGTERM");
-  let leaderLives = exited !== undefined;
-  const leaderEnd = exited?.then(() => {
-    leaderLives = false;
-  });
+  let pollMs = firstPollMs;
   while (groups.size > 0 && !now.aborted && monotonicMs() < until) {
     if (leaderEnd && leaderLives) await waitAtMost(leaderEnd, Math.min(leaderPollMs, until - monotonicMs()), now);
-    else await sleep(pollMs, now);
+    else {
+      await sleep(Math.min(pollMs, until - monotonicMs()), now);
+      // A reading of the table costs 20 ms and more, and 30 s are long.
+      pollMs = Math.min(pollMs * 1.25, lastPollMs);
+    }
     await forgetEnded(groups, { alsoUnreaped: !leaderLives, send });
   }
   // Without more time there is no time to look again either.
-  if (leaderLives && !now.aborted) for (const group of (await descendantGroups(pid)) ?? []) groups.add(group);
+  const found = leaderLives && !now.aborted ? await descendantGroups(pid) : undefined;
+  if (leaderLives) for (const group of found ?? []) groups.add(group);
   signalAll("SIGKILL");
   await exited;
 }
@@ -68,7 +75,7 @@ async function findGroups(pid: number, now: AbortSignal): Promise<number[]> {
   const until = monotonicMs() + tableTimeoutMs;
   let groups = await descendantGroups(pid);
   while (!groups && !now.aborted && monotonicMs() < until) {
-    await sleep(pollMs, now);
+    await sleep(firstPollMs, now);
     groups = await descendantGroups(pid);
   }
   return groups ?? [pid];

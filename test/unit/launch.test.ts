@@ -115,6 +115,41 @@ describe("chooseLaunch", () => {
     await expect(stat(dirname(config))).rejects.toThrow("ENOENT");
   });
 
+  test.each([
+    [["prefect", "flow-run", "execute"], true],
+    [["uv", "run", "prefect", "flow-run", "execute", "id"], true],
+    [["sh", "-c", "cd /app && exec prefect flow-run execute"], true],
+    [["python", "-m", "prefect.engine"], false],
+    [["flow-run"], false],
+  ])("leaves a cancellation to %j: %s", async (command, expected) => {
+    const python: PythonFinding = { kind: "missing", message: "none" };
+    const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
+    await using launch = await chooseLaunch(request);
+    expect(launch.cancelsItself).toBe(expected);
+    expect(launch.engineRunsHooks).toBe(true);
+  });
+
+  test("has no hooks for a command that is no engine", async () => {
+    const python: PythonFinding = {
+      kind: "found",
+      engine: { python: "/no/such/python", prefectVersion: "3.9.1", integrations: [] },
+    };
+    const request = { python, command: ["sleep", "1"], flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
+    await using launch = await chooseLaunch(request);
+    expect(launch.startsEngine).toBe(false);
+    const never = new AbortController().signal;
+    const call = { kind: "crashed", flowRun: { id: FLOW_RUN_ID }, state: { type: "CRASHED" } } as const;
+    await launch.runHooks({
+      ...call,
+      cwd: "/",
+      env: {},
+      output: "ignore",
+      end: never,
+      leave: never,
+      serverIsKnown: true,
+    });
+  });
+
   test("needs a Python for all but a command of its own", async () => {
     const python: PythonFinding = { kind: "missing", message: "No Python with Prefect" };
     const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
