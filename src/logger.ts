@@ -27,6 +27,11 @@ export interface Logging {
   named(name: string): pino.Logger;
   /** Writes a message for the user to standard output: plain text, or a JSON record in JSON format. */
   announce(message: string): void;
+  /**
+   * Writes a line that a flow run has printed as a JSON record to the stream of the same name. Null in text format: then flow
+   * runs print to lictor's own output themselves. The API is not sent these lines; engines send their logs themselves.
+   */
+  writeChildLine: ((flowRunId: string, line: { stream: "stdout" | "stderr"; text: string }) => void) | null;
   /** Gets every record too, after it was written; set once there is an API to ship to. */
   onRecord: ((record: PinoRecord) => void) | undefined;
   /** Replaces every secret in `text` by eight asterisks. */
@@ -112,6 +117,11 @@ export function createLogging(options: {
       logging.onRecord?.(record);
     },
   };
+  const writeChildLine: Logging["writeChildLine"] = (flow_run_id, { stream, text }) => {
+    const record = { level: 30, time: wallClockMs(), name: "prefect.flow_runs.output", flow_run_id, stream };
+    const out = stream === "stdout" ? options.out : options.err;
+    out.write(`${JSON.stringify({ ...record, msg: redact(text) })}\n`);
+  };
   const root = pino({ level: pinoLevel(options.level), base: null, serializers: { err: serializeError } }, destination);
   const logging: Logging = {
     logger: root.child({ name: "lictor" }),
@@ -119,6 +129,7 @@ export function createLogging(options: {
     redact,
     hide: (further) => secrets.add(further),
     onRecord: undefined,
+    writeChildLine: options.format === "json" ? writeChildLine : null,
     announce(message) {
       const safe = redact(message);
       options.out.write(

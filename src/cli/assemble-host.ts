@@ -2,7 +2,7 @@
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
-import { findPython, type PythonFinding } from "../engine/find-python.ts";
+import { findPython, PythonFinder, type PythonFinding } from "../engine/find-python.ts";
 import { tryOpenControlSocket } from "../host/control-socket.ts";
 import { Host } from "../host/host.ts";
 import { stateDirectory } from "../host/instances.ts";
@@ -56,14 +56,12 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   });
   // Found while the server is asked. Nothing waits for it but the first claim.
   const search = new AbortController();
-  const python = findPython({
-    explicit: explicitPython(options, program.env),
-    env: program.env,
-    signal: search.signal,
-  });
+  const explicit = explicitPython(options, program.env);
+  const python = new PythonFinder(() => findPython({ explicit, env: program.env, signal: search.signal }));
+  void python.current();
   try {
     using open = await openApi(program, options.workspace, stop.drain);
-    await run({ options, program, open, stop, python: pythonOrSaySo(python, program, search.signal), sources });
+    await run({ options, program, open, stop, python, search: search.signal, sources });
   } catch (error) {
     // What a stop interrupts is no failure.
     if (error !== stop.drain.reason) throw error;
@@ -77,7 +75,9 @@ interface Assembly {
   readonly program: ProgramContext;
   readonly open: OpenApi;
   readonly stop: StopControl;
-  readonly python: Promise<PythonFinding>;
+  readonly python: PythonFinder;
+  /** Aborted when the search for a Python is given up. */
+  readonly search: AbortSignal;
   /** Gets the workers as soon as they exist. */
   readonly sources: StatusSources & { workers: Worker[] };
 }
@@ -108,13 +108,14 @@ async function run(assembly: Assembly): Promise<void> {
     stop,
     environment: program.env,
     uiUrl: uiUrlFor(settings, connection.apiUrl),
-    python: () => python,
+    python,
     exportedSettings: open.exportedSettings,
   });
   const pools = new Map<Worker, InitialPool>();
   for (const [workerOptions, initial] of initialPools) {
     pools.set(await host.addWorker(workerOptions, supportedType(initial.workerType)), initial);
   }
+  python.tell((finding) => sayPython(finding, program, assembly.search));
   sources.workers.push(...host.workers);
   sources.eventPublisher = eventPublisher;
   const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;
@@ -149,17 +150,12 @@ function supportedType(type: string): PoolType {
   return poolType;
 }
 
-/** Says once that there is no Python, and what follows from it. */
-async function pythonOrSaySo(
-  python: Promise<PythonFinding>,
-  { logging: { logger } }: ProgramContext,
-  search: AbortSignal,
-): Promise<PythonFinding> {
-  const finding = await python;
-  if (search.aborted) return finding;
-  if (finding.kind === "found") logger.debug({ ...finding.engine }, "Python found");
-  else logger.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
-  return finding;
+/** Says that there is no Python and what follows from it, or that there is one. Silent once `search` is aborted. */
+function sayPython(finding: PythonFinding, { logging }: ProgramContext, search: AbortSignal): void {
+  if (search.aborted) return;
+  const log = logging.logger;
+  if (finding.kind === "found") log.debug({ ...finding.engine }, "Python found");
+  else log.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
 }
 
 /** Log records that wait for a server that is away: four times what one request carries unless set otherwise. */

@@ -1,10 +1,9 @@
 // Prefect's workspace supervisor: it brings a flow run's code into place, decides by it how the engine is started, and
 // becomes that engine. It costs a second start of Python, so it is used where its decision is needed.
 // Source: prefect runner/_workspace_supervisor.py, _workspace_runtime.py, _workspace_hook_runner.py.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Launch } from "./launch.ts";
+import type { Launch, LaunchRequest } from "./launch.ts";
 import { type HookCall, runHookProcess, runHooks } from "./run-hooks.ts";
 
 /** What the supervisor leaves behind about the engine it has started; only what lictor reads. */
@@ -17,21 +16,28 @@ interface Manifest {
 /** Releases of Prefect since this one have the supervisor. */
 export const supervisorSince = "3.8.4";
 
-/** Starts an engine by the supervisor, with `workspace` as the directory the code is brought into. */
-export async function supervisedLaunch(python: string, workspace: string, flowRunId: string): Promise<Launch> {
-  const directory = await mkdtemp(join(tmpdir(), "lictor-supervisor-"));
+/**
+ * Starts an engine by the supervisor, with `cwd` as the directory the code is brought into. Throws when there is no place
+ * for temporary files.
+ */
+export async function supervisedLaunch(
+  python: string,
+  { cwd, flowRunId, makeTemporary }: Pick<LaunchRequest, "cwd" | "flowRunId" | "makeTemporary">,
+): Promise<Launch> {
+  const directory = await makeTemporary("lictor-supervisor-");
   const config = join(directory, "supervisor.json");
   const manifest = join(directory, "workspace.json");
   await writePrivately(config, {
     flow_run_id: flowRunId,
-    workspace_root: workspace,
+    workspace_root: cwd,
     manifest_path: manifest,
     command: null,
   });
   return {
     argv: [python, "-m", "prefect.runner._workspace_supervisor", config],
-    engineRunsHooks: false,
+    runsHooks: { cancellation: false, crashed: true },
     cancelsItself: false,
+    startsEngine: true,
     runHooks: (call) => runSupervisedHooks({ python, directory, manifest }, call),
     // Best effort: a folder in a temporary one harms nobody.
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }).catch(() => {}),
@@ -50,10 +56,9 @@ async function runSupervisedHooks(
   await writePrivately(flowRun, call.flowRun);
   await writePrivately(state, call.state);
   await runHookProcess([...manifest.hook_command, call.kind, files.manifest, flowRun, state], {
+    ...call,
     cwd: manifest.working_directory,
     env: manifest.environment,
-    streamOutput: call.streamOutput,
-    leave: call.leave,
   });
 }
 

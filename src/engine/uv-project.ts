@@ -1,18 +1,16 @@
 // Projects whose dependencies `uv run` installs before the engine starts, asked for by
 // PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES. Source: prefect runner/_uv_command.py.
-import { access, constants, readFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { parse } from "smol-toml";
+import { findProgram } from "../process/find-program.ts";
 import { pythonBoolean } from "../python-boolean.ts";
 
 /** The path of uv, where the flow run's environment asks for the installation of dependencies and has uv on its PATH. */
 export async function findWantedUv(env: Readonly<Record<string, string>>): Promise<string | undefined> {
-  if (!pythonBoolean(env.PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES)) return undefined;
-  for (const directory of (env.PATH ?? "").split(delimiter)) {
-    const file = join(directory, "uv");
-    if (directory !== "" && (await succeeds(access(file, constants.X_OK)))) return file;
-  }
-  return undefined;
+  return pythonBoolean(env.PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES)
+    ? await findProgram("uv", { cwd: "/", env })
+    : undefined;
 }
 
 /** True when the directory has a pyproject.toml whose own dependencies name Prefect; any other is not for engines. */
@@ -35,11 +33,4 @@ export function projectPython(uv: string, directory: string): string[] {
 /** A requirement is a name and, after it, extras, versions, an address or a marker. Source: PEP 508. */
 function namesPrefect(requirement: unknown): boolean {
   return typeof requirement === "string" && /^\s*prefect\s*($|[[(<>=!~;@])/i.test(requirement);
-}
-
-async function succeeds(attempt: Promise<void>): Promise<boolean> {
-  return await attempt.then(
-    () => true,
-    () => false,
-  );
 }

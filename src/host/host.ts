@@ -2,8 +2,8 @@
 import type { ApiClient } from "../api/client.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
-import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
+import type { PythonFinder } from "../engine/find-python.ts";
+import type { Infrastructure, InfrastructureServices, PoolType } from "../infrastructure/pool-type.ts";
 import type { Logging } from "../logger.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -34,7 +34,7 @@ export interface HostParts {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Without a slash at the end; null if not known. */
   readonly uiUrl: string | null;
-  python(): Promise<PythonFinding>;
+  readonly python: PythonFinder;
   exportedSettings(): Readonly<Record<string, string>>;
 }
 
@@ -90,9 +90,16 @@ export class Host implements Disposable {
   }
 
   async #open(poolType: PoolType): Promise<Infrastructure> {
-    const { environment, python, logging } = this.parts;
+    const { environment, exportedSettings, python, logging } = this.parts;
     const log = logging.named("prefect.flow_runs.worker");
-    const opened = this.#infrastructures.get(poolType.name) ?? (await poolType.open({ environment, python, log }));
+    const services: InfrastructureServices = {
+      environment,
+      processEnvironment: () => ({ ...environment, ...exportedSettings() }),
+      python: () => python.current(),
+      onOutput: logging.writeChildLine,
+      log,
+    };
+    const opened = this.#infrastructures.get(poolType.name) ?? (await poolType.open(services));
     this.#infrastructures.set(poolType.name, opened);
     return opened;
   }

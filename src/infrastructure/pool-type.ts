@@ -4,6 +4,7 @@ import type { PythonFinding } from "../engine/find-python.ts";
 import type { HookCall } from "../engine/run-hooks.ts";
 import type { RunFacts } from "../job/job-fields.ts";
 import type { Logger } from "../logger.ts";
+import type { OutputLine } from "../process/output-files.ts";
 import type { Program } from "../program/program.ts";
 
 /** What is started, and how: every pool type adds its own fields. */
@@ -25,8 +26,12 @@ export interface PoolType {
 export interface InfrastructureServices {
   /** The environment that lictor itself was started with. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The Python that runs flows on this machine. */
+  /** The environment of a process on this machine whose flow run adds nothing of its own. */
+  processEnvironment(): Readonly<Record<string, string | undefined>>;
+  /** The Python that runs flows on this machine, as far as it is known. */
   python(): Promise<PythonFinding>;
+  /** Takes the lines that flow runs print; null where they go straight to lictor's own output. */
+  readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
   /** The logger of everything about flow runs. */
   readonly log: Logger;
 }
@@ -101,5 +106,5 @@ export interface HookRunner {
   run(call: HookRequest): Promise<void>;
 }
 
-/** Which hooks to run; `state` is what they get. */
-export type HookRequest = Pick<HookCall, "kind" | "state" | "flowRun"> & { readonly signal: AbortSignal };
+/** Which hooks to run; `state` is what they get. `end` ends them gently, `leave` kills them at once. */
+export type HookRequest = Pick<HookCall, "kind" | "state" | "flowRun" | "end" | "leave">;

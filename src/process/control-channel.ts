@@ -122,6 +122,8 @@ export class ControlChannel implements Disposable {
     private readonly port: number,
   ) {
     server.on("connection", (socket) => this.#onConnection(socket));
+    // A connection that the system could not hand over (no memory, no handle) is its engine's loss, not the worker's end.
+    server.on("error", () => {});
   }
 
   /** Listens on a free loopback port. Throws when there is none. */

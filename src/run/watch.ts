@@ -29,7 +29,7 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   context.events.executed(run, run.submitted, { identifier: execution.handle.identifier, status: statusOf(ending) });
   run.slot[Symbol.dispose]();
   context.services.slotFreed();
-  if (hooks) await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, signal: hookSignal(context) });
+  if (hooks) await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, ...hookLimits(context) });
 }
 
 /** Waits until the program has ended or is to be stopped. Meanwhile it is told that the flow run lives. */
@@ -71,6 +71,7 @@ function statusOf(ending: Ending): number {
 }
 
 /** Hooks that run are ended by the second signal. Hooks of the flow runs which that signal has ended get some time. */
-function hookSignal({ services: { stop } }: RunContext): AbortSignal {
-  return stop.kill.aborted ? AbortSignal.any([stop.leave, AbortSignal.timeout(lastHooksMs)]) : stop.kill;
+function hookLimits({ services: { stop } }: RunContext): { end: AbortSignal; leave: AbortSignal } {
+  const end = stop.kill.aborted ? AbortSignal.timeout(lastHooksMs) : stop.kill;
+  return { end, leave: stop.leave };
 }

@@ -19,7 +19,7 @@ test("a process is ended only for the flow run it was started for", async () => 
     argv: [process.execPath, "-e", "setInterval(() => 0, 1000)"],
     cwd: ".",
     env: { PREFECT__FLOW_RUN_ID: flowRunId },
-    streamOutput: false,
+    output: "ignore",
   });
   expect(await end("00000000-0000-4000-8000-00000000000b", String(child.pid))).toBe(false);
   expect(await end(flowRunId, `${child.pid}x`)).toBe(false);

@@ -3,11 +3,12 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { describe, expect, inject, test } from "vitest";
-import { runHookProcess } from "../../src/engine/run-hooks.ts";
+import { descendantGroups } from "../../src/process/process-groups.ts";
 import { startProcess } from "../../src/process/start-process.ts";
 import { signalGroup, terminate } from "../../src/process/terminate.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { pidsWithEnvironment } from "../support/processes.ts";
+import { pidsWithEnvironment, signalProcess } from "../support/processes.ts";
+import { runCommand } from "../support/run-command.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const program = (name: string): string => inCheckout(`test/fixtures/programs/${name}`);
@@ -15,7 +16,7 @@ const env = { PATH: process.env.PATH ?? "" };
 const never = new AbortController().signal;
 
 async function start(argv: readonly string[]): ReturnType<typeof startProcess> {
-  return await startProcess({ argv, cwd: inCheckout("."), env, streamOutput: false });
+  return await startProcess({ argv, cwd: inCheckout("."), env, output: "ignore" });
 }
 
 describe("startProcess", () => {
@@ -40,9 +41,21 @@ describe("startProcess", () => {
   });
 
   test("throws for a working directory that does not exist", async () => {
-    await expect(startProcess({ argv: ["true"], cwd: "/no/such/directory", env, streamOutput: false })).rejects.toThrow(
+    await expect(startProcess({ argv: ["true"], cwd: "/no/such/directory", env, output: "ignore" })).rejects.toThrow(
       "the working directory '/no/such/directory' does not exist",
     );
+  });
+  test("names the largest variables of an environment that is too large, never their values", async () => {
+    const large = { ...env, SMALL: "s3cret", LARGE: "s3cret".repeat(30_000) };
+    const starting = startProcess({ argv: ["true"], cwd: "/", env: large, output: "ignore" });
+    await expect(starting).rejects.toThrow(/too large for the system \(E2BIG\).*largest variables: LARGE \(180,007\)/);
+    await expect(starting).rejects.not.toThrow("s3cret");
+  });
+
+  test("waits for a moment for file handles", async () => {
+    const run = `ulimit -n 128; exec "$0" --import tsx ${program("start-without-handles.ts")}`;
+    const { stdout, stderr } = await runCommand("bash", ["-c", run, process.execPath], { cwd: inCheckout(".") });
+    expect({ stdout, stderr }).toEqual({ stdout: "7\n", stderr: "" });
   });
 });
 
@@ -81,12 +94,45 @@ describe("terminate", () => {
     const mark = randomUUID();
     const living = () => pidsWithEnvironment("MARK", mark);
     const argv = [process.execPath, program("start-session.mjs")];
-    const child = await startProcess({ argv, cwd: inCheckout("."), env: { ...env, MARK: mark }, streamOutput: false });
+    const child = await startProcess({ argv, cwd: inCheckout("."), env: { ...env, MARK: mark }, output: "ignore" });
     const sessions = async (): Promise<boolean> =>
       (await living()).some((pid) => pid !== child.pid && signalGroup(pid, 0));
     await waitFor(sessions, { timeoutMs: 10_000, what: "the grandchild to lead a group" });
     await terminate(child, 10_000, never);
     await waitFor(async () => (await living()).length === 0, { timeoutMs: 2_000, what: "both to be gone" });
+  });
+
+  test("ends all grandchildren of many children at once with few file handles", async () => {
+    const mark = randomUUID();
+    const run = `ulimit -n 128; exec "$0" --import tsx ${program("end-many-groups.ts")} 20 ${mark}`;
+    const { code, stdout, stderr } = await runCommand("bash", ["-c", run, process.execPath], { cwd: inCheckout(".") });
+    const left = await pidsWithEnvironment("MARK", mark);
+    for (const pid of left) signalProcess(pid, "SIGKILL");
+    expect({ code, stdout, stderr, left }).toEqual({ code: 0, stdout: "ended\n", stderr: "", left: [] });
+  });
+
+  test("sends no SIGKILL to a group that has been empty meanwhile", async () => {
+    // The grandchild leads a group of its own and ends at once on SIGTERM; its parent stays until SIGKILL.
+    const script = `trap "" TERM; setsid ${process.execPath} -e "setInterval(()=>0,1000)" & wait; wait; sleep 600`;
+    const child = await start(["/bin/sh", "-c", script]);
+    const groups = await waitFor(
+      async () => {
+        const found = (await descendantGroups(child.pid)) ?? [];
+        return found.length === 2 && found;
+      },
+      { timeoutMs: 10_000, what: "the grandchild's group" },
+    );
+    const sent: [group: number, signal: string][] = [];
+    await terminate(child, 3_000, never, (group, signal) => {
+      if (signal !== 0) sent.push([group, signal]);
+      return signalGroup(group, signal);
+    });
+    const [leader, grandchild] = groups;
+    expect(sent).toEqual([
+      [leader, "SIGTERM"],
+      [grandchild, "SIGTERM"],
+      [leader, "SIGKILL"],
+    ]);
   });
 
   test("does not wait for a process that has ended and whose parent does not notice", async () => {
@@ -101,12 +147,4 @@ describe("terminate", () => {
       parent.kill("SIGKILL");
     }
   });
-});
-
-test("hooks are killed when the worker leaves at once", async () => {
-  const leave = new AbortController();
-  const surroundings = { cwd: inCheckout("."), env, streamOutput: false, leave: leave.signal };
-  const running = runHookProcess([process.execPath, program("ignore-sigterm.mjs")], surroundings);
-  setTimeout(() => leave.abort(), 500);
-  await expect(running).rejects.toThrow("the hook process ended with SIGKILL");
 });

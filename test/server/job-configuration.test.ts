@@ -150,4 +150,38 @@ describe("a flow run's process", () => {
     await worker.waitForOutput(/^line 2 x+\ndone$/m, 20_000);
     expect(worker.stdout.match(/^done$/gm)).toHaveLength(1);
   });
+
+  test("prints JSON records of the flow run's where log records are JSON, not to be sent to the API", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const command = `sh -c 'echo "one \\"quoted\\""; printf "two €" >&2'`;
+    const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+    const lines: string[] = [];
+    const args = ["--run-once", "--log-format", "json"];
+    await using worker = await startWorker(pool, {
+      apiUrl: inject("apiUrl"),
+      args,
+      onLine: (line) => lines.push(line),
+    });
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    const records = lines.map((line) => JSON.parse(line) as { name: string });
+    const record = { level: 30, time: expect.any(Number), name: "prefect.flow_runs.output", flow_run_id: id };
+    const printed = records.filter(({ name }) => name === record.name);
+    expect(printed).toHaveLength(2);
+    expect(printed).toContainEqual({ ...record, stream: "stdout", msg: 'one "quoted"' });
+    expect(printed).toContainEqual({ ...record, stream: "stderr", msg: "two €" });
+    const sent = await api.readLogs(id);
+    expect(sent.map(({ name }) => name)).not.toContain(record.name);
+  });
+
+  test("prints straight to the worker's output where log records are text", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const command = `sh -c 'readlink /proc/$$/fd/1'`;
+    await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+    const args = ["--run-once", "--log-format", "text"];
+    await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args });
+    await worker.exited;
+    expect(worker.stdout).toMatch(/^(pipe|socket):/m);
+  });
 });

@@ -6,7 +6,7 @@ import type { JsonObject } from "../../src/api/wire.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
-import { untilNoProcess } from "./cancelled-runs.ts";
+import { sleeping, untilNoProcess } from "./cancelled-runs.ts";
 import { claimedStates, deploy, type FixtureFlow, newPool, programCommand, sharedApi } from "./deployments.ts";
 
 /** `prefect flow-run execute` starts Python three times: itself, its supervisor, sometimes a hook. */
@@ -54,6 +54,21 @@ describe("a command of the deployment's own", () => {
       state_type: "PENDING",
       state_name: claimedStates().at(-1),
     });
+  });
+});
+
+describe("a command that is no engine", () => {
+  test("is cancelled without a Python for hooks, though its deployment's flow has some", async () => {
+    await using directory = await makeTemporaryDirectory("lictor-hooks-");
+    const file = join(directory.path, "hooks");
+    const jobVariables = { command: sleeping, env: { HOOKS_FILE: file } };
+    await using run = await start("hello", jobVariables, { entrypoint: "hooks.py:sleep_with_hooks" });
+    await run.worker.waitForOutput(/^plain$/m, 20_000);
+    await run.api.setState(run.id, "CANCELLING", { force: true });
+    await run.api.waitForState(run.id, ["CANCELLED"], 30_000);
+    await untilSettled(run.worker);
+    await expect(readFile(file, "utf8")).rejects.toThrow("ENOENT");
+    expect(run.worker.stderr).not.toContain("hooks");
   });
 });
 
@@ -110,6 +125,17 @@ describe("a working directory", () => {
     await run.worker.waitForOutput(/submitted to infrastructure/, 20_000);
     await untilSettled(run.worker);
     expect(JSON.parse(await readFile(file, "utf8")).cwd).toBe(join(directory.path, "below"));
+  });
+
+  test("is made where Python would make it when TMPDIR does not exist", async () => {
+    await using directory = await makeTemporaryDirectory("lictor-tmp-");
+    const file = join(directory.path, "probe.json");
+    const worker = { env: { TMPDIR: "/no/such/directory", TEMP: directory.path } };
+    await using run = await start("hello", { command: command(), env: { PROBE_FILE: file } }, { worker });
+    await run.worker.waitForOutput(/submitted to infrastructure/, 20_000);
+    await untilSettled(run.worker);
+    const { cwd } = JSON.parse(await readFile(file, "utf8"));
+    expect(cwd).toMatch(new RegExp(`^${directory.path}/lictor-flow-run-`));
   });
 
   test("that does not exist is the reason for a crash", async () => {

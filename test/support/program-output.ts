@@ -11,19 +11,23 @@ export interface ProgramOutput {
   waitForOutput(pattern: RegExp, timeoutMs: number): Promise<RegExpExecArray>;
 }
 
-/** Collects both streams of a child, each line also handed to `onLine` if given. */
+/**
+ * Collects both streams of a child, each line also handed to `onLine` if given. The lines of flow runs stand in the collected
+ * text as they were printed, whether lictor passed them on as JSON records or not.
+ */
 export function collectOutput(
   child: ChildProcessByStdio<null, Readable, Readable>,
   onLine?: (line: string) => void,
 ): ProgramOutput {
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
-    let unfinished = "";
+    let [finished, unfinished] = ["", ""];
     child[name].setEncoding("utf8").on("data", (chunk: string) => {
-      text[name] += chunk;
       const lines = (unfinished + chunk).split("\n");
       unfinished = lines.pop() ?? "";
       for (const line of lines) onLine?.(line);
+      finished += lines.map((line) => `${asPrinted(line)}\n`).join("");
+      text[name] = finished + unfinished;
     });
   }
   const ended = () => child.exitCode !== null || child.signalCode !== null;
@@ -48,4 +52,8 @@ export function collectOutput(
       return end;
     },
   };
+}
+
+function asPrinted(line: string): string {
+  return line.includes('"name":"prefect.flow_runs.output"') ? (JSON.parse(line) as { msg: string }).msg : line;
 }

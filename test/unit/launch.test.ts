@@ -1,5 +1,6 @@
 // What is started for a flow run, by release of Prefect, command, and the project it lies in.
-import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PythonFinding } from "../../src/engine/find-python.ts";
@@ -20,8 +21,11 @@ interface Case {
 
 interface Chosen {
   argv: string[];
-  engineRunsHooks: boolean;
+  /** Whether the engine runs the hooks of a crash that it reports. */
+  runsCrashedHooks: boolean;
 }
+
+const makeTemporary = (prefix: string): Promise<string> => mkdtemp(join(tmpdir(), prefix));
 
 /** Chooses in a directory of its own; `<dir>`, `<uv>` and `<config>` stand for the paths in the answer. */
 async function choose(given: Case): Promise<Chosen> {
@@ -34,10 +38,13 @@ async function choose(given: Case): Promise<Chosen> {
   if (project !== undefined) await writeFile(join(directory.path, "pyproject.toml"), project);
   const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: prefect, integrations: [] } };
   const env = { PATH: `/nowhere:${bin}`, [WANTED]: wanted };
-  await using launch = await chooseLaunch({ python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env });
+  const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env, makeTemporary };
+  await using launch = await chooseLaunch(request);
   const known: Record<string, string> = { [directory.path]: "<dir>", [join(bin, "uv")]: "<uv>" };
   const argv = launch.argv.map((word) => known[word] ?? word.replace(/^.*\/lictor-supervisor-.*\//, "<config>/"));
-  return { argv, engineRunsHooks: launch.engineRunsHooks };
+  // Those of a cancellation are always the worker's where it has a Python to run them in.
+  expect(launch.runsHooks.cancellation).toBe(false);
+  return { argv, runsCrashedHooks: launch.runsHooks.crashed };
 }
 
 const engine = (...python: string[]) => [...python, "-m", "prefect.engine"];
@@ -47,42 +54,42 @@ const withPrefect = `[project]\n${PROJECT}`;
 
 describe("chooseLaunch", () => {
   const rows: [rule: string, given: Case, expected: Chosen][] = [
-    ["the engine by default", { wanted: "" }, { argv: engine("/py"), engineRunsHooks: true }],
+    ["the engine by default", { wanted: "" }, { argv: engine("/py"), runsCrashedHooks: true }],
     [
-      "which is not told of cancellations by old releases",
+      "which in old releases leaves the hooks of a crash to the worker",
       { wanted: "0", prefect: "3.6.26" },
-      { argv: engine("/py"), engineRunsHooks: false },
+      { argv: engine("/py"), runsCrashedHooks: false },
     ],
     [
       "a command of its own, whatever is wanted",
       { command: ["a", "b c"], project: withPrefect },
-      { argv: ["a", "b c"], engineRunsHooks: true },
+      { argv: ["a", "b c"], runsCrashedHooks: true },
     ],
-    ["the supervisor where dependencies are to be installed", {}, { argv: supervisor, engineRunsHooks: false }],
-    ["from 3.8.4 on", { prefect: "3.8.4" }, { argv: supervisor, engineRunsHooks: false }],
-    ["before, uv for a project", { prefect: "3.8.3", project: withPrefect }, { argv: uvRun, engineRunsHooks: false }],
-    ["but not without one", { prefect: "3.8.3" }, { argv: engine("/py"), engineRunsHooks: true }],
+    ["the supervisor where dependencies are to be installed", {}, { argv: supervisor, runsCrashedHooks: true }],
+    ["from 3.8.4 on", { prefect: "3.8.4" }, { argv: supervisor, runsCrashedHooks: true }],
+    ["before, uv for a project", { prefect: "3.8.3", project: withPrefect }, { argv: uvRun, runsCrashedHooks: false }],
+    ["but not without one", { prefect: "3.8.3" }, { argv: engine("/py"), runsCrashedHooks: false }],
     [
       "nor for one without Prefect",
       { prefect: "3.8.3", project: '[project]\nname = "p"\ndependencies = ["prefect-aws", "x-prefect"]' },
-      { argv: engine("/py"), engineRunsHooks: true },
+      { argv: engine("/py"), runsCrashedHooks: false },
     ],
     [
       "nor for one without dependencies",
       { prefect: "3.8.3", project: '[tool.x]\nprefect = "1"' },
-      { argv: engine("/py"), engineRunsHooks: true },
+      { argv: engine("/py"), runsCrashedHooks: false },
     ],
     [
       "nor for one that is not TOML",
       { prefect: "3.8.3", project: "[project" },
-      { argv: engine("/py"), engineRunsHooks: true },
+      { argv: engine("/py"), runsCrashedHooks: false },
     ],
     [
       "the engine without a uv that can be executed",
       { hasUv: false, project: withPrefect },
-      { argv: engine("/py"), engineRunsHooks: true },
+      { argv: engine("/py"), runsCrashedHooks: true },
     ],
-    ["and where the wish is no word for true", { wanted: "perhaps" }, { argv: engine("/py"), engineRunsHooks: true }],
+    ["and where the wish is no word for true", { wanted: "perhaps" }, { argv: engine("/py"), runsCrashedHooks: true }],
   ];
   test.each(rows)("%s", async (_rule, given, expected) => {
     expect(await choose(given)).toEqual(expected);
@@ -97,7 +104,7 @@ describe("chooseLaunch", () => {
       engine: { python: "/py", prefectVersion: "3.9.1", integrations: [] },
     };
     const env = { PATH: directory.path, [WANTED]: "yes" };
-    const request = { python, command: null, flowRunId: FLOW_RUN_ID, cwd: "/work space", env };
+    const request = { python, command: null, flowRunId: FLOW_RUN_ID, cwd: "/work space", env, makeTemporary };
     const launch = await chooseLaunch(request);
     const config = launch.argv.at(-1) ?? "";
     expect((await stat(config)).mode & 0o777).toBe(0o600);
@@ -111,9 +118,44 @@ describe("chooseLaunch", () => {
     await expect(stat(dirname(config))).rejects.toThrow("ENOENT");
   });
 
+  test.each([
+    [["prefect", "flow-run", "execute"], true],
+    [["uv", "run", "prefect", "flow-run", "execute", "id"], true],
+    [["sh", "-c", "cd /app && exec prefect flow-run execute"], true],
+    [["python", "-m", "prefect.engine"], false],
+    [["flow-run"], false],
+  ])("leaves a cancellation to %j: %s", async (command, expected) => {
+    const python: PythonFinding = { kind: "missing", message: "none" };
+    const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
+    await using launch = await chooseLaunch(request);
+    expect(launch.cancelsItself).toBe(expected);
+    expect(launch.runsHooks).toEqual({ cancellation: true, crashed: true });
+  });
+
+  test("has no hooks for a command that is no engine", async () => {
+    const python: PythonFinding = {
+      kind: "found",
+      engine: { python: "/no/such/python", prefectVersion: "3.9.1", integrations: [] },
+    };
+    const request = { python, command: ["sleep", "1"], flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
+    await using launch = await chooseLaunch(request);
+    expect(launch.startsEngine).toBe(false);
+    const never = new AbortController().signal;
+    const call = { kind: "crashed", flowRun: { id: FLOW_RUN_ID }, state: { type: "CRASHED" } } as const;
+    await launch.runHooks({
+      ...call,
+      cwd: "/",
+      env: {},
+      output: "ignore",
+      end: never,
+      leave: never,
+      serverIsKnown: true,
+    });
+  });
+
   test("needs a Python for all but a command of its own", async () => {
     const python: PythonFinding = { kind: "missing", message: "No Python with Prefect" };
-    const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {} };
+    const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
     await expect(chooseLaunch({ ...request, command: null })).rejects.toThrow("No Python with Prefect");
     await using launch = await chooseLaunch({ ...request, command: ["true"] });
     expect(launch.argv).toEqual(["true"]);

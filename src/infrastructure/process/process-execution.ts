@@ -3,14 +3,14 @@ import { constants } from "node:os";
 import { isStateType } from "../../api/wire.ts";
 import { waitAtMost } from "../../async/sleep.ts";
 import type { PythonFinding } from "../../engine/find-python.ts";
+import { reachesSameServer } from "../../engine/hook-script.ts";
 import type { Launch } from "../../engine/launch.ts";
 import { isAtLeast } from "../../engine/prefect-release.ts";
 import type { HookCall } from "../../engine/run-hooks.ts";
-import type { Logger } from "../../logger.ts";
 import type { ControlledChild } from "../../process/control-channel.ts";
 import type { ProcessExit, StartedProcess } from "../../process/start-process.ts";
 import { terminate, terminateGraceMs } from "../../process/terminate.ts";
-import type { Ending, Execution, HookRunner, ReportedEnd } from "../pool-type.ts";
+import type { Ending, Execution, HookRunner, InfrastructureServices, ReportedEnd } from "../pool-type.ts";
 
 /** A child that was started, and what it was started with. */
 export interface StartedChild {
@@ -18,10 +18,10 @@ export interface StartedChild {
   /** The worker's end of the child's control channel, if there is one. */
   controlled: ControlledChild | undefined;
   launch: Launch;
-  surroundings: Pick<HookCall, "cwd" | "env" | "streamOutput">;
+  surroundings: Pick<HookCall, "cwd" | "env" | "output">;
   python: PythonFinding;
   flowRunId: string;
-  log: Logger;
+  services: InfrastructureServices;
 }
 
 /** Engines send events that they live since this release. Source: prefect runner/runner.py (3.5). */
@@ -36,7 +36,7 @@ export function processExecution(started: StartedChild): Omit<Execution, typeof 
   return {
     handle: { poolType: "process", identifier: String(child.pid), proof: { flowRunId } },
     ended: child.exited.then((exit) => toEnding(exit, controlled)),
-    hooks: hookRunner(started),
+    hooks: launch.startsEngine ? hookRunner(started) : null,
     sendsHeartbeats: python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince),
     async stop(why, now) {
       if (why === "cancel") {
@@ -61,12 +61,15 @@ function reportedEnd({ reported }: ControlledChild): ReportedEnd {
   return { state: isStateType(type) && name !== undefined ? { type, name } : null };
 }
 
-function hookRunner({ launch, surroundings, log }: StartedChild): HookRunner {
+function hookRunner({ launch, surroundings, services }: StartedChild): HookRunner {
+  const { log } = services;
   return {
-    runsItself: { cancellation: launch.engineRunsHooks, crashed: launch.engineRunsHooks },
-    async run({ kind, flowRun, state, signal }) {
+    runsItself: launch.runsHooks,
+    async run(request) {
+      const { kind, flowRun } = request;
+      const serverIsKnown = reachesSameServer(surroundings.env, services.processEnvironment());
       try {
-        await launch.runHooks({ kind, flowRun, state, leave: signal, ...surroundings });
+        await launch.runHooks({ ...request, ...surroundings, serverIsKnown });
       } catch (error) {
         const failure = `Runner failed to retrieve flow to execute on_${kind} hooks for flow run '${flowRun.id}'.`;
         log.warn({ err: error, flow_run_id: flowRun.id }, failure);

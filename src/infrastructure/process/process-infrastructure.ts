@@ -1,13 +1,13 @@
 // Work pools of type `process`: a flow run is a child process in a process group of its own.
 // Source: prefect workers/process.py, runner/_starter_engine.py.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import type { PythonFinding } from "../../engine/find-python.ts";
+import { rm } from "node:fs/promises";
+import { resolve } from "node:path";
 import { chooseLaunch, type Launch } from "../../engine/launch.ts";
 import { withoutNothing } from "../../job/environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
-import { startProcess } from "../../process/start-process.ts";
+import { OutputFiles } from "../../process/output-files.ts";
+import { type ChildOutput, startProcess } from "../../process/start-process.ts";
+import { findTemporaryDirectory, makeTemporaryDirectory } from "../../process/temporary-directory.ts";
 import type { Execution, Infrastructure, InfrastructureServices, PoolType, StartOptions } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";
@@ -25,10 +25,10 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
   const control = await tryOpenControlChannel(services);
   return {
     toJob: toProcessJob,
-    obstacle: async (readJob) => await findObstacle(await services.python(), readJob),
+    obstacle: (readJob) => findObstacle(services, readJob),
     start: (job, options) => start(services, control, job, options),
     adopt: findAbandonedProcess,
-    integrations: async () => integrationsOf(await services.python()),
+    integrations: () => readIntegrations(services),
     [Symbol.dispose]: () => control?.[Symbol.dispose](),
   };
 }
@@ -44,14 +44,24 @@ async function tryOpenControlChannel({ log }: InfrastructureServices): Promise<C
   }
 }
 
-/** Without a Python only a command can be started. Other flow runs are left to other workers. */
-async function findObstacle(python: PythonFinding, readJob: () => Promise<ProcessJob>): Promise<string | null> {
-  if (python.kind === "found") return null;
-  return (await readJob()).program.command === null ? python.message : null;
+/**
+ * Nothing can start without a directory for temporary files. Without a Python only a command can be started. Such flow
+ * runs are left to other workers.
+ */
+async function findObstacle(
+  { python, processEnvironment }: InfrastructureServices,
+  readJob: () => Promise<ProcessJob>,
+): Promise<string | null> {
+  const temporary = await findTemporaryDirectory(processEnvironment());
+  if (temporary.kind === "none") return temporary.message;
+  const finding = await python();
+  if (finding.kind === "found") return null;
+  return (await readJob()).program.command === null ? finding.message : null;
 }
 
-function integrationsOf(python: PythonFinding): { name: string; version: string }[] {
-  return python.kind === "found" ? [...python.engine.integrations] : [];
+async function readIntegrations({ python }: InfrastructureServices): Promise<{ name: string; version: string }[]> {
+  const finding = await python();
+  return finding.kind === "found" ? [...finding.engine.integrations] : [];
 }
 
 async function start(
@@ -60,55 +70,79 @@ async function start(
   job: ProcessJob,
   { flowRunId, onHandle }: StartOptions,
 ): Promise<Execution> {
-  const { command, env: programEnv } = job.program;
-  const workspace = await makeWorkspace(job);
+  await using opened = new AsyncDisposables();
+  const makeTemporary = (prefix: string): Promise<string> =>
+    makeTemporaryDirectory(prefix, services.processEnvironment());
   const controlled = control?.register();
-  let launch: Launch | undefined;
-  const clearAway = async (): Promise<void> => {
-    controlled?.[Symbol.dispose]();
-    await workspace[Symbol.asyncDispose]();
-    await launch?.[Symbol.asyncDispose]();
-  };
-  try {
-    const { path: cwd } = workspace;
-    const env = { ...withoutNothing(services.environment), ...programEnv };
-    const python = await services.python();
-    launch = await chooseLaunch({ python, command, flowRunId, cwd, env });
-    const surroundings = {
-      cwd,
-      env: { ...env, ...childVariables(launch, controlled) },
-      streamOutput: job.streamOutput,
-    };
-    const child = await startProcess({ argv: launch.argv, ...surroundings });
-    const execution = processExecution({
-      child,
-      controlled,
-      launch,
-      surroundings,
-      python,
-      flowRunId,
-      log: services.log,
-    });
-    await onHandle(execution.handle);
-    return { ...execution, [Symbol.asyncDispose]: clearAway };
-  } catch (error) {
-    await clearAway();
-    throw error;
-  }
+  if (controlled) opened.add(async () => controlled[Symbol.dispose]());
+  const cwd = await openWorkingDirectory(job, makeTemporary, opened);
+  const output = job.streamOutput ? await openOutput(services, flowRunId, makeTemporary) : "ignore";
+  if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
+  const env = { ...withoutNothing(services.environment), ...job.program.env };
+  const python = await services.python();
+  const launch = await chooseLaunch({ python, command: job.program.command, flowRunId, cwd, env, makeTemporary });
+  opened.add(async () => await launch[Symbol.asyncDispose]());
+  const surroundings = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
+  const child = await startProcess({ argv: launch.argv, ...surroundings });
+  const execution = processExecution({ child, controlled, launch, surroundings, python, flowRunId, services });
+  await onHandle(execution.handle);
+  return { ...execution, ...opened.move() };
 }
 
 function childVariables(launch: Launch, controlled: ControlledChild | undefined): Record<string, string> {
-  return { ...controlled?.environment, PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: String(launch.engineRunsHooks) };
+  const ownsHooks = String(launch.runsHooks.cancellation);
+  return { ...controlled?.environment, PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: ownsHooks };
 }
 
-interface Workspace extends AsyncDisposable {
-  /** Absolute. */
-  readonly path: string;
-}
-
-async function makeWorkspace({ workingDirectory }: ProcessJob): Promise<Workspace> {
-  if (workingDirectory !== null) return { path: resolve(workingDirectory), [Symbol.asyncDispose]: async () => {} };
-  const path = await mkdtemp(join(tmpdir(), "lictor-flow-run-"));
+/** Absolute. A temporary one is removed afterwards. */
+async function openWorkingDirectory(
+  { workingDirectory }: ProcessJob,
+  makeTemporary: (prefix: string) => Promise<string>,
+  opened: AsyncDisposables,
+): Promise<string> {
+  if (workingDirectory !== null) return resolve(workingDirectory);
+  const path = await makeTemporary("lictor-flow-run-");
   // Best effort: what a grandchild still writes there keeps the directory alive.
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }).catch(() => {}) };
+  opened.add(() => rm(path, { recursive: true, force: true }).catch(() => {}));
+  return path;
+}
+
+async function openOutput(
+  { onOutput, log }: InfrastructureServices,
+  flowRunId: string,
+  makeTemporary: (prefix: string) => Promise<string>,
+): Promise<ChildOutput> {
+  if (!onOutput) return "inherit";
+  const onError = (error: unknown): void => {
+    log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more");
+  };
+  try {
+    const directory = await makeTemporary("lictor-output-");
+    return await OutputFiles.open(directory, (line) => onOutput(flowRunId, line), onError);
+  } catch (error) {
+    // Lines that are no JSON are better than a flow run that does not start.
+    log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output is not passed on as JSON");
+    return "inherit";
+  }
+}
+
+/** Disposes in reverse order. Node.js 20 has no AsyncDisposableStack. */
+class AsyncDisposables implements AsyncDisposable {
+  #dispose: (() => Promise<void>)[] = [];
+
+  add(dispose: () => Promise<void>): void {
+    this.#dispose.unshift(dispose);
+  }
+
+  /** Hands all over: from now on the returned object disposes of it. */
+  move(): AsyncDisposable {
+    const moved = new AsyncDisposables();
+    moved.#dispose = this.#dispose;
+    this.#dispose = [];
+    return { [Symbol.asyncDispose]: async () => await moved[Symbol.asyncDispose]() };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const dispose of this.#dispose) await dispose();
+  }
 }

@@ -1,0 +1,23 @@
+// What makes an environment too large for the system.
+
+const namedAtMost = 3;
+/** Linux takes no longer text for one variable or argument: 32 pages. Source: linux/binfmts.h MAX_ARG_STRLEN. */
+const longestText = 131_071;
+
+/**
+ * Says that a program could not be started with so large an environment, and names the largest variables with their sizes
+ * in bytes. Values are never shown.
+ */
+export function describeLargest(argv: readonly string[], env: Readonly<Record<string, string>>): string {
+  const sizes = Object.entries(env)
+    .map(([name, value]) => ({ name, bytes: Buffer.byteLength(`${name}=${value}`) + 1 }))
+    .sort((one, other) => other.bytes - one.bytes);
+  const argumentBytes = argv.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
+  const total = sizes.reduce((sum, { bytes }) => sum + bytes, argumentBytes);
+  const largest = sizes.slice(0, namedAtMost).map(({ name, bytes }) => `${name} (${bytes.toLocaleString("en")})`);
+  return (
+    `The environment and the command are too large for the system (E2BIG): ${total.toLocaleString("en")} bytes, ` +
+    `${argumentBytes.toLocaleString("en")} of them for the command. The largest variables: ${largest.join(", ")}. ` +
+    `Linux takes ${longestText.toLocaleString("en")} bytes for each, and for all of them a quarter of the stack limit (ulimit -s).`
+  );
+}

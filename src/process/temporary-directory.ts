@@ -1,0 +1,67 @@
+// The directory for temporary files, found as Python finds it: the processes of flow runs use the same one.
+// Source: CPython Lib/tempfile.py _candidate_tempdir_list, _get_default_tempdir.
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { directoryProblem } from "./system-errors.ts";
+
+/** Either a directory that a file could be made in, or one line that says what was tried and what to do. */
+export type TemporaryDirectoryFinding = { kind: "found"; path: string } | { kind: "none"; message: string };
+
+/**
+ * Looks for a directory for temporary files: TMPDIR, TEMP and TMP of `env`, then /tmp, /var/tmp, /usr/tmp and the working
+ * directory. The first one counts in which a file can be written. The answer is for now: a disk may be full later, or have
+ * space again. Never throws.
+ */
+export async function findTemporaryDirectory(
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<TemporaryDirectoryFinding> {
+  const problems: string[] = [];
+  for (const [path, origin] of candidates(env)) {
+    try {
+      await tryWriting(path);
+      return { kind: "found", path };
+    } catch (error) {
+      problems.push(`${path}${origin ? ` (${origin})` : ""} ${directoryProblem(error)}`);
+    }
+  }
+  const tried = problems.join("; ");
+  return {
+    kind: "none",
+    message: `No directory for temporary files: ${tried}. Set TMPDIR to a directory that can be written to, or make room there.`,
+  };
+}
+
+/** Makes a directory of its own for temporary files; only this user can look into it. Throws when there is no place for one. */
+export async function makeTemporaryDirectory(
+  prefix: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<string> {
+  const finding = await findTemporaryDirectory(env);
+  if (finding.kind === "none") throw new Error(finding.message);
+  return await mkdtemp(join(finding.path, prefix));
+}
+
+function candidates(env: Readonly<Record<string, string | undefined>>): Map<string, string | undefined> {
+  const found = new Map<string, string | undefined>();
+  const add = (path: string, origin?: string): void => {
+    if (!found.has(resolve(path))) found.set(resolve(path), origin);
+  };
+  for (const name of ["TMPDIR", "TEMP", "TMP"]) {
+    const path = env[name];
+    if (path) add(path, name);
+  }
+  for (const path of ["/tmp", "/var/tmp", "/usr/tmp"]) add(path);
+  add(".", "the working directory");
+  return found;
+}
+
+/** A file that can be made can still be one that nothing fits into. */
+async function tryWriting(directory: string): Promise<void> {
+  const file = join(directory, `lictor-${randomUUID()}`);
+  try {
+    await writeFile(file, "lictor", { flag: "wx", mode: 0o600 });
+  } finally {
+    await rm(file, { force: true }).catch(() => {});
+  }
+}

@@ -1,0 +1,52 @@
+// Environment variables that are not UTF-8, handed on to real programs.
+import { describe, expect, test } from "vitest";
+import { findRawVariables, withRawVariables } from "../../src/process/raw-environment.ts";
+import { inCheckout } from "../support/checkout.ts";
+import { runCommand } from "../support/run-command.ts";
+
+const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
+
+test("finds the variables that are not UTF-8, and no others", () => {
+  const environment = Buffer.concat([latin1("A=caf\xe9\0"), Buffer.from("B=café\0C=\0"), latin1("\xe9=1\0D=x=\xff")]);
+  expect(findRawVariables(environment)).toEqual([
+    { name: "A", value: "caf\ufffd", bytes: latin1("A=caf\xe9") },
+    { name: "\ufffd", value: "1", bytes: latin1("\xe9=1") },
+    { name: "D", value: "x=\ufffd", bytes: latin1("D=x=\xff") },
+  ]);
+  expect(findRawVariables(Buffer.alloc(0))).toEqual([]);
+});
+
+describe("withRawVariables", () => {
+  const raw = { name: "A", value: "\ufffd", bytes: latin1("A=\xe9") };
+  test.each([
+    ["nothing is to be passed on", []],
+    ["the flow run has a value of its own", [raw]],
+  ])("changes nothing when %s", (_when, variables) => {
+    const start = { argv: ["true"], env: { A: "own" } };
+    expect(withRawVariables(start, variables)).toBe(start);
+  });
+});
+
+/** A program's environment as bytes: started by lictor, which itself has these variables. */
+async function environmentBelow(setting: string, program = "cat /proc/self/environ"): Promise<string> {
+  const script = inCheckout("test/fixtures/programs/start-with-own-environment.ts");
+  const run = `export ${setting}; exec "$0" --import tsx ${script} ${program}`;
+  const { stdout, stderr } = await runCommand("bash", ["-c", run, process.execPath], { cwd: inCheckout(".") });
+  expect(stderr).toBe("");
+  return stdout;
+}
+
+describe("a child", () => {
+  test.each([
+    ["bytes that are not UTF-8", "$'A=caf\\xe9 \\'\"\\\\ %s $HOME\\n\\xff\\n'", "A=caf\xe9 '\"\\ %s $HOME\n\xff\n\0"],
+    ["UTF-8", "A=café", `${latin1("A=").toString()}caf\xc3\xa9\0`],
+  ])("gets a variable of %s unchanged", async (_what, setting, expected) => {
+    const environment = Buffer.from(await environmentBelow(setting), "hex").toString("latin1");
+    expect(environment).toContain(expected);
+  });
+
+  test("keeps its process id, and a missing program is told as ever", async () => {
+    expect(await environmentBelow("$'A=\\xe9'", "pid")).toBe("same");
+    expect(await environmentBelow("$'A=\\xe9'", "/no/such/program")).toBe("ENOENT");
+  });
+});
