@@ -56,7 +56,7 @@ export async function listWorkspaces(program: ProgramContext, output: OutputOpti
     sayJson(workspaces);
     return;
   }
-  const current = program.settings.values.PREFECT_API_URL?.trim().replace(/\/+$/, "");
+  const current = program.settings.values.PREFECT_API_URL;
   const rows = workspaces.map(
     (workspace) => `  ${workspaceApiUrl(apiUrl, workspace) === current ? "*" : " "} ${workspaceHandle(workspace)}`,
   );
@@ -110,7 +110,7 @@ async function pickWorkspace(
 }
 
 async function askKey({ settings }: ProgramContext): Promise<string> {
-  const current = settings.values.PREFECT_API_KEY?.trim();
+  const current = settings.values.PREFECT_API_KEY;
   if (current) {
     say("It looks like you're already authenticated on this profile.");
     if (!(await confirm("Would you like to reauthenticate?"))) return current;

@@ -81,7 +81,7 @@ async function openAccess(options: DoctorOptions, program: ProgramContext, signa
   const impatient = { ...program, settings: { ...settings, values } };
   const open = await openApi(impatient, options.workspace, signal);
   const { api, connection, credentials } = open;
-  const apiUrl = values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const apiUrl = values.PREFECT_CLOUD_API_URL;
   const cloud = connection.isCloud ? openClient(impatient, { apiUrl, isCloud: true }, credentials) : null;
   return { api, cloud, connection, credentials, socketAddress: toSocketAddress(open, program) };
 }

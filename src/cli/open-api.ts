@@ -5,7 +5,7 @@ import { type CredentialChoice, Credentials } from "../api/credentials.ts";
 import { readTrust } from "../settings/certificates.ts";
 import { type Connection, isKeyAlone, resolveConnection } from "../settings/connection.ts";
 import type { Settings } from "../settings/load.ts";
-import { chooseProxy } from "../settings/proxy.ts";
+import { chooseProxy, tidyProxyVariables } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { ProgramContext } from "./program-context.ts";
@@ -23,7 +23,7 @@ export interface OpenApi extends Disposable {
  * first. Throws SettingsError, and what the API client throws.
  */
 export async function openApi(program: ProgramContext, workspace?: string, signal?: AbortSignal): Promise<OpenApi> {
-  const { settings, logging } = program;
+  const { env, settings, logging } = program;
   const isAsked = workspace !== undefined || isKeyAlone(settings);
   const workspaceUrl = isAsked ? await findWorkspaceUrl(program, workspace, signal) : undefined;
   const connection = resolveConnection(settings, workspaceUrl);
@@ -35,7 +35,7 @@ export async function openApi(program: ProgramContext, workspace?: string, signa
     api,
     connection,
     credentials,
-    exportedSettings: () => exportedWith(settings, connection, credentials),
+    exportedSettings: () => ({ ...tidyProxyVariables(env), ...exportedWith(settings, connection, credentials) }),
     [Symbol.dispose]: () => api[Symbol.dispose](),
   };
 }
@@ -118,7 +118,7 @@ function exportedWith(
   const inUse: Record<string, string> = {};
   if (kind === "bearer") Object.assign(inUse, { PREFECT_API_KEY: token, ...(hasAuthString && { [authString]: "" }) });
   if (kind === "basic" && hasAuthString) Object.assign(inUse, { [authString]: token });
-  const isLookedUp = settings.exported.PREFECT_API_URL?.trim().replace(/\/+$/, "") !== apiUrl;
+  const isLookedUp = settings.exported.PREFECT_API_URL !== apiUrl;
   const url = isLookedUp && kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
   const metrics = settings.values.PREFECT_CLIENT_METRICS_ENABLED ? { PREFECT_CLIENT_METRICS_ENABLED: "false" } : {};
   return { ...settings.exported, ...url, ...inUse, ...metrics };
@@ -154,7 +154,7 @@ export interface Cloud extends Disposable {
 
 /** Opens Prefect Cloud itself. Throws SettingsError. */
 export function openCloud(program: ProgramContext): Cloud {
-  const apiUrl = program.settings.values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const apiUrl = program.settings.values.PREFECT_CLOUD_API_URL;
   const connection = resolveConnection(program.settings, apiUrl);
   const api = openClient(program, connection, new Credentials(connection));
   const { authorization } = connection;

@@ -72,9 +72,8 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
 
 /** Every text that must not appear in any output: keys, and what is sent of them. */
 function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
-  // Sent without the white space around them, and so as they may come back.
-  const key = values.PREFECT_API_KEY?.trim() ?? "";
-  const authString = values.PREFECT_API_AUTH_STRING?.trim() ?? "";
+  const key = values.PREFECT_API_KEY ?? "";
+  const authString = values.PREFECT_API_AUTH_STRING ?? "";
   const password = authString.slice(authString.indexOf(":") + 1);
   return [
     key,

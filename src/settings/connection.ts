@@ -49,11 +49,11 @@ export function resolveConnection(settings: Settings, workspaceUrl?: string): Co
 
 /** True where a key is all there is: then the API is Prefect Cloud's, and the key knows its workspaces. */
 export function isKeyAlone(settings: Settings): boolean {
-  return (settings.values.PREFECT_API_URL ?? "").trim() === "" && credential(settings, "PREFECT_API_KEY") !== null;
+  return (settings.values.PREFECT_API_URL ?? "") === "" && credential(settings, "PREFECT_API_KEY") !== null;
 }
 
 function parseApiUrl({ values, origins, profile }: Settings): URL {
-  const text = values.PREFECT_API_URL?.trim() ?? "";
+  const text = values.PREFECT_API_URL ?? "";
   if (text === "") throw new SettingsError(urlMissing(profile.name, profile.file), { key: "PREFECT_API_URL" });
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.search !== "" || url.hash !== "") {
@@ -101,9 +101,9 @@ function basic(userAndPassword: string, origin: string): Authorization {
   return { kind: "basic", header, token: userAndPassword, origin };
 }
 
-/** The credential without the white space that copying leaves around it; null when it is not set or empty. */
+/** The credential, null when it is not set or empty. Throws SettingsError when no header can carry it. */
 function credential({ values, origins }: Settings, name: CredentialName): string | null {
-  const text = values[name]?.trim() ?? "";
+  const text = values[name] ?? "";
   if (text === "") return null;
   // The key goes into a header as it is, which can carry nothing else; the auth string goes there in base64.
   const isUsable = name === "PREFECT_API_KEY" ? /^[\x20-\x7e]+$/.test(text) : !/\p{Cc}/u.test(text);

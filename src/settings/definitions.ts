@@ -5,9 +5,9 @@ import type { Definition, KindValues } from "./parse.ts";
 import { PASSED_ON_DEFINITIONS } from "./passed-on-definitions.ts";
 
 export const DEFINITIONS = {
-  PREFECT_API_URL: { kind: "string", toml: "api.url", default: null },
-  PREFECT_API_KEY: { kind: "string", toml: "api.key", default: null, secret: true },
-  PREFECT_API_AUTH_STRING: { kind: "string", toml: "api.auth_string", default: null, secret: true },
+  PREFECT_API_URL: { kind: "url", toml: "api.url", default: null },
+  PREFECT_API_KEY: { kind: "credential", toml: "api.key", default: null, secret: true },
+  PREFECT_API_AUTH_STRING: { kind: "credential", toml: "api.auth_string", default: null, secret: true },
   // lictor's own: files of container and Kubernetes secrets, read where the same source does not give the secret itself.
   PREFECT_API_KEY_FILE: { kind: "path", toml: "api.key_file", default: null, fileOf: "PREFECT_API_KEY" },
   PREFECT_API_AUTH_STRING_FILE: {
@@ -20,10 +20,10 @@ export const DEFINITIONS = {
   PREFECT_API_TLS_INSECURE_SKIP_VERIFY: { kind: "boolean", toml: "api.tls_insecure_skip_verify", default: false },
   PREFECT_API_ENABLE_HTTP2: { kind: "boolean", toml: "api.enable_http2", default: false },
   PREFECT_API_REQUEST_TIMEOUT: { kind: "float", toml: "api.request_timeout", default: 60 },
-  PREFECT_CLOUD_API_URL: { kind: "string", toml: "cloud.api_url", default: "https://api.prefect.cloud/api" },
-  PREFECT_CLOUD_UI_URL: { kind: "string", toml: "cloud.ui_url", default: null },
+  PREFECT_CLOUD_API_URL: { kind: "url", toml: "cloud.api_url", default: "https://api.prefect.cloud/api" },
+  PREFECT_CLOUD_UI_URL: { kind: "url", toml: "cloud.ui_url", default: null },
   PREFECT_CLOUD_MAX_LOG_SIZE: { kind: "integer", toml: "cloud.max_log_size", default: 25_000 },
-  PREFECT_UI_URL: { kind: "string", toml: "ui_url", default: null },
+  PREFECT_UI_URL: { kind: "url", toml: "ui_url", default: null },
   PREFECT_SILENCE_API_URL_MISCONFIGURATION: {
     kind: "boolean",
     toml: "silence_api_url_misconfiguration",

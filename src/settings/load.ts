@@ -1,5 +1,5 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
 import { apiUrlWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
@@ -44,7 +44,10 @@ export interface Settings {
   };
   /** one line each, to be logged as warnings */
   readonly warnings: readonly string[];
-  /** what the process of a flow run gets: every setting given by any source, by canonical name, secrets in clear */
+  /**
+   * The variables for a flow run's process: every setting that any source gives, by canonical name, with secrets in clear.
+   * The text is what lictor itself makes of the setting, because Python reads some texts more strictly.
+   */
   readonly exported: Readonly<Record<string, string>>;
 }
 
@@ -60,14 +63,14 @@ const NOTHING: SourceReading = { source: new Map(), unknownKeys: [] };
 
 /** Loads the settings, frozen. Throws SettingsError for a value or a file that cannot be used. */
 export function loadSettings(input: SettingsInput): Settings {
-  const { env } = input;
+  const { env, cwd } = input;
   const { environment, files, prefectToml, pyproject, profile } = readSources(input);
   const isTestMode = TEST_MODE_VARIABLES.some((name) => env[name]);
   const fromProfile = isTestMode ? NOTHING : readProfile(profile);
 
   const sources = [environment, ...files, fromProfile.source].map((source) => withSecretFiles(source, env));
   const given = merge(sources);
-  const { values, exported } = evaluate(given, env);
+  const { values, exported } = evaluate(given, env, cwd);
   const warnings = [
     ...profileWarnings(profile),
     ...unknownKeyWarnings(prefectToml, "prefect.toml"),
@@ -194,6 +197,7 @@ function hiddenOrigins(sources: readonly Source[]): ReadonlyMap<string, readonly
 function evaluate(
   given: ReadonlyMap<string, Given>,
   env: SettingsInput["env"],
+  cwd: string,
 ): { values: SettingValues; exported: Record<string, string> } {
   const parsed: Record<string, unknown> = {};
   for (const [name, { value, origin }] of given) parsed[name] = parseSetting(name, value, origin);
@@ -204,8 +208,17 @@ function evaluate(
   const effective: Record<string, unknown> = { ...parsed, ...derived };
   const exported = [...given.keys()]
     .filter((name) => definitionOf(name).fileOf === undefined)
-    .map((name) => [name, formatValue(definitionOf(name), effective[name])]);
+    .map((name) => [name, exportedText(name, effective[name], cwd)]);
   return { values: derived, exported: Object.fromEntries(exported) };
+}
+
+/** Paths that lictor reads relative to its own working directory; a flow run's process has another one. */
+const SHARED_PATHS: readonly string[] = ["PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_API_SSL_CERT_FILE"];
+
+/** The text of the variable for a flow run's process: what lictor itself makes of the setting. */
+function exportedText(name: string, value: unknown, cwd: string): string {
+  const text = formatValue(definitionOf(name), value);
+  return SHARED_PATHS.includes(name) && text !== "" ? resolve(cwd, text) : text;
 }
 
 function parseSetting(name: string, value: unknown, origin: Origin): unknown {

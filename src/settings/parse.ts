@@ -1,12 +1,15 @@
 // The kinds of value a setting can have: how each is read from text, TOML or JSON, and how Prefect writes it into a
 // variable. What is accepted follows pydantic, so that a value good for Prefect is good here.
 import { pythonBoolean } from "../python-boolean.ts";
+import { tidyUrl } from "./tidy-url.ts";
 
 export type LogLevel = "DEBUG" | "INFO" | "WARNING" | "ERROR" | "CRITICAL";
 
 /** The type a setting of each kind has once it is read. */
 export interface KindValues {
   string: string;
+  url: string;
+  credential: string;
   path: string;
   boolean: boolean;
   integer: number;
@@ -56,6 +59,9 @@ const LOG_LEVELS: readonly LogLevel[] = ["DEBUG", "INFO", "WARNING", "ERROR", "C
 
 const kinds: { readonly [K in Kind]: KindRules<KindValues[K]> } = {
   string: { expected: "a string", parse: parseString, format: String },
+  url: { expected: "a string", parse: (value) => parseText(value, tidyUrl), format: String },
+  // Copying and secret files leave white space around, which no header can carry.
+  credential: { expected: "a string", parse: (value) => parseText(value, (text) => text.trim()), format: String },
   // Python's Path("") is the current directory.
   path: { expected: "a path", parse: (value) => (value === "" ? "." : parseString(value)), format: String },
   boolean: { expected: "true or false", parse: pythonBoolean, format: formatBoolean },
@@ -126,6 +132,10 @@ function isWithinBounds(value: number, { min, above, max }: Definition): boolean
 
 function parseString(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
+}
+
+function parseText(value: unknown, tidy: (text: string) => string): string | undefined {
+  return typeof value === "string" ? tidy(value) : undefined;
 }
 
 function parseInteger(value: unknown): number | undefined {

@@ -23,6 +23,26 @@ export function chooseProxy(url: URL, env: Env): ProxyChoice | undefined {
   return parseProxy(variable, text);
 }
 
+/**
+ * The proxy variables that lictor reads more leniently than Python does, as Python needs them: without white space, and
+ * NO_PROXY separated by commas.
+ */
+export function tidyProxyVariables(env: Env): Record<string, string> {
+  const names = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+  const tidied: Record<string, string> = {};
+  for (const name of [...names, ...names.map((lower) => lower.toUpperCase())]) {
+    const text = env[name];
+    const tidy = /^no/i.test(name)
+      ? text
+          ?.split(/[,\s]+/)
+          .filter(Boolean)
+          .join(",")
+      : text?.trim();
+    if (tidy !== undefined && tidy !== text) tidied[name] = tidy;
+  }
+  return tidied;
+}
+
 /** Every text of the proxy variables that must not be shown. */
 export function proxySecrets(env: Env): string[] {
   const names = ["http_proxy", "https_proxy", "all_proxy"];

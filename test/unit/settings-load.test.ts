@@ -220,3 +220,48 @@ test("a directory named .env, as for a Python virtual environment, is no .env fi
   mkdirSync(join(directory.path, ".env"));
   expect(directory.load().warnings).toEqual([]);
 });
+
+describe("what a flow run's process gets is what lictor itself makes of a setting", () => {
+  const rows: [name: string, setting: string, given: string, expected: string][] = [
+    [
+      "a URL without white space and slashes at its end",
+      "PREFECT_API_URL",
+      " http://h:4200/api// \n",
+      "http://h:4200/api",
+    ],
+    ["a URL without line breaks within", "PREFECT_API_URL", "http://h\n:4200/\tapi", "http://h:4200/api"],
+    ["a URL with the usual two slashes", "PREFECT_API_URL", "http:/h:4200/api", "http://h:4200/api"],
+    ["a URL with its scheme and host in lower case", "PREFECT_API_URL", "HTTPS://Api.Host/api", "https://api.host/api"],
+    ["a URL without a lone question mark", "PREFECT_API_URL", "http://h/api/?#", "http://h/api"],
+    ["user and password of a URL", "PREFECT_API_URL", "http://u:p@h/api/", "http://u:p@h/api"],
+    ["a URL of Prefect Cloud", "PREFECT_CLOUD_API_URL", "https://api.cloud/api/ ", "https://api.cloud/api"],
+    ["a text that is no URL, for an error elsewhere", "PREFECT_API_URL", " h:4200/api/ ", "h:4200/api/"],
+    ["a key without a line break", "PREFECT_API_KEY", "pnu_k\n", "pnu_k"],
+    ["a key of white space, which is none", "PREFECT_API_KEY", " \n", ""],
+    ["an auth string without white space", "PREFECT_API_AUTH_STRING", "\tme:pass \n", "me:pass"],
+    ["a boolean in Python's words", "PREFECT_LOGGING_TO_API_ENABLED", "off", "False"],
+    ["an integer without its fraction", "PREFECT_CLIENT_MAX_RETRIES", " 3.0 ", "3"],
+    ["a log level in upper case", "PREFECT_LOGGING_LEVEL", "debug", "DEBUG"],
+  ];
+  test.each(rows)("%s", (_, setting, given, expected) => {
+    expect(load({}, { [setting]: given }).exported[setting]).toBe(expected);
+  });
+
+  test.each(["PREFECT_API_SSL_CERT_FILE", "PREFECT_HOME", "PREFECT_PROFILES_PATH"])(
+    "%s that is relative to the working directory, which a flow run's process does not share",
+    (setting) => {
+      using directory = settingsDirectory();
+      expect(directory.load({ [setting]: "own/file" }).exported[setting]).toBe(join(directory.path, "own/file"));
+    },
+  );
+
+  test("a key from a file, without the white space around it", () => {
+    using directory = settingsDirectory({ key: " pnu_k \r\n\n" });
+    const { exported } = directory.load({ PREFECT_API_KEY_FILE: join(directory.path, "key") });
+    expect(exported).toMatchObject({ PREFECT_API_KEY: "pnu_k" });
+  });
+
+  test("the address of the UI follows from the tidied URL", () => {
+    expect(load({}, { PREFECT_API_URL: "http://h:4200/api/ " }).values.PREFECT_UI_URL).toBe("http://h:4200");
+  });
+});
