@@ -4,6 +4,7 @@ import { readWorkspaces, type Workspace, workspaceApiUrl, workspaceHandle } from
 import { type CredentialChoice, Credentials } from "../api/credentials.ts";
 import { readTrust } from "../settings/certificates.ts";
 import { type Connection, isKeyAlone, resolveConnection } from "../settings/connection.ts";
+import { homeVariable } from "../settings/derived.ts";
 import type { Settings } from "../settings/load.ts";
 import { chooseProxy, tidyProxyVariables } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
@@ -35,7 +36,11 @@ export async function openApi(program: ProgramContext, workspace?: string, signa
     api,
     connection,
     credentials,
-    exportedSettings: () => ({ ...tidyProxyVariables(env), ...exportedWith(settings, connection, credentials) }),
+    exportedSettings: () => ({
+      ...homeVariable(env),
+      ...tidyProxyVariables(env),
+      ...exportedWith(settings, connection, credentials),
+    }),
     [Symbol.dispose]: () => api[Symbol.dispose](),
   };
 }

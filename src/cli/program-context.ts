@@ -2,6 +2,7 @@
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
 import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
 import { proxySecrets, urlSecrets } from "../settings/proxy.ts";
+import { SettingsError } from "../settings/settings-error.ts";
 
 /** Loaded settings, and output that hides the secrets among them. */
 export interface ProgramContext {
@@ -12,9 +13,22 @@ export interface ProgramContext {
   reload: () => Settings;
 }
 
-/** What the settings are loaded from. */
+/** What the settings are loaded from. Throws SettingsError. */
 export function settingsInput({ profile }: { profile?: string | undefined }): SettingsInput {
-  return { profileArgument: profile, env: process.env, cwd: process.cwd() };
+  return { profileArgument: profile, env: process.env, cwd: workingDirectory() };
+}
+
+/** Throws SettingsError when the directory that the program was started in has been removed. */
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw new SettingsError(
+      `The working directory cannot be used (${code}); it was probably removed. Change to another one and start again.`,
+      { cause: error },
+    );
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 // Values that follow from other values: paths below the home directory, URLs of the UI.
-import type { SettingValues } from "./definitions.ts";
+import { DEFINITIONS, type SettingValues } from "./definitions.ts";
 import type { Settings } from "./load.ts";
-import { expandHome, expandUser } from "./paths.ts";
+import { expandHome, expandUser, findUserHome, tryExpandUser } from "./paths.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** Whether the API belongs to Prefect Cloud. Source: prefect settings/models/root.py connected_to_cloud */
@@ -14,7 +14,9 @@ export function withDerivedValues(
   values: SettingValues,
   env: Readonly<Record<string, string | undefined>>,
 ): SettingValues {
-  const home = expandUser(values.PREFECT_HOME, env);
+  // A worker needs no home directory of its own, so only one that somebody names has to be found.
+  const isNamed = values.PREFECT_HOME !== DEFINITIONS.PREFECT_HOME.default;
+  const home = (isNamed ? expandUser : tryExpandUser)(values.PREFECT_HOME, env);
   const debug = values.PREFECT_DEBUG_MODE || values.PREFECT_TESTING_TEST_MODE;
   const cloudUiUrl = values.PREFECT_CLOUD_UI_URL ?? uiUrlOfCloud(values.PREFECT_CLOUD_API_URL);
   const maxLogSize = values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE;
@@ -78,6 +80,23 @@ export function apiUrlWarnings({ PREFECT_API_URL, PREFECT_SILENCE_API_URL_MISCON
   ];
   return slips.flatMap(([isSlip, text]) => (isSlip ? [`PREFECT_API_URL looks wrong: ${text}.`] : []));
 }
+
+/** That Prefect does not start without a home directory, and what flow runs get in its place. */
+export function homeWarnings(env: Readonly<Record<string, string | undefined>>): string[] {
+  if (findUserHome(env) !== undefined) return [];
+  return [
+    `HOME is not set and this user has no entry in the passwd database. Prefect does not start without a home directory, ` +
+      `so flow runs get HOME=${SUBSTITUTE_HOME}.`,
+  ];
+}
+
+/** The variable that flow runs need in addition where the worker has no home directory. */
+export function homeVariable(env: Readonly<Record<string, string | undefined>>): { HOME?: string } {
+  return findUserHome(env) === undefined ? { HOME: SUBSTITUTE_HOME } : {};
+}
+
+/** What container runtimes set for such a user. */
+const SUBSTITUTE_HOME = "/";
 
 /** That the server is not checked, where there is something to check. */
 export function tlsWarnings({ PREFECT_API_URL, PREFECT_API_TLS_INSECURE_SKIP_VERIFY }: SettingValues): string[] {

@@ -1,7 +1,7 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
 import { join, resolve } from "node:path";
 import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
-import { apiUrlWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
+import { apiUrlWarnings, homeWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
 import type { Origin, OriginKind } from "./origin.ts";
 import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
@@ -79,6 +79,7 @@ export function loadSettings(input: SettingsInput): Settings {
     ...openFileWarnings(given),
     ...apiUrlWarnings(values),
     ...tlsWarnings(values),
+    ...homeWarnings(env),
   ];
   return Object.freeze({
     values: Object.freeze(values),

@@ -2,7 +2,7 @@
 import { lstatSync } from "node:fs";
 import { isTable } from "./parse.ts";
 import { SettingsError } from "./settings-error.ts";
-import { parseToml, readText } from "./sources.ts";
+import { fileError, parseToml, readText } from "./sources.ts";
 
 export type ProfileChoice = "command line" | "environment" | "profiles file" | "default";
 
@@ -43,9 +43,17 @@ export const DEFAULT_PROFILE = "ephemeral";
 
 /** Reads a profiles file; undefined when there is none. Throws SettingsError when it cannot be read or is malformed. */
 export function findProfiles(file: string): ProfilesFile | undefined {
-  // A link to nowhere is reported, not passed over: the settings that somebody keeps behind it are missing.
-  if (lstatSync(file, { throwIfNoEntry: false }) === undefined) return undefined;
+  if (!exists(file)) return undefined;
   return parseProfiles(file, readText(file));
+}
+
+/** A link to nowhere exists: the settings that somebody keeps behind it are missing, which has to be reported. */
+function exists(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    throw fileError("read", file, error, "PREFECT_PROFILES_PATH names another file.");
+  }
 }
 
 /** Throws SettingsError for text that is no profiles file; `file` is what it names then. */

@@ -117,8 +117,8 @@ export function readText(file: string): string {
   }
 }
 
-/** One line for what the file system, or decoding, says of a file. */
-export function fileError(verb: "read" | "write", file: string, error: unknown): SettingsError {
+/** One line for what the file system, or decoding, says of a file; `advice` is a sentence to add. */
+export function fileError(verb: "read" | "write", file: string, error: unknown, advice?: string): SettingsError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
   const reasons: Readonly<Record<string, string>> = {
     EISDIR: "it is a directory",
@@ -126,9 +126,14 @@ export function fileError(verb: "read" | "write", file: string, error: unknown):
     EPERM: "no permission",
     EROFS: "the file system is read-only",
     ENOENT: "there is no such file",
+    ENOTDIR: "a part of its path is no directory",
+    ELOOP: "its links lead in a circle (ELOOP)",
+    ENAMETOOLONG: "its name is too long",
+    ENOSPC: "the disk is full",
     ERR_ENCODING_INVALID_ENCODED_DATA: "it is not UTF-8 text",
   };
-  return new SettingsError(`Cannot ${verb} ${file}: ${reasons[code] ?? code}`, { cause: error });
+  const reason = reasons[code] ?? code;
+  return new SettingsError(`Cannot ${verb} ${file}: ${reason}${advice ? `. ${advice}` : ""}`, { cause: error });
 }
 
 /** Throws SettingsError, without the lines of the file that the parser's own message shows: they may hold secrets. */

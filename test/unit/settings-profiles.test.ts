@@ -178,7 +178,9 @@ describe("a profiles file that cannot be used is a SettingsError of one line wit
   test("a link to itself", () => {
     using directory = settingsDirectory();
     symlinkSync(directory.profilesFile, directory.profilesFile);
-    expect(() => directory.load()).toThrow(new SettingsError(`Cannot read ${directory.profilesFile}: ELOOP`));
+    expect(() => directory.load()).toThrow(
+      new SettingsError(`Cannot read ${directory.profilesFile}: its links lead in a circle (ELOOP)`),
+    );
   });
 
   // Nothing is forbidden to root.
