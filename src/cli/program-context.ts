@@ -1,5 +1,6 @@
 // What every command starts from: the settings, the output, and the API client made of them.
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
+import { headerSecrets } from "../settings/connection.ts";
 import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
 import { proxySecrets, urlSecrets } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
@@ -84,7 +85,7 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
   });
 }
 
-/** Every text that must not appear in any output: keys, and what is sent of them. */
+/** Every text that must not appear in any output: the credentials, and the forms in which they are sent. */
 function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
   const key = values.PREFECT_API_KEY ?? "";
   const authString = values.PREFECT_API_AUTH_STRING ?? "";
@@ -93,9 +94,8 @@ function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
     key,
     authString,
     Buffer.from(authString).toString("base64"),
-    // A password of a letter or two would blot out half of every message.
-    password.length > 3 ? password : "",
-    ...Object.values(values.PREFECT_CLIENT_CUSTOM_HEADERS),
+    password,
+    ...headerSecrets(values.PREFECT_CLIENT_CUSTOM_HEADERS),
     ...urlSecrets(values.PREFECT_API_URL ?? ""),
     ...proxySecrets(env),
   ];

@@ -128,3 +128,14 @@ function userinfoOf({ username, password }: URL): string {
 function originOf({ origins }: Settings, name: CredentialName | "PREFECT_API_URL"): string {
   return `${name} ${origins.get(name)?.description ?? "by default"}`;
 }
+
+/** Every text of custom headers that must not be shown: the values, and the credentials within an Authorization header. */
+export function headerSecrets(headers: Readonly<Record<string, string>>): string[] {
+  return Object.values(headers).flatMap((value) => {
+    const [, scheme = "", credentials = ""] = /^\s*([a-z]+)\s+(\S+)\s*$/i.exec(value) ?? [];
+    if (credentials === "") return [value];
+    if (scheme.toLowerCase() !== "basic") return [value, credentials];
+    const userAndPassword = Buffer.from(credentials, "base64").toString("utf8");
+    return [value, credentials, userAndPassword, userAndPassword.slice(userAndPassword.indexOf(":") + 1)];
+  });
+}

@@ -54,9 +54,8 @@ export function urlSecrets(url: string): string[] {
   const userinfo = /^(?:[^:/]+:\/\/)?(.*)@/.exec(url.trim())?.[1] ?? "";
   const colon = userinfo.indexOf(":");
   const password = colon < 0 ? "" : userinfo.slice(colon + 1);
-  // A password of a letter or two would blot out half of every message.
-  const clear = [password, querystring.unescape(password)].filter((secret) => secret.length > 3);
-  return userinfo === "" ? [] : [...clear, base64(querystring.unescape(userinfo))];
+  if (userinfo === "") return [];
+  return [password, querystring.unescape(password), base64(querystring.unescape(userinfo))].filter(Boolean);
 }
 
 /** The lower case comes first, even empty, which means none. Source: Python urllib.request.getproxies_environment. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isKeyAlone, resolveConnection } from "../../src/settings/connection.ts";
+import { headerSecrets, isKeyAlone, resolveConnection } from "../../src/settings/connection.ts";
 import { SettingsError } from "../../src/settings/settings-error.ts";
 import { settingsDirectory } from "./settings-directory.ts";
 
@@ -131,4 +131,19 @@ describe("a connection that cannot be made is a SettingsError of one line", () =
     expect(() => resolve(env)).toThrow(message);
     expect(() => resolve(env)).not.toThrow(/\n|\r|secret|sécret|ret/);
   });
+});
+
+test("headerSecrets are the values of custom headers, and the credentials within them", () => {
+  const basic = Buffer.from("me:hidden-password").toString("base64");
+  expect(headerSecrets({ "X-Token": "abcdef", Authorization: "Bearer tok-en" })).toEqual([
+    "abcdef",
+    "Bearer tok-en",
+    "tok-en",
+  ]);
+  expect(headerSecrets({ Authorization: `Basic ${basic}` })).toEqual([
+    `Basic ${basic}`,
+    basic,
+    "me:hidden-password",
+    "hidden-password",
+  ]);
 });
