@@ -4,6 +4,11 @@
 import type { Definition, KindValues } from "./parse.ts";
 import { PASSED_ON_DEFINITIONS } from "./passed-on-definitions.ts";
 
+/** 11 days. A timer of Node.js that is set for more than 24 days fires at once, and intervals grow when a loop backs off. */
+const longestSeconds = 1_000_000;
+/** 100 years. Far beyond that there are no dates. */
+const longestPrefetchSeconds = 3_000_000_000;
+
 export const DEFINITIONS = {
   PREFECT_API_URL: { kind: "url", toml: "api.url", default: null },
   PREFECT_API_KEY: { kind: "credential", toml: "api.key", default: null, secret: true },
@@ -19,7 +24,13 @@ export const DEFINITIONS = {
   PREFECT_API_SSL_CERT_FILE: { kind: "string", toml: "api.ssl_cert_file", default: null },
   PREFECT_API_TLS_INSECURE_SKIP_VERIFY: { kind: "boolean", toml: "api.tls_insecure_skip_verify", default: false },
   PREFECT_API_ENABLE_HTTP2: { kind: "boolean", toml: "api.enable_http2", default: false },
-  PREFECT_API_REQUEST_TIMEOUT: { kind: "float", toml: "api.request_timeout", default: 60 },
+  PREFECT_API_REQUEST_TIMEOUT: {
+    kind: "float",
+    toml: "api.request_timeout",
+    default: 60,
+    floor: 0.1,
+    ceiling: longestSeconds,
+  },
   PREFECT_CLOUD_API_URL: { kind: "url", toml: "cloud.api_url", default: "https://api.prefect.cloud/api" },
   PREFECT_CLOUD_UI_URL: { kind: "url", toml: "cloud.ui_url", default: null },
   PREFECT_CLOUD_MAX_LOG_SIZE: { kind: "integer", toml: "cloud.max_log_size", default: 25_000 },
@@ -46,12 +57,36 @@ export const DEFINITIONS = {
     alias: "PREFECT_CLIENT_ENABLE_METRICS",
   },
   PREFECT_CLIENT_METRICS_PORT: { kind: "integer", toml: "client.metrics.port", default: 4201 },
-  PREFECT_WORKER_HEARTBEAT_SECONDS: { kind: "float", toml: "worker.heartbeat_seconds", default: 30 },
-  PREFECT_WORKER_QUERY_SECONDS: { kind: "float", toml: "worker.query_seconds", default: 10 },
-  PREFECT_WORKER_PREFETCH_SECONDS: { kind: "float", toml: "worker.prefetch_seconds", default: 10 },
+  PREFECT_WORKER_HEARTBEAT_SECONDS: {
+    kind: "float",
+    toml: "worker.heartbeat_seconds",
+    default: 30,
+    floor: 1,
+    ceiling: longestSeconds,
+  },
+  // Events make a worker poll as often as that at most, too.
+  PREFECT_WORKER_QUERY_SECONDS: {
+    kind: "float",
+    toml: "worker.query_seconds",
+    default: 10,
+    floor: 0.2,
+    ceiling: longestSeconds,
+  },
+  PREFECT_WORKER_PREFETCH_SECONDS: {
+    kind: "float",
+    toml: "worker.prefetch_seconds",
+    default: 10,
+    ceiling: longestPrefetchSeconds,
+  },
   PREFECT_WORKER_DEBUG_MODE: { kind: "boolean", toml: "worker.debug_mode", default: false },
   PREFECT_WORKER_ENABLE_CANCELLATION: { kind: "boolean", toml: "worker.enable_cancellation", default: false },
-  PREFECT_WORKER_CANCELLATION_POLL_SECONDS: { kind: "float", toml: "worker.cancellation_poll_seconds", default: 120 },
+  PREFECT_WORKER_CANCELLATION_POLL_SECONDS: {
+    kind: "float",
+    toml: "worker.cancellation_poll_seconds",
+    default: 120,
+    floor: 1,
+    ceiling: longestSeconds,
+  },
   PREFECT_WORKER_WEBSERVER_HOST: { kind: "string", toml: "worker.webserver.host", default: "0.0.0.0" },
   PREFECT_WORKER_WEBSERVER_PORT: { kind: "integer", toml: "worker.webserver.port", default: 8080 },
   PREFECT_RUNNER_POLL_FREQUENCY: { kind: "integer", toml: "runner.poll_frequency", default: 10 },
@@ -77,7 +112,13 @@ export const DEFINITIONS = {
   PREFECT_LOGGING_MARKUP: { kind: "boolean", toml: "logging.markup", default: false },
   PREFECT_LOGGING_LOG_PRINTS: { kind: "boolean", toml: "logging.log_prints", default: false },
   PREFECT_LOGGING_TO_API_ENABLED: { kind: "boolean", toml: "logging.to_api.enabled", default: true },
-  PREFECT_LOGGING_TO_API_BATCH_INTERVAL: { kind: "float", toml: "logging.to_api.batch_interval", default: 2 },
+  PREFECT_LOGGING_TO_API_BATCH_INTERVAL: {
+    kind: "float",
+    toml: "logging.to_api.batch_interval",
+    default: 2,
+    floor: 0.1,
+    ceiling: longestSeconds,
+  },
   PREFECT_LOGGING_TO_API_BATCH_SIZE: { kind: "integer", toml: "logging.to_api.batch_size", default: 4_000_000 },
   PREFECT_LOGGING_TO_API_MAX_LOG_SIZE: { kind: "integer", toml: "logging.to_api.max_log_size", default: 1_000_000 },
   PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: {

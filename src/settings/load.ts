@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
 import { apiUrlWarnings, homeWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
+import { withinLimits } from "./limits.ts";
 import type { Origin, OriginKind } from "./origin.ts";
 import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
 import { profilesPath } from "./paths.ts";
@@ -70,13 +71,15 @@ export function loadSettings(input: SettingsInput): Settings {
 
   const sources = [environment, ...files, fromProfile.source].map((source) => withSecretFiles(source, env));
   const given = merge(sources);
-  const { values, exported } = evaluate(given, env, cwd);
+  const { values: derived, exported } = evaluate(given, env, cwd);
+  const { values, warnings: boundWarnings } = withinLimits(derived);
   const warnings = [
     ...profileWarnings(profile),
     ...unknownKeyWarnings(prefectToml, "prefect.toml"),
     ...unknownKeyWarnings(pyproject, "[tool.prefect] in pyproject.toml"),
     ...unknownKeyWarnings(fromProfile, placeOf(profile)),
     ...openFileWarnings(given),
+    ...boundWarnings,
     ...apiUrlWarnings(values),
     ...tlsWarnings(values),
     ...homeWarnings(env),

@@ -44,6 +44,10 @@ export interface Definition {
   /** like `min`, but the number itself is refused */
   readonly above?: number;
   readonly max?: number;
+  /** What lictor uses in place of a lower value, which Prefect accepts. Unlike `min`, it refuses nothing. */
+  readonly floor?: number;
+  /** What lictor uses in place of a higher value, which Prefect accepts. */
+  readonly ceiling?: number;
 }
 
 interface KindRules<T> {
