@@ -41,7 +41,14 @@ export const DEFINITIONS = {
     default: false,
   },
   PREFECT_CLIENT_MAX_RETRIES: { kind: "integer", toml: "client.max_retries", default: 5, min: 0 },
-  PREFECT_CLIENT_RETRY_JITTER_FACTOR: { kind: "float", toml: "client.retry_jitter_factor", default: 0.2, min: 0 },
+  // Far above the ceiling the formula of the jitter overflows.
+  PREFECT_CLIENT_RETRY_JITTER_FACTOR: {
+    kind: "float",
+    toml: "client.retry_jitter_factor",
+    default: 0.2,
+    min: 0,
+    ceiling: 50,
+  },
   PREFECT_CLIENT_RETRY_EXTRA_CODES: { kind: "statusCodes", toml: "client.retry_extra_codes", default: [] },
   PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: { kind: "boolean", toml: "client.csrf_support_enabled", default: true },
   PREFECT_CLIENT_CUSTOM_HEADERS: { kind: "dictionary", toml: "client.custom_headers", default: {}, secret: true },

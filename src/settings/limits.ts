@@ -9,9 +9,16 @@ import type { Definition } from "./parse.ts";
 export function withinLimits(values: SettingValues): { values: SettingValues; warnings: string[] } {
   const changed: Record<string, number> = {};
   const warnings: string[] = [];
-  for (const [name, { floor = -Infinity, ceiling = Infinity }] of Object.entries<Definition>(DEFINITIONS)) {
+  for (const [name, { default: fallback, floor = -Infinity, ceiling = Infinity }] of Object.entries<Definition>(
+    DEFINITIONS,
+  )) {
     const value: unknown = values[name as keyof SettingValues];
     if (typeof value !== "number" || (value >= floor && value <= ceiling)) continue;
+    if (Number.isNaN(value)) {
+      changed[name] = fallback as number;
+      warnings.push(`${name} is not a number (nan); lictor uses the default, ${fallback}.`);
+      continue;
+    }
     changed[name] = value < floor ? floor : ceiling;
     const bound = value < floor ? "lowest" : "highest";
     warnings.push(`${name} is ${value}; lictor uses ${changed[name]}, the ${bound} value that it works with.`);

@@ -1,6 +1,6 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
 import { join, resolve } from "node:path";
-import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
+import { catalogue, DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
 import { apiUrlWarnings, homeWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
 import { withinLimits } from "./limits.ts";
@@ -8,6 +8,7 @@ import type { Origin, OriginKind } from "./origin.ts";
 import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
 import { profilesPath } from "./paths.ts";
 import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
+import { integerText } from "./python-values.ts";
 import { openFileWarnings, readSecret, withSecretFiles } from "./secret-files.ts";
 import { SettingsError } from "./settings-error.ts";
 import {
@@ -210,18 +211,31 @@ function evaluate(
   // Each of these was parsed by the definition that its type is derived from.
   const derived = withDerivedValues(values as unknown as SettingValues, env);
   const effective: Record<string, unknown> = { ...parsed, ...derived };
-  const exported = [...given.keys()]
+  const exported: [name: string, text: string][] = [...given.keys()]
     .filter((name) => definitionOf(name).fileOf === undefined)
-    .map((name) => [name, exportedText(name, effective[name], cwd)]);
-  return { values: derived, exported: Object.fromEntries(exported) };
+    .map((name) => [name, exportedText(name, effective[name], { given: given.get(name)?.value, cwd })]);
+  return { values: derived, exported: Object.fromEntries([...emptyGroups(given), ...exported]) };
+}
+
+/**
+ * Empties the variables of whole groups that gave a setting. A flow run's process inherits them, and there they would beat
+ * the variables of single settings.
+ */
+function emptyGroups(given: ReadonlyMap<string, Given>): [name: string, text: string][] {
+  const { groups } = catalogue();
+  return [...given.values()].flatMap(({ origin: { kind, key } }) =>
+    kind === "environment" && groups.has(key) ? [[key, "{}"]] : [],
+  );
 }
 
 /** Paths that lictor reads relative to its own working directory; a flow run's process has another one. */
 const SHARED_PATHS: readonly string[] = ["PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_API_SSL_CERT_FILE"];
 
 /** The text of the variable for a flow run's process: what lictor itself makes of the setting. */
-function exportedText(name: string, value: unknown, cwd: string): string {
-  const text = formatValue(definitionOf(name), value);
+function exportedText(name: string, value: unknown, { given, cwd }: { given: unknown; cwd: string }): string {
+  const definition = definitionOf(name);
+  if (definition.kind === "integer" && !Number.isSafeInteger(value)) return integerText(given);
+  const text = formatValue(definition, value);
   return SHARED_PATHS.includes(name) && text !== "" ? resolve(cwd, text) : text;
 }
 

@@ -1,6 +1,7 @@
 // The kinds of value a setting can have: how each is read from text, TOML or JSON, and how Prefect writes it into a
 // variable. What is accepted follows pydantic, so that a value good for Prefect is good here.
 import { pythonBoolean } from "../python-boolean.ts";
+import { decoded, parseDuration, parseFloatingPoint, parseInteger, parseItems, tryParseJson } from "./python-values.ts";
 import { tidyUrl } from "./tidy-url.ts";
 
 export type LogLevel = "DEBUG" | "INFO" | "WARNING" | "ERROR" | "CRITICAL";
@@ -19,10 +20,19 @@ export interface KindValues {
   statusCodes: readonly number[];
   list: readonly string[];
   dictionary: Readonly<Record<string, string>>;
-  // Only handed on to flow runs, whose Prefect judges them; kept as the text that goes into the variable.
+  // Only handed on to flow runs, and kept as the text that goes into the variable.
   duration: string;
+  /** a duration, or a number of seconds */
+  seconds: string;
+  /** an object of `seconds` */
+  secondsByName: string;
+  /** seconds, or a list of them */
+  delay: string;
+  /** as `delay`, and a list may also be separated by commas */
+  delays: string;
+  /** true, false, or names separated by commas */
+  names: string;
   json: string;
-  delimited: string;
 }
 
 export type Kind = keyof KindValues;
@@ -86,24 +96,19 @@ const kinds: { readonly [K in Kind]: KindRules<KindValues[K]> } = {
     parse: parseStatusCodes,
     format: (codes) => codes.join(","),
   },
-  list: { expected: "strings separated by commas", parse: parseList, format: (items) => items.join(",") },
+  list: { expected: "strings separated by commas", parse: parseList, format: formatList },
   dictionary: {
     expected: "a JSON object of strings",
     parse: parseDictionary,
     format: (value) => JSON.stringify(value),
   },
-  duration: {
-    expected: "a duration",
-    // A bare number of seconds is only a duration outside of variables.
-    parse: (value) => (typeof value === "number" ? `PT${value}S` : parseString(value)),
-    format: String,
-  },
-  json: {
-    expected: "a value",
-    parse: (value) => (typeof value === "string" ? value : JSON.stringify(value)),
-    format: String,
-  },
-  delimited: { expected: "a value or a list", parse: parseDelimited, format: String },
+  duration: { expected: "a duration like 1:30:00 or PT90S", parse: durationText, format: String },
+  seconds: { expected: "seconds, or a duration like 1:30:00 or PT90S", parse: secondsText, format: String },
+  secondsByName: { expected: "a JSON object of seconds above 0", parse: secondsByNameText, format: String },
+  delay: { expected: "seconds, or a JSON array of seconds", parse: delayText, format: String },
+  delays: { expected: "seconds, or several separated by commas", parse: delaysText, format: String },
+  names: { expected: "true, false, or names separated by commas", parse: namesText, format: String },
+  json: { expected: "a value", parse: jsonText, format: String },
 };
 
 /** The typed value, or undefined when `value` is none that this setting takes; see `expectation`. */
@@ -120,6 +125,19 @@ export function formatValue(definition: Definition, value: unknown): string {
   return (kinds[definition.kind] as KindRules<unknown>).format(value);
 }
 
+/** Kinds that Prefect decodes as JSON where it can. The JSON `null` then means that the setting is not given. */
+const JSON_KINDS: readonly Kind[] = ["statusCodes", "list", "dictionary", "secondsByName", "delay", "delays", "names"];
+
+/** Whether the text of a variable says that the setting is not given. */
+export function isNothing({ kind }: Definition, value: unknown): boolean {
+  return JSON_KINDS.includes(kind) && typeof value === "string" && tryParseJson(value) === null;
+}
+
+/** Whether a setting may be None in Prefect, and so null in the JSON of a group. */
+export function isNullable({ default: value }: Definition): boolean {
+  return value === null || value === "None";
+}
+
 /** What a setting takes, as the end of a sentence: "expected …". */
 export function expectation({ kind, choices, min, above, max }: Definition): string {
   const bounds = [
@@ -130,8 +148,10 @@ export function expectation({ kind, choices, min, above, max }: Definition): str
   return `${kinds[kind].expected}${choices === undefined ? "" : ` ${choices.join(", ")}`}${bounds.join("")}`;
 }
 
-function isWithinBounds(value: number, { min, above, max }: Definition): boolean {
-  return value >= (min ?? -Infinity) && value > (above ?? -Infinity) && value <= (max ?? Infinity);
+/** NaN is within no bounds. */
+function isWithinBounds(value: number, { min = value, above, max = value }: Definition): boolean {
+  if (Number.isNaN(value)) return Number.isNaN(min) && Number.isNaN(max) && above === undefined;
+  return value >= min && value <= max && (above === undefined || value > above);
 }
 
 function parseString(value: unknown): string | undefined {
@@ -142,43 +162,15 @@ function parseText(value: unknown, tidy: (text: string) => string): string | und
   return typeof value === "string" ? tidy(value) : undefined;
 }
 
-function parseInteger(value: unknown): number | undefined {
-  const number = typeof value === "string" ? parseNumber(value, /^[+-]?\d+(\.0+)?$/) : value;
-  // Adding 0 turns -0 into 0.
-  return Number.isSafeInteger(number) ? (number as number) + 0 : undefined;
-}
-
-function parseFloatingPoint(value: unknown): number | undefined {
-  const number = typeof value === "string" ? parseNumber(value, /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i) : value;
-  // Prefect takes inf and nan; no interval, timeout or factor works with them.
-  return Number.isFinite(number) ? (number as number) : undefined;
-}
-
-function parseNumber(text: string, pattern: RegExp): number | undefined {
-  const digits = text.trim().replace(/(?<=\d)_(?=\d)/g, "");
-  return pattern.test(digits) ? Number(digits) : undefined;
-}
-
 function parseStatusCodes(value: unknown): readonly number[] | undefined {
-  const codes = parseItems(value)?.map(parseInteger);
-  if (!codes?.every((code) => code !== undefined && code >= 100 && code <= 599)) return undefined;
+  const codes = parseItems(value).map(parseInteger);
+  if (!codes.every((code) => code !== undefined && code >= 100 && code <= 599)) return undefined;
   return [...new Set(codes as number[])].sort((a, b) => a - b);
 }
 
 function parseList(value: unknown): readonly string[] | undefined {
   const items = parseItems(value);
-  if (!items?.every((item) => typeof item === "string")) return undefined;
-  return [...new Set(items)].filter((item) => item !== "").sort();
-}
-
-/** Accepts an array, a JSON array, text separated by commas, or one number. */
-function parseItems(value: unknown): readonly unknown[] | undefined {
-  if (Array.isArray(value)) return value;
-  if (typeof value === "number") return [value];
-  if (typeof value !== "string") return undefined;
-  if (value.trim() === "") return [];
-  const decoded = tryParseJson(value);
-  return Array.isArray(decoded) ? decoded : value.split(",").map((item) => item.trim());
+  return items.every((item) => typeof item === "string") ? [...new Set(items)].sort() : undefined;
 }
 
 function parseDictionary(value: unknown): Readonly<Record<string, string>> | undefined {
@@ -187,10 +179,66 @@ function parseDictionary(value: unknown): Readonly<Record<string, string>> | und
   return table as Record<string, string>;
 }
 
-function parseDelimited(value: unknown): string | undefined {
-  if (typeof value === "boolean") return formatBoolean(value);
-  if (Array.isArray(value)) return value.join(",");
-  return typeof value === "number" ? String(value) : parseString(value);
+function durationText(value: unknown): string | undefined {
+  // A bare number of seconds is only a duration outside of variables.
+  if (typeof value === "number" || typeof value === "bigint") return `PT${value}S`;
+  return typeof value === "string" && parseDuration(value) !== undefined ? value : undefined;
+}
+
+/** The longest time that Python has, in seconds. */
+const MAX_DURATION_SECONDS = 999_999_999 * 86_400;
+
+function toSeconds(value: unknown): number | undefined {
+  const seconds = parseFloatingPoint(value) ?? (typeof value === "string" ? parseDuration(value) : undefined);
+  return seconds !== undefined && Math.abs(seconds) <= MAX_DURATION_SECONDS ? seconds : undefined;
+}
+
+function secondsText(value: unknown, definition: Definition): string | undefined {
+  const seconds = toSeconds(value);
+  return seconds !== undefined && isWithinBounds(seconds, definition) ? String(value) : undefined;
+}
+
+function secondsByNameText(value: unknown): string | undefined {
+  const table = decoded(value);
+  if (!isTable(table)) return undefined;
+  return Object.values(table).every((item) => (toSeconds(item) ?? 0) > 0) ? jsonText(value) : undefined;
+}
+
+function delayText(value: unknown): string | undefined {
+  const delay = decoded(value);
+  const isDelay = Array.isArray(delay) ? delay.every(isNumber) : isNumber(delay);
+  return isDelay ? jsonText(value) : undefined;
+}
+
+function delaysText(value: unknown): string | undefined {
+  const delays = decoded(value);
+  if (typeof delays !== "string") return delayText(value);
+  const isList = delays.split(",").every((part) => part.trim() === "" || isNumber(part));
+  return isList ? jsonText(value) : undefined;
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === "boolean" || parseFloatingPoint(value) !== undefined;
+}
+
+function namesText(value: unknown): string | undefined {
+  const names = decoded(value);
+  const isList = Array.isArray(names) && names.every((name) => typeof name === "string");
+  return isList || typeof names === "string" || pythonBoolean(names) !== undefined ? jsonText(value) : undefined;
+}
+
+/** A text as it is, any other value as JSON. */
+function jsonText(value: unknown): string {
+  if (typeof value === "string") return value;
+  return JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? Number(item) : item));
+}
+
+/** Separated by commas as Prefect does it, unless that would be read as something else, such as a number. */
+function formatList(items: readonly string[]): string {
+  const text = items.join(",");
+  const again = parseItems(text);
+  const isSame = again.length === items.length && again.every((item, index) => item === items[index]);
+  return isSame ? text : JSON.stringify(items);
 }
 
 function formatBoolean(value: boolean): string {
@@ -199,18 +247,9 @@ function formatBoolean(value: boolean): string {
 
 /** Python never writes a float without a point or an exponent. */
 function formatFloat(value: number): string {
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
   const text = String(value);
   return /^-?\d+$/.test(text) ? `${text}.0` : text;
-}
-
-/** The decoded JSON, or undefined when `text` is not JSON. */
-export function tryParseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not an error here: the caller says what it expected instead of JSON.
-    return undefined;
-  }
 }
 
 /** Whether a decoded TOML or JSON value is a table of further values. */

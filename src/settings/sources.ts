@@ -4,7 +4,8 @@ import { parse, TomlError } from "smol-toml";
 import { pythonText } from "../python-text.ts";
 import { catalogue, variableOf } from "./definitions.ts";
 import type { Origin, OriginKind } from "./origin.ts";
-import { isTable, tryParseJson } from "./parse.ts";
+import { isNothing, isNullable, isTable } from "./parse.ts";
+import { tryParseJson } from "./python-values.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** One setting as a source gives it: not yet parsed. */
@@ -39,6 +40,7 @@ export function readVariables(variables: ReadonlyMap<string, unknown>, place: Pl
   const givenGroups: string[] = [];
   for (const [key, value] of variables) {
     const setting = byVariable.get(key);
+    if (setting !== undefined && isNothing(setting.definition, value)) continue;
     if (setting === undefined) (groups.has(key) ? givenGroups : unknownKeys).push(key);
     else if (key === setting.name) source.set(key, { value, origin: originOf(key, value, place, "") });
     else if (!variables.has(setting.name)) {
@@ -49,6 +51,7 @@ export function readVariables(variables: ReadonlyMap<string, unknown>, place: Pl
   for (const key of givenGroups.sort((a, b) => b.length - a.length)) {
     const value = variables.get(key);
     const table = typeof value === "string" ? tryParseJson(value) : value;
+    if (table === null) continue;
     const groupPlace = { ...place, description: `${place.description} as ${key}` };
     if (!isTable(table)) {
       throw new SettingsError(`${key}, ${place.description}: expected a JSON object of its settings`, { key });
@@ -84,8 +87,8 @@ function readTable(
     const key = path === "" ? field : `${path}.${field}`;
     const setting = byPath.get(key);
     if (setting !== undefined) {
-      // Only JSON has null, and there it means "not given".
-      if (value !== null) found(setting.name, key, value);
+      // Only JSON has null.
+      if (value !== null || !isNullable(setting.definition)) found(setting.name, key, value);
       return [];
     }
     if (groups.get(variableOf(key)) !== key) return [key];

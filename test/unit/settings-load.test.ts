@@ -96,7 +96,7 @@ describe("names", () => {
     [
       "null in a group is not given",
       {},
-      { PREFECT_CLIENT_METRICS: '{"enabled":null}', [CANONICAL]: "1" },
+      { PREFECT_API: '{"url":null}', PREFECT_CLIENT_METRICS: "null", [CANONICAL]: "1" },
       true,
       CANONICAL,
     ],
@@ -156,7 +156,7 @@ describe("values", () => {
       { PREFECT_LOCAL_STORAGE_PATH: "/s", PREFECT_API_DATABASE_PASSWORD: "secret" },
     );
     expect(settings.exported).toMatchObject({
-      PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: "10,1",
+      PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: "[10,1]",
       PREFECT_RESULTS_PERSIST_BY_DEFAULT: "True",
       PREFECT_RESULTS_LOCAL_STORAGE_PATH: "/s",
       PREFECT_SERVER_DATABASE_PASSWORD: "secret",
@@ -259,6 +259,16 @@ describe("what a flow run's process gets is what lictor itself makes of a settin
     using directory = settingsDirectory({ key: " pnu_k \r\n\n" });
     const { exported } = directory.load({ PREFECT_API_KEY_FILE: join(directory.path, "key") });
     expect(exported).toMatchObject({ PREFECT_API_KEY: "pnu_k" });
+  });
+
+  test("the variable of a whole group is emptied, because it would beat those of single settings", () => {
+    const { exported } = load({}, { PREFECT_API: '{"url":" http://h:4200/api/ "}', PREFECT_WORKER: "{}" });
+    expect(exported).toMatchObject({ PREFECT_API: "{}", PREFECT_API_URL: "http://h:4200/api" });
+  });
+
+  test("a whole number keeps all its digits", () => {
+    const { exported } = load({}, { PREFECT_RUNNER_PROCESS_LIMIT: " +9_007_199_254_740_993.0 " });
+    expect(exported).toMatchObject({ PREFECT_RUNNER_PROCESS_LIMIT: "9007199254740993" });
   });
 
   test("the address of the UI follows from the tidied URL", () => {

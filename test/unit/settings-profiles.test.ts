@@ -151,7 +151,7 @@ describe("a profiles file that cannot be used is a SettingsError of one line wit
     ["a profile that is no table", "[profiles]\na = 5"],
     ["a value that is a table", "active = 'a'\n[profiles.a.PREFECT_API_URL]\nx = 1"],
     ["a value that is a date", "active = 'a'\n[profiles.a]\nPREFECT_API_URL = 2020-01-01"],
-    ["a value that is not a number", "active = 'a'\n[profiles.a]\nPREFECT_WORKER_QUERY_SECONDS = nan"],
+    ["a number for a text", "active = 'a'\n[profiles.a]\nPREFECT_API_URL = nan"],
   ];
   test.each(rows)("%s", (_, content) => {
     using directory = settingsDirectory({ "home/profiles.toml": content });
