@@ -5,7 +5,7 @@ import { apiUrlWarnings, homeWarnings, tlsWarnings, withDerivedValues } from "./
 import { parseDotEnv } from "./dotenv.ts";
 import { withinLimits } from "./limits.ts";
 import type { Origin, OriginKind } from "./origin.ts";
-import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
+import { type Definition, expectation, formatValue, isTable, jsonText, parseValue } from "./parse.ts";
 import { profilesPath } from "./paths.ts";
 import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
 import { integerText } from "./python-values.ts";
@@ -243,8 +243,7 @@ function parseSetting(name: string, value: unknown, origin: Origin): unknown {
   const definition = definitionOf(name);
   const parsed = parseValue(definition, value);
   if (parsed !== undefined) return parsed;
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  const found = JSON.stringify(redact(name, text).slice(0, 80));
+  const found = JSON.stringify(redact(name, jsonText(value)).slice(0, 80));
   throw new SettingsError(`${name}, ${origin.description}: found ${found}, expected ${expectation(definition)}`, {
     key: name,
     origin,

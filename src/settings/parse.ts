@@ -228,8 +228,8 @@ function namesText(value: unknown): string | undefined {
 }
 
 /** A text as it is, any other value as JSON. */
-function jsonText(value: unknown): string {
-  if (typeof value === "string") return value;
+export function jsonText(value: unknown): string {
+  if (typeof value === "string" || typeof value === "bigint") return String(value);
   return JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? Number(item) : item));
 }
 

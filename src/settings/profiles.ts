@@ -7,7 +7,7 @@ import { fileError, parseToml, readText } from "./sources.ts";
 export type ProfileChoice = "command line" | "environment" | "profiles file" | "default";
 
 /** A profile as written: the settings by their keys. */
-export type Profile = Readonly<Record<string, string | number | boolean>>;
+export type Profile = Readonly<Record<string, string | number | bigint | boolean>>;
 
 export interface ProfilesFile {
   /** name after `active =`, if any */
@@ -121,7 +121,7 @@ function choose(
 
 function checkedProfile(file: string, name: string, settings: Readonly<Record<string, unknown>>): Profile {
   for (const [key, value] of Object.entries(settings)) {
-    if (!["string", "number", "boolean"].includes(typeof value)) {
+    if (!["string", "number", "bigint", "boolean"].includes(typeof value)) {
       throw new SettingsError(`${key}, from profile "${name}" in ${file}: expected a string, a number, true or false`, {
         key,
       });

@@ -139,10 +139,14 @@ export function fileError(verb: "read" | "write", file: string, error: unknown, 
   return new SettingsError(`Cannot ${verb} ${file}: ${reason}${advice ? `. ${advice}` : ""}`, { cause: error });
 }
 
-/** Throws SettingsError, without the lines of the file that the parser's own message shows: they may hold secrets. */
+/**
+ * The tables of a TOML text; integers above 2 ** 53 are bigints. Throws SettingsError, without the lines of the file that
+ * the parser's own message shows: they may hold secrets.
+ */
 export function parseToml(file: string, text: string): Record<string, unknown> {
   try {
-    return parse(text);
+    // Without it a single integer above 2 ** 53, in anybody's table, makes the file invalid.
+    return parse(text, { integersAsBigInt: "asNeeded" });
   } catch (error) {
     const where = error instanceof TomlError ? ` in line ${error.line}, column ${error.column}` : "";
     throw new SettingsError(`Cannot read ${file}: invalid TOML${where}`);

@@ -275,3 +275,44 @@ describe("what a flow run's process gets is what lictor itself makes of a settin
     expect(load({}, { PREFECT_API_URL: "http://h:4200/api/ " }).values.PREFECT_UI_URL).toBe("http://h:4200");
   });
 });
+
+describe("tables of others in a TOML file never matter, whatever valid TOML they hold", () => {
+  const foreign = [
+    "[tool.other]",
+    "big = 9223372036854775807",
+    "least = -9223372036854775808",
+    "hex = 0x7fffffffffffffff",
+    "numbers = [nan, -inf, 1e400, 1_000, -0.0]",
+    "times = [1979-05-27T07:32:00.999999-07:00, 1979-05-27, 07:32:00]",
+    "nested = [[1, [9223372036854775807]], { a.b = 9223372036854775807 }]",
+    "[[tool.others]]",
+    "big = 9223372036854775807",
+    "",
+  ].join("\n");
+
+  test.each<[file: string, content: string]>([
+    ["pyproject.toml", `${foreign}[tool.prefect.client]\nmax_retries = 7\n`],
+    ["home/profiles.toml", `active = "p"\n[profiles.p]\nPREFECT_CLIENT_MAX_RETRIES = 7\n${foreign}`],
+    ["prefect.toml", `[client]\nmax_retries = 7\n`],
+  ])("%s", (file, content) => {
+    expect(load({ [file]: content }).values.PREFECT_CLIENT_MAX_RETRIES).toBe(7);
+  });
+
+  test("unknown keys of prefect.toml are ignored with a warning each", () => {
+    const { values, warnings } = load({ "prefect.toml": `[client]\nmax_retries = 7\n${foreign}` });
+    expect(values.PREFECT_CLIENT_MAX_RETRIES).toBe(7);
+    expect(warnings.join("\n")).toContain("tool");
+  });
+
+  test("an integer above 2 ** 53 is a value too, and keeps its digits for flow runs", () => {
+    const settings = load({ "prefect.toml": "[runner]\nprocess_limit = 9223372036854775807" });
+    expect(settings.exported).toMatchObject({ PREFECT_RUNNER_PROCESS_LIMIT: "9223372036854775807" });
+    expect(settings.origins.get("PREFECT_RUNNER_PROCESS_LIMIT")?.raw).toBe("9223372036854775807");
+  });
+
+  test("an integer above 2 ** 53 where a text belongs is an error of one line", () => {
+    expect(() => load({ "prefect.toml": "[api]\nurl = 9223372036854775807" })).toThrow(
+      /^PREFECT_API_URL, from prefect\.toml \[api\] url: found "9223372036854775807", expected a string$/,
+    );
+  });
+});

@@ -142,7 +142,6 @@ describe("a profiles file that cannot be used is a SettingsError of one line wit
     ["an unclosed table", "[profiles.a"],
     ["an unclosed string", "active = 'a"],
     ["a key twice", "active = 'a'\nactive = 'b'"],
-    ["an integer beyond 64 bits", "a = 99999999999999999999"],
     ["a merge conflict", "<<<<<<< HEAD\nactive = 'a'\n"],
     ["a number for the active name", "active = 5"],
     ["no table of profiles", "profiles = 5"],
