@@ -1,6 +1,6 @@
 // What `lictor config …` does. Source: prefect cli/config.py.
 import { pythonRepr } from "../python-text.ts";
-import { findSetting, type KnownSetting, redact } from "../settings/definitions.ts";
+import { findSetting, type KnownSetting, redact } from "../settings/catalogue.ts";
 import { renameAliases } from "../settings/edit-profiles.ts";
 import {
   loadSettings,

@@ -1,6 +1,6 @@
 // How to reach and how to authenticate with the API, worked out from the settings.
 import querystring from "node:querystring";
-import { redact } from "./definitions.ts";
+import { redact } from "./catalogue.ts";
 import { isCloud } from "./derived.ts";
 import type { Settings } from "./load.ts";
 import { SettingsError } from "./settings-error.ts";

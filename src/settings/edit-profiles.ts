@@ -1,6 +1,6 @@
 // Changes of profiles.toml: text in, text out. What is not named stays, comments and order included.
 import { pythonText } from "../python-text.ts";
-import { findSetting } from "./definitions.ts";
+import { findSetting } from "./catalogue.ts";
 import { addTable, removeKey, renameKey, setKey } from "./edit-toml.ts";
 import { BUILT_IN_PROFILES, DEFAULT_PROFILE, type ProfilesFile } from "./profiles.ts";
 

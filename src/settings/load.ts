@@ -1,16 +1,16 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
-import { join, resolve } from "node:path";
-import { catalogue, DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
-import { apiUrlWarnings, homeWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
+import { join } from "node:path";
+import type { SettingValues } from "./definitions.ts";
+import { apiUrlWarnings, homeWarnings, tlsWarnings } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
+import { evaluate, parseSetting } from "./evaluate.ts";
 import { withinLimits } from "./limits.ts";
 import type { Origin, OriginKind } from "./origin.ts";
-import { type Definition, expectation, formatValue, isTable, jsonText, parseValue } from "./parse.ts";
 import { profilesPath } from "./paths.ts";
 import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
-import { integerText } from "./python-values.ts";
+import { isTable } from "./python-values.ts";
 import { openFileWarnings, readSecret, withSecretFiles } from "./secret-files.ts";
-import { SettingsError } from "./settings-error.ts";
+import type { SettingsError } from "./settings-error.ts";
 import {
   findText,
   type Given,
@@ -196,64 +196,6 @@ function hiddenOrigins(sources: readonly Source[]): ReadonlyMap<string, readonly
     origins.set(name, [...(origins.get(name) ?? []), origin]);
   }
   return new Map([...origins].map(([name, [_shown, ...hidden]]) => [name, hidden]));
-}
-
-/** Parses everything given, also what is only handed on: a flow run would fail on a bad value, far from its cause. */
-function evaluate(
-  given: ReadonlyMap<string, Given>,
-  env: SettingsInput["env"],
-  cwd: string,
-): { values: SettingValues; exported: Record<string, string> } {
-  const parsed: Record<string, unknown> = {};
-  for (const [name, { value, origin }] of given) parsed[name] = parseSetting(name, value, origin);
-  const names = Object.keys(DEFINITIONS) as SettingName[];
-  const values = Object.fromEntries(names.map((name) => [name, parsed[name] ?? DEFINITIONS[name].default]));
-  // Each of these was parsed by the definition that its type is derived from.
-  const derived = withDerivedValues(values as unknown as SettingValues, env);
-  const effective: Record<string, unknown> = { ...parsed, ...derived };
-  const exported: [name: string, text: string][] = [...given.keys()]
-    .filter((name) => definitionOf(name).fileOf === undefined)
-    .map((name) => [name, exportedText(name, effective[name], { given: given.get(name)?.value, cwd })]);
-  return { values: derived, exported: Object.fromEntries([...emptyGroups(given), ...exported]) };
-}
-
-/**
- * Empties the variables of whole groups that gave a setting. A flow run's process inherits them, and there they would beat
- * the variables of single settings.
- */
-function emptyGroups(given: ReadonlyMap<string, Given>): [name: string, text: string][] {
-  const { groups } = catalogue();
-  return [...given.values()].flatMap(({ origin: { kind, key } }) =>
-    kind === "environment" && groups.has(key) ? [[key, "{}"]] : [],
-  );
-}
-
-/** Paths that lictor reads relative to its own working directory; a flow run's process has another one. */
-const SHARED_PATHS: readonly string[] = ["PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_API_SSL_CERT_FILE"];
-
-/** The text of the variable for a flow run's process: what lictor itself makes of the setting. */
-function exportedText(name: string, value: unknown, { given, cwd }: { given: unknown; cwd: string }): string {
-  const definition = definitionOf(name);
-  if (definition.kind === "integer" && !Number.isSafeInteger(value)) return integerText(given);
-  const text = formatValue(definition, value);
-  return SHARED_PATHS.includes(name) && text !== "" ? resolve(cwd, text) : text;
-}
-
-function parseSetting(name: string, value: unknown, origin: Origin): unknown {
-  const definition = definitionOf(name);
-  const parsed = parseValue(definition, value);
-  if (parsed !== undefined) return parsed;
-  const found = JSON.stringify(redact(name, jsonText(value)).slice(0, 80));
-  throw new SettingsError(`${name}, ${origin.description}: found ${found}, expected ${expectation(definition)}`, {
-    key: name,
-    origin,
-  });
-}
-
-function definitionOf(name: string): Definition {
-  const definition = findSetting(name)?.definition;
-  if (definition === undefined) throw new TypeError(`${name} comes from no source`);
-  return definition;
 }
 
 /** What to say about a profile that does not exist. */

@@ -1,7 +1,24 @@
 // The kinds of value a setting can have: how each is read from text, TOML or JSON, and how Prefect writes it into a
 // variable. What is accepted follows pydantic, so that a value good for Prefect is good here.
 import { pythonBoolean } from "../python-boolean.ts";
-import { decoded, parseDuration, parseFloatingPoint, parseInteger, parseItems, tryParseJson } from "./python-values.ts";
+import {
+  delaysText,
+  delayText,
+  durationText,
+  jsonText,
+  namesText,
+  secondsByNameText,
+  secondsText,
+} from "./handed-on-values.ts";
+import {
+  type Bounds,
+  isTable,
+  isWithinBounds,
+  parseFloatingPoint,
+  parseInteger,
+  parseItems,
+  tryParseJson,
+} from "./python-values.ts";
 import { tidyUrl } from "./tidy-url.ts";
 
 export type LogLevel = "DEBUG" | "INFO" | "WARNING" | "ERROR" | "CRITICAL";
@@ -38,7 +55,7 @@ export interface KindValues {
 export type Kind = keyof KindValues;
 
 /** What all rows of the two tables of settings share. */
-export interface Definition {
+export interface Definition extends Bounds {
   readonly kind: Kind;
   /** path of the setting in prefect.toml; see `variableOf` */
   readonly toml: string;
@@ -50,10 +67,6 @@ export interface Definition {
   /** the secret whose file this setting names; of no use to a flow run's process, which gets the secret itself */
   readonly fileOf?: string;
   readonly choices?: readonly string[];
-  readonly min?: number;
-  /** like `min`, but the number itself is refused */
-  readonly above?: number;
-  readonly max?: number;
   /** What lictor uses in place of a lower value, which Prefect accepts. Unlike `min`, it refuses nothing. */
   readonly floor?: number;
   /** What lictor uses in place of a higher value, which Prefect accepts. */
@@ -148,12 +161,6 @@ export function expectation({ kind, choices, min, above, max }: Definition): str
   return `${kinds[kind].expected}${choices === undefined ? "" : ` ${choices.join(", ")}`}${bounds.join("")}`;
 }
 
-/** NaN is within no bounds. */
-function isWithinBounds(value: number, { min = value, above, max = value }: Definition): boolean {
-  if (Number.isNaN(value)) return Number.isNaN(min) && Number.isNaN(max) && above === undefined;
-  return value >= min && value <= max && (above === undefined || value > above);
-}
-
 function parseString(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
@@ -179,60 +186,6 @@ function parseDictionary(value: unknown): Readonly<Record<string, string>> | und
   return table as Record<string, string>;
 }
 
-function durationText(value: unknown): string | undefined {
-  // A bare number of seconds is only a duration outside of variables.
-  if (typeof value === "number" || typeof value === "bigint") return `PT${value}S`;
-  return typeof value === "string" && parseDuration(value) !== undefined ? value : undefined;
-}
-
-/** The longest time that Python has, in seconds. */
-const MAX_DURATION_SECONDS = 999_999_999 * 86_400;
-
-function toSeconds(value: unknown): number | undefined {
-  const seconds = parseFloatingPoint(value) ?? (typeof value === "string" ? parseDuration(value) : undefined);
-  return seconds !== undefined && Math.abs(seconds) <= MAX_DURATION_SECONDS ? seconds : undefined;
-}
-
-function secondsText(value: unknown, definition: Definition): string | undefined {
-  const seconds = toSeconds(value);
-  return seconds !== undefined && isWithinBounds(seconds, definition) ? String(value) : undefined;
-}
-
-function secondsByNameText(value: unknown): string | undefined {
-  const table = decoded(value);
-  if (!isTable(table)) return undefined;
-  return Object.values(table).every((item) => (toSeconds(item) ?? 0) > 0) ? jsonText(value) : undefined;
-}
-
-function delayText(value: unknown): string | undefined {
-  const delay = decoded(value);
-  const isDelay = Array.isArray(delay) ? delay.every(isNumber) : isNumber(delay);
-  return isDelay ? jsonText(value) : undefined;
-}
-
-function delaysText(value: unknown): string | undefined {
-  const delays = decoded(value);
-  if (typeof delays !== "string") return delayText(value);
-  const isList = delays.split(",").every((part) => part.trim() === "" || isNumber(part));
-  return isList ? jsonText(value) : undefined;
-}
-
-function isNumber(value: unknown): boolean {
-  return typeof value === "boolean" || parseFloatingPoint(value) !== undefined;
-}
-
-function namesText(value: unknown): string | undefined {
-  const names = decoded(value);
-  const isList = Array.isArray(names) && names.every((name) => typeof name === "string");
-  return isList || typeof names === "string" || pythonBoolean(names) !== undefined ? jsonText(value) : undefined;
-}
-
-/** A text as it is, any other value as JSON. */
-export function jsonText(value: unknown): string {
-  if (typeof value === "string" || typeof value === "bigint") return String(value);
-  return JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? Number(item) : item));
-}
-
 /** Separated by commas as Prefect does it, unless that would be read as something else, such as a number. */
 function formatList(items: readonly string[]): string {
   const text = items.join(",");
@@ -250,13 +203,4 @@ function formatFloat(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
   const text = String(value);
   return /^-?\d+$/.test(text) ? `${text}.0` : text;
-}
-
-/** Whether a decoded TOML or JSON value is a table of further values. */
-export function isTable(value: unknown): value is Record<string, unknown> {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)
-  );
 }

@@ -1,6 +1,6 @@
 // profiles.toml: which file it is, which of its profiles is active, and what that profile gives.
 import { lstatSync } from "node:fs";
-import { isTable } from "./parse.ts";
+import { isTable } from "./python-values.ts";
 import { SettingsError } from "./settings-error.ts";
 import { fileError, parseToml, readText } from "./sources.ts";
 

@@ -19,6 +19,20 @@ export function decoded(value: unknown): unknown {
   return typeof value === "string" ? (tryParseJson(value) ?? value) : value;
 }
 
+/** The numbers that a setting takes. */
+export interface Bounds {
+  readonly min?: number;
+  /** like `min`, but the number itself is refused */
+  readonly above?: number;
+  readonly max?: number;
+}
+
+/** Whether a number keeps to the bounds; NaN is within none. */
+export function isWithinBounds(value: number, { min = value, above, max = value }: Bounds): boolean {
+  if (Number.isNaN(value)) return Number.isNaN(min) && Number.isNaN(max) && above === undefined;
+  return value >= min && value <= max && (above === undefined || value > above);
+}
+
 /** A whole number. One above 2 ** 53 is rounded. */
 export function parseInteger(value: unknown): number | undefined {
   if (typeof value === "bigint") return Number(value);
@@ -98,4 +112,13 @@ function toNumber(text: string): number {
 
 function signed(sign: string | undefined, value: number): number {
   return sign === "-" ? -value : value;
+}
+
+/** Whether a decoded TOML or JSON value is a table of further values. */
+export function isTable(value: unknown): value is Record<string, unknown> {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)
+  );
 }

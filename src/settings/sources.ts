@@ -2,10 +2,10 @@
 import { readFileSync, statSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import { pythonText } from "../python-text.ts";
-import { catalogue, variableOf } from "./definitions.ts";
+import { catalogue, variableOf } from "./catalogue.ts";
 import type { Origin, OriginKind } from "./origin.ts";
-import { isNothing, isNullable, isTable } from "./parse.ts";
-import { tryParseJson } from "./python-values.ts";
+import { isNothing, isNullable } from "./parse.ts";
+import { isTable, tryParseJson } from "./python-values.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** One setting as a source gives it: not yet parsed. */

@@ -1,5 +1,6 @@
 // The settings as `config view` shows them: what is in effect, in Prefect's words, and which source gave it.
-import { catalogue, redact, type SettingValues } from "./definitions.ts";
+import { catalogue, redact } from "./catalogue.ts";
+import type { SettingValues } from "./definitions.ts";
 import type { Origin, OriginKind, Settings } from "./load.ts";
 import { type Definition, formatValue } from "./parse.ts";
 import { expandHome } from "./paths.ts";

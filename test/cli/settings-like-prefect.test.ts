@@ -3,7 +3,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
-import { catalogue } from "../../src/settings/definitions.ts";
+import { catalogue } from "../../src/settings/catalogue.ts";
 import type { Definition, Kind } from "../../src/settings/parse.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { cleanEnvironment } from "../support/clean-environment.ts";
