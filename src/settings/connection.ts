@@ -16,14 +16,24 @@ export interface Authorization {
   readonly origin: string;
 }
 
+/** An Authorization header among the custom headers. It is sent in place of every other credential. */
+export interface CustomAuthorization {
+  /** the first word of the header, such as `Bearer` */
+  readonly scheme: string;
+  /** for messages: `PREFECT_CLIENT_CUSTOM_HEADERS from the environment` */
+  readonly origin: string;
+}
+
 export interface Connection {
   /** without a slash at the end, without user and password */
   readonly apiUrl: string;
   readonly isCloud: boolean;
   readonly authorization: Authorization;
-  /** what to go on with when the server refuses `authorization`: Basic where a key and an auth string are at hand */
+  /** what is sent once the server has refused `authorization`: Basic where both a key and an auth string are set */
   readonly fallback: Authorization | null;
-  /** whether one of them stands in a file of its own */
+  /** what requests and sockets carry in place of `authorization` and `fallback`, if anything */
+  readonly customAuthorization: CustomAuthorization | null;
+  /** whether one of the credentials stands in a file of its own */
   readonly isInFile: boolean;
 }
 
@@ -44,7 +54,36 @@ export function resolveConnection(settings: Settings, workspaceUrl?: string): Co
   const cloud = isCloud(apiUrl, settings.values.PREFECT_CLOUD_API_URL);
   const [authorization = none(cloud), fallback = null] = candidates(settings, { key, cloud, userinfo });
   const isInFile = credentialNames.some((name) => settings.origins.get(name)?.kind === "secret file");
-  return { apiUrl, isCloud: cloud, authorization, fallback, isInFile };
+  return {
+    apiUrl,
+    isCloud: cloud,
+    authorization,
+    fallback,
+    customAuthorization: customAuthorization(settings),
+    isInFile,
+  };
+}
+
+/** The Authorization header that PREFECT_CLIENT_CUSTOM_HEADERS has, null for none. */
+export function customAuthorization({
+  values,
+  origins,
+}: Pick<Settings, "values" | "origins">): CustomAuthorization | null {
+  const headers = Object.entries(values.PREFECT_CLIENT_CUSTOM_HEADERS);
+  const [, value] = headers.find(([name]) => name.toLowerCase() === "authorization") ?? [];
+  if (value === undefined) return null;
+  const name = "PREFECT_CLIENT_CUSTOM_HEADERS";
+  // The header is a secret; only the name of a scheme may be shown.
+  const [scheme] = /^(?=[a-z]+ \S)[a-z]+/i.exec(value.trim()) ?? ["unknown"];
+  return { scheme, origin: `${name} ${origins.get(name)?.description ?? "by default"}` };
+}
+
+/** Says that credentials are set and not sent. */
+export function customAuthorizationWarnings(settings: Pick<Settings, "values" | "origins">): string[] {
+  const custom = customAuthorization(settings);
+  const unused = credentialNames.filter((name) => (settings.values[name] ?? "") !== "");
+  if (custom === null || unused.length === 0) return [];
+  return [`The Authorization header of ${custom.origin} is sent in place of ${unused.join(" and ")}.`];
 }
 
 /** True where a key is all there is: then the API is Prefect Cloud's, and the key knows its workspaces. */

@@ -1,5 +1,6 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
 import { join } from "node:path";
+import { customAuthorizationWarnings } from "./connection.ts";
 import type { SettingValues } from "./definitions.ts";
 import { apiUrlWarnings, homeWarnings, tlsWarnings } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
@@ -74,6 +75,7 @@ export function loadSettings(input: SettingsInput): Settings {
   const given = merge(sources);
   const { values: derived, exported } = evaluate(given, env, cwd);
   const { values, warnings: boundWarnings } = withinLimits(derived);
+  const origins = new Map([...given].map(([name, { origin }]) => [name, origin]));
   const warnings = [
     ...profileWarnings(profile),
     ...unknownKeyWarnings(prefectToml, "prefect.toml"),
@@ -83,11 +85,12 @@ export function loadSettings(input: SettingsInput): Settings {
     ...boundWarnings,
     ...apiUrlWarnings(values),
     ...tlsWarnings(values),
+    ...customAuthorizationWarnings({ values, origins }),
     ...homeWarnings(env),
   ];
   return Object.freeze({
     values: Object.freeze(values),
-    origins: new Map([...given].map(([name, { origin }]) => [name, origin])),
+    origins,
     hidden: hiddenOrigins(sources),
     profile: Object.freeze({
       name: profile.name,

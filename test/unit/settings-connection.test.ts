@@ -147,3 +147,35 @@ test("headerSecrets are the values of custom headers, and the credentials within
     "hidden-password",
   ]);
 });
+
+describe("an Authorization header among the custom headers", () => {
+  const headers = (value: string) => ({
+    PREFECT_API_URL: URL_OF_SERVER,
+    PREFECT_CLIENT_CUSTOM_HEADERS: JSON.stringify({ "X-Tenant": "1", authorization: value }),
+  });
+  const origin = "PREFECT_CLIENT_CUSTOM_HEADERS from the environment";
+
+  test.each([
+    ["Bearer some-token", "Bearer"],
+    ["Basic dTpw", "Basic"],
+    ["just-a-secret", "unknown"],
+    ["secret", "unknown"],
+  ])("is told by its scheme, never by its value: %s", (value, scheme) => {
+    expect(resolve(headers(value)).customAuthorization).toEqual({ scheme, origin });
+  });
+
+  test("is none among other headers", () => {
+    const env = { PREFECT_API_URL: URL_OF_SERVER, PREFECT_CLIENT_CUSTOM_HEADERS: '{"X-Tenant":"1"}' };
+    expect(resolve(env).customAuthorization).toBeNull();
+  });
+
+  test("is a warning where a key and an auth string are set too, which are not sent then", () => {
+    using directory = settingsDirectory();
+    const env = headers("Bearer some-token");
+    expect(directory.load(env).warnings).toEqual([]);
+    const both = { ...env, PREFECT_API_KEY: "pnu_k", PREFECT_API_AUTH_STRING: "me:pass" };
+    expect(directory.load(both).warnings).toEqual([
+      `The Authorization header of ${origin} is sent in place of PREFECT_API_KEY and PREFECT_API_AUTH_STRING.`,
+    ]);
+  });
+});
