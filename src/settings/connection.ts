@@ -41,10 +41,11 @@ const credentialNames = ["PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"] as const;
 type CredentialName = (typeof credentialNames)[number];
 
 /**
- * `workspaceUrl` stands in for PREFECT_API_URL. Throws SettingsError when there is no usable API URL or a credential that
- * no header can carry.
+ * Works out the connection; `workspaceUrl` stands in for PREFECT_API_URL. Throws SettingsError when there is no usable API
+ * URL, or a credential or custom header that cannot be sent.
  */
 export function resolveConnection(settings: Settings, workspaceUrl?: string): Connection {
+  checkHeaders(settings);
   const key = credential(settings, "PREFECT_API_KEY");
   const url = workspaceUrl === undefined ? parseApiUrl(settings) : new URL(workspaceUrl);
   const userinfo = url.username === "" && url.password === "" ? null : userinfoOf(url);
@@ -157,6 +158,24 @@ function credential({ values, origins }: Settings, name: CredentialName): string
     );
   }
   return text;
+}
+
+/** Throws SettingsError for a custom header that cannot be sent. Its value is a secret and is not shown. */
+function checkHeaders({ values, origins }: Settings): void {
+  const key = "PREFECT_CLIENT_CUSTOM_HEADERS";
+  for (const [name, value] of Object.entries(values.PREFECT_CLIENT_CUSTOM_HEADERS)) {
+    const problem = !/^[\w!#$%&'*+.^`|~-]+$/.test(name)
+      ? "is not the name of a header"
+      : /[^\t\x20-\x7e\x80-\xff]/.test(value)
+        ? "has a value with characters that no header can carry"
+        : undefined;
+    if (problem === undefined) continue;
+    const origin = origins.get(key);
+    throw new SettingsError(`${key}, ${origin?.description}: ${JSON.stringify(name)} ${problem}`, {
+      key,
+      ...(origin && { origin }),
+    });
+  }
 }
 
 function userinfoOf({ username, password }: URL): string {

@@ -183,7 +183,8 @@ function parseList(value: unknown): readonly string[] | undefined {
 function parseDictionary(value: unknown): Readonly<Record<string, string>> | undefined {
   const table = typeof value === "string" ? tryParseJson(value) : value;
   if (!isTable(table) || !Object.values(table).every((item) => typeof item === "string")) return undefined;
-  return table as Record<string, string>;
+  // Copying leaves white space around values, which a header cannot end with.
+  return Object.fromEntries(Object.entries(table as Record<string, string>).map(([key, item]) => [key, item.trim()]));
 }
 
 /** Separated by commas as Prefect does it, unless that would be read as something else, such as a number. */

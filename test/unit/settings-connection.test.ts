@@ -120,6 +120,16 @@ describe("a connection that cannot be made is a SettingsError of one line", () =
       /^PREFECT_API_KEY, from/,
     ],
     ["a key beyond ASCII", { PREFECT_API_URL: URL_OF_SERVER, PREFECT_API_KEY: "sécret" }, /no header can carry/],
+    ...[
+      ["a space in the name of a header", { "X A": "secret" }, /: "X A" is not the name of a header$/] as const,
+      ["a header without a name", { "": "secret" }, /: "" is not the name of a header$/] as const,
+      ["a line end in a header", { "X-A": "sec\nret" }, /: "X-A" has a value with characters that no header/] as const,
+      ["a header beyond Latin-1", { "X-A": "secret\u65e5" }, /: "X-A" has a value with characters/] as const,
+    ].map(([name, headers, message]): (typeof rows)[number] => [
+      name,
+      { PREFECT_API_URL: URL_OF_SERVER, PREFECT_CLIENT_CUSTOM_HEADERS: JSON.stringify(headers) },
+      message,
+    ]),
     [
       "a line end in the auth string",
       { PREFECT_API_URL: URL_OF_SERVER, PREFECT_API_AUTH_STRING: "u:sec\rret" },

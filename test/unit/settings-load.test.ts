@@ -239,6 +239,12 @@ describe("what a flow run's process gets is what lictor itself makes of a settin
     ["a key without a line break", "PREFECT_API_KEY", "pnu_k\n", "pnu_k"],
     ["a key of white space, which is none", "PREFECT_API_KEY", " \n", ""],
     ["an auth string without white space", "PREFECT_API_AUTH_STRING", "\tme:pass \n", "me:pass"],
+    [
+      "custom headers without white space around their values",
+      "PREFECT_CLIENT_CUSTOM_HEADERS",
+      '{"A":" Bearer t\\n"}',
+      '{"A":"Bearer t"}',
+    ],
     ["a boolean in Python's words", "PREFECT_LOGGING_TO_API_ENABLED", "off", "False"],
     ["an integer without its fraction", "PREFECT_CLIENT_MAX_RETRIES", " 3.0 ", "3"],
     ["a log level in upper case", "PREFECT_LOGGING_LEVEL", "debug", "DEBUG"],
