@@ -1,4 +1,4 @@
-// What every command starts from: the settings, the output, and the API client made of them.
+// What every command starts from: the settings, and output that hides the secrets among them.
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
 import { headerSecrets } from "../settings/connection.ts";
 import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
@@ -10,11 +10,11 @@ export interface ProgramContext {
   env: Readonly<Record<string, string | undefined>>;
   settings: Settings;
   logging: Logging;
-  /** Loads the settings again, secret files included, and hides what secrets are new among them. */
+  /** Loads the settings and secret files again, and hides new secrets. */
   reload: () => Settings;
 }
 
-/** What the settings are loaded from. Throws SettingsError. */
+/** Returns what the settings are loaded from. Throws SettingsError. */
 export function settingsInput({ profile }: { profile?: string | undefined }): SettingsInput {
   return { profileArgument: profile, env: process.env, cwd: workingDirectory() };
 }
@@ -33,8 +33,8 @@ function workingDirectory(): string {
 }
 
 /**
- * Loads the settings, opens the output, and runs `command` with both; `quiet` logs nothing. Throws SettingsError, and
- * what `command` throws with every secret taken out of its message.
+ * Loads the settings, opens the output and runs `command` with both. `quiet` logs nothing. Throws SettingsError, and an
+ * Error with the message of what `command` throws, without secrets.
  */
 export async function withProgram(
   options: { profile?: string | undefined; logFormat?: LogFormat | undefined; quiet?: boolean },
@@ -51,9 +51,9 @@ export async function withProgram(
     logging.hide(secretsOf(again, env));
     return again;
   };
-  // A bug, not a mistake of the user: with its stack, but not with anybody's secrets, as Node.js would print it.
+  // This is a bug, so the stack is logged. Node.js would print it with secrets.
   const onCrash = (error: unknown): void => {
-    logging.logger.fatal({ err: error }, "lictor has come upon an error it does not know; please report it");
+    logging.logger.fatal({ err: error }, "Unexpected error; please report it");
     process.exit(1);
   };
   process.on("uncaughtException", onCrash);
@@ -85,7 +85,7 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
   });
 }
 
-/** Every text that must not appear in any output: the credentials, and the forms in which they are sent. */
+/** Returns every text that must not appear in any output: the credentials, and the forms in which they are sent. */
 function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
   const key = values.PREFECT_API_KEY ?? "";
   const authString = values.PREFECT_API_AUTH_STRING ?? "";

@@ -1,4 +1,4 @@
-// Finding a setting of either table by its variable, its older name or its place in prefect.toml, and hiding secret values.
+// Finds a setting by its variable, its older name or its path in prefect.toml, and hides secret values.
 import { DEFINITIONS } from "./definitions.ts";
 import type { Definition } from "./parse.ts";
 import { PASSED_ON_DEFINITIONS } from "./passed-on-definitions.ts";
@@ -21,7 +21,7 @@ interface Catalogue {
 
 let builtCatalogue: Catalogue | undefined;
 
-/** All settings Prefect knows, those of the worker and those handed on. Built at the first call, to keep imports free. */
+/** Returns all settings that Prefect knows. It is built at the first call, so that importing this file costs nothing. */
 export function catalogue(): Catalogue {
   builtCatalogue ??= buildCatalogue();
   return builtCatalogue;
@@ -51,24 +51,24 @@ function groupOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf(".")));
 }
 
-/** The variable of the setting, or of the group of settings, at this path in prefect.toml. */
+/** Returns the variable of the setting or group at this path in prefect.toml. */
 export function variableOf(path: string): string {
   return `PREFECT_${path.replaceAll(".", "_").toUpperCase()}`;
 }
 
-/** The setting with this canonical name or alias, in upper case. */
+/** Returns the setting with this canonical name or alias, both in upper case. */
 export function findSetting(variable: string): KnownSetting | undefined {
   return catalogue().byVariable.get(variable);
 }
 
-/** Whether the value must never be shown. Takes canonical names, aliases and groups of settings. */
+/** Returns whether the value must never be shown. Takes canonical names, aliases and groups of settings. */
 export function isSecret(variable: string): boolean {
   const path = catalogue().groups.get(variable);
   if (path === undefined) return findSetting(variable)?.definition.secret ?? false;
   return [...catalogue().byPath].some(([key, { definition }]) => key.startsWith(`${path}.`) && definition.secret);
 }
 
-/** Text of a value as it may be shown: asterisks for a secret, no `user:password@` in a URL. */
+/** Returns the text of a value that may be shown: asterisks for a secret, and no `user:password@` in a URL. */
 export function redact(variable: string, text: string): string {
   return isSecret(variable) ? "********" : text.replace(/(?<=:\/\/)\S*@/g, "********@");
 }

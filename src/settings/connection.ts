@@ -1,11 +1,11 @@
-// How to reach and how to authenticate with the API, worked out from the settings.
+// Works out from the settings where the API is and which credentials it gets.
 import querystring from "node:querystring";
 import { redact } from "./catalogue.ts";
 import { isCloud } from "./derived.ts";
 import type { Settings } from "./load.ts";
 import { SettingsError } from "./settings-error.ts";
 
-/** What is sent to prove who asks. */
+/** The credential that requests and sockets carry. */
 export interface Authorization {
   readonly kind: "bearer" | "basic" | "none";
   /** value of the Authorization header */
@@ -33,7 +33,7 @@ export interface Connection {
   readonly fallback: Authorization | null;
   /** what requests and sockets carry in place of `authorization` and `fallback`, if anything */
   readonly customAuthorization: CustomAuthorization | null;
-  /** whether one of the credentials stands in a file of its own */
+  /** whether a credential was read from a secret file */
   readonly isInFile: boolean;
 }
 
@@ -87,7 +87,7 @@ export function customAuthorizationWarnings(settings: Pick<Settings, "values" | 
   return [`The Authorization header of ${custom.origin} is sent in place of ${unused.join(" and ")}.`];
 }
 
-/** True where a key is all there is: then the API is Prefect Cloud's, and the key knows its workspaces. */
+/** Returns true when there is a key and no API URL. The API is then Prefect Cloud, which knows the workspaces of the key. */
 export function isKeyAlone(settings: Settings): boolean {
   return (settings.values.PREFECT_API_URL ?? "") === "" && credential(settings, "PREFECT_API_KEY") !== null;
 }
@@ -115,7 +115,7 @@ function urlMissing(profileName: string, file: string): string {
   );
 }
 
-/** What can be sent, best first. Prefect Cloud knows no users and passwords: sending them would only give them away. */
+/** Returns the credentials that can be sent, best first. Prefect Cloud takes no passwords, so none is sent there. */
 function candidates(
   settings: Settings,
   { key, cloud, userinfo }: { key: string | null; cloud: boolean; userinfo: string | null },
@@ -145,7 +145,7 @@ function basic(userAndPassword: string, origin: string): Authorization {
 function credential({ values, origins }: Settings, name: CredentialName): string | null {
   const text = values[name] ?? "";
   if (text === "") return null;
-  // The key goes into a header as it is, which can carry nothing else; the auth string goes there in base64.
+  // The key is sent in a header as it is. The auth string is sent in base64 and may have other characters.
   const isUsable = name === "PREFECT_API_KEY" ? /^[\x20-\x7e]+$/.test(text) : !/\p{Cc}/u.test(text);
   if (!isUsable) {
     const origin = origins.get(name);
@@ -179,7 +179,7 @@ function checkHeaders({ values, origins }: Settings): void {
 }
 
 function userinfoOf({ username, password }: URL): string {
-  // Unlike decodeURIComponent this one never throws: a `%` that begins no escape stands for itself.
+  // decodeURIComponent throws for a `%` that begins no escape; this function keeps it.
   return `${querystring.unescape(username)}:${querystring.unescape(password)}`;
 }
 

@@ -1,18 +1,18 @@
-// Every setting a worker reads, one row each. Parsing, defaults, redaction, place in prefect.toml and the type of a
-// value all come from here. Times and frequencies are in seconds, sizes in bytes.
+// One row for every setting that a worker reads. Parsing, defaults, redaction, the path in prefect.toml and the type of
+// the value come from the row. Times and frequencies are in seconds, sizes in bytes.
 
 import type { Definition, KindValues } from "./parse.ts";
 
 /** 11 days. A timer of Node.js that is set for more than 24 days fires at once, and intervals grow when a loop backs off. */
 const longestSeconds = 1_000_000;
-/** 100 years. Far beyond that there are no dates. */
+/** 100 years. Much later times are no valid dates. */
 const longestPrefetchSeconds = 3_000_000_000;
 
 export const DEFINITIONS = {
   PREFECT_API_URL: { kind: "url", toml: "api.url", default: null },
   PREFECT_API_KEY: { kind: "credential", toml: "api.key", default: null, secret: true },
   PREFECT_API_AUTH_STRING: { kind: "credential", toml: "api.auth_string", default: null, secret: true },
-  // lictor's own: files of container and Kubernetes secrets, read where the same source does not give the secret itself.
+  // Only lictor has these two. They name secret files, which are read if the same source does not give the secret itself.
   PREFECT_API_KEY_FILE: { kind: "path", toml: "api.key_file", default: null, fileOf: "PREFECT_API_KEY" },
   PREFECT_API_AUTH_STRING_FILE: {
     kind: "path",
@@ -40,7 +40,7 @@ export const DEFINITIONS = {
     default: false,
   },
   PREFECT_CLIENT_MAX_RETRIES: { kind: "integer", toml: "client.max_retries", default: 5, min: 0 },
-  // Far above the ceiling the formula of the jitter overflows.
+  // With much higher factors the formula of the jitter overflows.
   PREFECT_CLIENT_RETRY_JITTER_FACTOR: {
     kind: "float",
     toml: "client.retry_jitter_factor",
@@ -70,7 +70,7 @@ export const DEFINITIONS = {
     floor: 1,
     ceiling: longestSeconds,
   },
-  // Events make a worker poll as often as that at most, too.
+  // Events can make a worker poll as often as the floor, too.
   PREFECT_WORKER_QUERY_SECONDS: {
     kind: "float",
     toml: "worker.query_seconds",
@@ -192,5 +192,5 @@ type ValueOf<D extends Definition> =
   | (D extends { choices: readonly (infer Choice)[] } ? Choice : KindValues[D["kind"]])
   | (D["default"] extends null ? null : never);
 
-/** The value of each setting a worker reads, by canonical name. */
+/** The value of each setting that a worker reads, by canonical name. */
 export type SettingValues = { readonly [Name in SettingName]: ValueOf<(typeof DEFINITIONS)[Name]> };

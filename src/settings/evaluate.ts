@@ -1,4 +1,4 @@
-// From what the sources give to typed values, and to the variables for a flow run's process.
+// Turns what the sources give into typed values and into the variables for a flow run's process.
 import { resolve } from "node:path";
 import { catalogue, findSetting, redact } from "./catalogue.ts";
 import { DEFINITIONS, type SettingName, type SettingValues } from "./definitions.ts";
@@ -10,7 +10,10 @@ import { integerText } from "./python-values.ts";
 import { SettingsError } from "./settings-error.ts";
 import type { Given } from "./sources.ts";
 
-/** Parses everything given, also what is only handed on: a flow run would fail on a bad value, far from its cause. */
+/**
+ * Parses every given setting. Settings that are only handed on are parsed too, because a flow run would fail on a bad value
+ * far from its cause. Throws SettingsError.
+ */
 export function evaluate(
   given: ReadonlyMap<string, Given>,
   env: Readonly<Record<string, string | undefined>>,
@@ -51,7 +54,7 @@ function exportedText(name: string, value: unknown, { given, cwd }: { given: unk
   return SHARED_PATHS.includes(name) && text !== "" ? resolve(cwd, text) : text;
 }
 
-/** The typed value of a setting. Throws SettingsError. */
+/** Returns the typed value of a setting. Throws SettingsError. */
 export function parseSetting(name: string, value: unknown, origin: Origin): unknown {
   const definition = definitionOf(name);
   const parsed = parseValue(definition, value);
@@ -63,7 +66,7 @@ export function parseSetting(name: string, value: unknown, origin: Origin): unkn
   });
 }
 
-/** The definition of a setting that some source gives, by canonical name. */
+/** Returns the definition of a setting by canonical name. Throws TypeError for any other name. */
 export function definitionOf(name: string): Definition {
   const definition = findSetting(name)?.definition;
   if (definition === undefined) throw new TypeError(`${name} comes from no source`);

@@ -1,9 +1,9 @@
-// Values that Prefect accepts and that no loop or timer can work with.
+// Replaces values that Prefect accepts and that no loop or timer can work with.
 import { DEFINITIONS, type SettingValues } from "./definitions.ts";
 import type { Definition } from "./parse.ts";
 
 /**
- * `values` with each number raised to its definition's floor or lowered to its ceiling, and one warning for each that was
+ * Returns `values` with each number raised to its definition's floor or lowered to its ceiling, and one warning for each that was
  * changed. Flow runs still get the number as it was given, because an engine may have a use for it.
  */
 export function withinLimits(values: SettingValues): { values: SettingValues; warnings: string[] } {

@@ -54,7 +54,7 @@ export interface Settings {
   readonly exported: Readonly<Record<string, string>>;
 }
 
-// Prefect takes any text for yes here, and then uses no profile.
+// Any text in one of these switches test mode on, and Prefect then uses no profile.
 const TEST_MODE_VARIABLES = [
   "PREFECT_TEST_MODE",
   "PREFECT_UNIT_TEST_MODE",
@@ -64,7 +64,7 @@ const TEST_MODE_VARIABLES = [
 
 const NOTHING: SourceReading = { source: new Map(), unknownKeys: [] };
 
-/** Loads the settings, frozen. Throws SettingsError for a value or a file that cannot be used. */
+/** Loads the settings; the result is frozen. Throws SettingsError for a value or a file that cannot be used. */
 export function loadSettings(input: SettingsInput): Settings {
   const { env, cwd } = input;
   const { environment, files, prefectToml, pyproject, profile } = readSources(input);
@@ -103,17 +103,20 @@ export function loadSettings(input: SettingsInput): Settings {
   });
 }
 
-/** The profile in use, with no setting judged: what is wrong with one can still be mended. Throws SettingsError. */
+/**
+ * Returns the active profile without validating its settings, so that `config set` can repair a broken one. Throws
+ * SettingsError.
+ */
 export function locateProfile(input: SettingsInput): ActiveProfile {
   return readSources(input).profile;
 }
 
-/** What a profile gives, by canonical name. */
+/** Returns the settings of a profile by canonical name. */
 export function profileSettings(profile: ActiveProfile): Source {
   return readProfile(profile).source;
 }
 
-/** One line for each setting of a profile that has no usable value. */
+/** Returns one line for each setting of a profile whose value cannot be used. */
 export function profileProblems(profile: ActiveProfile): string[] {
   return [...profileSettings(profile)].flatMap(([name, { value, origin }]) => {
     try {
@@ -140,7 +143,7 @@ function readSources({ profileArgument, env, cwd }: SettingsInput) {
   };
 }
 
-/** Names count in any case, as pydantic takes them; where two differ only in case, the one in upper case counts. */
+/** pydantic ignores the case of names. Of two names that differ only in case, the one in upper case counts. */
 function upperCased(variables: Iterable<[string, string | undefined]>): Map<string, string> {
   const upper = new Map<string, string>();
   for (const [name, value] of variables) {
@@ -187,7 +190,7 @@ function placeOf({ name, file, found, builtIn }: ActiveProfile): string {
   return builtIn ? `built-in profile "${name}"` : `profile "${name}" in ${file}`;
 }
 
-/** What the first source that gives it says, for each setting. */
+/** Returns each setting as the first source that gives it has it. */
 function merge(sources: readonly Source[]): ReadonlyMap<string, Given> {
   const given = new Map(sources.toReversed().flatMap((source) => [...source]));
   return new Map([...given].map(([name, first]) => [name, readSecret(name, first)]));
@@ -201,7 +204,7 @@ function hiddenOrigins(sources: readonly Source[]): ReadonlyMap<string, readonly
   return new Map([...origins].map(([name, [_shown, ...hidden]]) => [name, hidden]));
 }
 
-/** What to say about a profile that does not exist. */
+/** Returns a warning for a profile that does not exist. */
 export function profileWarnings({ name, chosenBy, file, found }: Settings["profile"]): string[] {
   if (found) return [];
   const by = chosenBy === "environment" ? "PREFECT_PROFILE" : "`active`";

@@ -1,5 +1,5 @@
-// The kinds of value a setting can have: how each is read from text, TOML or JSON, and how Prefect writes it into a
-// variable. What is accepted follows pydantic, so that a value good for Prefect is good here.
+// The kinds of value that a setting can have: how each is read from text, TOML or JSON, and how Prefect writes it into a
+// variable. The kinds accept what pydantic accepts.
 import { pythonBoolean } from "../python-boolean.ts";
 import {
   delaysText,
@@ -23,7 +23,7 @@ import { tidyUrl } from "./tidy-url.ts";
 
 export type LogLevel = "DEBUG" | "INFO" | "WARNING" | "ERROR" | "CRITICAL";
 
-/** The type a setting of each kind has once it is read. */
+/** The type of a parsed value of each kind. */
 export interface KindValues {
   string: string;
   url: string;
@@ -54,17 +54,17 @@ export interface KindValues {
 
 export type Kind = keyof KindValues;
 
-/** What all rows of the two tables of settings share. */
+/** A row of the two tables of settings. */
 export interface Definition extends Bounds {
   readonly kind: Kind;
   /** path of the setting in prefect.toml; see `variableOf` */
   readonly toml: string;
-  /** typed for the settings of a worker; for the others a text to show */
+  /** a typed value for the settings of a worker, and a text to show for the others */
   readonly default: unknown;
   /** older name, accepted in variables and profiles */
   readonly alias?: string;
   readonly secret?: boolean;
-  /** the secret whose file this setting names; of no use to a flow run's process, which gets the secret itself */
+  /** the secret whose file this setting names; not handed on, because a flow run's process gets the secret itself */
   readonly fileOf?: string;
   readonly choices?: readonly string[];
   /** What lictor uses in place of a lower value, which Prefect accepts. Unlike `min`, it refuses nothing. */
@@ -124,7 +124,7 @@ const kinds: { readonly [K in Kind]: KindRules<KindValues[K]> } = {
   json: { expected: "a value", parse: jsonText, format: String },
 };
 
-/** The typed value, or undefined when `value` is none that this setting takes; see `expectation`. */
+/** Returns the typed value, or undefined when the setting does not take `value`; see `expectation`. */
 export function parseValue<D extends Definition>(definition: D, value: unknown): KindValues[D["kind"]] | undefined {
   const rules: KindRules<unknown> = kinds[definition.kind];
   const parsed = rules.parse(value, definition);
@@ -132,9 +132,9 @@ export function parseValue<D extends Definition>(definition: D, value: unknown):
   return parsed as KindValues[D["kind"]] | undefined;
 }
 
-/** The text Prefect would put into the variable of this setting. `value` must come from `parseValue`. */
+/** Returns the text that Prefect would put into the variable. `value` must come from `parseValue`. */
 export function formatValue(definition: Definition, value: unknown): string {
-  // The rules of a kind format what the same rules parsed; the compiler cannot follow that through the table.
+  // The rules of a kind format what the same rules have parsed, which the compiler cannot know.
   return (kinds[definition.kind] as KindRules<unknown>).format(value);
 }
 
@@ -151,7 +151,7 @@ export function isNullable({ default: value }: Definition): boolean {
   return value === null || value === "None";
 }
 
-/** What a setting takes, as the end of a sentence: "expected …". */
+/** Returns what a setting takes, as the end of the sentence "expected …". */
 export function expectation({ kind, choices, min, above, max }: Definition): string {
   const bounds = [
     min === undefined ? "" : ` of at least ${min}`,
