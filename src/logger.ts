@@ -1,6 +1,7 @@
-// Log records: pino makes them, this file gives them the look of a terminal or of a log collector, and hides secrets.
+// Log records: pino makes them, and this file formats them for a terminal or a log collector and hides secrets.
 import pino from "pino";
 import { wallClockMs } from "./async/clock.ts";
+import { SecretTexts } from "./secret-texts.ts";
 
 export type { Logger } from "pino";
 
@@ -19,7 +20,7 @@ export interface PinoRecord {
   [field: string]: unknown;
 }
 
-/** What the program's output goes through. */
+/** The program's output. */
 export interface Logging {
   /** The program's own logger, called `lictor`. */
   logger: pino.Logger;
@@ -34,9 +35,9 @@ export interface Logging {
   writeChildLine: ((flowRunId: string, line: { stream: "stdout" | "stderr"; text: string }) => void) | null;
   /** Gets every record too, after it was written; set once there is an API to ship to. */
   onRecord: ((record: PinoRecord) => void) | undefined;
-  /** Replaces every secret in `text` by eight asterisks. */
+  /** Replaces every secret of at least six characters in `text` by eight asterisks. */
   redact(text: string): string;
-  /** Further texts that must not be shown from now on. */
+  /** Hides further secrets from now on. */
   hide(secrets: readonly string[]): void;
 }
 
@@ -107,13 +108,19 @@ export function createLogging(options: {
   const secrets = new SecretTexts();
   secrets.add(options.secrets);
   const redact = (text: string): string => secrets.redact(text);
+  const isJson = options.format === "json";
   const destination = {
     write(line: string): void {
-      // Within its texts: a secret may also look like a number or a word of JSON itself.
-      const hide = (_key: string, value: unknown): unknown => (typeof value === "string" ? redact(value) : value);
-      const record = JSON.parse(line, hide) as PinoRecord;
-      const isJson = options.format === "json";
-      options.err.write(isJson ? `${JSON.stringify(record)}\n` : formatText(record, options.colours));
+      const hasSecret = secrets.isIn(line);
+      // Most lines have no secret and can be written as they are.
+      if (isJson && !hasSecret && !logging.onRecord) {
+        options.err.write(line);
+        return;
+      }
+      const parsed = JSON.parse(line) as PinoRecord;
+      const record = hasSecret ? secrets.redactRecord(parsed) : parsed;
+      const text = hasSecret ? `${JSON.stringify(record)}\n` : line;
+      options.err.write(isJson ? text : formatText(record, options.colours));
       logging.onRecord?.(record);
     },
   };
@@ -133,9 +140,7 @@ export function createLogging(options: {
     announce(message) {
       const safe = redact(message);
       options.out.write(
-        options.format === "json"
-          ? `${JSON.stringify({ level: 30, time: wallClockMs(), name: "lictor", msg: safe })}\n`
-          : `${safe}\n`,
+        isJson ? `${JSON.stringify({ level: 30, time: wallClockMs(), name: "lictor", msg: safe })}\n` : `${safe}\n`,
       );
     },
   };
@@ -144,26 +149,26 @@ export function createLogging(options: {
 
 function serializeError(error: unknown): { message: string; stack?: string } {
   if (!(error instanceof Error)) return { message: String(error) };
-  return error.stack ? { message: error.message, stack: error.stack } : { message: error.message };
+  const stack = stackWithCauses(error);
+  return stack === "" ? { message: messageOf(error) } : { message: messageOf(error), stack };
 }
 
-/** The texts that must not be shown. */
-class SecretTexts {
-  #texts: string[] = [];
+/** An error of several others often has no message of its own. */
+function messageOf(error: Error): string {
+  if (error.message !== "" || !(error instanceof AggregateError)) return error.message;
+  return error.errors.map((inner: unknown) => (inner instanceof Error ? inner.message : String(inner))).join("; ");
+}
 
-  add(secrets: readonly string[]): void {
-    // In a JSON line a quote or backslash of the secret looks different.
-    const forms = secrets.flatMap((secret) => [
-      secret,
-      JSON.stringify(secret).slice(1, -1),
-      encodeURIComponent(secret),
-    ]);
-    const all = new Set([...this.#texts, ...forms.filter((form) => form.length > 0)]);
-    // The longest first: one may be a part of another.
-    this.#texts = [...all].sort((a, b) => b.length - a.length);
-  }
+/** Causes are rarely nested more deeply, and a circle of them must end. */
+const MAX_CAUSES = 5;
 
-  redact(text: string): string {
-    return this.#texts.reduce((kept, secret) => kept.replaceAll(secret, "********"), text);
+/** The stack of the error and of each cause, one below the other. */
+function stackWithCauses(error: Error): string {
+  const stacks: string[] = [];
+  for (let current: unknown = error; current !== undefined && stacks.length <= MAX_CAUSES; ) {
+    const isError = current instanceof Error;
+    stacks.push(isError ? ((current as Error).stack ?? (current as Error).message) : String(current));
+    current = isError ? (current as Error).cause : undefined;
   }
+  return stacks.join("\nCaused by: ");
 }

@@ -13,6 +13,7 @@ export function pythonRepr(value: unknown): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number") return pythonNumber(value);
+  if (typeof value === "bigint") return String(value);
   if (typeof value === "string") return pythonQuoted(value);
   if (Array.isArray(value)) return `[${value.map(pythonRepr).join(", ")}]`;
   const entries = Object.entries(value as object).map(([key, item]) => `${pythonQuoted(key)}: ${pythonRepr(item)}`);

@@ -1,8 +1,8 @@
 // Waiting that an abort ends quietly.
 import { setTimeout as delay } from "node:timers/promises";
 
-/** A timer for longer would fire at once; nobody waits for 24 days. */
-const longestTimerMs = 2 ** 31 - 1;
+/** Milliseconds, 24 days. A timer of Node.js that is set for longer fires at once. */
+export const longestTimerMs = 2 ** 31 - 1;
 
 /** Waits `ms` milliseconds, or less: an abort ends the wait without an error. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {

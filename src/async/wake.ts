@@ -1,5 +1,7 @@
 // A loop sleeps on a Wake; anything that gives it a reason to look again ends that sleep early.
 
+import { longestTimerMs } from "./sleep.ts";
+
 /** Why a sleeping loop went on: its time was up, it was stopped, or somebody gave a reason. */
 export type WakeReason = "timeout" | "stopped" | "event" | "connected" | "slot" | "pool" | "full";
 
@@ -28,7 +30,7 @@ export class Wake {
         resolve(reason);
       };
       const onAbort = (): void => end("stopped");
-      const timer = setTimeout(end, ms, "timeout");
+      const timer = setTimeout(end, Math.min(ms, longestTimerMs), "timeout");
       signal.addEventListener("abort", onAbort);
       this.#resume = end;
     });

@@ -8,7 +8,7 @@ import { Host } from "../host/host.ts";
 import { stateDirectory } from "../host/instances.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
-import { createStopControl, limitDrain, type StopControl } from "../host/stop-control.ts";
+import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
 import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType } from "../infrastructure/pool-types.ts";
 import { uiUrlFor } from "../settings/derived.ts";
@@ -20,7 +20,7 @@ import type { Worker, WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
-import { drainOnUncaught, watchSignals } from "./signals.ts";
+import { watchSignals } from "./signals.ts";
 import {
   assertSupported,
   explicitPython,
@@ -36,7 +36,12 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   const stop = createStopControl();
   using _signals = watchSignals(stop, (message) => logger.warn(message));
   if (options.drainTimeout !== undefined) limitDrain(stop, options.drainTimeout);
-  using _lastResort = drainOnUncaught(stop, (error) => logger.error({ err: error }, "An error that nobody caught"));
+  program.onUncaught = (error) => {
+    // To end here would orphan all engines. The workers drain instead.
+    logger.error({ err: error }, "An error that nobody caught; please report it. Taking no new flow runs");
+    process.exitCode = 1;
+    stop.ask("drain", new StopRequested("met an error that nobody caught", 1));
+  };
   const sources: StatusSources & { workers: Worker[] } = {
     startedAt: monotonicMs(),
     pid: process.pid,

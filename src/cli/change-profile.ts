@@ -1,9 +1,9 @@
-// Writing settings into the profile in use.
+// Writes settings into the active profile.
 import { changeSettings, ensureProfile } from "../settings/edit-profiles.ts";
 import type { ActiveProfile } from "../settings/profiles.ts";
 import { updateProfiles } from "../settings/update-profiles.ts";
 
-/** Sets, or for null unsets, settings by canonical name. A built-in profile is written into the file first. */
+/** Sets settings by canonical name, and unsets those whose value is null. A built-in profile is added to the file first. */
 export async function changeProfile(
   { name, file, found }: Pick<ActiveProfile, "name" | "file" | "found">,
   changes: ReadonlyMap<string, string | null>,
@@ -12,7 +12,7 @@ export async function changeProfile(
   await updateProfiles(file, (current) => changeSettings(ensureProfile(current, name), name, changes));
 }
 
-/** One line for each of these names that a variable sets too, which comes before the profile. */
+/** Returns one line for each name that a variable sets too, because the variable beats the profile. */
 export function overridingVariables(
   names: Iterable<string>,
   env: Readonly<Record<string, string | undefined>>,

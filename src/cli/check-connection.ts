@@ -1,4 +1,4 @@
-// A short question to the server: does it answer, and to these credentials?
+// Checks whether the server answers and accepts the credentials.
 import type { ApiClient } from "../api/client.ts";
 import { ApiError } from "../api/errors.ts";
 import type { Json } from "../api/wire.ts";
@@ -7,10 +7,10 @@ import { isKeyAlone, resolveConnection } from "../settings/connection.ts";
 import { openApi, openCloud } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 
-/** The server gets this long. */
+/** How long the server may take to answer. */
 const timeoutMs = 3_000;
 
-/** Asks once. Throws an Error whose message says in short why there is no answer; its cause is the original one. */
+/** Sends one GET request. Throws an Error with a short reason; its cause is the original error. */
 export async function askServer(api: ApiClient, path: string): Promise<Json> {
   try {
     return await api.request("GET", path, { signal: AbortSignal.timeout(timeoutMs) });
@@ -20,7 +20,7 @@ export async function askServer(api: ApiClient, path: string): Promise<Json> {
   }
 }
 
-/** What the profile leads to, as `prefect profile use` says it. Throws where that is nothing usable. */
+/** Returns what the profile connects to, in the words of `prefect profile use`. Throws when the connection fails. */
 export async function checkConnection(program: ProgramContext): Promise<string> {
   const { settings } = program;
   const using = `using profile ${pythonRepr(settings.profile.name)}`;

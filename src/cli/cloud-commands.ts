@@ -1,4 +1,4 @@
-// What `lictor cloud …` does. Source: prefect cli/cloud/__init__.py, cli/_cloud_utils.py.
+// The actions of `lictor cloud …`. Source: prefect cli/cloud/__init__.py, cli/_cloud_utils.py.
 import { readWorkspaces, type Workspace, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { ApiError } from "../api/errors.ts";
 import { pythonRepr } from "../python-text.ts";
@@ -56,7 +56,7 @@ export async function listWorkspaces(program: ProgramContext, output: OutputOpti
     sayJson(workspaces);
     return;
   }
-  const current = program.settings.values.PREFECT_API_URL?.trim().replace(/\/+$/, "");
+  const current = program.settings.values.PREFECT_API_URL;
   const rows = workspaces.map(
     (workspace) => `  ${workspaceApiUrl(apiUrl, workspace) === current ? "*" : " "} ${workspaceHandle(workspace)}`,
   );
@@ -76,7 +76,7 @@ export async function setWorkspace(program: ProgramContext, handle: string | und
   say(`Successfully set workspace to ${name} in profile ${profile}.`, ...overridingVariables(["PREFECT_API_URL"], env));
 }
 
-/** The workspaces that the key in use can enter, by handle in order. */
+/** Returns the workspaces that the key has access to, sorted by handle. */
 async function readOwnWorkspaces(program: ProgramContext): Promise<{ workspaces: Workspace[]; apiUrl: string }> {
   using cloud = openCloud(program);
   if (cloud.authorization.kind === "none") {
@@ -87,7 +87,7 @@ async function readOwnWorkspaces(program: ProgramContext): Promise<{ workspaces:
   return { workspaces: workspaces.sort(byHandle), apiUrl: cloud.apiUrl };
 }
 
-/** The workspace of that handle; without one the only one, else what the user picks. */
+/** Returns the workspace with that handle. Without a handle it is the only workspace, else the one that the user picks. */
 async function pickWorkspace(
   { settings }: ProgramContext,
   workspaces: readonly Workspace[],
@@ -110,7 +110,7 @@ async function pickWorkspace(
 }
 
 async function askKey({ settings }: ProgramContext): Promise<string> {
-  const current = settings.values.PREFECT_API_KEY?.trim();
+  const current = settings.values.PREFECT_API_KEY;
   if (current) {
     say("It looks like you're already authenticated on this profile.");
     if (!(await confirm("Would you like to reauthenticate?"))) return current;
@@ -118,7 +118,7 @@ async function askKey({ settings }: ProgramContext): Promise<string> {
   return askHidden("Paste your API key: ");
 }
 
-/** The program as it is with this key in place of any other. */
+/** Returns the program with this key in place of any other. */
 function withKey(program: ProgramContext, key: string): ProgramContext {
   const { values, origins } = program.settings;
   const origin = { kind: "default", key: "--key", raw: key, description: "from the command line" } as const;

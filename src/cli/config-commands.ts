@@ -1,6 +1,6 @@
-// What `lictor config …` does. Source: prefect cli/config.py.
+// The actions of `lictor config …`. Source: prefect cli/config.py.
 import { pythonRepr } from "../python-text.ts";
-import { findSetting, type KnownSetting, redact } from "../settings/definitions.ts";
+import { findSetting, type KnownSetting, redact } from "../settings/catalogue.ts";
 import { renameAliases } from "../settings/edit-profiles.ts";
 import {
   loadSettings,
@@ -17,7 +17,7 @@ import { changeProfile, overridingVariables } from "./change-profile.ts";
 import type { OutputOption } from "./options.ts";
 import { confirm, isInteractive, say, sayJson } from "./terminal.ts";
 
-/** The options of `config view`; what is hidden is not shown, whatever else is said. */
+/** The options of `config view`. An option that hides beats one that shows. */
 export interface ViewOptions extends OutputOption {
   showDefaults: boolean;
   hideDefaults?: boolean;
@@ -27,12 +27,12 @@ export interface ViewOptions extends OutputOption {
   hideSecrets?: boolean;
 }
 
-/** A setting as somebody named it. */
+/** A setting and the name that the user gave. */
 interface NamedSetting extends KnownSetting {
   given: string;
 }
 
-/** They decide which file a profile is read from, so they cannot stand in one. */
+/** These decide which file a profile is read from, so a profile cannot set them. */
 const UNCHANGEABLE: readonly string[] = ["PREFECT_HOME", "PREFECT_PROFILES_PATH"];
 
 /** `config view` */
@@ -56,7 +56,7 @@ export function viewSettings(settings: Settings, options: ViewOptions): void {
   );
 }
 
-/** `config set`: all of the assignments or, where one is wrong, none. */
+/** `config set`. If one assignment is wrong, none is written. */
 export async function setSettings(assignments: readonly string[], input: SettingsInput): Promise<void> {
   const parsed = assignments.map(parseAssignment);
   const profile = locateProfile(input);
@@ -87,7 +87,7 @@ export async function unsetSettings(names: readonly string[], input: SettingsInp
   );
 }
 
-/** `config validate`: judges the profile, and then what else there is to load. */
+/** `config validate`. Checks the profile first and then all other sources. */
 export async function validateSettings(input: SettingsInput): Promise<void> {
   const profile = locateProfile(input);
   const problems = profileProblems(profile);

@@ -1,4 +1,4 @@
-// `lictor doctor`: why lictor does not reach the Prefect API, or is not let in.
+// `lictor doctor`: finds out why lictor cannot reach or use the Prefect API.
 import { setMaxListeners } from "node:events";
 import { type Command, InvalidArgumentError } from "commander";
 import type { ApiAccess } from "../doctor/check.ts";
@@ -18,7 +18,7 @@ interface DoctorOptions {
   profile?: string;
 }
 
-/** Leaves a slow machine enough to end within 5 s. */
+/** With this limit, a slow machine still ends within 5 s. */
 const defaultTimeoutSeconds = 4;
 
 const helpAfterOptions = `
@@ -54,7 +54,7 @@ export function addDoctor(program: Command): void {
 
 function toSeconds(text: string): number {
   const seconds = Number(text);
-  // The longest time that a timer takes.
+  // A timer of Node.js takes no longer time.
   if (seconds > 0 && seconds < 2 ** 31 / 1000) return seconds;
   throw new InvalidArgumentError("Expected a number of seconds above 0.");
 }
@@ -74,19 +74,19 @@ async function examineAll(options: DoctorOptions, program: ProgramContext, repor
   }
 }
 
-/** The API with a client that repeats nothing: what fails once is worth a line here. */
+/** Opens the API with a client that never retries, because a single failure is worth a finding here. */
 async function openAccess(options: DoctorOptions, program: ProgramContext, signal: AbortSignal): Promise<ApiAccess> {
   const { settings } = program;
   const values = { ...settings.values, PREFECT_CLIENT_MAX_RETRIES: 0 };
   const impatient = { ...program, settings: { ...settings, values } };
   const open = await openApi(impatient, options.workspace, signal);
   const { api, connection, credentials } = open;
-  const apiUrl = values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const apiUrl = values.PREFECT_CLOUD_API_URL;
   const cloud = connection.isCloud ? openClient(impatient, { apiUrl, isCloud: true }, credentials) : null;
   return { api, cloud, connection, credentials, socketAddress: toSocketAddress(open, program) };
 }
 
-/** For settings that cannot be read at all. */
+/** Returns the finding for settings that cannot be loaded. */
 function unreadable(error: unknown): Finding {
   return {
     name: "settings",
@@ -96,7 +96,7 @@ function unreadable(error: unknown): Finding {
   };
 }
 
-/** The output: a line or two for each finding as it comes, or all of them as JSON at the end. */
+/** The output: one or two lines per finding as soon as it is known, or all findings as JSON at the end. */
 class Report {
   readonly #findings: Finding[] = [];
 
@@ -109,7 +109,7 @@ class Report {
     process.stdout.write(`${status}  ${name}: ${message}\n${advice ? `      ${advice}\n` : ""}`);
   }
 
-  /** Prints what is left and leaves: a look-up of a name or a Python that hangs cannot be called off. */
+  /** Prints the rest and exits. Waiting would not do, because a DNS query or a Python that hangs cannot be stopped. */
   end(): void {
     const count = (status: Finding["status"]): number =>
       this.#findings.filter((finding) => finding.status === status).length;

@@ -1,4 +1,4 @@
-// The program: its commands, and the one place where an error becomes a line and an exit code.
+// The program and its commands. Only this file turns an error into a line and an exit code.
 import { Command, CommanderError } from "commander";
 import { lictorVersion } from "../version.ts";
 import { addCloud } from "./cloud.ts";
@@ -54,6 +54,6 @@ async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-// Whoever reads the output may have seen enough (`| head`), which is no reason for a stack trace, or to end a worker.
+// A reader such as `head` may close the pipe. That must neither print a stack trace nor end a worker.
 for (const output of [process.stdout, process.stderr]) output.on("error", () => {});
 await main(process.argv);

@@ -1,16 +1,17 @@
-// The API client that the settings describe: where the API is, which credentials go there, and what if they are refused.
+// Opens the API that the settings describe, with its credentials and their replacement after a refusal.
 import { ApiClient } from "../api/client.ts";
 import { readWorkspaces, type Workspace, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { type CredentialChoice, Credentials } from "../api/credentials.ts";
 import { readTrust } from "../settings/certificates.ts";
 import { type Connection, isKeyAlone, resolveConnection } from "../settings/connection.ts";
+import { homeVariable } from "../settings/derived.ts";
 import type { Settings } from "../settings/load.ts";
-import { chooseProxy } from "../settings/proxy.ts";
+import { chooseProxy, tidyProxyVariables } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { ProgramContext } from "./program-context.ts";
 
-/** An open API: the client, what it was made of, and the settings a flow run's process needs to reach the same API. */
+/** An open API: the client, what it was made from, and the variables for a flow run's process to reach the same API. */
 export interface OpenApi extends Disposable {
   api: ApiClient;
   connection: Connection;
@@ -19,11 +20,11 @@ export interface OpenApi extends Disposable {
 }
 
 /**
- * Opens the API. With a key alone, or with `workspace` (`account/workspace`), Prefect Cloud is asked for the workspace
- * first. Throws SettingsError, and what the API client throws.
+ * Opens the API. With a key alone, or with `workspace` (`account/workspace`), the workspace is first looked up in Prefect
+ * Cloud. Throws SettingsError and the errors of the API client.
  */
 export async function openApi(program: ProgramContext, workspace?: string, signal?: AbortSignal): Promise<OpenApi> {
-  const { settings, logging } = program;
+  const { env, settings, logging } = program;
   const isAsked = workspace !== undefined || isKeyAlone(settings);
   const workspaceUrl = isAsked ? await findWorkspaceUrl(program, workspace, signal) : undefined;
   const connection = resolveConnection(settings, workspaceUrl);
@@ -35,12 +36,16 @@ export async function openApi(program: ProgramContext, workspace?: string, signa
     api,
     connection,
     credentials,
-    exportedSettings: () => exportedWith(settings, connection, credentials),
+    exportedSettings: () => ({
+      ...homeVariable(env),
+      ...tidyProxyVariables(env),
+      ...exportedWith(settings, connection, credentials),
+    }),
     [Symbol.dispose]: () => api[Symbol.dispose](),
   };
 }
 
-/** A client for an API URL with these credentials; everything else is as the settings say. */
+/** Returns a client for an API URL with these credentials. Everything else comes from the settings. */
 export function openClient(
   { env, settings, logging }: ProgramContext,
   address: { apiUrl: string; isCloud: boolean },
@@ -48,7 +53,7 @@ export function openClient(
 ): ApiClient {
   const { values } = settings;
   const proxyFor = (url: URL) => chooseProxy(url, env);
-  // A variable that is of no use is told now, not as the failure of a request.
+  // An unusable proxy variable is reported now and not by a failing request.
   proxyFor(new URL(address.apiUrl));
   return new ApiClient({
     address,
@@ -66,7 +71,7 @@ export function openClient(
   });
 }
 
-/** What all sockets to that API have in common. */
+/** Returns what all sockets to that API share. */
 export function toSocketAddress(
   { api, connection, credentials }: OpenApi,
   { settings }: ProgramContext,
@@ -80,8 +85,8 @@ export function toSocketAddress(
 }
 
 /**
- * Reads what the settings say by now. Credentials for another API change nothing; of a file that cannot be read just now,
- * perhaps because it is being written, nothing is known.
+ * Loads the settings again. Credentials for another API are not used. Returns undefined while a file cannot be read,
+ * perhaps because it is being written.
  */
 function choiceReader(
   { reload, logging }: ProgramContext,
@@ -104,9 +109,9 @@ function choiceReader(
 }
 
 /**
- * As exported, with the address of a workspace that was looked up and the credentials that are in use now, which may have
- * been rotated. An engine prefers an auth string to a key, so that with a key it gets an empty one. The port for metrics is
- * the worker's: an engine that wanted it too would crash. Source: prefect client/orchestration/__init__.py PrefectClient.
+ * Returns the exported settings with the URL of a workspace that was looked up and with the current credentials, which may
+ * have been rotated. An engine prefers an auth string to a key, so with a key it gets an empty auth string. Metrics are
+ * switched off, because the worker already uses the port and an engine would crash. Source: prefect client/orchestration/__init__.py PrefectClient.
  */
 function exportedWith(
   settings: Settings,
@@ -118,7 +123,7 @@ function exportedWith(
   const inUse: Record<string, string> = {};
   if (kind === "bearer") Object.assign(inUse, { PREFECT_API_KEY: token, ...(hasAuthString && { [authString]: "" }) });
   if (kind === "basic" && hasAuthString) Object.assign(inUse, { [authString]: token });
-  const isLookedUp = settings.exported.PREFECT_API_URL?.trim().replace(/\/+$/, "") !== apiUrl;
+  const isLookedUp = settings.exported.PREFECT_API_URL !== apiUrl;
   const url = isLookedUp && kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
   const metrics = settings.values.PREFECT_CLIENT_METRICS_ENABLED ? { PREFECT_CLIENT_METRICS_ENABLED: "false" } : {};
   return { ...settings.exported, ...url, ...inUse, ...metrics };
@@ -126,7 +131,7 @@ function exportedWith(
 
 const authString = "PREFECT_API_AUTH_STRING";
 
-/** The API URL of the workspace that the key belongs to, or of the one that is asked for. */
+/** Returns the API URL of the requested workspace, or of the only one that the key has access to. */
 async function findWorkspaceUrl(
   program: ProgramContext,
   asked: string | undefined,
@@ -144,7 +149,7 @@ async function findWorkspaceUrl(
   return workspaceApiUrl(cloud.apiUrl, workspace);
 }
 
-/** Prefect Cloud above all workspaces, with the key that the settings have. */
+/** Prefect Cloud itself, not one of its workspaces, with the key from the settings. */
 export interface Cloud extends Disposable {
   api: ApiClient;
   /** PREFECT_CLOUD_API_URL, without a slash at the end. */
@@ -154,14 +159,14 @@ export interface Cloud extends Disposable {
 
 /** Opens Prefect Cloud itself. Throws SettingsError. */
 export function openCloud(program: ProgramContext): Cloud {
-  const apiUrl = program.settings.values.PREFECT_CLOUD_API_URL.replace(/\/+$/, "");
+  const apiUrl = program.settings.values.PREFECT_CLOUD_API_URL;
   const connection = resolveConnection(program.settings, apiUrl);
   const api = openClient(program, connection, new Credentials(connection));
   const { authorization } = connection;
   return { api, apiUrl, authorization, [Symbol.dispose]: () => api[Symbol.dispose]() };
 }
 
-/** The workspace of that handle, else the only one. Throws SettingsError that says how to choose. */
+/** Returns the workspace with that handle, or the only workspace. Throws a SettingsError that says how to choose. */
 function chooseWorkspace(workspaces: readonly Workspace[], asked: string | undefined, key: string): Workspace {
   const handles = workspaces.map(workspaceHandle).sort();
   const list = handles.map((handle) => `'${handle}'`).join(", ");

@@ -1,14 +1,14 @@
-// Options that several commands have.
+// Options of several commands.
 import { type Command, InvalidArgumentError } from "commander";
 import type { SettingsInput } from "../settings/load.ts";
 import { settingsInput } from "./program-context.ts";
 
-/** What `withOutput` adds. */
+/** The option that `withOutput` adds. */
 export interface OutputOption {
   output?: "json";
 }
 
-/** A command that takes `--profile` behind its name too. */
+/** Adds a command that takes `--profile` after its name too. */
 export function addCommand(parent: Command, nameAndArguments: string, description: string): Command {
   return parent
     .command(nameAndArguments)
@@ -16,12 +16,12 @@ export function addCommand(parent: Command, nameAndArguments: string, descriptio
     .option("--profile <name>", "Select a profile for this run.");
 }
 
-/** The profile that is selected for this run, before the command's name or behind it. */
+/** Returns the profile that the command line selects, before or after the command's name. */
 export function profileOf(command: Command): { profile?: string } {
   return command.optsWithGlobals<{ profile?: string }>();
 }
 
-/** What a command loads settings from. */
+/** Returns what a command loads settings from. Throws SettingsError. */
 export function inputOf(command: Command): SettingsInput {
   return settingsInput(profileOf(command));
 }

@@ -1,4 +1,4 @@
-// What `lictor profile …` does. Source: prefect cli/profile.py.
+// The actions of `lictor profile …`. Source: prefect cli/profile.py.
 import { copyFileSync } from "node:fs";
 import { pythonRepr } from "../python-text.ts";
 import { addProfile, ensureProfile, removeProfile, renameProfile, setActive } from "../settings/edit-profiles.ts";
@@ -41,7 +41,7 @@ export async function createProfile(input: SettingsInput, name: string, from: st
   );
 }
 
-/** `profile use`: the profile is the active one then, whatever comes of the connection. */
+/** `profile use`. The profile stays active even if the connection fails. */
 export async function useProfile(input: SettingsInput, name: string): Promise<void> {
   await updateProfiles(locateProfile(input).file, (current) => {
     if (!Object.hasOwn(BUILT_IN_PROFILES, name)) existing(current.profiles, name);

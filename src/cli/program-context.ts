@@ -1,25 +1,42 @@
-// What every command starts from: the settings, the output, and the API client made of them.
+// What every command starts from: the settings, and output that hides the secrets among them.
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
+import { headerSecrets } from "../settings/connection.ts";
 import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
 import { proxySecrets, urlSecrets } from "../settings/proxy.ts";
+import { SettingsError } from "../settings/settings-error.ts";
 
 /** Loaded settings, and output that hides the secrets among them. */
 export interface ProgramContext {
   env: Readonly<Record<string, string | undefined>>;
   settings: Settings;
   logging: Logging;
-  /** Loads the settings again, secret files included, and hides what secrets are new among them. */
+  /** Loads the settings and secret files again, and hides new secrets. */
   reload: () => Settings;
+  /** Gets an error that nobody caught, instead of the end of the program. */
+  onUncaught: ((error: unknown) => void) | undefined;
 }
 
-/** What the settings are loaded from. */
+/** Returns what the settings are loaded from. Throws SettingsError. */
 export function settingsInput({ profile }: { profile?: string | undefined }): SettingsInput {
-  return { profileArgument: profile, env: process.env, cwd: process.cwd() };
+  return { profileArgument: profile, env: process.env, cwd: workingDirectory() };
+}
+
+/** Throws SettingsError when the directory that the program was started in has been removed. */
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw new SettingsError(
+      `The working directory cannot be used (${code}); it was probably removed. Change to another one and start again.`,
+      { cause: error },
+    );
+  }
 }
 
 /**
- * Loads the settings, opens the output, and runs `command` with both; `quiet` logs nothing. Throws SettingsError, and
- * what `command` throws with every secret taken out of its message.
+ * Loads the settings, opens the output and runs `command` with both. `quiet` logs nothing. Throws SettingsError, and an
+ * Error with the message of what `command` throws, without secrets.
  */
 export async function withProgram(
   options: { profile?: string | undefined; logFormat?: LogFormat | undefined; quiet?: boolean },
@@ -36,14 +53,16 @@ export async function withProgram(
     logging.hide(secretsOf(again, env));
     return again;
   };
-  // A bug, not a mistake of the user: with its stack, but not with anybody's secrets, as Node.js would print it.
+  const program: ProgramContext = { env, settings, logging, reload, onUncaught: undefined };
+  // This is a bug, so the stack is logged. Node.js would print it with secrets.
   const onCrash = (error: unknown): void => {
-    logging.logger.fatal({ err: error }, "lictor has come upon an error it does not know; please report it");
+    if (program.onUncaught) return program.onUncaught(error);
+    logging.logger.fatal({ err: error }, "Unexpected error; please report it");
     process.exit(1);
   };
   process.on("uncaughtException", onCrash);
   try {
-    await command({ env, settings, logging, reload });
+    await command(program);
   } catch (error) {
     logging.logger.debug({ err: error }, "the command failed");
     const messages = error instanceof AggregateError ? error.errors.map(messageOf) : [messageOf(error)];
@@ -70,19 +89,17 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
   });
 }
 
-/** Every text that must not appear in any output: keys, and what is sent of them. */
+/** Returns every text that must not appear in any output: the credentials, and the forms in which they are sent. */
 function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
-  // Sent without the white space around them, and so as they may come back.
-  const key = values.PREFECT_API_KEY?.trim() ?? "";
-  const authString = values.PREFECT_API_AUTH_STRING?.trim() ?? "";
+  const key = values.PREFECT_API_KEY ?? "";
+  const authString = values.PREFECT_API_AUTH_STRING ?? "";
   const password = authString.slice(authString.indexOf(":") + 1);
   return [
     key,
     authString,
     Buffer.from(authString).toString("base64"),
-    // A password of a letter or two would blot out half of every message.
-    password.length > 3 ? password : "",
-    ...Object.values(values.PREFECT_CLIENT_CUSTOM_HEADERS),
+    password,
+    ...headerSecrets(values.PREFECT_CLIENT_CUSTOM_HEADERS),
     ...urlSecrets(values.PREFECT_API_URL ?? ""),
     ...proxySecrets(env),
   ];

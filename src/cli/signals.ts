@@ -47,23 +47,3 @@ export function watchSignals(stop: StopControl, say: (message: string) => void):
     },
   };
 }
-
-/**
- * The last resort: an error that nobody has caught does not end the program, because that would orphan all engines. It
- * drains instead. `say` gets the error. Ends when it is disposed.
- */
-export function drainOnUncaught(stop: StopControl, say: (error: unknown) => void): Disposable {
-  const onError = (error: unknown): void => {
-    say(error);
-    process.exitCode = 1;
-    stop.ask("drain", new StopRequested("met an error that nobody caught", 1));
-  };
-  process.on("uncaughtException", onError);
-  process.on("unhandledRejection", onError);
-  return {
-    [Symbol.dispose]() {
-      process.off("uncaughtException", onError);
-      process.off("unhandledRejection", onError);
-    },
-  };
-}

@@ -1,4 +1,4 @@
-// What commands print, and what they ask on a terminal.
+// Prints the output of commands and asks questions on a terminal.
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import { DEFINITIONS } from "../settings/definitions.ts";
@@ -9,18 +9,18 @@ export function say(...lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
-/** Writes a value as JSON, as Prefect lays it out. */
+/** Writes a value as JSON, with the indentation of Prefect. */
 export function sayJson(value: unknown): void {
   say(JSON.stringify(value, null, 2));
 }
 
-/** Whether there is somebody to ask; PREFECT_CLI_PROMPT says so, else the terminal. */
+/** Returns whether questions can be asked. PREFECT_CLI_PROMPT decides, else whether there is a terminal. */
 export function isInteractive(env: Readonly<Record<string, string | undefined>>): boolean {
   const wish = parseValue(DEFINITIONS.PREFECT_CLI_PROMPT, env.PREFECT_CLI_PROMPT);
   return wish ?? (process.stdin.isTTY === true && process.stdout.isTTY === true);
 }
 
-/** Asks until there is a yes or a no; without an answer it is no. Throws at the end of the input. */
+/** Asks until the answer is yes or no. An empty answer is no. Throws at the end of the input. */
 export async function confirm(question: string): Promise<boolean> {
   for (;;) {
     const answer = await ask(`${question} [y/N]: `);
@@ -29,7 +29,7 @@ export async function confirm(question: string): Promise<boolean> {
   }
 }
 
-/** Asks for a secret, which does not appear on the terminal. Throws at the end of the input. */
+/** Asks for a secret, without showing the typed text. Throws at the end of the input. */
 export async function askHidden(question: string): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   process.stdout.write(question);
@@ -40,7 +40,7 @@ export async function askHidden(question: string): Promise<string> {
   }
 }
 
-/** Lets the user pick one of the options by its number. Throws at the end of the input. */
+/** Asks the user to pick an option by its number. Throws at the end of the input. */
 export async function choose<T>(question: string, options: readonly T[], label: (option: T) => string): Promise<T> {
   say(question, ...options.map((option, index) => `${String(index + 1).padStart(4)}  ${label(option)}`));
   for (;;) {

@@ -1,4 +1,4 @@
-// `lictor version`: what this is, what it runs on, and what it talks to.
+// `lictor version`: the versions of lictor, Node.js and the server.
 import { arch, platform } from "node:os";
 import type { Command } from "commander";
 import { isKeyAlone } from "../settings/connection.ts";

@@ -1,6 +1,6 @@
 // This machine: the Python that runs the flows, and who may read the files with secrets.
 import { statSync } from "node:fs";
-import { isSecret } from "../settings/definitions.ts";
+import { isSecret } from "../settings/catalogue.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 

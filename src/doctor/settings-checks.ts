@@ -1,6 +1,7 @@
 // What the settings say, and where from: profile, credentials, URLs. Secrets are shown by their length and last letters.
 import { existsSync } from "node:fs";
-import { redact, type SettingName } from "../settings/definitions.ts";
+import { redact } from "../settings/catalogue.ts";
+import type { SettingName } from "../settings/definitions.ts";
 import { apiUrlWarnings } from "../settings/derived.ts";
 import { profileWarnings, type Settings } from "../settings/load.ts";
 import { correctedUrl, furtherSlips } from "./api-url.ts";

@@ -16,7 +16,9 @@ export async function findWantedUv(env: Readonly<Record<string, string>>): Promi
 /** True when the directory has a pyproject.toml whose own dependencies name Prefect; any other is not for engines. */
 export async function isPrefectProject(directory: string): Promise<boolean> {
   try {
-    const { project } = parse(await readFile(join(directory, "pyproject.toml"), "utf8"));
+    const text = await readFile(join(directory, "pyproject.toml"), "utf8");
+    // Without it a single integer above 2 ** 53, in anybody's table, makes the file invalid.
+    const { project } = parse(text, { integersAsBigInt: "asNeeded" });
     const dependencies: unknown = typeof project === "object" && "dependencies" in project ? project.dependencies : [];
     return Array.isArray(dependencies) && dependencies.some(namesPrefect);
   } catch {

@@ -1,16 +1,16 @@
-// The file of certificates to trust instead of those that Node.js brings along.
+// Reads the file of certificates to trust in place of the root certificates of Node.js.
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Settings } from "./load.ts";
 import { SettingsError } from "./settings-error.ts";
 
-/** Whom a connection trusts: `ca` is PEM text, undefined for the roots of Node.js. */
+/** The certificates that a connection trusts. `ca` is PEM text, and undefined for the roots of Node.js. */
 export interface Trust {
   readonly ca: string | undefined;
   readonly rejectUnauthorized: boolean;
 }
 
-/** Throws SettingsError when the file cannot be read or begins with no certificate. */
+/** Returns what to trust. Throws SettingsError when the file cannot be read or does not begin with a certificate. */
 export function readTrust({ values, origins }: Settings): Trust {
   if (values.PREFECT_API_TLS_INSECURE_SKIP_VERIFY) return { ca: undefined, rejectUnauthorized: false };
   const file = values.PREFECT_API_SSL_CERT_FILE;
@@ -19,7 +19,7 @@ export function readTrust({ values, origins }: Settings): Trust {
   const name = origin ? `PREFECT_API_SSL_CERT_FILE, ${origin.description}` : "SSL_CERT_FILE";
   try {
     const ca = readFileSync(file, "utf8");
-    // Throws for anything but a certificate; Node.js itself would ignore it, and trust nobody.
+    // This throws for anything but a certificate. Node.js would ignore such a file and then trust no server.
     new X509Certificate(ca.slice(Math.max(0, ca.indexOf("-----BEGIN"))));
     return { ca, rejectUnauthorized: true };
   } catch (error) {

@@ -1,11 +1,11 @@
-// How to reach and how to authenticate with the API, worked out from the settings.
+// Works out from the settings where the API is and which credentials it gets.
 import querystring from "node:querystring";
-import { redact } from "./definitions.ts";
+import { redact } from "./catalogue.ts";
 import { isCloud } from "./derived.ts";
 import type { Settings } from "./load.ts";
 import { SettingsError } from "./settings-error.ts";
 
-/** What is sent to prove who asks. */
+/** The credential that requests and sockets carry. */
 export interface Authorization {
   readonly kind: "bearer" | "basic" | "none";
   /** value of the Authorization header */
@@ -16,14 +16,24 @@ export interface Authorization {
   readonly origin: string;
 }
 
+/** An Authorization header among the custom headers. It is sent in place of every other credential. */
+export interface CustomAuthorization {
+  /** the first word of the header, such as `Bearer` */
+  readonly scheme: string;
+  /** for messages: `PREFECT_CLIENT_CUSTOM_HEADERS from the environment` */
+  readonly origin: string;
+}
+
 export interface Connection {
   /** without a slash at the end, without user and password */
   readonly apiUrl: string;
   readonly isCloud: boolean;
   readonly authorization: Authorization;
-  /** what to go on with when the server refuses `authorization`: Basic where a key and an auth string are at hand */
+  /** what is sent once the server has refused `authorization`: Basic where both a key and an auth string are set */
   readonly fallback: Authorization | null;
-  /** whether one of them stands in a file of its own */
+  /** what requests and sockets carry in place of `authorization` and `fallback`, if anything */
+  readonly customAuthorization: CustomAuthorization | null;
+  /** whether a credential was read from a secret file */
   readonly isInFile: boolean;
 }
 
@@ -31,10 +41,11 @@ const credentialNames = ["PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"] as const;
 type CredentialName = (typeof credentialNames)[number];
 
 /**
- * `workspaceUrl` stands in for PREFECT_API_URL. Throws SettingsError when there is no usable API URL or a credential that
- * no header can carry.
+ * Works out the connection; `workspaceUrl` stands in for PREFECT_API_URL. Throws SettingsError when there is no usable API
+ * URL, or a credential or custom header that cannot be sent.
  */
 export function resolveConnection(settings: Settings, workspaceUrl?: string): Connection {
+  checkHeaders(settings);
   const key = credential(settings, "PREFECT_API_KEY");
   const url = workspaceUrl === undefined ? parseApiUrl(settings) : new URL(workspaceUrl);
   const userinfo = url.username === "" && url.password === "" ? null : userinfoOf(url);
@@ -44,16 +55,45 @@ export function resolveConnection(settings: Settings, workspaceUrl?: string): Co
   const cloud = isCloud(apiUrl, settings.values.PREFECT_CLOUD_API_URL);
   const [authorization = none(cloud), fallback = null] = candidates(settings, { key, cloud, userinfo });
   const isInFile = credentialNames.some((name) => settings.origins.get(name)?.kind === "secret file");
-  return { apiUrl, isCloud: cloud, authorization, fallback, isInFile };
+  return {
+    apiUrl,
+    isCloud: cloud,
+    authorization,
+    fallback,
+    customAuthorization: customAuthorization(settings),
+    isInFile,
+  };
 }
 
-/** True where a key is all there is: then the API is Prefect Cloud's, and the key knows its workspaces. */
+/** The Authorization header that PREFECT_CLIENT_CUSTOM_HEADERS has, null for none. */
+export function customAuthorization({
+  values,
+  origins,
+}: Pick<Settings, "values" | "origins">): CustomAuthorization | null {
+  const headers = Object.entries(values.PREFECT_CLIENT_CUSTOM_HEADERS);
+  const [, value] = headers.find(([name]) => name.toLowerCase() === "authorization") ?? [];
+  if (value === undefined) return null;
+  const name = "PREFECT_CLIENT_CUSTOM_HEADERS";
+  // The header is a secret; only the name of a scheme may be shown.
+  const [scheme] = /^(?=[a-z]+ \S)[a-z]+/i.exec(value.trim()) ?? ["unknown"];
+  return { scheme, origin: `${name} ${origins.get(name)?.description ?? "by default"}` };
+}
+
+/** Says that credentials are set and not sent. */
+export function customAuthorizationWarnings(settings: Pick<Settings, "values" | "origins">): string[] {
+  const custom = customAuthorization(settings);
+  const unused = credentialNames.filter((name) => (settings.values[name] ?? "") !== "");
+  if (custom === null || unused.length === 0) return [];
+  return [`The Authorization header of ${custom.origin} is sent in place of ${unused.join(" and ")}.`];
+}
+
+/** Returns true when there is a key and no API URL. The API is then Prefect Cloud, which knows the workspaces of the key. */
 export function isKeyAlone(settings: Settings): boolean {
-  return (settings.values.PREFECT_API_URL ?? "").trim() === "" && credential(settings, "PREFECT_API_KEY") !== null;
+  return (settings.values.PREFECT_API_URL ?? "") === "" && credential(settings, "PREFECT_API_KEY") !== null;
 }
 
 function parseApiUrl({ values, origins, profile }: Settings): URL {
-  const text = values.PREFECT_API_URL?.trim() ?? "";
+  const text = values.PREFECT_API_URL ?? "";
   if (text === "") throw new SettingsError(urlMissing(profile.name, profile.file), { key: "PREFECT_API_URL" });
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.search !== "" || url.hash !== "") {
@@ -75,7 +115,7 @@ function urlMissing(profileName: string, file: string): string {
   );
 }
 
-/** What can be sent, best first. Prefect Cloud knows no users and passwords: sending them would only give them away. */
+/** Returns the credentials that can be sent, best first. Prefect Cloud takes no passwords, so none is sent there. */
 function candidates(
   settings: Settings,
   { key, cloud, userinfo }: { key: string | null; cloud: boolean; userinfo: string | null },
@@ -101,11 +141,11 @@ function basic(userAndPassword: string, origin: string): Authorization {
   return { kind: "basic", header, token: userAndPassword, origin };
 }
 
-/** The credential without the white space that copying leaves around it; null when it is not set or empty. */
+/** The credential, null when it is not set or empty. Throws SettingsError when no header can carry it. */
 function credential({ values, origins }: Settings, name: CredentialName): string | null {
-  const text = values[name]?.trim() ?? "";
+  const text = values[name] ?? "";
   if (text === "") return null;
-  // The key goes into a header as it is, which can carry nothing else; the auth string goes there in base64.
+  // The key is sent in a header as it is. The auth string is sent in base64 and may have other characters.
   const isUsable = name === "PREFECT_API_KEY" ? /^[\x20-\x7e]+$/.test(text) : !/\p{Cc}/u.test(text);
   if (!isUsable) {
     const origin = origins.get(name);
@@ -120,11 +160,40 @@ function credential({ values, origins }: Settings, name: CredentialName): string
   return text;
 }
 
+/** Throws SettingsError for a custom header that cannot be sent. Its value is a secret and is not shown. */
+function checkHeaders({ values, origins }: Settings): void {
+  const key = "PREFECT_CLIENT_CUSTOM_HEADERS";
+  for (const [name, value] of Object.entries(values.PREFECT_CLIENT_CUSTOM_HEADERS)) {
+    const problem = !/^[\w!#$%&'*+.^`|~-]+$/.test(name)
+      ? "is not the name of a header"
+      : /[^\t\x20-\x7e\x80-\xff]/.test(value)
+        ? "has a value with characters that no header can carry"
+        : undefined;
+    if (problem === undefined) continue;
+    const origin = origins.get(key);
+    throw new SettingsError(`${key}, ${origin?.description}: ${JSON.stringify(name)} ${problem}`, {
+      key,
+      ...(origin && { origin }),
+    });
+  }
+}
+
 function userinfoOf({ username, password }: URL): string {
-  // Unlike decodeURIComponent this one never throws: a `%` that begins no escape stands for itself.
+  // decodeURIComponent throws for a `%` that begins no escape; this function keeps it.
   return `${querystring.unescape(username)}:${querystring.unescape(password)}`;
 }
 
 function originOf({ origins }: Settings, name: CredentialName | "PREFECT_API_URL"): string {
   return `${name} ${origins.get(name)?.description ?? "by default"}`;
+}
+
+/** Every text of custom headers that must not be shown: the values, and the credentials within an Authorization header. */
+export function headerSecrets(headers: Readonly<Record<string, string>>): string[] {
+  return Object.values(headers).flatMap((value) => {
+    const [, scheme = "", credentials = ""] = /^\s*([a-z]+)\s+(\S+)\s*$/i.exec(value) ?? [];
+    if (credentials === "") return [value];
+    if (scheme.toLowerCase() !== "basic") return [value, credentials];
+    const userAndPassword = Buffer.from(credentials, "base64").toString("utf8");
+    return [value, credentials, userAndPassword, userAndPassword.slice(userAndPassword.indexOf(":") + 1)];
+  });
 }

@@ -1,14 +1,18 @@
-// Every setting a worker reads, one row each. Parsing, defaults, redaction, place in prefect.toml and the type of a
-// value all come from here. Times and frequencies are in seconds, sizes in bytes.
+// One row for every setting that a worker reads. Parsing, defaults, redaction, the path in prefect.toml and the type of
+// the value come from the row. Times and frequencies are in seconds, sizes in bytes.
 
 import type { Definition, KindValues } from "./parse.ts";
-import { PASSED_ON_DEFINITIONS } from "./passed-on-definitions.ts";
+
+/** 11 days. A timer of Node.js that is set for more than 24 days fires at once, and intervals grow when a loop backs off. */
+const longestSeconds = 1_000_000;
+/** 100 years. Much later times are no valid dates. */
+const longestPrefetchSeconds = 3_000_000_000;
 
 export const DEFINITIONS = {
-  PREFECT_API_URL: { kind: "string", toml: "api.url", default: null },
-  PREFECT_API_KEY: { kind: "string", toml: "api.key", default: null, secret: true },
-  PREFECT_API_AUTH_STRING: { kind: "string", toml: "api.auth_string", default: null, secret: true },
-  // lictor's own: files of container and Kubernetes secrets, read where the same source does not give the secret itself.
+  PREFECT_API_URL: { kind: "url", toml: "api.url", default: null },
+  PREFECT_API_KEY: { kind: "credential", toml: "api.key", default: null, secret: true },
+  PREFECT_API_AUTH_STRING: { kind: "credential", toml: "api.auth_string", default: null, secret: true },
+  // Only lictor has these two. They name secret files, which are read if the same source does not give the secret itself.
   PREFECT_API_KEY_FILE: { kind: "path", toml: "api.key_file", default: null, fileOf: "PREFECT_API_KEY" },
   PREFECT_API_AUTH_STRING_FILE: {
     kind: "path",
@@ -19,18 +23,31 @@ export const DEFINITIONS = {
   PREFECT_API_SSL_CERT_FILE: { kind: "string", toml: "api.ssl_cert_file", default: null },
   PREFECT_API_TLS_INSECURE_SKIP_VERIFY: { kind: "boolean", toml: "api.tls_insecure_skip_verify", default: false },
   PREFECT_API_ENABLE_HTTP2: { kind: "boolean", toml: "api.enable_http2", default: false },
-  PREFECT_API_REQUEST_TIMEOUT: { kind: "float", toml: "api.request_timeout", default: 60 },
-  PREFECT_CLOUD_API_URL: { kind: "string", toml: "cloud.api_url", default: "https://api.prefect.cloud/api" },
-  PREFECT_CLOUD_UI_URL: { kind: "string", toml: "cloud.ui_url", default: null },
+  PREFECT_API_REQUEST_TIMEOUT: {
+    kind: "float",
+    toml: "api.request_timeout",
+    default: 60,
+    floor: 0.1,
+    ceiling: longestSeconds,
+  },
+  PREFECT_CLOUD_API_URL: { kind: "url", toml: "cloud.api_url", default: "https://api.prefect.cloud/api" },
+  PREFECT_CLOUD_UI_URL: { kind: "url", toml: "cloud.ui_url", default: null },
   PREFECT_CLOUD_MAX_LOG_SIZE: { kind: "integer", toml: "cloud.max_log_size", default: 25_000 },
-  PREFECT_UI_URL: { kind: "string", toml: "ui_url", default: null },
+  PREFECT_UI_URL: { kind: "url", toml: "ui_url", default: null },
   PREFECT_SILENCE_API_URL_MISCONFIGURATION: {
     kind: "boolean",
     toml: "silence_api_url_misconfiguration",
     default: false,
   },
   PREFECT_CLIENT_MAX_RETRIES: { kind: "integer", toml: "client.max_retries", default: 5, min: 0 },
-  PREFECT_CLIENT_RETRY_JITTER_FACTOR: { kind: "float", toml: "client.retry_jitter_factor", default: 0.2, min: 0 },
+  // With much higher factors the formula of the jitter overflows.
+  PREFECT_CLIENT_RETRY_JITTER_FACTOR: {
+    kind: "float",
+    toml: "client.retry_jitter_factor",
+    default: 0.2,
+    min: 0,
+    ceiling: 50,
+  },
   PREFECT_CLIENT_RETRY_EXTRA_CODES: { kind: "statusCodes", toml: "client.retry_extra_codes", default: [] },
   PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: { kind: "boolean", toml: "client.csrf_support_enabled", default: true },
   PREFECT_CLIENT_CUSTOM_HEADERS: { kind: "dictionary", toml: "client.custom_headers", default: {}, secret: true },
@@ -46,12 +63,36 @@ export const DEFINITIONS = {
     alias: "PREFECT_CLIENT_ENABLE_METRICS",
   },
   PREFECT_CLIENT_METRICS_PORT: { kind: "integer", toml: "client.metrics.port", default: 4201 },
-  PREFECT_WORKER_HEARTBEAT_SECONDS: { kind: "float", toml: "worker.heartbeat_seconds", default: 30 },
-  PREFECT_WORKER_QUERY_SECONDS: { kind: "float", toml: "worker.query_seconds", default: 10 },
-  PREFECT_WORKER_PREFETCH_SECONDS: { kind: "float", toml: "worker.prefetch_seconds", default: 10 },
+  PREFECT_WORKER_HEARTBEAT_SECONDS: {
+    kind: "float",
+    toml: "worker.heartbeat_seconds",
+    default: 30,
+    floor: 1,
+    ceiling: longestSeconds,
+  },
+  // Events can make a worker poll as often as the floor, too.
+  PREFECT_WORKER_QUERY_SECONDS: {
+    kind: "float",
+    toml: "worker.query_seconds",
+    default: 10,
+    floor: 0.2,
+    ceiling: longestSeconds,
+  },
+  PREFECT_WORKER_PREFETCH_SECONDS: {
+    kind: "float",
+    toml: "worker.prefetch_seconds",
+    default: 10,
+    ceiling: longestPrefetchSeconds,
+  },
   PREFECT_WORKER_DEBUG_MODE: { kind: "boolean", toml: "worker.debug_mode", default: false },
   PREFECT_WORKER_ENABLE_CANCELLATION: { kind: "boolean", toml: "worker.enable_cancellation", default: false },
-  PREFECT_WORKER_CANCELLATION_POLL_SECONDS: { kind: "float", toml: "worker.cancellation_poll_seconds", default: 120 },
+  PREFECT_WORKER_CANCELLATION_POLL_SECONDS: {
+    kind: "float",
+    toml: "worker.cancellation_poll_seconds",
+    default: 120,
+    floor: 1,
+    ceiling: longestSeconds,
+  },
   PREFECT_WORKER_WEBSERVER_HOST: { kind: "string", toml: "worker.webserver.host", default: "0.0.0.0" },
   PREFECT_WORKER_WEBSERVER_PORT: { kind: "integer", toml: "worker.webserver.port", default: 8080 },
   PREFECT_RUNNER_POLL_FREQUENCY: { kind: "integer", toml: "runner.poll_frequency", default: 10 },
@@ -77,7 +118,13 @@ export const DEFINITIONS = {
   PREFECT_LOGGING_MARKUP: { kind: "boolean", toml: "logging.markup", default: false },
   PREFECT_LOGGING_LOG_PRINTS: { kind: "boolean", toml: "logging.log_prints", default: false },
   PREFECT_LOGGING_TO_API_ENABLED: { kind: "boolean", toml: "logging.to_api.enabled", default: true },
-  PREFECT_LOGGING_TO_API_BATCH_INTERVAL: { kind: "float", toml: "logging.to_api.batch_interval", default: 2 },
+  PREFECT_LOGGING_TO_API_BATCH_INTERVAL: {
+    kind: "float",
+    toml: "logging.to_api.batch_interval",
+    default: 2,
+    floor: 0.1,
+    ceiling: longestSeconds,
+  },
   PREFECT_LOGGING_TO_API_BATCH_SIZE: { kind: "integer", toml: "logging.to_api.batch_size", default: 4_000_000 },
   PREFECT_LOGGING_TO_API_MAX_LOG_SIZE: { kind: "integer", toml: "logging.to_api.max_log_size", default: 1_000_000 },
   PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: {
@@ -145,75 +192,5 @@ type ValueOf<D extends Definition> =
   | (D extends { choices: readonly (infer Choice)[] } ? Choice : KindValues[D["kind"]])
   | (D["default"] extends null ? null : never);
 
-/** The value of each setting a worker reads, by canonical name. */
+/** The value of each setting that a worker reads, by canonical name. */
 export type SettingValues = { readonly [Name in SettingName]: ValueOf<(typeof DEFINITIONS)[Name]> };
-
-/** A setting found by any of its names. */
-export interface KnownSetting {
-  /** canonical name */
-  readonly name: string;
-  readonly definition: Definition;
-}
-
-interface Catalogue {
-  /** by variable name: canonical names and aliases */
-  readonly byVariable: ReadonlyMap<string, KnownSetting>;
-  /** by path in prefect.toml */
-  readonly byPath: ReadonlyMap<string, KnownSetting>;
-  /** variable names of whole groups (PREFECT_CLIENT_METRICS) with their path (client.metrics) */
-  readonly groups: ReadonlyMap<string, string>;
-}
-
-let builtCatalogue: Catalogue | undefined;
-
-/** All settings Prefect knows, those of the worker and those handed on. Built at the first call, to keep imports free. */
-export function catalogue(): Catalogue {
-  builtCatalogue ??= buildCatalogue();
-  return builtCatalogue;
-}
-
-function buildCatalogue(): Catalogue {
-  const byVariable = new Map<string, KnownSetting>();
-  const byPath = new Map<string, KnownSetting>();
-  const groups = new Map<string, string>();
-  const passedOn = Object.entries(PASSED_ON_DEFINITIONS).map(([toml, row]) => ({ toml, ...row }));
-  for (const definition of [...Object.values<Definition>(DEFINITIONS), ...passedOn]) {
-    const name = variableOf(definition.toml);
-    const setting = { name, definition };
-    byVariable.set(name, setting);
-    if (definition.alias !== undefined) byVariable.set(definition.alias, setting);
-    byPath.set(definition.toml, setting);
-    let path = groupOf(definition.toml);
-    while (path !== "" && !groups.has(variableOf(path))) {
-      groups.set(variableOf(path), path);
-      path = groupOf(path);
-    }
-  }
-  return { byVariable, byPath, groups };
-}
-
-function groupOf(path: string): string {
-  return path.slice(0, Math.max(0, path.lastIndexOf(".")));
-}
-
-/** The variable of the setting, or of the group of settings, at this path in prefect.toml. */
-export function variableOf(path: string): string {
-  return `PREFECT_${path.replaceAll(".", "_").toUpperCase()}`;
-}
-
-/** The setting with this canonical name or alias, in upper case. */
-export function findSetting(variable: string): KnownSetting | undefined {
-  return catalogue().byVariable.get(variable);
-}
-
-/** Whether the value must never be shown. Takes canonical names, aliases and groups of settings. */
-export function isSecret(variable: string): boolean {
-  const path = catalogue().groups.get(variable);
-  if (path === undefined) return findSetting(variable)?.definition.secret ?? false;
-  return [...catalogue().byPath].some(([key, { definition }]) => key.startsWith(`${path}.`) && definition.secret);
-}
-
-/** Text of a value as it may be shown: asterisks for a secret, no `user:password@` in a URL. */
-export function redact(variable: string, text: string): string {
-  return isSecret(variable) ? "********" : text.replace(/(?<=:\/\/)\S*@/g, "********@");
-}

@@ -1,20 +1,22 @@
-// Values that follow from other values: paths below the home directory, URLs of the UI.
-import type { SettingValues } from "./definitions.ts";
+// Values that follow from other values, such as paths below the home directory and URLs of the UI.
+import { DEFINITIONS, type SettingValues } from "./definitions.ts";
 import type { Settings } from "./load.ts";
-import { expandHome, expandUser } from "./paths.ts";
+import { expandHome, expandUser, findUserHome, tryExpandUser } from "./paths.ts";
 import { SettingsError } from "./settings-error.ts";
 
-/** Whether the API belongs to Prefect Cloud. Source: prefect settings/models/root.py connected_to_cloud */
+/** Returns whether the API belongs to Prefect Cloud. Source: prefect settings/models/root.py connected_to_cloud */
 export function isCloud(apiUrl: string | null, cloudApiUrl: string): boolean {
   return cloudApiUrl !== "" && (apiUrl?.startsWith(cloudApiUrl) ?? false);
 }
 
-/** `values` with everything filled in that was not given, and with the values that others force. */
+/** Returns `values` with derived defaults, and with the log levels that debug mode forces. Throws SettingsError. */
 export function withDerivedValues(
   values: SettingValues,
   env: Readonly<Record<string, string | undefined>>,
 ): SettingValues {
-  const home = expandUser(values.PREFECT_HOME, env);
+  // A worker needs no home directory of its own, so only one that somebody names has to be found.
+  const isNamed = values.PREFECT_HOME !== DEFINITIONS.PREFECT_HOME.default;
+  const home = (isNamed ? expandUser : tryExpandUser)(values.PREFECT_HOME, env);
   const debug = values.PREFECT_DEBUG_MODE || values.PREFECT_TESTING_TEST_MODE;
   const cloudUiUrl = values.PREFECT_CLOUD_UI_URL ?? uiUrlOfCloud(values.PREFECT_CLOUD_API_URL);
   const maxLogSize = values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE;
@@ -45,7 +47,7 @@ function uiUrlOfCloud(apiUrl: string): string {
   return url.replace(/\/api$/, "");
 }
 
-/** The address of the UI that belongs to an API URL, which for a key alone is found only once it is asked for. */
+/** Returns the address of the UI for an API URL. With a key alone, only Prefect Cloud knows that URL. */
 export function uiUrlFor({ values, origins }: Settings, apiUrl: string): string | null {
   if (origins.has("PREFECT_UI_URL")) return values.PREFECT_UI_URL;
   return uiUrlOf({ ...values, PREFECT_API_URL: apiUrl }, values.PREFECT_CLOUD_UI_URL ?? "");
@@ -63,7 +65,7 @@ function uiUrlOf({ PREFECT_API_URL, PREFECT_CLOUD_API_URL }: SettingValues, clou
     .replaceAll("/workspaces/", "/workspace/");
 }
 
-/** Slips that are common in the address of Prefect Cloud, one line each. */
+/** Returns one line for each common mistake in the address of Prefect Cloud. */
 export function apiUrlWarnings({ PREFECT_API_URL, PREFECT_SILENCE_API_URL_MISCONFIGURATION }: SettingValues): string[] {
   if (!PREFECT_API_URL || PREFECT_SILENCE_API_URL_MISCONFIGURATION) return [];
   const path = URL.canParse(PREFECT_API_URL) ? new URL(PREFECT_API_URL).pathname : "/";
@@ -79,11 +81,28 @@ export function apiUrlWarnings({ PREFECT_API_URL, PREFECT_SILENCE_API_URL_MISCON
   return slips.flatMap(([isSlip, text]) => (isSlip ? [`PREFECT_API_URL looks wrong: ${text}.`] : []));
 }
 
-/** That the server is not checked, where there is something to check. */
+/** Returns a warning for a user without a home directory, without which Prefect does not start. */
+export function homeWarnings(env: Readonly<Record<string, string | undefined>>): string[] {
+  if (findUserHome(env) !== undefined) return [];
+  return [
+    `HOME is not set and this user has no entry in the passwd database. Prefect does not start without a home directory, ` +
+      `so flow runs get HOME=${SUBSTITUTE_HOME}.`,
+  ];
+}
+
+/** Returns the variable that flow runs need when the worker has no home directory. */
+export function homeVariable(env: Readonly<Record<string, string | undefined>>): { HOME?: string } {
+  return findUserHome(env) === undefined ? { HOME: SUBSTITUTE_HOME } : {};
+}
+
+/** Container runtimes set the same for such a user. */
+const SUBSTITUTE_HOME = "/";
+
+/** Returns a warning when the certificate of an https server is not checked. */
 export function tlsWarnings({ PREFECT_API_URL, PREFECT_API_TLS_INSECURE_SKIP_VERIFY }: SettingValues): string[] {
   if (!PREFECT_API_TLS_INSECURE_SKIP_VERIFY || PREFECT_API_URL?.startsWith("http:")) return [];
   return [
-    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY is on: any certificate is taken for the server's, so whoever is on the way can " +
-      "read the credentials. PREFECT_API_SSL_CERT_FILE is the safe way to trust a private one.",
+    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY is on: certificates are not checked, so anybody between here and the server can " +
+      "read the credentials. To trust a private certificate safely, set PREFECT_API_SSL_CERT_FILE.",
   ];
 }

@@ -1,5 +1,5 @@
-// Reads .env files the way Prefect does. `parseEnv` of node:util differs where it hurts: it ends a value without quotes
-// at any `#`, which cuts passwords short, and knows no ${NAME}.
+// Reads .env files as Prefect does. `parseEnv` of node:util cannot be used: it ends a value without quotes at any `#`,
+// which cuts passwords short, and it does not replace ${NAME}.
 
 const ASSIGNMENT =
   /^[^\S\r\n]*(?:export[^\S\r\n]+)?(?:'([^']+)'|([^=#\s]+))[^\S\r\n]*=[^\S\r\n]*(?:'((?:\\.|[^'\\])*)'|"((?:\\.|[^"\\])*)"|([^\r\n]*))/gms;
@@ -7,8 +7,8 @@ const REFERENCE = /\$\{([^}:]*)(?::-([^}]*))?\}/g;
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t", f: "\f", v: "\v", b: "\b", a: "\u0007" };
 
 /**
- * The assignments in `text`, in order. `${NAME}` and `${NAME:-default}` stand for earlier assignments, then for `env`.
- * Lines that are no assignment are passed over.
+ * Returns the assignments in `text`, in order. `${NAME}` and `${NAME:-default}` are replaced by earlier assignments, else by
+ * `env`. Other lines are ignored.
  */
 export function parseDotEnv(text: string, env: Readonly<Record<string, string | undefined>>): Map<string, string> {
   const variables = new Map<string, string>();

@@ -1,16 +1,16 @@
-// Changes of single keys and tables of a TOML text: text in, text out, and whatever else stands there stays as it is.
-// A key is found however it is written: below a header, dotted, or in an inline table.
+// Changes single keys and tables of a TOML text and leaves the rest as it is. A key is found below a header, as a dotted
+// key, and in an inline table.
 import { stringify } from "smol-toml";
 import { scanToml, type TomlEntry, type TomlScan } from "./scan-toml.ts";
 
 type Path = readonly string[];
 
-/** Gives the key at `path` this string as its value. */
+/** Sets the key at `path` to a string. Returns the new text, as all exported functions here do. */
 export function setKey(text: string, path: Path, value: string): string {
   const { entries } = scanToml(text);
   const existing = entries.find((entry) => entry.kind === "value" && isSame(entry.path, path));
   if (existing !== undefined) return splice(text, existing.valueStart, existing.end, quoted(value));
-  // Where the key was a table of its own, that has to go first.
+  // If the key was a table, the table has to be removed first.
   const cleared = removeKey(text, path);
   return addKey(cleared, scanToml(cleared).entries, path, quoted(value));
 }
@@ -24,7 +24,7 @@ export function addTable(text: string, path: Path): string {
   return append(text, `[${keyText(path)}]`);
 }
 
-/** Takes away the key or table at `path`, with its comments. */
+/** Removes the key or table at `path`, with its comments. */
 export function removeKey(text: string, path: Path): string {
   for (let rest = text; ; ) {
     const scan = scanToml(rest);
@@ -34,7 +34,7 @@ export function removeKey(text: string, path: Path): string {
   }
 }
 
-/** Calls the key or table at `path` by another name. */
+/** Renames the key or table at `path`. */
 export function renameKey(text: string, path: Path, name: string): string {
   const places = scanToml(text).entries.flatMap((entry) => {
     const part = entry.parts[path.length - 1 - (entry.path.length - entry.parts.length)];
@@ -43,7 +43,7 @@ export function renameKey(text: string, path: Path, name: string): string {
   return places.reduceRight((edited, { start, end }) => splice(edited, start, end, keyText([name])), text);
 }
 
-/** Adds `path = literal` in the table it belongs to, which is made at the end of the text if there is none. */
+/** Adds `path = literal` to its table. A missing table is added at the end of the text. */
 function addKey(text: string, entries: readonly TomlEntry[], path: Path, literal: string): string {
   const table = path.slice(0, -1);
   const holder = inlineHolder(entries, table);
@@ -54,7 +54,7 @@ function addKey(text: string, entries: readonly TomlEntry[], path: Path, literal
   if (table.length === 0) return addAtRoot(text, entries, line);
   const header = entries.find((entry) => entry.kind === "table" && isSame(entry.path, table));
   if (header !== undefined) return addBelow(text, lastOfSection(entries, header), line);
-  // A table that was begun by dotted keys cannot have a header.
+  // TOML allows no header for a table that dotted keys have begun.
   const dotted = entries.findLast((entry) => startsWith(entry.path, table) && baseOf(entry).length < table.length);
   if (dotted?.kind === "value") {
     return addBelow(text, dotted, `${keyText(path.slice(baseOf(dotted).length))} = ${literal}`);
@@ -91,12 +91,12 @@ function append(text: string, ...lines: readonly string[]): string {
   return `${text}${gap}${lines.join(eol)}${eol}`;
 }
 
-/** The innermost inline table that has to hold what is below `path`. */
+/** Returns the innermost inline table that contains `path`. */
 function inlineHolder(entries: readonly TomlEntry[], path: Path): TomlEntry | undefined {
   return entries.findLast((entry) => entry.isInlineTable && startsWith(path, entry.path));
 }
 
-/** The last entry below a header, or the header itself. */
+/** Returns the last entry below a header, or the header itself. */
 function lastOfSection(entries: readonly TomlEntry[], header: TomlEntry): TomlEntry {
   const following = entries.slice(entries.indexOf(header) + 1);
   const next = following.findIndex(({ kind }) => kind !== "value");
@@ -104,7 +104,7 @@ function lastOfSection(entries: readonly TomlEntry[], header: TomlEntry): TomlEn
   return own.findLast(({ parent }) => parent === undefined) ?? header;
 }
 
-/** What goes when an entry goes: a whole section, whole lines, or an item of an inline table with its comma. */
+/** Returns what to remove with an entry: its section, its lines, or an item of an inline table with the comma. */
 function rangeOf(text: string, scan: TomlScan, entry: TomlEntry): [start: number, end: number] {
   const { entries } = scan;
   if (entry.parent !== undefined) {
@@ -119,7 +119,7 @@ function rangeOf(text: string, scan: TomlScan, entry: TomlEntry): [start: number
   return [sectionStart(text, scan, entry), next === undefined ? text.length : sectionStart(text, scan, next)];
 }
 
-/** Where a header begins, with the comments right above it unless the file begins with them. */
+/** Returns where a header begins. Comments directly above belong to it, except at the beginning of the file. */
 function sectionStart(text: string, { comments }: TomlScan, header: TomlEntry): number {
   const own = lineStart(text, header.start);
   let start = own;
@@ -135,7 +135,7 @@ function lineStart(text: string, at: number): number {
   return text.lastIndexOf("\n", at - 1) + 1;
 }
 
-/** The offset of the line break, or of the end of the text. */
+/** Returns the offset of the next line break, or of the end of the text. */
 function lineEnd(text: string, at: number): number {
   return at + (/\r?\n|$/.exec(text.slice(at))?.index ?? 0);
 }
@@ -157,7 +157,7 @@ function splice(text: string, start: number, end: number, replacement: string): 
   return text.slice(0, start) + replacement + text.slice(end);
 }
 
-/** The path that a header or an inline table gives the entry. */
+/** Returns the part of the path that comes from a header or an inline table. */
 function baseOf({ path, parts }: TomlEntry): Path {
   return path.slice(0, path.length - parts.length);
 }

@@ -1,14 +1,17 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
 import { join } from "node:path";
-import { DEFINITIONS, findSetting, redact, type SettingName, type SettingValues } from "./definitions.ts";
-import { apiUrlWarnings, tlsWarnings, withDerivedValues } from "./derived.ts";
+import { customAuthorizationWarnings } from "./connection.ts";
+import type { SettingValues } from "./definitions.ts";
+import { apiUrlWarnings, homeWarnings, tlsWarnings } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
+import { evaluate, parseSetting } from "./evaluate.ts";
+import { withinLimits } from "./limits.ts";
 import type { Origin, OriginKind } from "./origin.ts";
-import { type Definition, expectation, formatValue, isTable, parseValue } from "./parse.ts";
 import { profilesPath } from "./paths.ts";
 import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
+import { isTable } from "./python-values.ts";
 import { openFileWarnings, readSecret, withSecretFiles } from "./secret-files.ts";
-import { SettingsError } from "./settings-error.ts";
+import type { SettingsError } from "./settings-error.ts";
 import {
   findText,
   type Given,
@@ -44,11 +47,14 @@ export interface Settings {
   };
   /** one line each, to be logged as warnings */
   readonly warnings: readonly string[];
-  /** what the process of a flow run gets: every setting given by any source, by canonical name, secrets in clear */
+  /**
+   * The variables for a flow run's process: every setting that any source gives, by canonical name, with secrets in clear.
+   * The text is what lictor itself makes of the setting, because Python reads some texts more strictly.
+   */
   readonly exported: Readonly<Record<string, string>>;
 }
 
-// Prefect takes any text for yes here, and then uses no profile.
+// Any text in one of these switches test mode on, and Prefect then uses no profile.
 const TEST_MODE_VARIABLES = [
   "PREFECT_TEST_MODE",
   "PREFECT_UNIT_TEST_MODE",
@@ -58,28 +64,33 @@ const TEST_MODE_VARIABLES = [
 
 const NOTHING: SourceReading = { source: new Map(), unknownKeys: [] };
 
-/** Loads the settings, frozen. Throws SettingsError for a value or a file that cannot be used. */
+/** Loads the settings; the result is frozen. Throws SettingsError for a value or a file that cannot be used. */
 export function loadSettings(input: SettingsInput): Settings {
-  const { env } = input;
+  const { env, cwd } = input;
   const { environment, files, prefectToml, pyproject, profile } = readSources(input);
   const isTestMode = TEST_MODE_VARIABLES.some((name) => env[name]);
   const fromProfile = isTestMode ? NOTHING : readProfile(profile);
 
   const sources = [environment, ...files, fromProfile.source].map((source) => withSecretFiles(source, env));
   const given = merge(sources);
-  const { values, exported } = evaluate(given, env);
+  const { values: derived, exported } = evaluate(given, env, cwd);
+  const { values, warnings: boundWarnings } = withinLimits(derived);
+  const origins = new Map([...given].map(([name, { origin }]) => [name, origin]));
   const warnings = [
     ...profileWarnings(profile),
     ...unknownKeyWarnings(prefectToml, "prefect.toml"),
     ...unknownKeyWarnings(pyproject, "[tool.prefect] in pyproject.toml"),
     ...unknownKeyWarnings(fromProfile, placeOf(profile)),
     ...openFileWarnings(given),
+    ...boundWarnings,
     ...apiUrlWarnings(values),
     ...tlsWarnings(values),
+    ...customAuthorizationWarnings({ values, origins }),
+    ...homeWarnings(env),
   ];
   return Object.freeze({
     values: Object.freeze(values),
-    origins: new Map([...given].map(([name, { origin }]) => [name, origin])),
+    origins,
     hidden: hiddenOrigins(sources),
     profile: Object.freeze({
       name: profile.name,
@@ -92,17 +103,20 @@ export function loadSettings(input: SettingsInput): Settings {
   });
 }
 
-/** The profile in use, with no setting judged: what is wrong with one can still be mended. Throws SettingsError. */
+/**
+ * Returns the active profile without validating its settings, so that `config set` can repair a broken one. Throws
+ * SettingsError.
+ */
 export function locateProfile(input: SettingsInput): ActiveProfile {
   return readSources(input).profile;
 }
 
-/** What a profile gives, by canonical name. */
+/** Returns the settings of a profile by canonical name. */
 export function profileSettings(profile: ActiveProfile): Source {
   return readProfile(profile).source;
 }
 
-/** One line for each setting of a profile that has no usable value. */
+/** Returns one line for each setting of a profile whose value cannot be used. */
 export function profileProblems(profile: ActiveProfile): string[] {
   return [...profileSettings(profile)].flatMap(([name, { value, origin }]) => {
     try {
@@ -129,7 +143,7 @@ function readSources({ profileArgument, env, cwd }: SettingsInput) {
   };
 }
 
-/** Names count in any case, as pydantic takes them; where two differ only in case, the one in upper case counts. */
+/** pydantic ignores the case of names. Of two names that differ only in case, the one in upper case counts. */
 function upperCased(variables: Iterable<[string, string | undefined]>): Map<string, string> {
   const upper = new Map<string, string>();
   for (const [name, value] of variables) {
@@ -176,7 +190,7 @@ function placeOf({ name, file, found, builtIn }: ActiveProfile): string {
   return builtIn ? `built-in profile "${name}"` : `profile "${name}" in ${file}`;
 }
 
-/** What the first source that gives it says, for each setting. */
+/** Returns each setting as the first source that gives it has it. */
 function merge(sources: readonly Source[]): ReadonlyMap<string, Given> {
   const given = new Map(sources.toReversed().flatMap((source) => [...source]));
   return new Map([...given].map(([name, first]) => [name, readSecret(name, first)]));
@@ -190,43 +204,7 @@ function hiddenOrigins(sources: readonly Source[]): ReadonlyMap<string, readonly
   return new Map([...origins].map(([name, [_shown, ...hidden]]) => [name, hidden]));
 }
 
-/** Parses everything given, also what is only handed on: a flow run would fail on a bad value, far from its cause. */
-function evaluate(
-  given: ReadonlyMap<string, Given>,
-  env: SettingsInput["env"],
-): { values: SettingValues; exported: Record<string, string> } {
-  const parsed: Record<string, unknown> = {};
-  for (const [name, { value, origin }] of given) parsed[name] = parseSetting(name, value, origin);
-  const names = Object.keys(DEFINITIONS) as SettingName[];
-  const values = Object.fromEntries(names.map((name) => [name, parsed[name] ?? DEFINITIONS[name].default]));
-  // Each of these was parsed by the definition that its type is derived from.
-  const derived = withDerivedValues(values as unknown as SettingValues, env);
-  const effective: Record<string, unknown> = { ...parsed, ...derived };
-  const exported = [...given.keys()]
-    .filter((name) => definitionOf(name).fileOf === undefined)
-    .map((name) => [name, formatValue(definitionOf(name), effective[name])]);
-  return { values: derived, exported: Object.fromEntries(exported) };
-}
-
-function parseSetting(name: string, value: unknown, origin: Origin): unknown {
-  const definition = definitionOf(name);
-  const parsed = parseValue(definition, value);
-  if (parsed !== undefined) return parsed;
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  const found = JSON.stringify(redact(name, text).slice(0, 80));
-  throw new SettingsError(`${name}, ${origin.description}: found ${found}, expected ${expectation(definition)}`, {
-    key: name,
-    origin,
-  });
-}
-
-function definitionOf(name: string): Definition {
-  const definition = findSetting(name)?.definition;
-  if (definition === undefined) throw new TypeError(`${name} comes from no source`);
-  return definition;
-}
-
-/** What to say about a profile that does not exist. */
+/** Returns a warning for a profile that does not exist. */
 export function profileWarnings({ name, chosenBy, file, found }: Settings["profile"]): string[] {
   if (found) return [];
   const by = chosenBy === "environment" ? "PREFECT_PROFILE" : "`active`";

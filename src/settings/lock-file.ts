@@ -1,22 +1,22 @@
-// A lock between processes: a file that only one of them can create.
+// A lock between processes. It is a file, and only one process can create it.
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { wallClockMs } from "../async/clock.ts";
 import { SettingsError } from "./settings-error.ts";
 
-/** A holder needs milliseconds; what is older was left behind by one that was killed. */
+/** A process holds the lock for milliseconds. An older lock belongs to a process that was killed. */
 const STALE_MS = 10_000;
 const PATIENCE_MS = 30_000;
 const RETRY_MS = 10;
 
-/** Runs `action` while holding the lock. Throws what it throws, what creating the file throws, and SettingsError. */
+/** Runs `action` while it holds the lock. Throws SettingsError, and the errors of `action` and of the file system. */
 export async function withLockFile(lock: string, action: () => void): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
   while (!create(lock)) {
     if (performance.now() > deadline) {
       throw new SettingsError(`Another program keeps ${lock}. Remove it if there is no such program.`);
     }
-    // Of those that find it stale one at a time looks again: none can remove the lock that another has just taken.
+    // Only one process at a time checks again and removes it. Otherwise one could remove the new lock of another.
     if (isStale(lock)) await withLockFile(`${lock}.stale`, () => isStale(lock) && rmSync(lock, { force: true }));
     else await delay(RETRY_MS);
   }

@@ -15,7 +15,7 @@ export interface Origin {
   readonly file?: string;
   /** as written there: "worker.query_seconds", PREFECT_WORKER_QUERY_SECONDS, an alias of it, or a group's name */
   readonly key: string;
-  /** the text as written, or what Python shows of a value that TOML gave; in clear even for a secret */
+  /** the text as written, or a TOML value as Python prints it; secrets are not hidden */
   readonly raw: string;
   /** for messages: `from profile "prod" in /root/.prefect/profiles.toml` */
   readonly description: string;

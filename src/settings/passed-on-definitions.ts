@@ -15,7 +15,7 @@ export const PASSED_ON_DEFINITIONS: Readonly<Record<string, Omit<Definition, "to
   "experiments.warn": { kind: "boolean", default: "True", alias: "PREFECT_EXPERIMENTAL_WARN" },
   "flows.default_retries": { kind: "integer", default: "0", min: 0, alias: "PREFECT_FLOW_DEFAULT_RETRIES" },
   "flows.default_retry_delay_seconds": {
-    kind: "json",
+    kind: "delay",
     default: "0",
     alias: "PREFECT_FLOW_DEFAULT_RETRY_DELAY_SECONDS",
   },
@@ -215,12 +215,12 @@ export const PASSED_ON_DEFINITIONS: Readonly<Record<string, Omit<Definition, "to
     alias: "PREFECT_API_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS",
   },
   "server.services.cancellation_cleanup.cancelling_timeout_seconds": { kind: "float", default: "300.0", above: 0 },
-  "server.services.db_vacuum.enabled": { kind: "delimited", default: "{'events'}" },
+  "server.services.db_vacuum.enabled": { kind: "names", default: "{'events'}" },
   "server.services.db_vacuum.loop_seconds": { kind: "float", default: "3600.0", above: 0 },
   "server.services.db_vacuum.orphan_cleanup_loop_seconds": { kind: "float", default: "86400.0", above: 0 },
-  "server.services.db_vacuum.retention_period": { kind: "duration", default: "90 days, 0:00:00" },
+  "server.services.db_vacuum.retention_period": { kind: "seconds", default: "90 days, 0:00:00", above: 3600 },
   "server.services.db_vacuum.batch_size": { kind: "integer", default: "200", above: 0 },
-  "server.services.db_vacuum.event_retention_overrides": { kind: "json", default: null },
+  "server.services.db_vacuum.event_retention_overrides": { kind: "secondsByName", default: null },
   "server.services.event_persister.enabled": {
     kind: "boolean",
     default: "True",
@@ -292,7 +292,7 @@ export const PASSED_ON_DEFINITIONS: Readonly<Record<string, Omit<Definition, "to
     alias: "PREFECT_API_SERVICES_LATE_RUNS_LOOP_SECONDS",
   },
   "server.services.late_runs.after_seconds": {
-    kind: "duration",
+    kind: "seconds",
     default: "0:00:15",
     alias: "PREFECT_API_SERVICES_LATE_RUNS_AFTER_SECONDS",
   },
@@ -412,7 +412,7 @@ export const PASSED_ON_DEFINITIONS: Readonly<Record<string, Omit<Definition, "to
   "tasks.disable_caching": { kind: "boolean", default: "False" },
   "tasks.default_retries": { kind: "integer", default: "0", min: 0, alias: "PREFECT_TASK_DEFAULT_RETRIES" },
   "tasks.default_retry_delay_seconds": {
-    kind: "delimited",
+    kind: "delays",
     default: "0",
     alias: "PREFECT_TASK_DEFAULT_RETRY_DELAY_SECONDS",
   },

@@ -1,13 +1,13 @@
-// profiles.toml: which file it is, which of its profiles is active, and what that profile gives.
+// Reads profiles.toml and finds the active profile.
 import { lstatSync } from "node:fs";
-import { isTable } from "./parse.ts";
+import { isTable } from "./python-values.ts";
 import { SettingsError } from "./settings-error.ts";
-import { parseToml, readText } from "./sources.ts";
+import { fileError, parseToml, readText } from "./sources.ts";
 
 export type ProfileChoice = "command line" | "environment" | "profiles file" | "default";
 
 /** A profile as written: the settings by their keys. */
-export type Profile = Readonly<Record<string, string | number | boolean>>;
+export type Profile = Readonly<Record<string, string | number | bigint | boolean>>;
 
 export interface ProfilesFile {
   /** name after `active =`, if any */
@@ -27,7 +27,7 @@ export interface ActiveProfile {
   readonly settings: Profile;
 }
 
-/** The profiles that exist without any file. A profile in the user's file replaces the one of the same name here. */
+/** The profiles that exist without a file. A profile of the same name in the user's file replaces one of these. */
 export const BUILT_IN_PROFILES: Readonly<Record<string, Profile>> = {
   ephemeral: { PREFECT_SERVER_EPHEMERAL_ENABLED: "true" },
   local: { PREFECT_API_URL: "http://127.0.0.1:4200/api" },
@@ -38,17 +38,25 @@ export const BUILT_IN_PROFILES: Readonly<Record<string, Profile>> = {
   cloud: {},
 };
 
-/** Active where neither the user nor the file says otherwise. */
+/** The profile that is active unless the user or the file names another one. */
 export const DEFAULT_PROFILE = "ephemeral";
 
 /** Reads a profiles file; undefined when there is none. Throws SettingsError when it cannot be read or is malformed. */
 export function findProfiles(file: string): ProfilesFile | undefined {
-  // A link to nowhere is reported, not passed over: the settings that somebody keeps behind it are missing.
-  if (lstatSync(file, { throwIfNoEntry: false }) === undefined) return undefined;
+  if (!exists(file)) return undefined;
   return parseProfiles(file, readText(file));
 }
 
-/** Throws SettingsError for text that is no profiles file; `file` is what it names then. */
+/** Returns true for a broken link too. Its settings are missing, so reading it has to fail. */
+function exists(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    throw fileError("read", file, error, "PREFECT_PROFILES_PATH names another file.");
+  }
+}
+
+/** Parses a profiles file; errors name `file`. Throws SettingsError. */
 export function parseProfiles(file: string, text: string): ProfilesFile {
   const { active, profiles = {} } = parseToml(file, text);
   if (active !== undefined && typeof active !== "string") {
@@ -62,9 +70,9 @@ export function parseProfiles(file: string, text: string): ProfilesFile {
 }
 
 /**
- * The active profile: the one named on the command line, else by PREFECT_PROFILE, else by `active` in the file, else the
- * default one. Throws SettingsError when the one named on the command line does not exist; any other that does not
- * exist counts as the default one, `found: false`.
+ * Returns the profile named on the command line, else by PREFECT_PROFILE, else by `active` in the file, else the default
+ * one. Throws SettingsError when the command line names a profile that does not exist. Elsewhere such a name stands for the
+ * default profile with `found: false`.
  */
 export function activeProfile(file: string, argument: string | undefined, variable: string | undefined): ActiveProfile {
   const written = findProfiles(file);
@@ -79,12 +87,12 @@ export function activeProfile(file: string, argument: string | undefined, variab
   return { name, chosenBy, file, found: false, builtIn: true, settings: BUILT_IN_PROFILES[DEFAULT_PROFILE] ?? {} };
 }
 
-/** The profile of this name as it is when chosen on the command line, or undefined when there is none. */
+/** Returns the profile of this name, or undefined when there is none. Throws SettingsError. */
 export function namedProfile(file: string, name: string): ActiveProfile | undefined {
   return pickProfile(file, findProfiles(file), name, "command line");
 }
 
-/** The profile that the file has of this name, else the built-in one. */
+/** Returns the profile of this name from the file, else the built-in one. */
 function pickProfile(
   file: string,
   written: ProfilesFile | undefined,
@@ -106,14 +114,14 @@ function choose(
   active: string | undefined,
 ): [string, ProfileChoice] {
   if (argument !== undefined) return [argument, "command line"];
-  // Prefect passes over empty names in both places.
+  // Prefect ignores empty names in both places.
   if (variable) return [variable, "environment"];
   return active ? [active, "profiles file"] : [DEFAULT_PROFILE, "default"];
 }
 
 function checkedProfile(file: string, name: string, settings: Readonly<Record<string, unknown>>): Profile {
   for (const [key, value] of Object.entries(settings)) {
-    if (!["string", "number", "boolean"].includes(typeof value)) {
+    if (!["string", "number", "bigint", "boolean"].includes(typeof value)) {
       throw new SettingsError(`${key}, from profile "${name}" in ${file}: expected a string, a number, true or false`, {
         key,
       });

@@ -1,4 +1,4 @@
-// Which proxy a URL is reached through, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY in either case. Pure.
+// Chooses the proxy for a URL from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case.
 import { BlockList, isIP } from "node:net";
 import querystring from "node:querystring";
 import { SettingsError } from "./settings-error.ts";
@@ -15,7 +15,7 @@ export interface ProxyChoice {
   readonly variable: string;
 }
 
-/** The proxy for `url`, undefined for none. Throws SettingsError when the variable that applies cannot be used. */
+/** Returns the proxy for `url`, undefined for none. Throws SettingsError when the variable that applies cannot be used. */
 export function chooseProxy(url: URL, env: Env): ProxyChoice | undefined {
   const found = findVariable(url.protocol === "https:" ? "https_proxy" : "http_proxy", env);
   const [variable, text] = found ?? findVariable("all_proxy", env) ?? [];
@@ -23,23 +23,42 @@ export function chooseProxy(url: URL, env: Env): ProxyChoice | undefined {
   return parseProxy(variable, text);
 }
 
-/** Every text of the proxy variables that must not be shown. */
+/**
+ * Returns the proxy variables that Python would misread, as Python needs them: without white space, and NO_PROXY separated
+ * by commas. Variables that Python reads correctly are left out.
+ */
+export function tidyProxyVariables(env: Env): Record<string, string> {
+  const names = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+  const tidied: Record<string, string> = {};
+  for (const name of [...names, ...names.map((lower) => lower.toUpperCase())]) {
+    const text = env[name];
+    const tidy = /^no/i.test(name)
+      ? text
+          ?.split(/[,\s]+/)
+          .filter(Boolean)
+          .join(",")
+      : text?.trim();
+    if (tidy !== undefined && tidy !== text) tidied[name] = tidy;
+  }
+  return tidied;
+}
+
+/** Returns every text of the proxy variables that must not be shown. */
 export function proxySecrets(env: Env): string[] {
   const names = ["http_proxy", "https_proxy", "all_proxy"];
   return [...names, ...names.map((name) => name.toUpperCase())].flatMap((name) => urlSecrets(env[name] ?? ""));
 }
 
-/** What must not be shown of a URL with `user:password@`, usable or not: the password, and what is sent of both. */
+/** Returns the secrets of a URL with `user:password@`, valid or not: the password, and both in base64. */
 export function urlSecrets(url: string): string[] {
   const userinfo = /^(?:[^:/]+:\/\/)?(.*)@/.exec(url.trim())?.[1] ?? "";
   const colon = userinfo.indexOf(":");
   const password = colon < 0 ? "" : userinfo.slice(colon + 1);
-  // A password of a letter or two would blot out half of every message.
-  const clear = [password, querystring.unescape(password)].filter((secret) => secret.length > 3);
-  return userinfo === "" ? [] : [...clear, base64(querystring.unescape(userinfo))];
+  if (userinfo === "") return [];
+  return [password, querystring.unescape(password), base64(querystring.unescape(userinfo))].filter(Boolean);
 }
 
-/** The lower case comes first, even empty, which means none. Source: Python urllib.request.getproxies_environment. */
+/** The name in lower case comes first; empty means no proxy. Source: Python urllib.request.getproxies_environment. */
 function findVariable(name: string, env: Env): [variable: string, text: string] | undefined {
   const variable = env[name] === undefined ? name.toUpperCase() : name;
   const text = env[variable]?.trim();
@@ -55,7 +74,7 @@ function parseProxy(variable: string, text: string): ProxyChoice {
     );
   }
   if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
-    // What cannot be parsed may hold a password anywhere.
+    // The text is not shown, because a password may be anywhere in it.
     throw new SettingsError(`${variable}: not the address of a proxy, expected one like http://proxy.example.com:3128`);
   }
   const userinfo = querystring.unescape(`${url.username}:${url.password}`);
@@ -75,14 +94,14 @@ function isExcepted(url: URL, env: Env): boolean {
       .split(/[,\s]+/) ?? [];
   return entries.some((entry) => {
     if (entry === "*") return true;
-    // What has colons and no brackets is an IPv6 address as it is.
+    // A text with colons and without brackets is an IPv6 address.
     const [, bracketed, name, entryPort] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(entry) ?? [];
     if (entryPort !== undefined && entryPort !== port) return false;
     return covers(bracketed ?? name ?? entry, host);
   });
 }
 
-/** A name covers itself and what is below it, with or without a dot or `*.` before it; an address may be a CIDR range. */
+/** A name covers itself and its subdomains, with or without `.` or `*.` in front. An address may be a CIDR range. */
 function covers(entry: string, host: string): boolean {
   const [address = "", bits] = entry.split("/");
   const version = isIP(address);

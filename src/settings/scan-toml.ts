@@ -1,13 +1,13 @@
-// Where the keys, tables and values of a TOML text stand, so that one of them can be changed and the rest stay as it is.
-// Only for text that smol-toml has parsed: what is wrong with any other is not noticed here.
+// Finds the positions of keys, tables and values in a TOML text, so that one can be changed without touching the rest.
+// The text must be valid: smol-toml has to have parsed it before, because errors are not noticed here.
 import { parse } from "smol-toml";
 
-/** A `key = value`, also one within an inline table, or the header of a table. Offsets are into the text. */
+/** The header of a table, or a `key = value`, which may be in an inline table. Offsets count from the start of the text. */
 export interface TomlEntry {
   readonly kind: "value" | "table" | "array of tables";
   /** from the root of the document */
   readonly path: readonly string[];
-  /** where the parts of the key are that stand here: the last ones of `path` */
+  /** positions of the parts of the key that are written here, which are the last parts of `path` */
   readonly parts: readonly { readonly start: number; readonly end: number }[];
   readonly start: number;
   /** of a value; of a header the same as `start` */
@@ -92,7 +92,7 @@ class Scanner {
     return names;
   }
 
-  /** Takes the parts of a key, and `stop` behind them. */
+  /** Consumes the parts of a key and the `stop` after them. */
   #key(stop: "=" | "]"): { names: string[]; parts: Token[] } {
     const parts: Token[] = [];
     for (let token = this.#take(); token.text !== stop; token = this.#take()) if (token.text !== ".") parts.push(token);
@@ -116,12 +116,12 @@ class Scanner {
     entry.end = this.#value(entry);
   }
 
-  /** Takes a value; returns where it ends. */
+  /** Consumes a value. Returns the offset of its end. */
   #value(entry: TomlEntry): number {
     if (this.#next.text === "{") return this.#inlineTable(entry);
     if (this.#next.text === "[") return this.#array();
     let end = entry.valueStart;
-    // A date has a space within, a number a point.
+    // A date may contain a space, and a number a point.
     while (!isBetweenEntries(this.#next) && !"]}".includes(this.#next.text)) end = this.#take().end;
     return end;
   }

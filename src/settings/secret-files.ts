@@ -1,5 +1,4 @@
-// Secrets that stand in files of their own, as containers and Kubernetes mount them: PREFECT_API_KEY_FILE and
-// PREFECT_API_AUTH_STRING_FILE.
+// Reads secrets from files, as containers and Kubernetes mount them: PREFECT_API_KEY_FILE and PREFECT_API_AUTH_STRING_FILE.
 import { statSync } from "node:fs";
 import { DEFINITIONS } from "./definitions.ts";
 import type { Definition } from "./parse.ts";
@@ -9,12 +8,12 @@ import { type Given, readText, type Source } from "./sources.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Stands for the content of a file that is read only if no source of higher precedence gives the secret. */
+/** A secret in a file. The file is read only if no source of higher precedence gives the secret. */
 class UnreadSecret {
   constructor(readonly file: string) {}
 }
 
-/** The source, with the secrets that it gives by a file and not also as they are. */
+/** Returns the source with the secrets whose files it names. A secret that the source gives itself comes first. */
 export function withSecretFiles(source: Source, env: Environment): Source {
   const result = new Map(source);
   for (const [name, { fileOf }] of Object.entries<Definition>(DEFINITIONS)) {
@@ -28,7 +27,7 @@ export function withSecretFiles(source: Source, env: Environment): Source {
   return result;
 }
 
-/** Reads the secret if it is one in a file, without the line break at its end. Throws SettingsError. */
+/** Reads a secret from its file, without the line break at the end. Other values stay as they are. Throws SettingsError. */
 export function readSecret(name: string, given: Given): Given {
   if (!(given.value instanceof UnreadSecret)) return given;
   const { origin } = given;
@@ -38,7 +37,7 @@ export function readSecret(name: string, given: Given): Given {
   return { value, origin: { ...origin, raw: value } };
 }
 
-/** One line for each secret that was read from a file which every user of the machine may read. */
+/** Returns a warning for each secret file that every user of the machine may read. */
 export function openFileWarnings(given: ReadonlyMap<string, Given>): string[] {
   return [...given].flatMap(([name, { origin }]) => {
     if (origin.kind !== "secret file" || !origin.file) return [];

@@ -1,4 +1,4 @@
-// The one error of this folder: a setting, or a file that holds settings, cannot be used.
+// The only error of this folder: a setting, or a file with settings, cannot be used.
 import type { Origin } from "./origin.ts";
 
 export interface SettingsErrorDetails {
@@ -8,8 +8,8 @@ export interface SettingsErrorDetails {
 }
 
 /**
- * `message` is a single line that can be shown as it is: it names the file, table and key or the variable, what was
- * found (never the value of a secret) and what is expected.
+ * `message` is a single line that can be shown to the user. It names the variable, or the file, table and key. It says what
+ * was found and what is expected, and never contains a secret.
  */
 export class SettingsError extends Error {
   override readonly name = "SettingsError";
@@ -17,7 +17,7 @@ export class SettingsError extends Error {
   readonly origin?: Origin;
 
   constructor(message: string, { key, origin, cause }: SettingsErrorDetails = {}) {
-    // What is named may come from a file and hold line ends itself.
+    // A name from a file may contain line breaks.
     super(message.replace(/[\r\n]+/g, " "), cause === undefined ? undefined : { cause });
     if (key !== undefined) this.key = key;
     if (origin !== undefined) this.origin = origin;

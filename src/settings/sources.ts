@@ -1,13 +1,14 @@
-// What one source (the variables, .env, a TOML file or a profile) gives, by canonical name of the setting.
+// Reads one source (variables, .env, a TOML file or a profile) into settings by canonical name.
 import { readFileSync, statSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import { pythonText } from "../python-text.ts";
-import { catalogue, variableOf } from "./definitions.ts";
+import { catalogue, variableOf } from "./catalogue.ts";
 import type { Origin, OriginKind } from "./origin.ts";
-import { isTable, tryParseJson } from "./parse.ts";
+import { isNothing, isNullable } from "./parse.ts";
+import { isTable, tryParseJson } from "./python-values.ts";
 import { SettingsError } from "./settings-error.ts";
 
-/** One setting as a source gives it: not yet parsed. */
+/** One setting as a source gives it, not parsed yet. */
 export interface Given {
   readonly value: unknown;
   readonly origin: Origin;
@@ -15,7 +16,7 @@ export interface Given {
 
 export type Source = ReadonlyMap<string, Given>;
 
-/** Where a source is, for its origins: `description` becomes the front of theirs. */
+/** Where a source is. The descriptions of its origins begin with `description`. */
 export interface Place {
   readonly kind: OriginKind;
   readonly file?: string;
@@ -29,8 +30,8 @@ export interface SourceReading {
 }
 
 /**
- * Reads variables, whose names are in upper case. A canonical name beats an alias, and a group given as JSON
- * (`PREFECT_WORKER='{"query_seconds":3}'`) beats both, an outer group an inner one.
+ * Reads variables with names in upper case. A canonical name beats an alias. A group given as JSON
+ * (`PREFECT_WORKER='{"query_seconds":3}'`) beats both, and an outer group beats an inner one. Throws SettingsError.
  */
 export function readVariables(variables: ReadonlyMap<string, unknown>, place: Place): SourceReading {
   const { byVariable, groups } = catalogue();
@@ -39,16 +40,18 @@ export function readVariables(variables: ReadonlyMap<string, unknown>, place: Pl
   const givenGroups: string[] = [];
   for (const [key, value] of variables) {
     const setting = byVariable.get(key);
+    if (setting !== undefined && isNothing(setting.definition, value)) continue;
     if (setting === undefined) (groups.has(key) ? givenGroups : unknownKeys).push(key);
     else if (key === setting.name) source.set(key, { value, origin: originOf(key, value, place, "") });
     else if (!variables.has(setting.name)) {
       source.set(setting.name, { value, origin: originOf(key, value, place, ` as ${key}`) });
     }
   }
-  // The name of an outer group is shorter than those of the groups within.
+  // The name of an outer group is shorter than those of its inner groups, so outer groups are read last.
   for (const key of givenGroups.sort((a, b) => b.length - a.length)) {
     const value = variables.get(key);
     const table = typeof value === "string" ? tryParseJson(value) : value;
+    if (table === null) continue;
     const groupPlace = { ...place, description: `${place.description} as ${key}` };
     if (!isTable(table)) {
       throw new SettingsError(`${key}, ${place.description}: expected a JSON object of its settings`, { key });
@@ -60,7 +63,7 @@ export function readVariables(variables: ReadonlyMap<string, unknown>, place: Pl
   return { source, unknownKeys };
 }
 
-/** Reads the tree of prefect.toml; `root` is the table that holds it in the file, such as `tool.prefect`. */
+/** Reads the tables of prefect.toml. In pyproject.toml they are below `root`, `tool.prefect`. Throws SettingsError. */
 export function readTree(tree: Readonly<Record<string, unknown>>, place: Place, root = ""): SourceReading {
   const source = new Map<string, Given>();
   const unknownKeys = readTable(tree, place, "", (name, path, value) => {
@@ -72,7 +75,7 @@ export function readTree(tree: Readonly<Record<string, unknown>>, place: Place, 
   return { source, unknownKeys };
 }
 
-/** Calls `found` for each setting in `table`, which stands at `path` in the tree of prefect.toml; returns unknown keys. */
+/** Calls `found` for each setting in `table`, the table at `path` in prefect.toml. Returns the unknown keys. */
 function readTable(
   table: Readonly<Record<string, unknown>>,
   place: Place,
@@ -84,8 +87,8 @@ function readTable(
     const key = path === "" ? field : `${path}.${field}`;
     const setting = byPath.get(key);
     if (setting !== undefined) {
-      // Only JSON has null, and there it means "not given".
-      if (value !== null) found(setting.name, key, value);
+      // Only JSON has null.
+      if (value !== null || !isNullable(setting.definition)) found(setting.name, key, value);
       return [];
     }
     if (groups.get(variableOf(key)) !== key) return [key];
@@ -98,7 +101,7 @@ function originOf(key: string, value: unknown, place: Place, suffix: string): Or
   return { ...place, key, raw: pythonText(value), description: `${place.description}${suffix}` };
 }
 
-/** The text of a file, or undefined when there is no regular file: `.env` is often a directory or a pipe. */
+/** Returns the text of a file, undefined if it is missing or not a regular file. `.env` is often a directory or a pipe. */
 export function findText(file: string): string | undefined {
   try {
     if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return undefined;
@@ -108,7 +111,7 @@ export function findText(file: string): string | undefined {
   return readText(file);
 }
 
-/** The text of a file. Throws SettingsError when it cannot be read or is no UTF-8. */
+/** Returns the text of a file. Throws SettingsError when it cannot be read or is not UTF-8. */
 export function readText(file: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(file));
@@ -117,8 +120,8 @@ export function readText(file: string): string {
   }
 }
 
-/** One line for what the file system, or decoding, says of a file. */
-export function fileError(verb: "read" | "write", file: string, error: unknown): SettingsError {
+/** Returns a one-line error for a file that cannot be read, decoded or written. `advice` is a sentence to add. */
+export function fileError(verb: "read" | "write", file: string, error: unknown, advice?: string): SettingsError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
   const reasons: Readonly<Record<string, string>> = {
     EISDIR: "it is a directory",
@@ -126,15 +129,24 @@ export function fileError(verb: "read" | "write", file: string, error: unknown):
     EPERM: "no permission",
     EROFS: "the file system is read-only",
     ENOENT: "there is no such file",
+    ENOTDIR: "a part of its path is no directory",
+    ELOOP: "its links lead in a circle (ELOOP)",
+    ENAMETOOLONG: "its name is too long",
+    ENOSPC: "the disk is full",
     ERR_ENCODING_INVALID_ENCODED_DATA: "it is not UTF-8 text",
   };
-  return new SettingsError(`Cannot ${verb} ${file}: ${reasons[code] ?? code}`, { cause: error });
+  const reason = reasons[code] ?? code;
+  return new SettingsError(`Cannot ${verb} ${file}: ${reason}${advice ? `. ${advice}` : ""}`, { cause: error });
 }
 
-/** Throws SettingsError, without the lines of the file that the parser's own message shows: they may hold secrets. */
+/**
+ * Parses TOML. Integers above 2 ** 53 are bigints. Throws SettingsError without the message of the parser, which quotes
+ * lines of the file that may contain secrets.
+ */
 export function parseToml(file: string, text: string): Record<string, unknown> {
   try {
-    return parse(text);
+    // Without it a single integer above 2 ** 53, in anybody's table, makes the file invalid.
+    return parse(text, { integersAsBigInt: "asNeeded" });
   } catch (error) {
     const where = error instanceof TomlError ? ` in line ${error.line}, column ${error.column}` : "";
     throw new SettingsError(`Cannot read ${file}: invalid TOML${where}`);

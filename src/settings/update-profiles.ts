@@ -1,4 +1,4 @@
-// Writes profiles.toml: one writer at a time, and readers see the old file or the new one, never a part.
+// Writes profiles.toml. Only one process writes at a time, and readers see the whole old or the whole new file.
 import { randomUUID } from "node:crypto";
 import { chownSync, lstatSync, mkdirSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -8,13 +8,13 @@ import { parseProfiles } from "./profiles.ts";
 import { fileError, readText } from "./sources.ts";
 
 /**
- * Replaces the text of a profiles file, which need not exist, by what `edit` makes of it. What `edit` throws leaves the
- * file as it is. Throws SettingsError when the file cannot be read or written.
+ * Replaces the text of a profiles file by the result of `edit`. The file need not exist. If `edit` throws, the file stays as
+ * it is. Throws SettingsError when the file cannot be read or written.
  */
 export async function updateProfiles(file: string, edit: (current: ProfilesText) => string): Promise<void> {
   try {
     const exists = lstatSync(file, { throwIfNoEntry: false }) !== undefined;
-    // A link stays one; the file it leads to is replaced.
+    // A link is kept, and the file that it leads to is replaced.
     const target = exists ? realpathSync(file) : file;
     mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
     await withLockFile(`${target}.lock`, () => replace(file, target, edit));
@@ -31,7 +31,7 @@ function replace(file: string, target: string, edit: (current: ProfilesText) => 
   const temporary = `${target}.${randomUUID()}.tmp`;
   try {
     writeFileSync(temporary, edited, { mode: 0o600, flag: "wx", flush: true });
-    // With sudo the file stays the user's.
+    // Under sudo the file still belongs to the user.
     if (existing !== undefined && existing.uid !== process.getuid?.()) chownSync(temporary, existing.uid, existing.gid);
     renameSync(temporary, target);
   } catch (error) {

@@ -1,5 +1,6 @@
-// The settings as `config view` shows them: what is in effect, in Prefect's words, and which source gave it.
-import { catalogue, redact, type SettingValues } from "./definitions.ts";
+// The settings as `config view` shows them: each value in Prefect's words, and its source.
+import { catalogue, redact } from "./catalogue.ts";
+import type { SettingValues } from "./definitions.ts";
 import type { Origin, OriginKind, Settings } from "./load.ts";
 import { type Definition, formatValue } from "./parse.ts";
 import { expandHome } from "./paths.ts";
@@ -22,7 +23,7 @@ const SOURCES: Readonly<Record<OriginKind, string>> = {
   default: "defaults",
 };
 
-/** The rows of all settings that a source gives, with `defaults` also of the others, by canonical name in order. */
+/** Returns a row for each setting that a source gives, sorted by canonical name. `defaults` adds the other settings. */
 export function settingRows(
   settings: Settings,
   { defaults, secrets }: { defaults: boolean; secrets: boolean },
@@ -34,7 +35,7 @@ export function settingRows(
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The settings of a profile, by canonical name as far as they have one. */
+/** Returns a row for each setting of a profile, by canonical name where there is one. */
 export function profileRows(source: ReadonlyMap<string, { readonly origin: Origin }>, secrets: boolean): SettingRow[] {
   return [...source].map(([name, { origin }]) => ({
     name,
@@ -52,14 +53,14 @@ function defaultRows({ values, origins }: Settings): SettingRow[] {
     });
 }
 
-/** As Prefect shows it, or undefined for what it leaves out. */
+/** Returns the default as Prefect shows it, or undefined for a setting that Prefect leaves out. */
 function defaultText(name: string, definition: Definition, values: SettingValues): string | undefined {
-  // It knows no names of files with secrets.
+  // Prefect does not have the settings that name secret files.
   if (definition.kind === "dictionary" || definition.fileOf !== undefined) return undefined;
-  // The page that a server serves looks for the API where the client does.
+  // The UI of a server uses the API URL of the client unless set otherwise.
   if (name === "PREFECT_SERVER_UI_API_URL" && values.PREFECT_API_URL) return values.PREFECT_API_URL;
   if (!Object.hasOwn(values, name)) {
-    // Of what a worker only hands on, the default is a text.
+    // The default of a setting that is only handed on is a text.
     return definition.default === null ? undefined : expandHome(String(definition.default), values.PREFECT_HOME);
   }
   const value = values[name as keyof SettingValues];

@@ -61,13 +61,13 @@ test("a 401 on a later poll ends it, since no key gets better by itself", async 
 
 test("a server that only fails ends it after twelve polls", async () => {
   await using server = await startPoolServer({ polls: [{ status: 500, body: { detail: "broken" }, always: true }] });
-  await using worker = await startPoolWorker(server, { PREFECT_WORKER_QUERY_SECONDS: "0.05" });
+  await using worker = await startPoolWorker(server);
   expect(await exitOf(worker)).toBe(1);
   expect(pollTimes(server)).toHaveLength(12);
   expect(plainLines(worker)).toEqual([expect.stringMatching(/^Service exceeded error threshold\. .*500 broken/)]);
   expect(worker.stdout.match(/using increased interval of [\d.]+s/g)).toEqual([
-    "using increased interval of 0.1s",
-    "using increased interval of 0.2s",
     "using increased interval of 0.4s",
+    "using increased interval of 0.8s",
+    "using increased interval of 1.6s",
   ]);
 });

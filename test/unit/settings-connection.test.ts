@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isKeyAlone, resolveConnection } from "../../src/settings/connection.ts";
+import { headerSecrets, isKeyAlone, resolveConnection } from "../../src/settings/connection.ts";
 import { SettingsError } from "../../src/settings/settings-error.ts";
 import { settingsDirectory } from "./settings-directory.ts";
 
@@ -120,6 +120,16 @@ describe("a connection that cannot be made is a SettingsError of one line", () =
       /^PREFECT_API_KEY, from/,
     ],
     ["a key beyond ASCII", { PREFECT_API_URL: URL_OF_SERVER, PREFECT_API_KEY: "sécret" }, /no header can carry/],
+    ...[
+      ["a space in the name of a header", { "X A": "secret" }, /: "X A" is not the name of a header$/] as const,
+      ["a header without a name", { "": "secret" }, /: "" is not the name of a header$/] as const,
+      ["a line end in a header", { "X-A": "sec\nret" }, /: "X-A" has a value with characters that no header/] as const,
+      ["a header beyond Latin-1", { "X-A": "secret\u65e5" }, /: "X-A" has a value with characters/] as const,
+    ].map(([name, headers, message]): (typeof rows)[number] => [
+      name,
+      { PREFECT_API_URL: URL_OF_SERVER, PREFECT_CLIENT_CUSTOM_HEADERS: JSON.stringify(headers) },
+      message,
+    ]),
     [
       "a line end in the auth string",
       { PREFECT_API_URL: URL_OF_SERVER, PREFECT_API_AUTH_STRING: "u:sec\rret" },
@@ -130,5 +140,52 @@ describe("a connection that cannot be made is a SettingsError of one line", () =
     expect(() => resolve(env)).toThrow(SettingsError);
     expect(() => resolve(env)).toThrow(message);
     expect(() => resolve(env)).not.toThrow(/\n|\r|secret|sécret|ret/);
+  });
+});
+
+test("headerSecrets are the values of custom headers, and the credentials within them", () => {
+  const basic = Buffer.from("me:hidden-password").toString("base64");
+  expect(headerSecrets({ "X-Token": "abcdef", Authorization: "Bearer tok-en" })).toEqual([
+    "abcdef",
+    "Bearer tok-en",
+    "tok-en",
+  ]);
+  expect(headerSecrets({ Authorization: `Basic ${basic}` })).toEqual([
+    `Basic ${basic}`,
+    basic,
+    "me:hidden-password",
+    "hidden-password",
+  ]);
+});
+
+describe("an Authorization header among the custom headers", () => {
+  const headers = (value: string) => ({
+    PREFECT_API_URL: URL_OF_SERVER,
+    PREFECT_CLIENT_CUSTOM_HEADERS: JSON.stringify({ "X-Tenant": "1", authorization: value }),
+  });
+  const origin = "PREFECT_CLIENT_CUSTOM_HEADERS from the environment";
+
+  test.each([
+    ["Bearer some-token", "Bearer"],
+    ["Basic dTpw", "Basic"],
+    ["just-a-secret", "unknown"],
+    ["secret", "unknown"],
+  ])("is told by its scheme, never by its value: %s", (value, scheme) => {
+    expect(resolve(headers(value)).customAuthorization).toEqual({ scheme, origin });
+  });
+
+  test("is none among other headers", () => {
+    const env = { PREFECT_API_URL: URL_OF_SERVER, PREFECT_CLIENT_CUSTOM_HEADERS: '{"X-Tenant":"1"}' };
+    expect(resolve(env).customAuthorization).toBeNull();
+  });
+
+  test("is a warning where a key and an auth string are set too, which are not sent then", () => {
+    using directory = settingsDirectory();
+    const env = headers("Bearer some-token");
+    expect(directory.load(env).warnings).toEqual([]);
+    const both = { ...env, PREFECT_API_KEY: "pnu_k", PREFECT_API_AUTH_STRING: "me:pass" };
+    expect(directory.load(both).warnings).toEqual([
+      `The Authorization header of ${origin} is sent in place of PREFECT_API_KEY and PREFECT_API_AUTH_STRING.`,
+    ]);
   });
 });

@@ -1,13 +1,6 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
-import {
-  catalogue,
-  DEFINITIONS,
-  findSetting,
-  isSecret,
-  redact,
-  type SettingValues,
-  variableOf,
-} from "../../src/settings/definitions.ts";
+import { catalogue, findSetting, isSecret, redact, variableOf } from "../../src/settings/catalogue.ts";
+import { DEFINITIONS, type SettingValues } from "../../src/settings/definitions.ts";
 import { parseValue } from "../../src/settings/parse.ts";
 import { PASSED_ON_DEFINITIONS } from "../../src/settings/passed-on-definitions.ts";
 

@@ -96,7 +96,7 @@ describe("names", () => {
     [
       "null in a group is not given",
       {},
-      { PREFECT_CLIENT_METRICS: '{"enabled":null}', [CANONICAL]: "1" },
+      { PREFECT_API: '{"url":null}', PREFECT_CLIENT_METRICS: "null", [CANONICAL]: "1" },
       true,
       CANONICAL,
     ],
@@ -156,7 +156,7 @@ describe("values", () => {
       { PREFECT_LOCAL_STORAGE_PATH: "/s", PREFECT_API_DATABASE_PASSWORD: "secret" },
     );
     expect(settings.exported).toMatchObject({
-      PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: "10,1",
+      PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS: "[10,1]",
       PREFECT_RESULTS_PERSIST_BY_DEFAULT: "True",
       PREFECT_RESULTS_LOCAL_STORAGE_PATH: "/s",
       PREFECT_SERVER_DATABASE_PASSWORD: "secret",
@@ -219,4 +219,106 @@ test("a directory named .env, as for a Python virtual environment, is no .env fi
   using directory = settingsDirectory();
   mkdirSync(join(directory.path, ".env"));
   expect(directory.load().warnings).toEqual([]);
+});
+
+describe("what a flow run's process gets is what lictor itself makes of a setting", () => {
+  const rows: [name: string, setting: string, given: string, expected: string][] = [
+    [
+      "a URL without white space and slashes at its end",
+      "PREFECT_API_URL",
+      " http://h:4200/api// \n",
+      "http://h:4200/api",
+    ],
+    ["a URL without line breaks within", "PREFECT_API_URL", "http://h\n:4200/\tapi", "http://h:4200/api"],
+    ["a URL with the usual two slashes", "PREFECT_API_URL", "http:/h:4200/api", "http://h:4200/api"],
+    ["a URL with its scheme and host in lower case", "PREFECT_API_URL", "HTTPS://Api.Host/api", "https://api.host/api"],
+    ["a URL without a lone question mark", "PREFECT_API_URL", "http://h/api/?#", "http://h/api"],
+    ["user and password of a URL", "PREFECT_API_URL", "http://u:p@h/api/", "http://u:p@h/api"],
+    ["a URL of Prefect Cloud", "PREFECT_CLOUD_API_URL", "https://api.cloud/api/ ", "https://api.cloud/api"],
+    ["a text that is no URL, for an error elsewhere", "PREFECT_API_URL", " h:4200/api/ ", "h:4200/api/"],
+    ["a key without a line break", "PREFECT_API_KEY", "pnu_k\n", "pnu_k"],
+    ["a key of white space, which is none", "PREFECT_API_KEY", " \n", ""],
+    ["an auth string without white space", "PREFECT_API_AUTH_STRING", "\tme:pass \n", "me:pass"],
+    [
+      "custom headers without white space around their values",
+      "PREFECT_CLIENT_CUSTOM_HEADERS",
+      '{"A":" Bearer t\\n"}',
+      '{"A":"Bearer t"}',
+    ],
+    ["a boolean in Python's words", "PREFECT_LOGGING_TO_API_ENABLED", "off", "False"],
+    ["an integer without its fraction", "PREFECT_CLIENT_MAX_RETRIES", " 3.0 ", "3"],
+    ["a log level in upper case", "PREFECT_LOGGING_LEVEL", "debug", "DEBUG"],
+  ];
+  test.each(rows)("%s", (_, setting, given, expected) => {
+    expect(load({}, { [setting]: given }).exported[setting]).toBe(expected);
+  });
+
+  test.each(["PREFECT_API_SSL_CERT_FILE", "PREFECT_HOME", "PREFECT_PROFILES_PATH"])(
+    "%s that is relative to the working directory, which a flow run's process does not share",
+    (setting) => {
+      using directory = settingsDirectory();
+      expect(directory.load({ [setting]: "own/file" }).exported[setting]).toBe(join(directory.path, "own/file"));
+    },
+  );
+
+  test("a key from a file, without the white space around it", () => {
+    using directory = settingsDirectory({ key: " pnu_k \r\n\n" });
+    const { exported } = directory.load({ PREFECT_API_KEY_FILE: join(directory.path, "key") });
+    expect(exported).toMatchObject({ PREFECT_API_KEY: "pnu_k" });
+  });
+
+  test("the variable of a whole group is emptied, because it would beat those of single settings", () => {
+    const { exported } = load({}, { PREFECT_API: '{"url":" http://h:4200/api/ "}', PREFECT_WORKER: "{}" });
+    expect(exported).toMatchObject({ PREFECT_API: "{}", PREFECT_API_URL: "http://h:4200/api" });
+  });
+
+  test("a whole number keeps all its digits", () => {
+    const { exported } = load({}, { PREFECT_RUNNER_PROCESS_LIMIT: " +9_007_199_254_740_993.0 " });
+    expect(exported).toMatchObject({ PREFECT_RUNNER_PROCESS_LIMIT: "9007199254740993" });
+  });
+
+  test("the address of the UI follows from the tidied URL", () => {
+    expect(load({}, { PREFECT_API_URL: "http://h:4200/api/ " }).values.PREFECT_UI_URL).toBe("http://h:4200");
+  });
+});
+
+describe("tables of others in a TOML file never matter, whatever valid TOML they hold", () => {
+  const foreign = [
+    "[tool.other]",
+    "big = 9223372036854775807",
+    "least = -9223372036854775808",
+    "hex = 0x7fffffffffffffff",
+    "numbers = [nan, -inf, 1e400, 1_000, -0.0]",
+    "times = [1979-05-27T07:32:00.999999-07:00, 1979-05-27, 07:32:00]",
+    "nested = [[1, [9223372036854775807]], { a.b = 9223372036854775807 }]",
+    "[[tool.others]]",
+    "big = 9223372036854775807",
+    "",
+  ].join("\n");
+
+  test.each<[file: string, content: string]>([
+    ["pyproject.toml", `${foreign}[tool.prefect.client]\nmax_retries = 7\n`],
+    ["home/profiles.toml", `active = "p"\n[profiles.p]\nPREFECT_CLIENT_MAX_RETRIES = 7\n${foreign}`],
+    ["prefect.toml", `[client]\nmax_retries = 7\n`],
+  ])("%s", (file, content) => {
+    expect(load({ [file]: content }).values.PREFECT_CLIENT_MAX_RETRIES).toBe(7);
+  });
+
+  test("unknown keys of prefect.toml are ignored with a warning each", () => {
+    const { values, warnings } = load({ "prefect.toml": `[client]\nmax_retries = 7\n${foreign}` });
+    expect(values.PREFECT_CLIENT_MAX_RETRIES).toBe(7);
+    expect(warnings.join("\n")).toContain("tool");
+  });
+
+  test("an integer above 2 ** 53 is a value too, and keeps its digits for flow runs", () => {
+    const settings = load({ "prefect.toml": "[runner]\nprocess_limit = 9223372036854775807" });
+    expect(settings.exported).toMatchObject({ PREFECT_RUNNER_PROCESS_LIMIT: "9223372036854775807" });
+    expect(settings.origins.get("PREFECT_RUNNER_PROCESS_LIMIT")?.raw).toBe("9223372036854775807");
+  });
+
+  test("an integer above 2 ** 53 where a text belongs is an error of one line", () => {
+    expect(() => load({ "prefect.toml": "[api]\nurl = 9223372036854775807" })).toThrow(
+      /^PREFECT_API_URL, from prefect\.toml \[api\] url: found "9223372036854775807", expected a string$/,
+    );
+  });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Definition, expectation, formatValue, type Kind, parseValue } from "../../src/settings/parse.ts";
+import { parseDuration } from "../../src/settings/python-values.ts";
 
 type Row = [name: string, kind: Kind, given: unknown, expected: unknown, bounds?: Partial<Definition>];
 
@@ -40,6 +41,18 @@ const accepted: Row[] = [
   ["a choice", "choice", "warn", "warn", { choices: ["warn", "error"] }],
   ["a string may be empty", "string", "", ""],
   ["an empty path is the current directory", "path", "", "."],
+  ["a float may be infinite", "float", "-inf", -Infinity],
+  ["a float may overflow", "float", "1e400", Infinity],
+  ["a float without bounds may be nan", "float", "NaN", Number.NaN],
+  ["an integer may be a big one of TOML", "integer", 5n, 5],
+  ["a list may be what Python takes for false", "list", "false", []],
+  ["a list may be a JSON string", "list", '"a,b"', ["a", "b"]],
+  ["status codes may be a JSON number", "statusCodes", "1E2", [100]],
+  ["a duration may be a time", "duration", "1 day 1:30:00", "1 day 1:30:00"],
+  ["seconds may be a number", "seconds", " 1.5 ", " 1.5 "],
+  ["a delay may be a list of TOML", "delay", [1, 2n], "[1,2]"],
+  ["delays may be separated by commas", "delays", "0.1,,2", "0.1,,2"],
+  ["names may be true", "names", true, "true"],
   ["a duration in TOML may be a number of seconds", "duration", 60, "PT60S"],
 ];
 
@@ -56,9 +69,6 @@ const rejected: Row[] = [
   ["a number that must be above 0 is not 0", "integer", "0", undefined, { above: 0 }],
   ["a number above the highest", "float", "3601", undefined, { max: 3600 }],
   ["a float is not empty", "float", "", undefined],
-  ["a float is not infinite", "float", "inf", undefined],
-  ["a float does not overflow", "float", "1e400", undefined],
-  ["a float in TOML is a number", "float", Number.NaN, undefined],
   ["a log level is a known one", "logLevel", "WARN", undefined],
   ["a log level has no spaces around", "logLevel", " INFO", undefined],
   ["a log level is not a number", "logLevel", 10, undefined],
@@ -70,6 +80,17 @@ const rejected: Row[] = [
   ["a dictionary is JSON", "dictionary", "a=b", undefined],
   ["a dictionary is no array", "dictionary", "[]", undefined],
   ["a dictionary has strings only", "dictionary", '{"a":1}', undefined],
+  ["a float with a bound is a number", "float", "nan", undefined, { min: 0 }],
+  ["a float within bounds is not infinite", "float", "inf", undefined, { max: 1 }],
+  ["a list has no number of JSON", "list", "1", undefined],
+  ["a duration is no number of seconds in a variable", "duration", "30", undefined],
+  ["a duration has no more than 59 minutes", "duration", "1:60:00", undefined],
+  ["seconds above an hour are not 3600", "seconds", "1:00:00", undefined, { above: 3600 }],
+  ["the seconds of a name are above 0", "secondsByName", '{"a": 0}', undefined],
+  ["a delay is not empty", "delay", "", undefined],
+  ["a delay is not separated by commas", "delay", "1,2", undefined],
+  ["delays are numbers", "delays", "1,a", undefined],
+  ["names are no numbers", "names", "[1]", undefined],
   ["a choice is in the case of the list", "choice", "WARN", undefined, { choices: ["warn"] }],
   ["a string is not a number", "string", 5, undefined],
   ["no kind takes a date", "string", new Date(0), undefined],
@@ -108,4 +129,27 @@ test("the expectation names choices and bounds", () => {
   expect(expectation(definition("choice", { choices: ["a", "b"] }))).toBe("one of a, b");
   expect(expectation(definition("float", { min: 30, max: 3600 }))).toBe("a number of at least 30 up to 3600");
   expect(expectation(definition("integer", { above: 0 }))).toBe("an integer above 0");
+});
+
+describe("parseDuration reads seconds as pydantic does", () => {
+  test.each([
+    ["PT30S", 30],
+    ["-PT1.5S", -1.5],
+    ["P1Y1M1W1DT1H1M1S", (365 + 30 + 7 + 1) * 86_400 + 3661],
+    ["P1DT", 86_400],
+    ["+1:00:00", 3600],
+    ["25:00", 90_000],
+    ["1 day", 86_400],
+    ["2 days 0:00:01.5", 172_801.5],
+    ["-1d", -86_400],
+  ])("%s", (text, seconds) => {
+    expect(parseDuration(text)).toBe(seconds);
+  });
+
+  test.each(["", "P", "PT", "30", "1:00", "1:2:3", "P1D1H", "pt5s", "PT-5S", " PT5S", "1 hour", "1 day,1:00:00"])(
+    "%j is none",
+    (text) => {
+      expect(parseDuration(text)).toBeUndefined();
+    },
+  );
 });

@@ -1,6 +1,6 @@
 // Which proxy a URL is reached through.
 import { describe, expect, test } from "vitest";
-import { chooseProxy, proxySecrets } from "../../src/settings/proxy.ts";
+import { chooseProxy, proxySecrets, tidyProxyVariables } from "../../src/settings/proxy.ts";
 
 type Env = Record<string, string>;
 
@@ -111,5 +111,19 @@ describe("what is no proxy", () => {
     expect(
       chosen("https://api.example", { ALL_PROXY: "socks5://proxy:1080", NO_PROXY: "api.example" }),
     ).toBeUndefined();
+  });
+});
+
+test("tidyProxyVariables writes what Python would misread as Python needs it, and leaves the rest alone", () => {
+  const env = {
+    HTTP_PROXY: " http://proxy:3128\n",
+    https_proxy: "http://proxy:3128",
+    ALL_PROXY: "",
+    NO_PROXY: "a.example b.example,  10.0.0.0/8\n",
+    no_proxy: "a,b",
+  };
+  expect(tidyProxyVariables(env)).toEqual({
+    HTTP_PROXY: "http://proxy:3128",
+    NO_PROXY: "a.example,b.example,10.0.0.0/8",
   });
 });
