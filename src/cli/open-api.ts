@@ -8,6 +8,7 @@ import type { Settings } from "../settings/load.ts";
 import { chooseProxy } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
+import { KeepAlive } from "../sockets/keep-alive.ts";
 import type { ProgramContext } from "./program-context.ts";
 
 /** An open API: the client, what it was made of, and the settings a flow run's process needs to reach the same API. */
@@ -76,6 +77,7 @@ export function toSocketAddress(
     credentials,
     customHeaders: settings.values.PREFECT_CLIENT_CUSTOM_HEADERS,
     agents: api.agents,
+    keepAlive: new KeepAlive(),
   };
 }
 

@@ -8,9 +8,11 @@ import type { Credentials } from "../api/credentials.ts";
 import { utf8Header } from "../api/header-text.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
-import { pong, watchLiveness } from "./liveness.ts";
+import { inSeconds, type KeepAlive } from "./keep-alive.ts";
+import { Liveness } from "./liveness.ts";
 import { SocketError } from "./socket-error.ts";
 
 /** What every socket of one worker has in common. */
@@ -21,10 +23,18 @@ export interface SocketAddress {
   credentials: Credentials;
   customHeaders: Readonly<Record<string, string>>;
   agents: Agents;
+  /** How often its sockets ping. */
+  keepAlive: KeepAlive;
 }
 
-/** Close codes of RFC 6455. */
-export const closeCode = { normal: 1000, goingAway: 1001, protocolError: 1002, policyViolation: 1008 } as const;
+/** Close codes of RFC 6455; `none` stands for a connection that broke off without one. */
+export const closeCode = {
+  normal: 1000,
+  goingAway: 1001,
+  protocolError: 1002,
+  none: 1006,
+  policyViolation: 1008,
+} as const;
 
 /** An open, authenticated socket. Disposing closes it. */
 export interface Socket extends Disposable {
@@ -71,7 +81,7 @@ export async function connectSocket(
   ended.addEventListener("abort", giveUp, { once: true });
   try {
     // Listens from now on: a frame or a close may arrive together with the answer to the upgrade.
-    const connected = frameSocket(socket);
+    const connected = frameSocket(socket, address.keepAlive);
     await opened(socket, options.inBand);
     if (options.inBand) await authenticate(connected, used.token, ended);
     return connected;
@@ -145,7 +155,7 @@ async function authenticate(socket: Socket, token: string | null, signal: AbortS
 }
 
 /** Frames in arrival order and liveness for a socket that opens. */
-function frameSocket(socket: WebSocket): Socket {
+function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
   const received: Json[] = [];
   let end: SocketError | "clean" | undefined;
   let notify: () => void = () => {};
@@ -153,7 +163,13 @@ function frameSocket(socket: WebSocket): Socket {
     end ??= how;
     notify();
   };
-  const alive = watchLiveness(socket, () => finish(new SocketError(`${socket.url}: no answer to a ping`)));
+  const onDead = (): void => finish(new SocketError(`${socket.url}: no answer to a ping`));
+  const liveness = new Liveness(socket, keepAlive.pingMs, onDead);
+  let openedAt: number | undefined;
+  socket.on("open", () => {
+    openedAt = monotonicMs();
+    liveness.opened();
+  });
   socket.on("message", (data) => {
     try {
       received.push(JSON.parse(String(data)) as Json);
@@ -166,11 +182,15 @@ function frameSocket(socket: WebSocket): Socket {
   });
   socket.on("error", (error) => finish(new SocketError(`${socket.url}: ${error.message}`)));
   socket.on("close", (code, bytes) => {
-    clearInterval(alive);
+    liveness.stop();
     const reason = String(bytes).replace(/\s+/g, " ");
     const clean = code === closeCode.normal || code === closeCode.goingAway;
     const message = `${socket.url}: closed with ${code} ${reason}`.trim();
-    finish(clean ? "clean" : new SocketError(message, { code, reason }));
+    if (clean) finish("clean");
+    // What lictor ends itself teaches nothing.
+    else if (code !== closeCode.none || openedAt === undefined || end)
+      finish(new SocketError(message, { code, reason }));
+    else finish(brokenOff(message, keepAlive, openedAt, liveness.silentMs));
   });
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
@@ -193,11 +213,20 @@ function frameSocket(socket: WebSocket): Socket {
         signal.removeEventListener("abort", onAbort);
       }
     },
-    confirmed: (signal) => pong(socket, signal),
+    confirmed: (signal) => liveness.confirmed(signal),
     [Symbol.dispose]() {
       socket.close(closeCode.normal);
       // A peer that does not answer the close would keep the program alive for ws's own 30 s.
       setTimeout(() => socket.terminate(), 500).unref();
     },
   };
+}
+
+/** The error for an established connection that broke off, with its age and, where it is known, the likely cause. */
+function brokenOff(message: string, keepAlive: KeepAlive, openedAtMs: number, silentMs: number): SocketError {
+  const endedAtMs = monotonicMs();
+  const openMs = endedAtMs - openedAtMs;
+  const details = { code: closeCode.none, reason: "", openMs, silentMs };
+  const learned = keepAlive.learn({ endedAtMs, openMs, silentMs });
+  return new SocketError(`${message} after ${inSeconds(openMs)} s`, { ...details, ...learned });
 }

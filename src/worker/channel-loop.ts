@@ -51,7 +51,8 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
         }
       },
       serve: (channel, serving) => serve(worker, channel, cleanUp, serving),
-      isFinal: (error) => error instanceof SocketError && isFinal(error.details, used, address.credentials),
+      retry: (error) =>
+        error instanceof SocketError && isFinal(error.details, used, address.credentials) ? "never" : "soon",
       log,
       random: worker.dependencies.random,
     },

@@ -4,6 +4,7 @@ import pino from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Logger } from "../../src/logger.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
+import { KeepAlive } from "../../src/sockets/keep-alive.ts";
 import { listenOnLoopback } from "../support/listen-on-loopback.ts";
 import { fixedCredentials, testAgents } from "./test-client.ts";
 
@@ -14,6 +15,7 @@ export function socketAddress(origin: string, changes: Partial<SocketAddress> = 
     credentials: fixedCredentials(),
     customHeaders: {},
     agents: testAgents(),
+    keepAlive: new KeepAlive(),
     ...changes,
   };
 }
