@@ -5,6 +5,7 @@ import { type Check, count, listOf, object, oneOf, optional, string, text, time 
 import { workPoolShape } from "../api/shapes.ts";
 import type { Json, JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { closeCode } from "./connect.ts";
+import type { Retry } from "./keep-connected.ts";
 import type { SocketError } from "./socket-error.ts";
 
 /** The one version of the channel there is. */
@@ -123,13 +124,24 @@ const closeReasons: ReadonlyMap<string, "terminal" | "retry"> = new Map([
   ["transient_server_error", "retry"],
 ]);
 
+/** Refusals below 500 that ask for another attempt: timeout, too early, too many requests. */
+const transientStatuses: ReadonlySet<number> = new Set([408, 425, 429]);
+
 /**
- * Whether a channel that ended like this is not worth opening again. Servers before 3.7.2 have no such route: they refuse
- * the upgrade with 403.
+ * Returns whether the server would end the channel in the same way again. Servers before 3.7.2 have no such route and
+ * refuse the upgrade with 403.
  */
 export function isTerminal({ status, code, reason = "" }: SocketError["details"]): boolean {
-  if (status !== undefined) return status < 500;
+  if (status !== undefined) return status < 500 && !transientStatuses.has(status);
   const known = closeReasons.get(reason);
   if (known !== undefined) return known === "terminal";
   return code === closeCode.policyViolation || code === closeCode.protocolError;
+}
+
+/**
+ * Returns what follows a terminal end. A channel that has never been open is given up, because the server does not have
+ * it. A channel that was open is tried again after minutes: an ingress was reloaded, or the work pool is created again.
+ */
+export function retryAfterRefusal(wasOpen: boolean): Retry {
+  return wasOpen ? "later" : "never";
 }

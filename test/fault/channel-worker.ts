@@ -80,11 +80,15 @@ export function openWorker(origin: string, random: () => number = () => 0) {
 }
 
 /** Keeps the channel until disposed; `ended` resolves when it is given up, or at dispose. */
-export function runChannel(server: ScriptedServer, changes: Partial<SocketAddress> = {}) {
+export function runChannel(
+  server: ScriptedServer,
+  changes: Partial<SocketAddress> = {},
+  options: { laterMs?: number } = {},
+) {
   const stop = new AbortController();
   const { worker, records } = openWorker(server.url);
   let isEnded = false;
-  const ended = keepChannel(worker, socketAddress(server.url, changes), stop.signal).then(() => {
+  const ended = keepChannel(worker, socketAddress(server.url, changes), stop.signal, options).then(() => {
     isEnded = true;
   });
   return {
