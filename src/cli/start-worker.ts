@@ -88,6 +88,8 @@ async function run(parts: Parts): Promise<void> {
   const eventPublisher = new EventPublisher({
     address: socketAddress,
     isCloud: connection.isCloud,
+    api,
+    limits: settings.values,
     log: socketLog,
     random: Math.random,
   });
