@@ -8,6 +8,7 @@ import type { PoolType } from "../infrastructure/infrastructure.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { ProcessDependencies } from "../infrastructure/process.ts";
 import { ControlChannel } from "../process/control-channel.ts";
+import { slugify } from "../run/slug.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
@@ -93,9 +94,8 @@ async function run(parts: Parts): Promise<void> {
     log: socketLog,
     random: Math.random,
   });
-  const events = new WorkerEvents({ name: workerOptions.name, type: poolType.name }, (event) =>
-    eventPublisher.emit(event),
-  );
+  const identity = { name: workerOptions.name, slug: await slugify(workerOptions.name), type: poolType.name };
+  const events = new WorkerEvents(identity, (event) => eventPublisher.emit(event));
   const worker = new Worker(workerOptions, {
     api,
     uiUrl: uiUrlFor(settings, connection.apiUrl),

@@ -3,9 +3,11 @@ import { randomBytes } from "node:crypto";
 import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
 import { prefectVersion } from "../version.ts";
 
-/** Whose events: they become the worker's resource. */
+/** The worker that sends the events; it becomes their resource. */
 export interface WorkerIdentity {
   name: string;
+  /** The name as part of a resource id: see `slugify`. */
+  slug: string;
   type: string;
 }
 
@@ -17,7 +19,7 @@ export interface RelatedObjects {
   workPool: WorkPool;
 }
 
-/** Builds the events of a worker and hands them to `emit`. Each returns what the next one may follow. */
+/** Builds the events of a worker and hands them to `emit`. The methods return events that a later event may follow. */
 export class WorkerEvents {
   constructor(
     private readonly worker: WorkerIdentity,
@@ -44,7 +46,7 @@ export class WorkerEvents {
     this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
   }
 
-  /** Of the flow run itself: it lives. */
+  /** A sign of life, in the name of the flow run. */
   heartbeat(objects: RelatedObjects): void {
     const flowRun = {
       "prefect.resource.id": `prefect.flow-run.${objects.flowRun.id}`,
@@ -57,7 +59,7 @@ export class WorkerEvents {
     this.#send("prefect.flow-run.heartbeat", related, null, flowRun);
   }
 
-  /** Of the runner inside the worker, as the reference words it. */
+  /** A cancellation, in the name of the runner inside the worker, as the reference has it. */
   cancelled(objects: RelatedObjects): void {
     const runner = {
       "prefect.resource.id": "prefect.runner.standalone",
@@ -90,7 +92,7 @@ export class WorkerEvents {
 
   #resource(): EventResource {
     return {
-      "prefect.resource.id": `prefect.worker.${this.worker.type}.${slugify(this.worker.name)}`,
+      "prefect.resource.id": `prefect.worker.${this.worker.type}.${this.worker.slug}`,
       "prefect.resource.name": this.worker.name,
       "prefect.version": prefectVersion,
       "prefect.worker-type": this.worker.type,
@@ -98,7 +100,7 @@ export class WorkerEvents {
   }
 }
 
-/** Servers ignore `follows` over a longer time. Source: prefect events/utilities.py TIGHT_TIMING. */
+/** Servers ignore `follows` when more time lies between the events. Source: prefect events/utilities.py TIGHT_TIMING. */
 const followsWithinMs = 5 * 60_000;
 
 function related(kind: string, object: { id: string; name: string }): EventResource {
@@ -130,15 +132,6 @@ function deploymentLabels(deployment: Deployment): EventResource {
     "prefect.deployment.version": deployment.version_info?.version,
   };
   return Object.fromEntries(Object.entries(labels).flatMap(([label, value]) => (value ? [[label, value]] : [])));
-}
-
-/** Lower-case ASCII words joined by dashes, as python-slugify makes them of a worker's name. */
-export function slugify(name: string): string {
-  const ascii = name.normalize("NFKD").replace(/\p{M}/gu, "").replace(/'/g, "");
-  return ascii
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "");
 }
 
 /** A UUID of version 7, which sorts by time. Source: RFC 9562 section 5.7. */

@@ -70,7 +70,7 @@ export function openWorker(origin: string, random: () => number = () => 0) {
       python: Promise.resolve({ kind: "found", engine: { python: "python", prefectVersion: "3.9.1", integrations } }),
       exportedSettings: () => ({}),
       workerEnvironment: {},
-      events: new WorkerEvents({ name: "w", type: "process" }, () => undefined),
+      events: new WorkerEvents({ name: "w", slug: "w", type: "process" }, () => undefined),
       background: new Background(),
       leave: untilTheEnd,
       random,

@@ -59,7 +59,7 @@ test("an event that a real server refuses is dropped, and those behind it are st
   const stop = new AbortController();
   const running = publisher.run(stop.signal);
   const name = `w-${randomUUID()}`;
-  const events = new WorkerEvents({ name, type: "process" }, (event) => {
+  const events = new WorkerEvents({ name, slug: name, type: "process" }, (event) => {
     const related = Array.from({ length: event.event.endsWith("submitted-flow-run") ? 101 : 1 }, (_, index) => ({
       "prefect.resource.id": `prefect.tag.${index}`,
       "prefect.resource.role": "tag",
