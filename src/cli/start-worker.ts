@@ -12,6 +12,7 @@ import { slugify } from "../run/slug.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
+import { explainUnauthorized } from "../sockets/refused-credentials.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import { readStartPool } from "../worker/start-checks.ts";
 import { StartError } from "../worker/start-error.ts";
@@ -47,7 +48,10 @@ export async function startWorker(options: StartOptions, program: ProgramContext
     open.api.attribution.workerName = workerOptions.name;
     const { api, connection, credentials } = open;
     known.api = { url: connection.apiUrl, credentials, maintenanceAt: () => api.maintenanceAt };
-    await run({ options, workerOptions, program, open, signals, python, search: search.signal, known });
+    const parts = { options, workerOptions, program, open, signals, python, search: search.signal, known };
+    await run(parts).catch(async (error: unknown) => {
+      throw await explainUnauthorized(error, toSocketAddress(open, program), signals.stop);
+    });
   } catch (error) {
     // What a stop interrupts is no failure.
     if (error !== signals.stop.reason) throw error;

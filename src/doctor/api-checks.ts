@@ -4,6 +4,7 @@ import { readWorkspaces, workspaceApiUrl, workspaceHandle } from "../api/cloud.t
 import { ApiError } from "../api/errors.ts";
 import type { HttpResponse } from "../api/http-request.ts";
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
+import { explainUnauthorized } from "../sockets/refused-credentials.ts";
 import { prefectVersion } from "../version.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
@@ -89,8 +90,10 @@ async function describeWorkspace(cloud: ApiClient, apiUrl: string, signal: Abort
 
 /** A call that nobody may make without credentials; it is a write to CSRF protection, and changes nothing. */
 async function checkAuthentication({ access, signal }: Examination): Promise<Finding[]> {
-  const { api, connection, credentials } = await access;
-  await api.request("POST", "/work_pools/filter", { body: { limit: 1 }, signal });
+  const { api, connection, credentials, socketAddress } = await access;
+  await api.request("POST", "/work_pools/filter", { body: { limit: 1 }, signal }).catch(async (error: unknown) => {
+    throw connection.isCloud ? error : await explainUnauthorized(error, socketAddress, signal);
+  });
   const { current } = credentials;
   const message = `POST /work_pools/filter: 200 with ${current.kind === "none" ? "no credentials" : current.origin}`;
   if (current === connection.authorization) return [pass("authentication", message)];

@@ -135,9 +135,12 @@ async function opened(socket: WebSocket, inBand: boolean): Promise<void> {
     });
     socket.once("unexpected-response", (_request, response) => {
       const status = response.statusCode ?? 0;
-      const cause = causeOfRefusedUpgrade(status, response.headers["content-type"] ?? "");
+      const contentType = response.headers["content-type"] ?? "";
+      const cause = causeOfRefusedUpgrade(status, contentType);
       const what = `the upgrade to a WebSocket was answered with ${status}`;
-      reject(new SocketError(`${socket.url}: ${what}. ${cause}`, { status, cause }));
+      reject(
+        new SocketError(`${socket.url}: ${what}. ${cause}`, { status, cause, isJson: contentType.includes("json") }),
+      );
     });
     // Stays: closing a socket that never opened is an "error" event too, and nobody else may be listening.
     socket.on("error", (error) => reject(new SocketError(`${socket.url}: ${explainFailure(error)}`)));
