@@ -17,9 +17,9 @@ import { SocketError } from "./socket-error.ts";
 
 /** What every socket of one worker has in common. */
 export interface SocketAddress {
-  /** The API URL; http becomes ws, https wss, the path (workspace included) is kept. */
+  /** The API URL. The scheme becomes ws or wss, and the path is kept, with the workspace in it. */
   apiUrl: string;
-  /** The header for the handshake, as over HTTP, and the token for the in-band message. */
+  /** Their header goes into the handshake, as over HTTP, and their token into the in-band message. */
   credentials: Credentials;
   customHeaders: Readonly<Record<string, string>>;
   agents: Agents;
@@ -38,32 +38,32 @@ export const closeCode = {
 
 /** An open, authenticated socket. Disposing closes it. */
 export interface Socket extends Disposable {
-  /** Sends a frame; nothing happens when the socket has closed. */
+  /** Sends a frame. Does nothing when the socket has closed. */
   send(frame: Json): void;
-  /** Closes with another code than that of a normal end. */
+  /** Closes with a code other than that of a normal end. */
   close(code: number, reason: string): void;
   /**
-   * The frames in order, until `signal` aborts or the socket closes: cleanly, or by throwing SocketError.
+   * Yields the frames in order until `signal` aborts or the socket closes. Throws SocketError unless it closed cleanly.
    * One reader at a time.
    */
   frames(signal: AbortSignal): AsyncGenerator<Json>;
   /**
-   * Resolves when the other side has answered a ping, that is, has read everything sent before it, or when `signal`
-   * aborts. Throws SocketError when the socket closes instead.
+   * Resolves when the peer has answered a ping, so that everything sent before has arrived, or when `signal` aborts.
+   * Throws SocketError when the socket closes instead.
    */
   confirmed(signal: AbortSignal): Promise<void>;
 }
 
-/** Connecting, authenticating and the first answer together. Source: prefect workers/_worker_channel, 10 s. */
+/** For connecting, authenticating and the first frame of the server together. Source: prefect workers/_worker_channel, 10 s. */
 const openTimeoutMs = 10_000;
 /** Servers refuse events over 1.5 MB, so no frame comes near this. */
 const maxFrameBytes = 8 * 1024 * 1024;
-/** Owned by the handshake or by lictor; custom headers of these names are left out. */
+/** These headers belong to the handshake or to lictor, so custom headers of these names are left out. */
 const protectedHeader = /^(user-agent|host|connection|upgrade|sec-websocket-.*)$/i;
 
 /**
- * Opens `route` and authenticates: always with the Authorization header, and, with `inBand`, by the subprotocol
- * `prefect` and an auth message too, since self-hosted servers check nothing else. Throws SocketError.
+ * Opens `route` and authenticates with the Authorization header. With `inBand`, also with the subprotocol `prefect` and
+ * an auth message, because self-hosted servers check nothing else. Throws SocketError.
  */
 export async function connectSocket(
   address: SocketAddress,
@@ -80,7 +80,7 @@ export async function connectSocket(
   const giveUp = (): void => socket.terminate();
   ended.addEventListener("abort", giveUp, { once: true });
   try {
-    // Listens from now on: a frame or a close may arrive together with the answer to the upgrade.
+    // Listens from now on, because a frame or a close may arrive together with the response to the upgrade.
     const connected = frameSocket(socket, address.keepAlive);
     await opened(socket, options.inBand);
     if (options.inBand) await authenticate(connected, used.token, ended);
@@ -89,7 +89,7 @@ export async function connectSocket(
     socket.terminate();
     options.signal.throwIfAborted();
     if (error instanceof NoHandshakeError) return await connectSocket(address, route, { ...options, inBand: false });
-    // What there is instead is sent when the socket is opened again.
+    // Other credentials, if there are any, are used when the socket is opened again.
     if (isRefusal(error)) address.credentials.refused(used);
     if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
     throw error;
@@ -98,10 +98,10 @@ export async function connectSocket(
   }
 }
 
-/** The server upgrades but does not take the subprotocol: those before 3.6.14 authenticate nobody on `/events/in`. */
+/** The server upgrades without the subprotocol. Servers before 3.6.14 authenticate nobody on `/events/in`. */
 class NoHandshakeError extends Error {}
 
-/** 401 to the upgrade, or the close code of self-hosted servers for a wrong token. */
+/** True for a 401 to the upgrade, and for the close code of self-hosted servers for a wrong token. */
 function isRefusal(error: unknown): boolean {
   return (
     error instanceof SocketError && (error.details.status === 401 || error.details.code === closeCode.policyViolation)
@@ -157,7 +157,7 @@ async function authenticate(socket: Socket, token: string | null, signal: AbortS
     throw new SocketError(`expected auth_success, got ${JSON.stringify(answer).slice(0, 80)}`);
 }
 
-/** Frames in arrival order and liveness for a socket that opens. */
+/** Adds frames in order of arrival, and pings, to a socket that is being opened. */
 function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
   const received: Json[] = [];
   let end: SocketError | "clean" | undefined;
@@ -169,6 +169,7 @@ function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
   const onDead = (): void => finish(new SocketError(`${socket.url}: no answer to a ping`));
   const liveness = new Liveness(socket, keepAlive.pingMs, onDead);
   let openedAt: number | undefined;
+  let isClosedByUs = false;
   socket.on("open", () => {
     openedAt = monotonicMs();
     liveness.opened();
@@ -190,14 +191,17 @@ function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
     const clean = code === closeCode.normal || code === closeCode.goingAway;
     const message = `${socket.url}: closed with ${code} ${reason}`.trim();
     if (clean) finish("clean");
-    // What lictor ends itself teaches nothing.
-    else if (code !== closeCode.none || openedAt === undefined || end)
+    // Only an end that lictor did not cause tells something about proxies on the way.
+    else if (code !== closeCode.none || openedAt === undefined || end || isClosedByUs)
       finish(new SocketError(message, { code, reason }));
     else finish(brokenOff(message, keepAlive, openedAt, liveness.silentMs));
   });
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
-    close: (code, reason) => socket.close(code, reason),
+    close(code, reason) {
+      isClosedByUs = true;
+      socket.close(code, reason);
+    },
     async *frames(signal) {
       const onAbort = (): void => notify();
       signal.addEventListener("abort", onAbort);
@@ -218,8 +222,9 @@ function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
     },
     confirmed: (signal) => liveness.confirmed(signal),
     [Symbol.dispose]() {
+      isClosedByUs = true;
       socket.close(closeCode.normal);
-      // A peer that does not answer the close would keep the program alive for ws's own 30 s.
+      // ws waits 30 s for a peer that does not answer the close, which would keep the program alive.
       setTimeout(() => socket.terminate(), 500).unref();
     },
   };

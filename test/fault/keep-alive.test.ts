@@ -4,7 +4,7 @@ import { connectSocket, type SocketAddress } from "../../src/sockets/connect.ts"
 import { keepConnected } from "../../src/sockets/keep-connected.ts";
 import { startIdleProxy } from "../support/idle-proxy.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { recordingLogger, socketAddress, startRawSocketServer } from "./test-socket.ts";
+import { recordingLogger, socketAddress, startRawSocketServer, untilTheEnd } from "./test-socket.ts";
 
 /** Accepts everybody, answers pings, and says nothing else. */
 function startQuietServer() {
@@ -96,3 +96,33 @@ test("one connection that breaks off and is open again at the next attempt is no
   await waitFor(() => opened() === 2, { timeoutMs: 20_000, what: "the second connection" });
   expect(kept.records.filter(({ level }) => level > 20)).toEqual([]);
 });
+
+test("sockets that lictor closes itself, on servers that do not answer the close, teach nothing", async () => {
+  await using server = await startDeafServer();
+  const address = socketAddress(server.url);
+  for (let count = 0; count < 3; count++) {
+    const socket = await connectSocket(address, "/events/out", { inBand: true, signal: untilTheEnd });
+    // Longer than what is taken for a server that crashes at once.
+    const over = AbortSignal.timeout(1_000);
+    for await (const _ of socket.frames(over));
+    const ended = server.closed(count + 1);
+    socket[Symbol.dispose]();
+    await ended;
+  }
+  expect(address.keepAlive.pingMs).toBe(20_000);
+});
+
+/** Accepts everybody and never answers a close; `closed` resolves when so many connections have ended. */
+async function startDeafServer() {
+  let ends = 0;
+  const server = await startRawSocketServer((socket, { socket: connection }) => {
+    socket.on("message", () => {
+      socket.send('{"type":"auth_success"}');
+      // From here on nothing is read, a close included.
+      setImmediate(() => connection.removeAllListeners("data").resume());
+    });
+    connection.on("close", () => ends++);
+  });
+  const closed = (count: number) => waitFor(() => ends >= count, { timeoutMs: 5_000, what: `${count} ends` });
+  return { ...server, closed };
+}
