@@ -37,9 +37,28 @@ describe("a proxy that refuses large requests", () => {
     expect(diagnosis.code).toBe(0);
     expect(diagnosis.find("body limit")).toMatchObject({
       status: "warn",
-      message: "a request of 4.0 MB is refused (413) by nginx",
+      message: "a request of 1.1 MB is refused (413) by nginx",
       advice: expect.stringMatching(/client_max_body_size 5m.*PREFECT_LOGGING_TO_API_BATCH_SIZE=900000/),
     });
+  });
+
+  test("over a larger limit is found out too", async () => {
+    const onRequest = ({ body }: { body: string }) =>
+      body.length > 2_000_000 ? { status: 413, headers: {}, body: "" } : undefined;
+    await using proxy = await startReverseProxy(inject("apiUrl"), { onRequest });
+    const { message } = (await runDoctor({ PREFECT_API_URL: proxy.apiUrl })).find("body limit");
+    expect(message).toBe("a request of 4.0 MB is refused (413)");
+  });
+
+  test("that hangs over them costs no more than its own time", async () => {
+    const onRequest = ({ body }: { body: string }) =>
+      body.length > 2_000_000 ? new Promise<undefined>(() => {}) : undefined;
+    await using proxy = await startReverseProxy(inject("apiUrl"), { onRequest });
+    const diagnosis = await runDoctor({ PREFECT_API_URL: proxy.apiUrl });
+    expect(diagnosis.code).toBe(0);
+    expect(diagnosis.find("body limit").message).toBe(
+      "a request of 1.1 MB arrives; larger ones were not tried in time",
+    );
   });
 
   test("is none where batches are smaller", async () => {
