@@ -58,11 +58,7 @@ function failureOf(name: string, error: unknown, signal: AbortSignal): Finding {
   }
   if (error instanceof ApiError) {
     const { method, path, status, detail, advice } = error;
-    return fail(
-      name,
-      `${method} ${path}: ${status} ${detail}`,
-      advice ?? "The server says so itself: its log may say more.",
-    );
+    return fail(name, `${method} ${path}: ${status} ${detail}`, advice ?? "The log of the server may say more.");
   }
   // The other errors of the API and of the settings say what to do.
   const message = error instanceof Error ? error.message : String(error);

@@ -1,11 +1,11 @@
-// This machine: the Python that runs the flows, the place for temporary files, and who may read the files with secrets.
+// This machine: the Python that runs the flows, the temporary directory, and who may read the files with secrets.
 import { statSync } from "node:fs";
 import { isSecret } from "../settings/definitions.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 import { findTemporaryDirectory } from "./temporary-directory.ts";
 
-/** Code that flow runs fetch, and packages they install, need more than this. */
+/** The code that flow runs fetch and the packages that they install need more than this. */
 const littleBytes = 100_000_000;
 
 /** In their order. */

@@ -1,4 +1,4 @@
-// Where temporary files go: the places that Python's tempfile tries, in its order, and why some are of no use.
+// Where temporary files go: the directories that Python's tempfile tries, in its order, and why some cannot be used.
 // Source: Python 3.11 tempfile.py _candidate_tempdir_list, _get_default_tempdir.
 import { randomUUID } from "node:crypto";
 import { rm, statfs, writeFile } from "node:fs/promises";
@@ -9,14 +9,14 @@ const systemPaths = ["/tmp", "/var/tmp", "/usr/tmp"];
 /** More than a file system without room keeps in its metadata. */
 const probeBytes = 65_536;
 
-/** A place that cannot be written to: who names it, and why not. */
+/** A directory that cannot be written to: what names it, and why not. */
 export interface RejectedDirectory {
   source: (typeof variables)[number] | "system";
   path: string;
   reason: string;
 }
 
-/** The first place that can be written to, with its free bytes where they are known, and the places before it. */
+/** Returns the first directory that can be written to, with its free bytes if known, and those that were tried before. */
 export async function findTemporaryDirectory(env: Readonly<Record<string, string | undefined>>): Promise<{
   usable: { path: string; freeBytes: number | undefined } | undefined;
   rejected: readonly RejectedDirectory[];

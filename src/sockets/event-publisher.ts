@@ -14,24 +14,25 @@ import { type EventsApi, postEvents } from "./post-events.ts";
 import { SocketError } from "./socket-error.ts";
 import { StoredEvents } from "./stored-events.ts";
 
-/** Events kept while the socket is away; beyond it the oldest are dropped. At 1 KB each this is 1 MB. */
+/** How many events are kept while the socket is away; then the oldest are dropped. At 1 KB each this is 1 MB. */
 const maxQueued = 1000;
-/** An idle turn of the sender; only bounds how late it notices that nothing is to be sent. */
+/** How long the sender sleeps without a reason to wake. */
 const idleMs = 60_000;
-/** What a flush without a socket waits for one. */
+/** How long a flush waits for a socket that is not open. */
 const openingMs = 1_500;
-/** What a flush leaves to an open socket before it sends the rest by HTTP. */
+/** How long a flush leaves the events to an open socket, before it sends the rest by HTTP. */
 const socketFlushMs = 2_000;
 /**
- * An event is doubtful for this long after it was sent. The server answers a ping as soon as the frames before have
- * arrived, also when it has not looked at them: measured, it answers in 7 ms and closes upon a bad event after 12 ms.
+ * If the connection ends this soon after an event was sent, the event may be the reason, or may have been lost. The
+ * server answers a ping before it has looked at the frames that came first: a real one answered after 7 ms and closed
+ * because of a bad event after 12 ms.
  */
 const doubtfulMs = 10_000;
-/** What the check of doubtful events by HTTP may take before they go over the socket again. */
+/** How long doubtful events are tried by HTTP before they go over the socket again. */
 const postMs = 10_000;
-/** What a flush gives to HTTP: a server that is away must not hold up the end of the worker. */
+/** How long a flush tries HTTP. A server that is away must not hold up the end of the worker. */
 const lastPostMs = 2_500;
-/** So often an event goes over the socket when HTTP does not tell whether it is at fault. */
+/** How often an event goes over the socket when HTTP is no way to learn whether the event is at fault. */
 const maxAttempts = 3;
 
 /** An event and what is known of it. */
@@ -58,10 +59,10 @@ export interface EventPublisherOptions {
 
 /** The outgoing events of one worker. */
 export class EventPublisher {
-  /** Events taken so far, and times the server was known to have received all that was sent. */
+  /** How many events were taken so far, and how often the server had received everything that was sent. */
   emittedCount = 0;
   checkpointCount = 0;
-  /** In their order. */
+  /** In the order in which they were taken. */
   #queue: Queued[] = [];
   #isConnected = false;
   readonly #wake = new Wake();
@@ -69,7 +70,7 @@ export class EventPublisher {
   readonly #warned = new Set<string>();
 
   constructor(private readonly options: EventPublisherOptions) {
-    // Cloud's own pipeline is not lictor's concern, and a key need not have the right to read events.
+    // Only self-hosted servers are checked, because a key of Cloud may not have the right to read events.
     this.#stored = options.isCloud ? null : new StoredEvents(options.api, options.log);
   }
 
@@ -78,7 +79,7 @@ export class EventPublisher {
     return this.#isConnected;
   }
 
-  /** Takes an event to be sent as soon as possible, without what the server would refuse. Returns at once. */
+  /** Takes an event, cut to the limits of the server, to be sent as soon as possible. Returns at once. */
   emit(event: PrefectEvent): void {
     this.emittedCount++;
     const fitted = fitEvent(event, this.options.limits);
@@ -135,7 +136,7 @@ export class EventPublisher {
     if (rest.length > 0 && !deadline.aborted) await this.#post(rest, AbortSignal.any([deadline, patience]));
   }
 
-  /** Those that the server has not answered for. */
+  /** The events that the server may not have. */
   #pending(): Queued[] {
     return this.#queue.filter(({ isConfirmed, isDoubtful }) => !isConfirmed || isDoubtful);
   }
@@ -150,7 +151,7 @@ export class EventPublisher {
     }
   }
 
-  /** The connection has ended: whether the server has taken what was sent last is not known. */
+  /** The connection has ended, so it is not known whether the server accepted the events that were sent last. */
   #doubt(): void {
     this.#forgetSettled();
     for (const queued of this.#queue) {
@@ -182,7 +183,7 @@ export class EventPublisher {
     }
   }
 
-  /** Forgets events whose connection has lived on for long enough after them. */
+  /** Forgets confirmed events after which the connection has stayed open for long enough. */
   #forgetSettled(): void {
     const now = monotonicMs();
     this.#queue = this.#queue.filter(
@@ -191,7 +192,7 @@ export class EventPublisher {
     );
   }
 
-  /** Has the server say by HTTP what it makes of doubtful events. Where it does not, the socket has to do. */
+  /** Sends doubtful events by HTTP, where the server answers for each. If that fails, the socket is used again. */
   async #settle(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
     const deadline = AbortSignal.timeout(postMs);
     if (await this.#post(doubtful, AbortSignal.any([signal, deadline]))) return;
@@ -204,7 +205,7 @@ export class EventPublisher {
     );
   }
 
-  /** Sends by HTTP and removes what the server accepts or refuses. False if it does neither. */
+  /** Sends by HTTP and removes what the server accepts or refuses. Returns false if it does neither. */
   async #post(queued: readonly Queued[], signal: AbortSignal): Promise<boolean> {
     const { api, log } = this.options;
     const events = queued.map(({ event }) => event);
@@ -220,7 +221,7 @@ export class EventPublisher {
       return true;
     } catch (error) {
       if (signal.aborted) return false;
-      // Of a server that is away nothing is known; then an attempt is no reason against the event.
+      // A server that is away says nothing about the events, so their attempts do not count.
       if (!(error instanceof ApiError && error.status < 500)) for (const each of queued) each.attempts = 0;
       log.debug({ err: error }, "The worker's events could not be sent by HTTP.");
       return false;
@@ -238,7 +239,7 @@ export class EventPublisher {
   }
 }
 
-/** The server sends nothing here; reading is how its end is noticed. */
+/** The server sends nothing here, but reading notices the end of the connection. */
 async function watchEnd(socket: Socket, signal: AbortSignal): Promise<void> {
   for await (const _ of socket.frames(signal));
   if (!signal.aborted) throw new SocketError("closed by the server");

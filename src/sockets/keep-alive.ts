@@ -8,7 +8,7 @@ const shortestPingMs = 2_000;
 const toleranceMs = 1_000;
 /** Ends this close together have one cause, e.g. a server that crashed, and say nothing about a time limit. */
 const simultaneousMs = 1_500;
-/** How many ends are looked at. */
+/** How many ends are remembered. */
 const remembered = 12;
 /** A connection that breaks sooner breaks for other reasons, e.g. because the server crashes at once. */
 const shortestTimeoutMs = 900;

@@ -17,11 +17,11 @@ export type Retry = "soon" | "later" | "never";
 /** What a socket is for, and how to open and serve it. */
 export interface KeptSocket<Socket extends Disposable> {
   name: string;
-  /** What goes on without the socket, e.g. "flow runs are found by polling"; null: everything, so no outage is news. */
+  /** What the worker does without the socket, e.g. "flow runs are found by polling"; null where nothing changes. */
   meanwhile: string | null;
   open: (signal: AbortSignal) => Promise<Socket>;
   serve: (socket: Socket, signal: AbortSignal) => Promise<void>;
-  /** Classifies a failure of `open` or `serve`; `wasOpen` is true once the socket was open. Without it all are "soon". */
+  /** Classifies a failure of `open` or `serve`; `wasOpen` is true once the socket was open. The default is "soon". */
   retry?: (error: unknown, wasOpen: boolean) => Retry;
   /** The wait before an attempt "later", in milliseconds; half of it is random. */
   laterMs?: number;
@@ -96,7 +96,7 @@ class ConnectionNews {
 
   notOpened(reason: string): void {
     const { name, meanwhile, log } = this.kept;
-    // Of a socket that flaps everything has been said.
+    // A socket that flaps has had its warning.
     const isNews = !this.#isOutage && this.#flapToldAtMs === undefined && meanwhile !== null;
     if (isNews) log.warn(`No connection to ${name}; ${meanwhile}. Reason: ${reason}`);
     else log.debug(`No connection to ${name}: ${reason}`);

@@ -1,5 +1,5 @@
-// Events over HTTP: for what a socket cannot tell. A request is answered with "accepted" or "refused, because"; a socket
-// is only closed, without a code and without saying which event was the reason.
+// Events over HTTP. Here the server says whether it accepts them and why not. A socket is just closed, without a code and
+// without a word about the event that was the reason.
 import type { ApiClient } from "../api/client.ts";
 import { ApiError } from "../api/errors.ts";
 import { listOf, object, text } from "../api/json-check.ts";
@@ -16,7 +16,7 @@ export interface RefusedEvent {
 
 /** At 10 KB for an event with 100 tags, a batch stays below the 1 MiB that nginx lets through. */
 const batchSize = 50;
-/** Invalid, too large, or not processable: the event is at fault, not the way to the server. */
+/** With these the event is at fault, not the way to the server. */
 const refusalStatuses: ReadonlySet<number> = new Set([400, 413, 422]);
 
 /**

@@ -1,5 +1,5 @@
-// Looks whether the events of a worker have arrived in the server's database, and sends those again that have not. A
-// message broker between the server's processes may lose them, and nothing else would notice.
+// Checks whether the events of a worker have arrived in the server's database, and sends missing ones again. The message
+// broker between the processes of a server may lose events, and nothing else would notice.
 import { ApiError } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
@@ -13,9 +13,9 @@ import { type EventsApi, findStoredEvents, postEvents } from "./post-events.ts";
  */
 const settledMs = 360_000;
 const intervalMs = 60_000;
-/** Events under observation; at 1 KB each this is 1 MB. Beyond it the oldest are taken for stored. */
+/** How many events are remembered; at 1 KB each this is 1 MB. The oldest beyond it are not checked. */
 const maxObserved = 1000;
-/** What one request may ask for. Source: prefect server/events/storage INTERACTIVE_PAGE_SIZE. */
+/** How many events one request may ask for. Source: prefect server/events/storage INTERACTIVE_PAGE_SIZE. */
 const pageSize = 50;
 
 /** An event that was sent at this time, and whether that was a repetition. */
@@ -28,7 +28,7 @@ interface Observed {
 /** The events of one worker that the server has accepted. */
 export class StoredEvents {
   #observed: Observed[] = [];
-  /** Events that have been found, and whether it makes sense to look. */
+  /** Whether the server has stored at least one event. */
   #hasFound = false;
   #isOff = false;
   #isTold = false;
@@ -48,7 +48,7 @@ export class StoredEvents {
     this.#observed.splice(0, this.#observed.length - maxObserved);
   }
 
-  /** Looks until `signal` aborts, or until the server turns out not to store events. Never throws. */
+  /** Checks until `signal` aborts, or until the server turns out not to store events. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this.#isOff) {
       await sleep(this.times.intervalMs, signal);
@@ -57,7 +57,7 @@ export class StoredEvents {
       for (let start = 0; start < due.length && !signal.aborted; start += pageSize) {
         await this.#check(due.slice(start, start + pageSize), signal).catch((error: unknown) => {
           this.log.debug({ err: error }, "The worker's events could not be looked up.");
-          // Nobody may read events here, or they cannot be sent this way.
+          // This worker may not read events, or the server has no such route.
           if (error instanceof ApiError && error.status < 500) this.#isOff = true;
         });
       }
