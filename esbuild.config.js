@@ -4,7 +4,11 @@ import { basename } from "node:path";
 import { build } from "esbuild";
 
 /** Each is imported where it is used; they share no code with the rest. */
-const loadedOnUse = { "proxy-agent": "src/api/proxy-agent.ts", "metrics-server": "src/status/metrics-server.ts" };
+const loadedOnUse = {
+  "proxy-agent": "src/api/proxy-agent.ts",
+  "metrics-server": "src/status/metrics-server.ts",
+  transliterate: "src/run/transliterate.ts",
+};
 
 /** Leaves their imports to the moment they are used. */
 const apart = {

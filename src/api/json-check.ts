@@ -8,6 +8,9 @@ export type Check = (value: Json | undefined) => boolean;
 export const string: Check = (value) => typeof value === "string";
 /** Text that is not empty. */
 export const text: Check = (value) => string(value) && value !== "";
+/** An id as the server makes them. */
+export const uuid: Check = (value) => typeof value === "string" && uuidPattern.test(value);
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** A time that Date understands. */
 export const time: Check = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
 /** A whole number. */

@@ -13,6 +13,7 @@ import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType } from "../infrastructure/pool-types.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
+import { explainUnauthorized } from "../sockets/refused-credentials.ts";
 import { readStatus, type StatusSources } from "../status/status.ts";
 import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
 import { Slots } from "../worker/slots.ts";
@@ -66,7 +67,10 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   void python.current();
   try {
     using open = await openApi(program, options.workspace, stop.drain);
-    await run({ options, program, open, stop, python, search: search.signal, sources });
+    const assembly = { options, program, open, stop, python, search: search.signal, sources };
+    await run(assembly).catch(async (error: unknown) => {
+      throw await explainUnauthorized(error, toSocketAddress(open, program), stop.drain);
+    });
   } catch (error) {
     // What a stop interrupts is no failure.
     if (error !== stop.drain.reason) throw error;
@@ -99,6 +103,8 @@ async function run(assembly: Assembly): Promise<void> {
   const eventPublisher = new EventPublisher({
     address: socketAddress,
     isCloud: connection.isCloud,
+    api,
+    limits: settings.values,
     log,
     random: Math.random,
   });

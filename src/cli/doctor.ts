@@ -14,6 +14,7 @@ interface DoctorOptions {
   python?: string;
   workspace?: string;
   timeout: number;
+  sockets: number;
   json: boolean;
   profile?: string;
 }
@@ -26,6 +27,7 @@ Exit code: 0 when nothing fails (warnings are no failure), else 1.
 
 Examples:
   $ lictor doctor --pool my-pool
+  $ lictor doctor --sockets 90      # do proxies on the way end idle connections?
   $ lictor doctor --json | jq '.[] | select(.status == "fail")'
 `;
 
@@ -39,6 +41,7 @@ export function addDoctor(program: Command): void {
     .option("--python <path>", "The Python that is to run the flows. [from LICTOR_PYTHON, else as `worker start`]")
     .option("--workspace <account/workspace>", "The workspace of Prefect Cloud, instead of PREFECT_API_URL.")
     .option("--timeout <seconds>", "Seconds for everything together.", toSeconds, defaultTimeoutSeconds)
+    .option("--sockets <seconds>", "Hold each WebSocket open so long, on top of --timeout.", toSeconds, 0)
     .option("--json", "Print a JSON array of {name, status, message, advice}.", false)
     .option("--profile <name>", "Select a profile for this run.")
     .addHelpText("after", helpAfterOptions)
@@ -61,14 +64,18 @@ function toSeconds(text: string): number {
 
 async function examineAll(options: DoctorOptions, program: ProgramContext, report: Report): Promise<void> {
   // performance.now() counts from the start of the program.
-  const signal = AbortSignal.timeout(Math.max(0, Math.ceil(options.timeout * 1000 - performance.now())));
-  setMaxListeners(0, signal);
+  const leftMs = Math.max(0, Math.ceil(options.timeout * 1000 - performance.now()));
+  const holdMs = options.sockets * 1000;
+  const signal = AbortSignal.timeout(leftMs);
+  const holdSignal = AbortSignal.timeout(leftMs + holdMs);
+  setMaxListeners(0, signal, holdSignal);
   const { env, settings, logging } = program;
   const { examine } = await import("../doctor/examine.ts");
   const access = openAccess(options, program, signal);
   const python = findPython({ explicit: explicitPython(options, env), env });
   const pool = options.pool ?? null;
-  for await (const finding of examine({ settings, env, pool, poolTypes: poolTypeNames, access, python, signal })) {
+  const examined = { settings, env, pool, poolTypes: poolTypeNames, access, python, holdMs, signal, holdSignal };
+  for await (const finding of examine(examined)) {
     const { message, advice } = finding;
     report.add({ ...finding, message: logging.redact(message), advice: advice && logging.redact(advice) });
   }

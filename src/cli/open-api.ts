@@ -9,6 +9,7 @@ import type { Settings } from "../settings/load.ts";
 import { chooseProxy, tidyProxyVariables } from "../settings/proxy.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
+import { KeepAlive } from "../sockets/keep-alive.ts";
 import type { ProgramContext } from "./program-context.ts";
 
 /** An open API: the client, what it was made from, and the variables for a flow run's process to reach the same API. */
@@ -81,6 +82,7 @@ export function toSocketAddress(
     credentials,
     customHeaders: settings.values.PREFECT_CLIENT_CUSTOM_HEADERS,
     agents: api.agents,
+    keepAlive: new KeepAlive(),
   };
 }
 

@@ -56,7 +56,10 @@ export async function withProgram(
   const program: ProgramContext = { env, settings, logging, reload, onUncaught: undefined };
   // This is a bug, so the stack is logged. Node.js would print it with secrets.
   const onCrash = (error: unknown): void => {
-    if (program.onUncaught) return program.onUncaught(error);
+    if (program.onUncaught) {
+      program.onUncaught(error);
+      return;
+    }
     logging.logger.fatal({ err: error }, "Unexpected error; please report it");
     process.exit(1);
   };

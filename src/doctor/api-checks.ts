@@ -1,12 +1,14 @@
-// The API itself: whether it responses, what it is, whether it takes the credentials, and its clock.
+// The API itself: whether it responds, what it is, whether it accepts the credentials, and its clock.
 import type { ApiClient } from "../api/client.ts";
 import { readWorkspaces, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
-import { ApiError } from "../api/errors.ts";
+import { ApiError, UnreachableError } from "../api/errors.ts";
 import type { HttpResponse } from "../api/http-request.ts";
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
+import { explainUnauthorized } from "../sockets/refused-credentials.ts";
 import { prefectVersion } from "../version.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
+import { adviseTls, describeRefusal } from "./health-failure.ts";
 
 /** In their order. */
 export const apiChecks: readonly Check[] = [
@@ -19,21 +21,36 @@ export const apiChecks: readonly Check[] = [
 /** Flow runs are claimed some seconds early, by this machine's clock; a `Date` header is a second coarse. */
 const largestSkewMs = 5_000;
 
-/** Whether the API answers; on Cloud a refused key is an answer too. */
-async function checkHealth({ access, signal }: Examination): Promise<Finding[]> {
+/** Whether the API responds; on Cloud a refused key is a response too. */
+async function checkHealth(examination: Examination): Promise<Finding[]> {
+  const { access, signal } = examination;
   const { api, cloud } = await access;
   const [client, path] = cloud ? [cloud, "/me/workspaces"] : [api, "/health"];
+  const asked = new URL(client.address.apiUrl + path);
   const startedAt = monotonicMs();
   const askedAt = wallClockMs();
-  const response = await client.requestRaw("GET", path, { signal });
+  const response = await client.requestRaw("GET", path, { signal }).catch((error: unknown) => error);
   const elapsedMs = Math.round(monotonicMs() - startedAt);
+  if (!isResponse(response)) return [await describeSilence(response, asked, examination)];
   const { status } = response;
-  if (status > 299 && !(cloud && (status === 401 || status === 403))) throw client.refusal("GET", path, response);
+  if (status > 299 && !(cloud && (status === 401 || status === 403))) {
+    const error = client.refusal("GET", path, response);
+    if (cloud) throw error;
+    return [await describeRefusal(response, error, asked, signal)];
+  }
   const what = `GET ${path}: ${status} in ${elapsedMs} ms`;
-  return [
-    healthOf(response, what, new URL(client.address.apiUrl + path)),
-    ...describeClock(response, askedAt + elapsedMs / 2),
-  ];
+  return [healthOf(response, what, asked), ...describeClock(response, askedAt + elapsedMs / 2)];
+}
+
+function isResponse(value: unknown): value is HttpResponse {
+  return typeof value === "object" && value !== null && "status" in value && "headers" in value;
+}
+
+/** Without a response: many servers just close the connection when plain HTTP arrives at their TLS port. */
+async function describeSilence(error: unknown, asked: URL, { signal }: Examination): Promise<Finding> {
+  const advice = error instanceof UnreachableError ? await adviseTls(asked, signal) : undefined;
+  if (advice === undefined) throw error;
+  return fail("health", (error as Error).message, advice);
 }
 
 function healthOf({ body, headers, url }: HttpResponse, what: string, asked: URL): Finding {
@@ -58,7 +75,7 @@ function describeClock({ headers }: HttpResponse, askedAt: number): Finding[] {
   return [warn("clock", message, "Let both synchronise (NTP): flow runs are claimed at the wrong time.")];
 }
 
-/** Which kind of server it is, and its version or workspace. What a refused key hides is left to the next check. */
+/** Which kind of server it is, and its version or workspace. The next check tells of a refused key. */
 async function checkServer({ access, signal }: Examination): Promise<Finding[]> {
   const { api, cloud } = await access;
   if (cloud) return [await describeWorkspace(cloud, api.address.apiUrl, signal)];
@@ -87,10 +104,12 @@ async function describeWorkspace(cloud: ApiClient, apiUrl: string, signal: Abort
   }
 }
 
-/** A call that nobody may make without credentials; it is a write to CSRF protection, and changes nothing. */
+/** A request that needs credentials. CSRF protection takes it for a write, but it changes nothing. */
 async function checkAuthentication({ access, signal }: Examination): Promise<Finding[]> {
-  const { api, connection, credentials } = await access;
-  await api.request("POST", "/work_pools/filter", { body: { limit: 1 }, signal });
+  const { api, connection, credentials, socketAddress } = await access;
+  await api.request("POST", "/work_pools/filter", { body: { limit: 1 }, signal }).catch(async (error: unknown) => {
+    throw connection.isCloud ? error : await explainUnauthorized(error, socketAddress, signal);
+  });
   const { current } = credentials;
   const message = `POST /work_pools/filter: 200 with ${current.kind === "none" ? "no credentials" : current.origin}`;
   if (current === connection.authorization) return [pass("authentication", message)];

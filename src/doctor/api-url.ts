@@ -1,8 +1,8 @@
-// Slips in PREFECT_API_URL beside those that the reference warns of, and what was probably meant. Pure.
+// Mistakes in PREFECT_API_URL that the reference does not warn of, and the address that was probably meant. Pure.
 
 const workspacePath = /\/accounts?\/([^/]+)\/workspaces?\/([^/]+)/;
 
-/** What is wrong with the address `text`, a URL that can be parsed; `exposes` when it would give the key away. */
+/** Returns the mistakes in `text`, a URL that can be parsed. `exposes` is true where the key would be readable by others. */
 export function furtherSlips(text: string, cloudApiUrl: string): { what: string; exposes: boolean }[] {
   const url = new URL(text);
   const isCloud = isCloudHost(url, cloudApiUrl);
@@ -18,7 +18,7 @@ export function furtherSlips(text: string, cloudApiUrl: string): { what: string;
   return rows.flatMap(([isSlip, what, exposes]) => (isSlip ? [{ what, exposes }] : []));
 }
 
-/** `text` as it was probably meant, without user and password. */
+/** Returns the address that `text` probably means, without user and password. */
 export function correctedUrl(text: string, cloudApiUrl: string): string {
   const url = new URL(text);
   if (!isCloudHost(url, cloudApiUrl)) return `${url.origin}${url.pathname.replace(/(\/api)?\/*$/, "/api")}`;

@@ -28,13 +28,22 @@ export interface Examination {
   /** Rejects when there is no way to the API: no URL, a key that opens no workspace, and so on. */
   access: Promise<ApiAccess>;
   python: Promise<PythonFinding>;
+  /** How long each socket is held open, in milliseconds; 0 for not at all. */
+  holdMs: number;
   /** Aborts when the time is over. */
   signal: AbortSignal;
+  /** As `signal`, but for checks that hold something open: aborts `holdMs` later. */
+  holdSignal: AbortSignal;
 }
 
-/** One concern. `needs` names the check that must not fail for this one to make sense. */
+/** One concern. */
 export interface Check {
   name: string;
+  /** The check that must not fail for this one to make sense. */
   needs?: string;
+  /** It has `holdMs` more time than the others. */
+  holds?: true;
+  /** What it means when the time is over before the check has ended: by default a failure. */
+  late?: Finding;
   run(examination: Examination): Finding[] | Promise<Finding[]>;
 }

@@ -1,8 +1,9 @@
-// Runs all checks at once, each as soon as what it needs has passed, and gives their findings in order.
+// Runs all checks at once, each as soon as the check it needs has passed, and yields their findings in order.
 import { causeOfLostConnection } from "../api/causes.ts";
 import { ApiError, UnreachableError } from "../api/errors.ts";
 import { aborted } from "../async/sleep.ts";
 import { apiChecks } from "./api-checks.ts";
+import { bodyLimitCheck } from "./body-limit-check.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, skip } from "./finding.ts";
 import { machineChecks } from "./machine-checks.ts";
@@ -16,6 +17,7 @@ const checks: readonly Check[] = [
   ...settingsChecks,
   ...networkChecks,
   ...apiChecks,
+  bodyLimitCheck,
   workPoolCheck,
   ...socketChecks,
   ...machineChecks,
@@ -31,34 +33,32 @@ export async function* examine(examination: Examination): AsyncGenerator<Finding
 }
 
 async function runCheck(
-  { name, run }: Check,
+  { name, run, holds, late }: Check,
   needed: Promise<Finding[]> | undefined,
-  examination: Examination,
+  shared: Examination,
 ): Promise<Finding[]> {
+  const examination = holds ? { ...shared, signal: shared.holdSignal } : shared;
   const { signal } = examination;
   const obstacle = (await needed)?.find(({ status }) => status === "fail" || status === "skip");
   if (obstacle?.status === "skip") return [skip(name, obstacle.message)];
-  if (obstacle) return [skip(name, `not looked at, since ${obstacle.name} failed`)];
+  if (obstacle) return [skip(name, `not looked at, because ${obstacle.name} failed`)];
   try {
     const findings = await Promise.race([run(examination), aborted(signal)]);
-    return findings ?? [failureOf(name, signal.reason, signal)];
+    if (findings) return findings;
+    return [late ?? failureOf(name, signal.reason, signal)];
   } catch (error) {
-    return [failureOf(name, error, signal)];
+    return [signal.aborted && late ? late : failureOf(name, error, signal)];
   }
 }
 
-/** A check that throws has failed; the error says how. */
+/** The finding of a check that throws. */
 function failureOf(name: string, error: unknown, signal: AbortSignal): Finding {
   if (signal.aborted) {
     return fail(name, "no answer in time", "It hangs or is slow: --timeout SECONDS gives everything more time.");
   }
   if (error instanceof ApiError) {
     const { method, path, status, detail, advice } = error;
-    return fail(
-      name,
-      `${method} ${path}: ${status} ${detail}`,
-      advice ?? "See the log of the server: these are its words.",
-    );
+    return fail(name, `${method} ${path}: ${status} ${detail}`, advice ?? "The log of the server may say more.");
   }
   // The other errors of the API and of the settings say what to do.
   const message = error instanceof Error ? error.message : String(error);

@@ -1,6 +1,6 @@
-// What a check of `lictor doctor` finds out: one line, and one of advice where there is something to do.
+// The result of a check of `lictor doctor`: one line, and a line of advice where there is something to do.
 
-/** `skip`: could not be looked at, because something before it failed. */
+/** `skip` means that the check was not made, mostly because one before it failed. */
 export type Status = "pass" | "warn" | "fail" | "skip";
 
 /** The shape of an entry of `lictor doctor --json`. */
@@ -11,7 +11,7 @@ export interface Finding {
   advice: string | null;
 }
 
-/** All is well. */
+/** Everything is fine. */
 export function pass(name: string, message: string): Finding {
   return { name, status: "pass", message, advice: null };
 }
@@ -21,7 +21,7 @@ export function warn(name: string, message: string, advice: string | null): Find
   return { name, status: "warn", message, advice };
 }
 
-/** Does not work; null where the message itself says what to do. */
+/** Does not work. `advice` is null where the message itself says what to do. */
 export function fail(name: string, message: string, advice: string | null): Finding {
   return { name, status: "fail", message, advice };
 }

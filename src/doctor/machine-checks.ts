@@ -1,12 +1,26 @@
-// This machine: the Python that runs the flows, and who may read the files with secrets.
+// This machine: the Python that runs the flows, the temporary directory, and who may read the files with secrets.
 import { statSync } from "node:fs";
 import { isSecret } from "../settings/catalogue.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
+import { findTemporaryDirectory } from "./temporary-directory.ts";
+
+/** The code that flow runs fetch and the packages that they install need more than this. */
+const littleBytes = 100_000_000;
 
 /** In their order. */
 export const machineChecks: readonly Check[] = [
-  { name: "Python", run: checkPython },
+  {
+    name: "Python",
+    // A busy machine takes seconds to start a Python, which is no reason why flow runs should fail.
+    late: warn(
+      "Python",
+      "no answer in time",
+      "The machine is busy or slow: --timeout SECONDS gives everything more time.",
+    ),
+    run: checkPython,
+  },
+  { name: "temporary directory", run: checkTemporaryDirectory },
   { name: "file permissions", run: checkPermissions },
 ];
 
@@ -21,7 +35,25 @@ async function checkPython({ python }: Examination): Promise<Finding[]> {
   return [fail("Python", `${path} with Prefect ${prefectVersion}`, "Flow runs need Prefect 3 there.")];
 }
 
-/** The profiles file and whatever else gives a secret; files that hold nothing else warn by themselves when loaded. */
+/** Where each flow run gets a directory. */
+async function checkTemporaryDirectory({ env }: Examination): Promise<Finding[]> {
+  const name = "temporary directory";
+  const { usable, rejected } = await findTemporaryDirectory(env);
+  const reasons = rejected.map(({ source, path, reason }) => `${source} ${path}: ${reason}`).join("; ");
+  if (usable === undefined) {
+    return [fail(name, `none is usable (${reasons})`, "Create one, or make room: each flow run needs one.")];
+  }
+  const { path, freeBytes } = usable;
+  if (freeBytes !== undefined && freeBytes < littleBytes) {
+    const free = `${Math.floor(freeBytes / 1_000_000)} MB free`;
+    return [warn(name, `${path}: only ${free}`, "Make room, or set TMPDIR to a directory with more.")];
+  }
+  const isIgnored = rejected.some(({ source }) => source !== "system");
+  if (!isIgnored) return [pass(name, `${path} can be written to`)];
+  return [warn(name, `${reasons}; ${path} is used instead`, "Correct or unset the variable.")];
+}
+
+/** The profiles file and other files with a secret. The files of *_FILE settings warn by themselves when loaded. */
 function checkPermissions({ settings: { profile, origins, hidden } }: Examination): Finding[] {
   const secrets = [
     ...origins,

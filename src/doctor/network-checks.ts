@@ -19,7 +19,7 @@ export const networkChecks: readonly Check[] = [
   { name: "TLS", needs: "TCP", run: checkTls },
 ];
 
-/** A certificate that ends sooner is worth a warning: most are renewed a month before. */
+/** A certificate that expires sooner is worth a warning, because most are renewed a month before. */
 const shortDays = 14;
 
 async function checkProxy(examination: Examination): Promise<Finding[]> {
@@ -61,12 +61,12 @@ function unreachable(name: string, message: string, error: unknown): Finding {
   return fail(name, `${message} (${code})`, causeOfLostConnection(code));
 }
 
-/** Of the API's own certificate, through the proxy if there is one. Sends nothing after the handshake. */
+/** Looks at the certificate of the API, through the proxy if there is one. Sends nothing after the handshake. */
 async function checkTls(examination: Examination): Promise<Finding[]> {
   const { url, agents } = await findWay(examination);
   if (url.protocol !== "https:") return [pass("TLS", "none: the URL begins with http://")];
   const { agent } = await agents.route(url, "request");
-  // What ends the request ends the wait for its socket, or the socket itself.
+  // The signal ends both the request and the wait for its socket.
   const probe = request(url, { agent, signal: examination.signal }).on("error", () => {});
   try {
     const [socket] = (await once(probe, "socket")) as [TLSSocket & { secureConnecting: boolean }];

@@ -1,4 +1,5 @@
-// What the settings say, and where from: profile, credentials, URLs. Secrets are shown by their length and last letters.
+// What the settings are and where they come from: profile, credentials, URLs. Of a secret only the length and the last
+// letters are shown.
 import { existsSync } from "node:fs";
 import { redact } from "../settings/catalogue.ts";
 import type { SettingName } from "../settings/definitions.ts";
@@ -30,7 +31,7 @@ function checkProfile({ settings }: Examination): Finding[] {
   return [warning ? warn("profile", message, warning) : pass("profile", message)];
 }
 
-/** The settings that are shown also when no source gives them. */
+/** Shown even when no source has them. */
 const always: readonly SettingName[] = ["PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"];
 const whenGiven: readonly SettingName[] = [
   "PREFECT_API_KEY_FILE",
@@ -42,7 +43,7 @@ const whenGiven: readonly SettingName[] = [
   "PREFECT_API_TLS_INSECURE_SKIP_VERIFY",
 ];
 
-/** Every credential and URL setting with its origin and what that hides, and what loading the settings warned of. */
+/** Every credential and URL setting with its origin and the origins it hides, and the warnings from loading the settings. */
 function checkSettings({ settings }: Examination): Finding[] {
   const { values, origins, hidden } = settings;
   const rows = [...always, ...whenGiven.filter((name) => origins.has(name))].map((name) => {
@@ -57,14 +58,24 @@ function checkSettings({ settings }: Examination): Finding[] {
   return [...rows, ...warnings.map((warning) => warn("settings", warning, "Correct it where it is written."))];
 }
 
-/** What is wrong with a value as such. */
+/** What is wrong with a value by itself. */
 const complaints: Partial<Record<SettingName, (settings: Settings) => string | false>> = {
-  PREFECT_API_AUTH_STRING: ({ values: { PREFECT_API_AUTH_STRING: text } }) =>
-    Boolean(text) && !text?.includes(":") && "It has no colon: the server expects user:password.",
+  PREFECT_API_KEY: ({ values }) => isQuoted(values.PREFECT_API_KEY) && quotedAdvice,
+  PREFECT_API_AUTH_STRING: ({ values: { PREFECT_API_AUTH_STRING: text } }) => {
+    if (isQuoted(text)) return quotedAdvice;
+    return Boolean(text) && !text?.includes(":") && "It has no colon: the server expects user:password.";
+  },
   PREFECT_CLIENT_CUSTOM_HEADERS: ({ values }) =>
     Object.keys(values.PREFECT_CLIENT_CUSTOM_HEADERS).some((name) => name.toLowerCase() === "authorization") &&
     "Its Authorization is sent instead of the key or auth string: leave it out unless that is meant.",
 };
+
+const quotedAdvice = "It begins and ends with a quote, which is sent too: remove both quotes.";
+
+/** Quotes that belong to a shell or an env file, and have become part of the value. */
+function isQuoted(text: string | null | undefined): boolean {
+  return /^\s*(["']).*\1\s*$/s.test(text ?? "");
+}
 
 function shown({ values, origins }: Settings, name: SettingName): string {
   const origin = origins.get(name);
@@ -78,7 +89,7 @@ function shown({ values, origins }: Settings, name: SettingName): string {
   return `${text === "" ? "empty" : (views[name]?.() ?? redact(name, text))}, ${origin.description}`;
 }
 
-/** Of a short text even the end would give away too much. */
+/** The length and the last letters. Of a short key even those would reveal too much. */
 function abbreviated(key: string): string {
   return `${key.length} characters${key.length < 16 ? "" : `, the last ${key.slice(-4)}`}`;
 }
@@ -96,7 +107,7 @@ function checkUrl({ settings: { values } }: Examination): Finding[] {
   return [(further.some(({ exposes }) => exposes) ? fail : warn)("API URL", slips.join(" "), advice)];
 }
 
-/** Which credentials are sent, and why these. Throws what keeps the API from being opened at all. */
+/** Which credentials are sent, and why. Throws the error of an API that cannot be opened at all. */
 async function checkCredentials({ settings, access }: Examination): Promise<Finding[]> {
   const { connection } = await access;
   const { kind, origin } = connection.authorization;

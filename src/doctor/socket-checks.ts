@@ -1,19 +1,23 @@
-// The WebSockets of a worker: what the upgrade is answered with, and whether the token inside is taken.
-import { connectSocket } from "../sockets/connect.ts";
+// The WebSockets of a worker: whether they open, whether the token inside is accepted, and whether they stay open.
+import { sleep } from "../async/sleep.ts";
+import { connectSocket, type Socket } from "../sockets/connect.ts";
+import { inSeconds } from "../sockets/keep-alive.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 
-/** In their order. Of the worker channel nothing depends on: what it carries goes over HTTP too. */
+/** In their order. Nothing depends on the worker channel: everything it carries is also sent over HTTP. */
 export const socketChecks: readonly Check[] = [
   {
     name: "/events/in",
     needs: "authentication",
+    holds: true,
     run: async (examination) => [await checkSocket(examination, "/events/in", fail)],
   },
   {
     name: "/events/out",
     needs: "authentication",
+    holds: true,
     run: async (examination) => [await checkSocket(examination, "/events/out", fail)],
   },
   {
@@ -21,13 +25,18 @@ export const socketChecks: readonly Check[] = [
     needs: "work pool",
     async run(examination) {
       const route = `/work_pools/${encodeURIComponent(examination.pool ?? "")}/workers/connect`;
-      return [{ ...(await checkSocket(examination, route, warn)), name: "worker channel" }];
+      // The server ends a channel without a hello, so it is not held.
+      return [{ ...(await checkSocket({ ...examination, holdMs: 0 }, route, warn)), name: "worker channel" }];
     },
   },
 ];
 
-/** Goes as far as the authentication: what a worker sends next would leave its traces. */
-async function checkSocket({ access, signal }: Examination, route: string, failed: typeof fail): Promise<Finding> {
+/** Goes as far as the authentication, because what a worker sends next would leave traces on the server. */
+async function checkSocket(
+  { access, signal, holdMs }: Examination,
+  route: string,
+  failed: typeof fail,
+): Promise<Finding> {
   const { api, connection, socketAddress } = await access;
   // Cloud authenticates this one by its header alone.
   const inBand = !(connection.isCloud && route === "/events/in");
@@ -35,7 +44,10 @@ async function checkSocket({ access, signal }: Examination, route: string, faile
     using socket = await connectSocket(socketAddress, route, { inBand, signal });
     await socket.confirmed(signal);
     const taken = inBand ? "subprotocol prefect, token taken" : "Authorization taken";
-    return pass(route, `upgraded (101), ${taken}, ping answered`);
+    const message = `upgraded (101), ${taken}, ping answered`;
+    if (holdMs === 0) return pass(route, message);
+    const end = await hold(socket, holdMs, signal);
+    return end ? describeEnd(route, message, end) : pass(route, `${message}, open for ${inSeconds(holdMs)} s`);
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof SocketError)) throw error;
@@ -46,7 +58,37 @@ async function checkSocket({ access, signal }: Examination, route: string, faile
   }
 }
 
-/** Whether the answer is one to the upgrade at all, or the same that any request for this route gets. */
+/** Reads for so long. Returns how the socket ended before; undefined if it did not. */
+async function hold(socket: Socket, holdMs: number, signal: AbortSignal): Promise<SocketError | undefined> {
+  const over = new AbortController();
+  const timer = sleep(holdMs, AbortSignal.any([signal, over.signal])).then(() => over.abort());
+  try {
+    for await (const _ of socket.frames(over.signal));
+    return over.signal.aborted ? undefined : new SocketError("closed by the server");
+  } catch (error) {
+    if (error instanceof SocketError) return error;
+    throw error;
+  } finally {
+    over.abort();
+    await timer;
+  }
+}
+
+/** A worker opens the socket again, and adapts its pings, so an end is a warning. */
+function describeEnd(route: string, message: string, { message: reason, details }: SocketError): Finding {
+  const { openMs, silentMs } = details;
+  if (openMs === undefined || silentMs === undefined) {
+    return warn(route, `${message}, but then: ${reason}`, "See the log of the server, and of a proxy on the way.");
+  }
+  const what = `${message}, but ended after ${inSeconds(openMs)} s, ${inSeconds(silentMs)} s after the last data`;
+  return warn(
+    route,
+    what,
+    `A proxy on the way probably ends connections after about ${inSeconds(silentMs)} s without data: raise its read timeout above 30 s (nginx: proxy_read_timeout). A worker pings more often there, but every 2 s at most.`,
+  );
+}
+
+/** Says whether a plain request for the route gets the same status, so that the upgrade was not seen at all. */
 async function compareWithPlain(
   api: ApiAccess["api"],
   route: string,
@@ -59,7 +101,7 @@ async function compareWithPlain(
     : `a plain request with the same credentials with ${plain.status}`;
 }
 
-/** The cause when the upgrade went well, or when there was no HTTP answer at all. */
+/** The likely cause of a failure after the upgrade, or without any HTTP response. */
 function causeOf({ message, details: { code } }: SocketError): string {
   if (code === 1008) return "Inside a socket only the key or the auth string counts, not a header: set the right one.";
   if (message.includes("no subprotocol")) {

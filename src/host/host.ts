@@ -5,6 +5,7 @@ import { Background } from "../async/background.ts";
 import type { PythonFinder } from "../engine/find-python.ts";
 import type { Infrastructure, InfrastructureServices, PoolType } from "../infrastructure/pool-type.ts";
 import type { Logging } from "../logger.ts";
+import { slugify } from "../run/slug.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { EventPublisher } from "../sockets/event-publisher.ts";
@@ -67,19 +68,21 @@ export class Host implements Disposable {
   /** Adds the worker of one pool. Opens its pool type, unless another worker has done so. */
   async addWorker(options: WorkerOptions, poolType: PoolType): Promise<Worker> {
     const { api, eventPublisher } = this.parts;
+    const { name } = options;
+    const { name: type } = poolType;
     const worker = new Worker({
       options,
       poolType,
       api,
       services: this.#services,
       identity: {
-        name: options.name,
-        type: poolType.name,
+        name,
+        type,
         id: () => api.attribution.workerId,
         pageUrl: () => this.#workerPageUrl(options, api),
       },
       infrastructure: await this.#open(poolType),
-      events: new WorkerEvents({ name: options.name, type: poolType.name }, (event) => eventPublisher.emit(event)),
+      events: new WorkerEvents({ name, slug: await slugify(name), type }, (event) => eventPublisher.emit(event)),
     });
     this.workers.push(worker);
     return worker;

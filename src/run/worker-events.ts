@@ -1,11 +1,14 @@
 // The events a worker sends about itself. Source: prefect workers/base.py, events/related.py.
 import { randomBytes } from "node:crypto";
 import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
+import { wallClockMs } from "../async/clock.ts";
 import { prefectVersion } from "../version.ts";
 
-/** Whose events: they become the worker's resource. */
+/** The worker that sends the events; it becomes their resource. */
 export interface WorkerIdentity {
   name: string;
+  /** The name as part of a resource id: see `slugify`. */
+  slug: string;
   type: string;
 }
 
@@ -17,8 +20,11 @@ export interface RelatedObjects {
   workPool: WorkPool;
 }
 
-/** Builds the events of a worker and hands them to `emit`. Each returns what the next one may follow. */
+/** Builds the events of a worker and hands them to `emit`. The methods return events that a later event may follow. */
 export class WorkerEvents {
+  /** When the last event occurred, in ms since 1970. */
+  #lastMs = 0;
+
   constructor(
     private readonly worker: WorkerIdentity,
     private readonly emit: (event: PrefectEvent) => void,
@@ -44,7 +50,7 @@ export class WorkerEvents {
     this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
   }
 
-  /** Of the flow run itself: it lives. */
+  /** A sign of life, in the name of the flow run. */
   heartbeat(objects: RelatedObjects): void {
     const flowRun = {
       "prefect.resource.id": `prefect.flow-run.${objects.flowRun.id}`,
@@ -57,7 +63,7 @@ export class WorkerEvents {
     this.#send("prefect.flow-run.heartbeat", related, null, flowRun);
   }
 
-  /** Of the runner inside the worker, as the reference words it. */
+  /** A cancellation, in the name of the runner inside the worker, as the reference has it. */
   cancelled(objects: RelatedObjects): void {
     const runner = {
       "prefect.resource.id": "prefect.runner.standalone",
@@ -74,7 +80,9 @@ export class WorkerEvents {
     before: PrefectEvent | null,
     resource: EventResource = this.#resource(),
   ): PrefectEvent {
-    const now = new Date();
+    // Never twice the same: readers sort by it.
+    this.#lastMs = Math.max(wallClockMs(), this.#lastMs + 1);
+    const now = new Date(this.#lastMs);
     const event: PrefectEvent = {
       id: uuidv7(now.getTime()),
       occurred: now.toISOString(),
@@ -90,7 +98,7 @@ export class WorkerEvents {
 
   #resource(): EventResource {
     return {
-      "prefect.resource.id": `prefect.worker.${this.worker.type}.${slugify(this.worker.name)}`,
+      "prefect.resource.id": `prefect.worker.${this.worker.type}.${this.worker.slug}`,
       "prefect.resource.name": this.worker.name,
       "prefect.version": prefectVersion,
       "prefect.worker-type": this.worker.type,
@@ -98,7 +106,7 @@ export class WorkerEvents {
   }
 }
 
-/** Servers ignore `follows` over a longer time. Source: prefect events/utilities.py TIGHT_TIMING. */
+/** Servers ignore `follows` when more time lies between the events. Source: prefect events/utilities.py TIGHT_TIMING. */
 const followsWithinMs = 5 * 60_000;
 
 function related(kind: string, object: { id: string; name: string }): EventResource {
@@ -130,15 +138,6 @@ function deploymentLabels(deployment: Deployment): EventResource {
     "prefect.deployment.version": deployment.version_info?.version,
   };
   return Object.fromEntries(Object.entries(labels).flatMap(([label, value]) => (value ? [[label, value]] : [])));
-}
-
-/** Lower-case ASCII words joined by dashes, as python-slugify makes them of a worker's name. */
-export function slugify(name: string): string {
-  const ascii = name.normalize("NFKD").replace(/\p{M}/gu, "").replace(/'/g, "");
-  return ascii
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "");
 }
 
 /** A UUID of version 7, which sorts by time. Source: RFC 9562 section 5.7. */

@@ -8,52 +8,62 @@ import type { Credentials } from "../api/credentials.ts";
 import { utf8Header } from "../api/header-text.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
-import { pong, watchLiveness } from "./liveness.ts";
+import { inSeconds, type KeepAlive } from "./keep-alive.ts";
+import { Liveness } from "./liveness.ts";
 import { SocketError } from "./socket-error.ts";
 
 /** What every socket of one worker has in common. */
 export interface SocketAddress {
-  /** The API URL; http becomes ws, https wss, the path (workspace included) is kept. */
+  /** The API URL. The scheme becomes ws or wss, and the path is kept, with the workspace in it. */
   apiUrl: string;
-  /** The header for the handshake, as over HTTP, and the token for the in-band message. */
+  /** Their header goes into the handshake, as over HTTP, and their token into the in-band message. */
   credentials: Credentials;
   customHeaders: Readonly<Record<string, string>>;
   agents: Agents;
+  /** How often its sockets ping. */
+  keepAlive: KeepAlive;
 }
 
-/** Close codes of RFC 6455. */
-export const closeCode = { normal: 1000, goingAway: 1001, protocolError: 1002, policyViolation: 1008 } as const;
+/** Close codes of RFC 6455; `none` stands for a connection that broke off without one. */
+export const closeCode = {
+  normal: 1000,
+  goingAway: 1001,
+  protocolError: 1002,
+  none: 1006,
+  policyViolation: 1008,
+} as const;
 
 /** An open, authenticated socket. Disposing closes it. */
 export interface Socket extends Disposable {
-  /** Sends a frame; nothing happens when the socket has closed. */
+  /** Sends a frame. Does nothing when the socket has closed. */
   send(frame: Json): void;
-  /** Closes with another code than that of a normal end. */
+  /** Closes with a code other than that of a normal end. */
   close(code: number, reason: string): void;
   /**
-   * The frames in order, until `signal` aborts or the socket closes: cleanly, or by throwing SocketError.
+   * Yields the frames in order until `signal` aborts or the socket closes. Throws SocketError unless it closed cleanly.
    * One reader at a time.
    */
   frames(signal: AbortSignal): AsyncGenerator<Json>;
   /**
-   * Resolves when the other side has answered a ping, that is, has read everything sent before it, or when `signal`
-   * aborts. Throws SocketError when the socket closes instead.
+   * Resolves when the peer has answered a ping, so that everything sent before has arrived, or when `signal` aborts.
+   * Throws SocketError when the socket closes instead.
    */
   confirmed(signal: AbortSignal): Promise<void>;
 }
 
-/** Connecting, authenticating and the first answer together. Source: prefect workers/_worker_channel, 10 s. */
+/** For connecting, authenticating and the first frame of the server together. Source: prefect workers/_worker_channel, 10 s. */
 const openTimeoutMs = 10_000;
 /** Servers refuse events over 1.5 MB, so no frame comes near this. */
 const maxFrameBytes = 8 * 1024 * 1024;
-/** Owned by the handshake or by lictor; custom headers of these names are left out. */
+/** These headers belong to the handshake or to lictor, so custom headers of these names are left out. */
 const protectedHeader = /^(user-agent|host|connection|upgrade|sec-websocket-.*)$/i;
 
 /**
- * Opens `route` and authenticates: always with the Authorization header, and, with `inBand`, by the subprotocol
- * `prefect` and an auth message too, since self-hosted servers check nothing else. Throws SocketError.
+ * Opens `route` and authenticates with the Authorization header. With `inBand`, also with the subprotocol `prefect` and
+ * an auth message, because self-hosted servers check nothing else. Throws SocketError.
  */
 export async function connectSocket(
   address: SocketAddress,
@@ -70,8 +80,8 @@ export async function connectSocket(
   const giveUp = (): void => socket.terminate();
   ended.addEventListener("abort", giveUp, { once: true });
   try {
-    // Listens from now on: a frame or a close may arrive together with the answer to the upgrade.
-    const connected = frameSocket(socket);
+    // Listens from now on, because a frame or a close may arrive together with the response to the upgrade.
+    const connected = frameSocket(socket, address.keepAlive);
     await opened(socket, options.inBand);
     if (options.inBand) await authenticate(connected, used.token, ended);
     return connected;
@@ -79,7 +89,7 @@ export async function connectSocket(
     socket.terminate();
     options.signal.throwIfAborted();
     if (error instanceof NoHandshakeError) return await connectSocket(address, route, { ...options, inBand: false });
-    // What there is instead is sent when the socket is opened again.
+    // Other credentials, if there are any, are used when the socket is opened again.
     if (isRefusal(error)) address.credentials.refused(used);
     if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
     throw error;
@@ -88,10 +98,10 @@ export async function connectSocket(
   }
 }
 
-/** The server upgrades but does not take the subprotocol: those before 3.6.14 authenticate nobody on `/events/in`. */
+/** The server upgrades without the subprotocol. Servers before 3.6.14 authenticate nobody on `/events/in`. */
 class NoHandshakeError extends Error {}
 
-/** 401 to the upgrade, or the close code of self-hosted servers for a wrong token. */
+/** True for a 401 to the upgrade, and for the close code of self-hosted servers for a wrong token. */
 function isRefusal(error: unknown): boolean {
   return (
     error instanceof SocketError && (error.details.status === 401 || error.details.code === closeCode.policyViolation)
@@ -125,9 +135,12 @@ async function opened(socket: WebSocket, inBand: boolean): Promise<void> {
     });
     socket.once("unexpected-response", (_request, response) => {
       const status = response.statusCode ?? 0;
-      const cause = causeOfRefusedUpgrade(status, response.headers["content-type"] ?? "");
+      const contentType = response.headers["content-type"] ?? "";
+      const cause = causeOfRefusedUpgrade(status, contentType);
       const what = `the upgrade to a WebSocket was answered with ${status}`;
-      reject(new SocketError(`${socket.url}: ${what}. ${cause}`, { status, cause }));
+      reject(
+        new SocketError(`${socket.url}: ${what}. ${cause}`, { status, cause, isJson: contentType.includes("json") }),
+      );
     });
     // Stays: closing a socket that never opened is an "error" event too, and nobody else may be listening.
     socket.on("error", (error) => reject(new SocketError(`${socket.url}: ${explainFailure(error)}`)));
@@ -144,8 +157,8 @@ async function authenticate(socket: Socket, token: string | null, signal: AbortS
     throw new SocketError(`expected auth_success, got ${JSON.stringify(answer).slice(0, 80)}`);
 }
 
-/** Frames in arrival order and liveness for a socket that opens. */
-function frameSocket(socket: WebSocket): Socket {
+/** Adds frames in order of arrival, and pings, to a socket that is being opened. */
+function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
   const received: Json[] = [];
   let end: SocketError | "clean" | undefined;
   let notify: () => void = () => {};
@@ -153,7 +166,14 @@ function frameSocket(socket: WebSocket): Socket {
     end ??= how;
     notify();
   };
-  const alive = watchLiveness(socket, () => finish(new SocketError(`${socket.url}: no answer to a ping`)));
+  const onDead = (): void => finish(new SocketError(`${socket.url}: no answer to a ping`));
+  const liveness = new Liveness(socket, keepAlive.pingMs, onDead);
+  let openedAt: number | undefined;
+  let isClosedByUs = false;
+  socket.on("open", () => {
+    openedAt = monotonicMs();
+    liveness.opened();
+  });
   socket.on("message", (data) => {
     try {
       received.push(JSON.parse(String(data)) as Json);
@@ -166,15 +186,22 @@ function frameSocket(socket: WebSocket): Socket {
   });
   socket.on("error", (error) => finish(new SocketError(`${socket.url}: ${error.message}`)));
   socket.on("close", (code, bytes) => {
-    clearInterval(alive);
+    liveness.stop();
     const reason = String(bytes).replace(/\s+/g, " ");
     const clean = code === closeCode.normal || code === closeCode.goingAway;
     const message = `${socket.url}: closed with ${code} ${reason}`.trim();
-    finish(clean ? "clean" : new SocketError(message, { code, reason }));
+    if (clean) finish("clean");
+    // Only an end that lictor did not cause tells something about proxies on the way.
+    else if (code !== closeCode.none || openedAt === undefined || end || isClosedByUs)
+      finish(new SocketError(message, { code, reason }));
+    else finish(brokenOff(message, keepAlive, openedAt, liveness.silentMs));
   });
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
-    close: (code, reason) => socket.close(code, reason),
+    close(code, reason) {
+      isClosedByUs = true;
+      socket.close(code, reason);
+    },
     async *frames(signal) {
       const onAbort = (): void => notify();
       signal.addEventListener("abort", onAbort);
@@ -193,11 +220,21 @@ function frameSocket(socket: WebSocket): Socket {
         signal.removeEventListener("abort", onAbort);
       }
     },
-    confirmed: (signal) => pong(socket, signal),
+    confirmed: (signal) => liveness.confirmed(signal),
     [Symbol.dispose]() {
+      isClosedByUs = true;
       socket.close(closeCode.normal);
-      // A peer that does not answer the close would keep the program alive for ws's own 30 s.
+      // ws waits 30 s for a peer that does not answer the close, which would keep the program alive.
       setTimeout(() => socket.terminate(), 500).unref();
     },
   };
+}
+
+/** The error for an established connection that broke off, with its age and, where it is known, the likely cause. */
+function brokenOff(message: string, keepAlive: KeepAlive, openedAtMs: number, silentMs: number): SocketError {
+  const endedAtMs = monotonicMs();
+  const openMs = endedAtMs - openedAtMs;
+  const details = { code: closeCode.none, reason: "", openMs, silentMs };
+  const learned = keepAlive.learn({ endedAtMs, openMs, silentMs });
+  return new SocketError(`${message} after ${inSeconds(openMs)} s`, { ...details, ...learned });
 }

@@ -1,57 +1,113 @@
 // Sending events of the worker, best effort: an unreachable socket costs one warning, never a flow run.
 // Source: prefect events/clients.py PrefectEventsClient.
+import { ApiError } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Logger } from "../logger.ts";
 import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
+import { type EventLimits, fitEvent } from "./event-limits.ts";
 import { keepConnected } from "./keep-connected.ts";
+import { type EventsApi, postEvents } from "./post-events.ts";
 import { SocketError } from "./socket-error.ts";
+import { StoredEvents } from "./stored-events.ts";
 
-/** Events kept while the socket is away; beyond it the oldest are dropped. At 1 KB each this is 1 MB. */
-const maxUnconfirmed = 1000;
-/** An idle turn of the sender; only bounds how late it notices that nothing is to be sent. */
+/** How many events are kept while the socket is away; then the oldest are dropped. At 1 KB each this is 1 MB. */
+const maxQueued = 1000;
+/** How long the sender sleeps without a reason to wake. */
 const idleMs = 60_000;
-/** What a flush without a socket waits for one. */
+/** How long a flush waits for a socket that is not open. */
 const openingMs = 1_500;
+/** How long a flush leaves the events to an open socket, before it sends the rest by HTTP. */
+const socketFlushMs = 2_000;
+/**
+ * If the connection ends this soon after an event was sent, the event may be the reason, or may have been lost. The
+ * server answers a ping before it has looked at the frames that came first: a real one answered after 7 ms and closed
+ * because of a bad event after 12 ms.
+ */
+const doubtfulMs = 10_000;
+/** How long doubtful events are tried by HTTP before they go over the socket again. */
+const postMs = 10_000;
+/** How long a flush tries HTTP. A server that is away must not hold up the end of the worker. */
+const lastPostMs = 2_500;
+/** How often an event goes over the socket when HTTP is no way to learn whether the event is at fault. */
+const maxAttempts = 3;
+
+/** An event and what is known of it. */
+interface Queued {
+  event: PrefectEvent;
+  /** When it went over the present socket; undefined if it did not. */
+  sentAtMs: number | undefined;
+  /** The server has answered a ping that was sent after it. */
+  isConfirmed: boolean;
+  /** A connection ended soon after it was sent. */
+  isDoubtful: boolean;
+  attempts: number;
+}
+
+/** What the publisher of a worker works with. */
+export interface EventPublisherOptions {
+  address: SocketAddress;
+  isCloud: boolean;
+  api: EventsApi;
+  limits: EventLimits;
+  log: Logger;
+  random: () => number;
+}
 
 /** The outgoing events of one worker. */
 export class EventPublisher {
-  /** Events taken so far, and times the server was known to have read all that was sent. */
+  /** How many events were taken so far, and how often the server had received everything that was sent. */
   emittedCount = 0;
   checkpointCount = 0;
-  /** Sent or not, but not known to have been read by the server: sent again, same ids, after a reconnection. */
-  #unconfirmed: PrefectEvent[] = [];
-  /** How many of them have been sent over the present socket. */
-  #sent = 0;
-  #dropped = 0;
-  #connected = false;
+  /** In the order in which they were taken. */
+  #queue: Queued[] = [];
+  #isConnected = false;
   readonly #wake = new Wake();
+  readonly #stored: StoredEvents | null;
+  readonly #warned = new Set<string>();
 
-  constructor(
-    private readonly options: { address: SocketAddress; isCloud: boolean; log: Logger; random: () => number },
-  ) {}
+  constructor(private readonly options: EventPublisherOptions) {
+    // Only self-hosted servers are checked, because a key of Cloud may not have the right to read events.
+    this.#stored = options.isCloud ? null : new StoredEvents(options.api, options.log);
+  }
 
   /** Whether the socket is open now. */
   get isConnected(): boolean {
-    return this.#connected;
+    return this.#isConnected;
   }
 
-  /** Takes an event to be sent as soon as possible. Returns at once. */
+  /** Takes an event, cut to the limits of the server, to be sent as soon as possible. Returns at once. */
   emit(event: PrefectEvent): void {
-    if (this.#unconfirmed.length === maxUnconfirmed) {
-      this.#unconfirmed.shift();
-      this.#sent = Math.max(0, this.#sent - 1);
-      if (this.#dropped++ === 0) this.options.log.warn("Too many worker events are waiting; the oldest are dropped.");
-    }
     this.emittedCount++;
-    this.#unconfirmed.push(event);
+    const fitted = fitEvent(event, this.options.limits);
+    if (!fitted) {
+      const limit = "PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES";
+      this.#warnOnce("size", `An event '${event.event}' is larger than ${limit} allows and is dropped.`);
+      return;
+    }
+    if (fitted.left > 0) {
+      const names = `${fitted.event.related.length} of its ${event.related.length} related resources`;
+      const limit = "PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES";
+      this.#warnOnce("related", `An event '${event.event}' names only ${names}; the limit is ${limit}.`);
+    }
+    if (this.#queue.length === maxQueued) {
+      const [oldest] = this.#queue.splice(0, 1);
+      if (!oldest?.isConfirmed) this.#warnOnce("full", "Too many worker events are waiting; the oldest are dropped.");
+    }
+    const known = { sentAtMs: undefined, isConfirmed: false, isDoubtful: false, attempts: 0 };
+    this.#queue.push({ event: fitted.event, ...known });
     this.#wake.wake("event");
   }
 
   /** Sends until `signal` aborts, reconnecting as needed. */
   async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#keepSending(signal), this.#stored?.run(signal)]);
+  }
+
+  async #keepSending(signal: AbortSignal): Promise<void> {
     await keepConnected(
       {
         name: "the events stream (/events/in)",
@@ -68,44 +124,122 @@ export class EventPublisher {
   }
 
   /**
-   * Waits for the events taken so far to be read by the server, at most until `deadline` aborts, and without a socket
-   * only for one to be opened that is just about to be.
+   * Waits until the server has received the events taken so far, at most until `deadline` aborts. What the socket has
+   * not brought there soon goes by HTTP.
    */
   async flush(deadline: AbortSignal): Promise<void> {
-    const opening = AbortSignal.timeout(openingMs);
-    while (this.#unconfirmed.length > 0 && !deadline.aborted && (this.#connected || !opening.aborted)) {
-      await sleep(20, deadline);
-    }
+    const beganAtMs = monotonicMs();
+    const isPatient = (): boolean => monotonicMs() - beganAtMs < (this.#isConnected ? socketFlushMs : openingMs);
+    while (this.#pending().length > 0 && !deadline.aborted && isPatient()) await sleep(20, deadline);
+    const rest = this.#pending();
+    const patience = AbortSignal.timeout(lastPostMs);
+    if (rest.length > 0 && !deadline.aborted) await this.#post(rest, AbortSignal.any([deadline, patience]));
+  }
+
+  /** The events that the server may not have. */
+  #pending(): Queued[] {
+    return this.#queue.filter(({ isConfirmed, isDoubtful }) => !isConfirmed || isDoubtful);
   }
 
   async #serve(socket: Socket, signal: AbortSignal): Promise<void> {
-    this.#sent = 0;
-    this.#connected = true;
+    this.#isConnected = true;
     try {
       await runTogether(signal, [(serving) => this.#sendAll(socket, serving), (serving) => watchEnd(socket, serving)]);
     } finally {
-      this.#connected = false;
+      this.#isConnected = false;
+      this.#doubt();
+    }
+  }
+
+  /** The connection has ended, so it is not known whether the server accepted the events that were sent last. */
+  #doubt(): void {
+    this.#forgetSettled();
+    for (const queued of this.#queue) {
+      queued.isDoubtful ||= queued.sentAtMs !== undefined;
+      queued.sentAtMs = undefined;
     }
   }
 
   async #sendAll(socket: Socket, signal: AbortSignal): Promise<void> {
+    const doubtful = this.#queue.filter(({ isDoubtful }) => isDoubtful);
+    if (doubtful.length > 0) await this.#settle(doubtful, signal);
     while (!signal.aborted) {
-      const unsent = this.#unconfirmed.slice(this.#sent);
+      this.#forgetSettled();
+      const unsent = this.#queue.filter(({ sentAtMs, isConfirmed }) => sentAtMs === undefined && !isConfirmed);
       if (unsent.length === 0) {
         await this.#wake.sleep(idleMs, signal);
         continue;
       }
-      for (const event of unsent) socket.send(event);
-      this.#sent = this.#unconfirmed.length;
+      for (const queued of unsent) {
+        queued.sentAtMs = monotonicMs();
+        queued.attempts++;
+        socket.send(queued.event);
+      }
       await socket.confirmed(signal);
+      if (signal.aborted) return;
       this.checkpointCount++;
-      // Meanwhile events may have been dropped at the front, which #sent has followed.
-      if (!signal.aborted) this.#sent -= this.#unconfirmed.splice(0, this.#sent).length;
+      for (const queued of unsent) queued.isConfirmed = true;
+      this.#stored?.observe(unsent.map(({ event }) => event));
     }
+  }
+
+  /** Forgets confirmed events after which the connection has stayed open for long enough. */
+  #forgetSettled(): void {
+    const now = monotonicMs();
+    this.#queue = this.#queue.filter(
+      ({ isConfirmed, isDoubtful, sentAtMs }) =>
+        !isConfirmed || isDoubtful || (sentAtMs !== undefined && now - sentAtMs < doubtfulMs),
+    );
+  }
+
+  /** Sends doubtful events by HTTP, where the server answers for each. If that fails, the socket is used again. */
+  async #settle(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
+    const deadline = AbortSignal.timeout(postMs);
+    if (await this.#post(doubtful, AbortSignal.any([signal, deadline]))) return;
+    for (const queued of doubtful) queued.isDoubtful = false;
+    const hopeless = doubtful.filter(({ attempts, isConfirmed }) => attempts >= maxAttempts && !isConfirmed);
+    if (hopeless.length === 0) return;
+    this.#remove(hopeless);
+    this.options.log.warn(
+      `${hopeless.length} worker events are dropped: each time they were sent, the server ended the connection.`,
+    );
+  }
+
+  /** Sends by HTTP and removes what the server accepts or refuses. Returns false if it does neither. */
+  async #post(queued: readonly Queued[], signal: AbortSignal): Promise<boolean> {
+    const { api, log } = this.options;
+    const events = queued.map(({ event }) => event);
+    try {
+      const refused = await postEvents(api, events, signal);
+      this.#remove(queued);
+      for (const { event, reason } of refused) {
+        const message = `The server refused the event '${event.event}' (${event.id}), which is dropped: ${reason}`;
+        this.#warnOnce("refused", message);
+      }
+      const refusedIds = new Set(refused.map(({ event }) => event.id));
+      this.#stored?.observe(events.filter(({ id }) => !refusedIds.has(id)));
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      // A server that is away says nothing about the events, so their attempts do not count.
+      if (!(error instanceof ApiError && error.status < 500)) for (const each of queued) each.attempts = 0;
+      log.debug({ err: error }, "The worker's events could not be sent by HTTP.");
+      return false;
+    }
+  }
+
+  #remove(gone: readonly Queued[]): void {
+    const set = new Set(gone);
+    this.#queue = this.#queue.filter((queued) => !set.has(queued));
+  }
+
+  #warnOnce(kind: string, message: string): void {
+    this.options.log[this.#warned.has(kind) ? "debug" : "warn"](message);
+    this.#warned.add(kind);
   }
 }
 
-/** The server sends nothing here; reading is how its end is noticed. */
+/** The server sends nothing here, but reading notices the end of the connection. */
 async function watchEnd(socket: Socket, signal: AbortSignal): Promise<void> {
   for await (const _ of socket.frames(signal));
   if (!signal.aborted) throw new SocketError("closed by the server");

@@ -1,18 +1,18 @@
 // The subscription to events of flow runs. Source: prefect events/clients.py PrefectEventSubscriber, events/filters.py.
-import { listOf, object, oneOf, optional, string, time } from "../api/json-check.ts";
+import { type Check, listOf, object, oneOf, optional, string, time, uuid } from "../api/json-check.ts";
 import { type Json, type PrefectEvent, type StateType, stateTypes } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
 
-/** Events may be stored a moment before they are asked for; the server replays those since then. */
+/** How far back the server replays events, because some may have been stored before the subscription. */
 const replayMs = 60_000;
-/** The end of the subscription as the reference sends it: the filter needs one. */
+/** How far ahead the subscription ends. The filter needs an end, and the reference sends the same. */
 const untilMs = 365 * 24 * 3600 * 1000;
 
 /** The states a worker acts upon. */
 export const stateTypesToActUpon: readonly StateType[] = ["SCHEDULED", "CANCELLING"];
 
-/** What else there is to know of a flow run that has been claimed. */
+/** The states that only the status page and the metrics need. */
 export const stateTypesToLookAt: readonly StateType[] = [
   "RUNNING",
   "PAUSED",
@@ -50,6 +50,13 @@ export async function subscribeToFlowRuns(
 /** How the id of a flow run begins as that of a resource. */
 const flowRunPrefix = "prefect.flow-run.";
 
+/**
+ * The resource of a flow run. Anybody may send events, so the id is checked: the server refuses a whole look-up because
+ * of one id that is none.
+ */
+const flowRunResourceId: Check = (value) =>
+  typeof value === "string" && value.startsWith(flowRunPrefix) && uuid(value.slice(flowRunPrefix.length));
+
 /** What an event says about a flow run, in the worker's terms. */
 export interface FlowRunEvent {
   id: string;
@@ -67,7 +74,7 @@ const flowRunEvent = object({
     id: string,
     occurred: time,
     resource: object({
-      "prefect.resource.id": (value) => typeof value === "string" && value.startsWith(flowRunPrefix),
+      "prefect.resource.id": flowRunResourceId,
       "prefect.state-type": oneOf(...stateTypes),
       "prefect.state-name": optional(string),
     }),
@@ -77,7 +84,7 @@ const flowRunEvent = object({
   }),
 });
 
-/** Reads a frame of the subscription; undefined for anything but a flow run's state. */
+/** Reads a frame of the subscription. Returns undefined for anything but the state of a flow run. */
 export function parseFlowRunEvent(frame: Json): FlowRunEvent | undefined {
   if (!flowRunEvent(frame)) return undefined;
   const { id, occurred, resource, related } = (frame as unknown as { event: PrefectEvent }).event;

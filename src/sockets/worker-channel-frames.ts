@@ -1,24 +1,25 @@
-// The frames of the worker channel: what they look like, and what the end of a channel means.
+// The frames of the worker channel: their shapes, and what the end of a channel means.
 // Source: prefect client/schemas/worker_channel.py, workers/_worker_channel/_transport.py.
 import { randomUUID } from "node:crypto";
 import { type Check, count, listOf, object, oneOf, optional, string, text, time } from "../api/json-check.ts";
 import { workPoolShape } from "../api/shapes.ts";
 import type { Json, JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { closeCode } from "./connect.ts";
+import type { Retry } from "./keep-connected.ts";
 import type { SocketError } from "./socket-error.ts";
 
-/** The one version of the channel there is. */
+/** The only version of the channel so far. */
 export const channelVersion = "work_pool_worker_channel.v1";
-/** What every channel carries. */
+/** The capabilities that every channel has. */
 export const requiredCapabilities = ["worker_heartbeat.v1", "work_pool_snapshot.v1"] as const;
-/** On top of it: the server asks for processes to be ended whose flow runs it has given up. */
+/** Optional: the server asks the worker to end processes of flow runs that it has given up. */
 export const cleanupCapability = "cleanup_delivery.v1";
 /** The kind of cleanup for a flow run that stayed in Cancelling too long; the server has forced it to Cancelled. */
 export const cancellingTimeout = "cancelling_timeout_teardown.v1";
 
-/** What a worker says of itself when it opens the channel; it counts as a heartbeat. */
+/** How a worker introduces itself when it opens the channel. It counts as a heartbeat. */
 export type WorkerHello = {
-  /** Of this process; the server repeats it. */
+  /** Identifies this process; the server repeats it. */
   consumer_id: string;
   worker_name: string;
   worker_type: string;
@@ -37,7 +38,7 @@ export type WorkerHello = {
 
 type Reservation = { message_id: string; reservation_token: string };
 
-/** The payloads of what the worker sends, by type. */
+/** The payloads of the worker's frames, by type. */
 export interface ClientPayloads {
   "worker.hello.v1": WorkerHello;
   "worker.heartbeat.v1": { consumer_id: string; worker_name: string; heartbeat_interval_seconds: number };
@@ -46,14 +47,14 @@ export interface ClientPayloads {
   "cleanup.release.v1": Reservation & { reason: string };
 }
 
-/** The work pool as it is now; the sequence starts at 1 with each connection. */
+/** The work pool as it is now. The sequence starts at 1 with each connection. */
 export interface WorkPoolSnapshot {
   snapshot_sequence: number;
   reason: string;
   work_pool: WorkPool;
 }
 
-/** The payloads of what the server sends, by type; only the fields that lictor uses. */
+/** The payloads of the server's frames, by type, with the fields that lictor uses. */
 export interface ServerPayloads {
   "worker.ready.v1": {
     consumer_id: string;
@@ -72,7 +73,7 @@ export interface ServerPayloads {
   "cleanup.operation_result.v1": { message_id: string; operation: string; status: string; reason?: string | null };
 }
 
-/** A frame of the server; `sent_at` is by its clock. */
+/** A frame of the server. `sent_at` is a time of its clock. */
 export type ServerFrame<Type extends keyof ServerPayloads = keyof ServerPayloads> = {
   [Each in Type]: { type: Each; sent_at: string; payload: ServerPayloads[Each] };
 }[Type];
@@ -104,7 +105,7 @@ const payloads: { [Type in keyof ServerPayloads]: Check } = {
   "cleanup.operation_result.v1": object({ message_id: text, operation: text, status: text, reason: optional(string) }),
 };
 
-/** Reads a frame of the server; undefined for one that breaks the protocol. Fields that lictor does not know are let be. */
+/** Reads a frame of the server. Returns undefined for one that breaks the protocol; unknown fields are ignored. */
 export function parseServerFrame(frame: Json): ServerFrame | undefined {
   const type = (frame as JsonObject | null)?.type;
   if (typeof type !== "string" || !Object.hasOwn(payloads, type)) return undefined;
@@ -123,13 +124,24 @@ const closeReasons: ReadonlyMap<string, "terminal" | "retry"> = new Map([
   ["transient_server_error", "retry"],
 ]);
 
+/** Refusals below 500 that ask for another attempt: timeout, too early, too many requests. */
+const transientStatuses: ReadonlySet<number> = new Set([408, 425, 429]);
+
 /**
- * Whether a channel that ended like this is not worth opening again. Servers before 3.7.2 have no such route: they refuse
- * the upgrade with 403.
+ * Returns whether the server would end the channel in the same way again. Servers before 3.7.2 have no such route and
+ * refuse the upgrade with 403.
  */
 export function isTerminal({ status, code, reason = "" }: SocketError["details"]): boolean {
-  if (status !== undefined) return status < 500;
+  if (status !== undefined) return status < 500 && !transientStatuses.has(status);
   const known = closeReasons.get(reason);
   if (known !== undefined) return known === "terminal";
   return code === closeCode.policyViolation || code === closeCode.protocolError;
+}
+
+/**
+ * Returns what follows a terminal end. A channel that has never been open is given up, because the server does not have
+ * it. A channel that was open is tried again after minutes: an ingress was reloaded, or the work pool is created again.
+ */
+export function retryAfterRefusal(wasOpen: boolean): Retry {
+  return wasOpen ? "later" : "never";
 }

@@ -12,26 +12,26 @@ import {
   type WorkerHello,
 } from "./worker-channel-frames.ts";
 
-/** What authentication, hello and ready may take together. */
+/** For authentication, hello and ready together. */
 const setUpMs = 10_000;
 
 /** An open channel. Disposing closes it. */
 export interface WorkerChannel extends Disposable {
   /** The server's answer to the hello. */
   readonly ready: ServerPayloads["worker.ready.v1"];
-  /** Sends a frame; nothing happens when the channel has closed. */
+  /** Sends a frame. Does nothing when the channel has closed. */
   send<Type extends keyof ClientPayloads>(type: Type, payload: ClientPayloads[Type]): void;
   /**
-   * The frames in order, until `signal` aborts or the channel ends: cleanly, or by throwing SocketError. A frame that
-   * breaks the protocol ends it.
+   * Yields the frames in order until `signal` aborts or the channel ends. Throws SocketError unless it ended cleanly. A
+   * frame that breaks the protocol ends the channel.
    */
   frames(signal: AbortSignal): AsyncGenerator<LaterFrame>;
 }
 
-/** What comes after the handshake. */
+/** The frames that may follow the handshake. */
 type LaterFrame = ServerFrame<Exclude<keyof ServerPayloads, "worker.ready.v1">>;
 
-/** Opens the channel of a work pool and says hello. Throws SocketError, and what `signal` aborts with. */
+/** Opens the channel of a work pool and says hello. Throws SocketError, or the abort reason of `signal`. */
 export async function openWorkerChannel(
   address: SocketAddress,
   workPoolName: string,
@@ -39,7 +39,7 @@ export async function openWorkerChannel(
   signal: AbortSignal,
   timeoutMs = setUpMs,
 ): Promise<WorkerChannel> {
-  // Held by name: Node.js 20 lets go of a timeout that only AbortSignal.any knows, and it never comes.
+  // Kept in a variable: Node.js 20 collects a timeout that only AbortSignal.any refers to, and it never fires.
   const deadline = AbortSignal.timeout(timeoutMs);
   const inTime = AbortSignal.any([signal, deadline]);
   const route = `/work_pools/${encodeURIComponent(workPoolName)}/workers/connect`;
@@ -74,7 +74,7 @@ function toChannel(socket: Socket, ready: WorkerChannel["ready"]): WorkerChannel
   };
 }
 
-/** Closes the socket, and gives the error that says so. */
+/** Closes the socket because of a bad frame, and returns the error for it. */
 function violation(socket: Socket, frame: Json): SocketError {
   const details = { code: closeCode.protocolError, reason: "protocol_error" };
   socket.close(details.code, details.reason);

@@ -16,6 +16,7 @@ import {
   cleanupCapability,
   isTerminal,
   requiredCapabilities,
+  retryAfterRefusal,
   type WorkerHello,
 } from "../sockets/worker-channel-frames.ts";
 import { cleanUp } from "./cancellation/clean-up.ts";
@@ -24,12 +25,19 @@ import type { Worker } from "./worker.ts";
 
 /** Ending a process is all a cleanup takes here, so there is no reason to have any of them wait. */
 const maxCleanups = 100;
+/** The wait after a refusal by a server that has had the channel: an ingress may have been reloaded. */
+const refusedRetryMs = 300_000;
 
 /**
  * Keeps the channel open until `signal` aborts or the server has no use for it, as those before 3.7.2; never throws. A
  * server that is away, at the start too, is tried again.
  */
-export async function keepChannel(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
+export async function keepChannel(
+  worker: Worker,
+  address: SocketAddress,
+  signal: AbortSignal,
+  { laterMs = refusedRetryMs } = {},
+): Promise<void> {
   const { log, options } = worker;
   const consumerId = randomUUID();
   let used = address.credentials.current;
@@ -50,7 +58,11 @@ export async function keepChannel(worker: Worker, address: SocketAddress, signal
         }
       },
       serve: (channel, serving) => serve(worker, channel, serving),
-      isFinal: (error) => error instanceof SocketError && isFinal(error.details, used, address.credentials),
+      retry: (error, wasOpen) =>
+        error instanceof SocketError && isFinal(error.details, used, address.credentials)
+          ? retryAfterRefusal(wasOpen)
+          : "soon",
+      laterMs,
       log,
       random: worker.services.random,
     },

@@ -80,7 +80,11 @@ test.each([
     /A proxy \(nginx\) asks for a login of its own.*PREFECT_CLIENT_CUSTOM_HEADERS/,
   ],
   [403, {}, /A proxy \(nginx\) does not let the request through/],
-  [404, {}, /PREFECT_API_URL of a self-hosted server ends in \/api/],
+  [
+    404,
+    {},
+    /nginx answers at 127\.0\.0\.1:\d+ and has no Prefect API at this path\. .*http:\/\/127\.0\.0\.1:\d+\/PREFIX\/api/,
+  ],
   [407, {}, /HTTPS_PROXY=http:\/\/user:password@host:port/],
   [426, {}, /A proxy \(nginx\) takes another protocol only/],
   [502, {}, /A proxy \(nginx\) is there, but the Prefect server behind it gives it no proper answer/],
@@ -129,7 +133,7 @@ test("a clock that is wrong is a warning", async () => {
   const diagnosis = await runDoctor({ PREFECT_API_URL: `${server.url}/api` });
   expect(diagnosis.find("clock")).toMatchObject({
     status: "warn",
-    message: expect.stringMatching(/^this machine's is (89|90|91) s ahead of the server's$/),
+    message: expect.stringMatching(/^this machine's is (89|9\d) s ahead of the server's$/),
   });
 });
 
@@ -149,7 +153,7 @@ describe("within 5 s", () => {
       message: expect.stringContaining("ECONNREFUSED"),
       advice: expect.stringContaining("Nothing listens on this port"),
     });
-    expect(diagnosis.find("/events/in").message).toBe("not looked at, since TCP failed");
+    expect(diagnosis.find("/events/in").message).toBe("not looked at, because TCP failed");
   });
 
   test("a name without a host is found", async () => {
@@ -164,7 +168,7 @@ describe("within 5 s", () => {
     await using silent = await startSilentListener();
     const diagnosis = await timed({ PREFECT_API_URL: `http://127.0.0.1:${silent.port}/api` }, args);
     expect(diagnosis.find("health")).toMatchObject({ status: "fail", message: "no answer in time" });
-    expect(diagnosis.find("authentication").message).toBe("not looked at, since health failed");
+    expect(diagnosis.find("authentication").message).toBe("not looked at, because health failed");
   });
 
   test("sockets that hang are given up while the rest is told", async () => {

@@ -25,9 +25,10 @@ describe("a server without authentication", () => {
     expect(diagnosis.code).toBe(0);
     expect(diagnosis.named("pass")).toEqual([
       ...["profile", "PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "API URL", "credentials"],
-      ...["proxy", "DNS", "TCP", "TLS", "health", "clock", "server", "authentication", "CSRF", "work pool"],
+      ...["proxy", "DNS", "TCP", "TLS", "health", "clock", "server", "authentication", "CSRF"],
+      ...["body limit", "work pool"],
       ...sockets,
-      ...["Python", "file permissions"],
+      ...["Python", "temporary directory", "file permissions"],
     ]);
     expect(diagnosis.find("server").message).toMatch(/^self-hosted, Prefect 3\.\d+/);
     expect(diagnosis.find("work pool").message).toMatch(/of type process, limit 3, .*work queues: default$/);
@@ -82,7 +83,7 @@ test("a server with Basic authentication", async () => {
   );
   expect(wrong.find("/events/out")).toMatchObject({
     status: "skip",
-    message: "not looked at, since authentication failed",
+    message: "not looked at, because authentication failed",
   });
 
   const missing = await runDoctor(url);

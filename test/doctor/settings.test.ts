@@ -84,7 +84,7 @@ describe("slips", () => {
     const diagnosis = await runDoctor({});
     expect(diagnosis.named("fail")).toEqual(["credentials"]);
     expect(diagnosis.find("credentials").message).toContain("`PREFECT_API_URL` must be set");
-    expect(diagnosis.find("TCP").message).toBe("not looked at, since credentials failed");
+    expect(diagnosis.find("TCP").message).toBe("not looked at, because credentials failed");
   });
 
   test("settings that cannot be read are one finding", async () => {

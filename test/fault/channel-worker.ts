@@ -90,7 +90,7 @@ export function openWorker(origin: string, { random = () => 0, cancellation = {}
     identity: { name: "w", type: "process", id: () => api.attribution.workerId, pageUrl: () => null },
     poolType: processPoolType,
     infrastructure,
-    events: new WorkerEvents({ name: "w", type: "process" }, () => undefined),
+    events: new WorkerEvents({ name: "w", slug: "w", type: "process" }, () => undefined),
   });
   return { worker, records };
 }
@@ -113,11 +113,15 @@ export function takeFlowRun(worker: Worker, id: string, execute: (stop: AbortSig
 }
 
 /** Keeps the channel until disposed; `ended` resolves when it is given up, or at dispose. */
-export function runChannel(server: ScriptedServer, changes: Partial<SocketAddress> = {}) {
+export function runChannel(
+  server: ScriptedServer,
+  changes: Partial<SocketAddress> = {},
+  options: { laterMs?: number } = {},
+) {
   const stop = new AbortController();
   const { worker, records } = openWorker(server.url);
   let isEnded = false;
-  const ended = keepChannel(worker, socketAddress(server.url, changes), stop.signal).then(() => {
+  const ended = keepChannel(worker, socketAddress(server.url, changes), stop.signal, options).then(() => {
     isEnded = true;
   });
   return {

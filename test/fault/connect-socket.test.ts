@@ -54,7 +54,7 @@ describe("what is sent", () => {
     await using server = await startRawSocketServer((socket, { headers }) => {
       protocols.push(headers["sec-websocket-protocol"]);
       socket.on("message", (data) => received.push(data.toString()));
-      socket.on("ping", () => socket.pong());
+      socket.on("ping", (data) => socket.pong(data));
     });
     const address = socketAddress(server.url, { credentials });
     using socket = await connectSocket(address, "/events/in", { inBand: false, signal: untilTheEnd });
@@ -69,7 +69,7 @@ describe("what is sent", () => {
     await using server = await startRawSocketServer(
       (socket) => {
         socket.on("message", (data) => received.push(data.toString()));
-        socket.on("ping", () => socket.pong());
+        socket.on("ping", (data) => socket.pong(data));
       },
       { takesSubprotocol: false },
     );

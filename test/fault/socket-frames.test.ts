@@ -108,7 +108,7 @@ describe("a confirmation", () => {
     await using server = await startRawSocketServer((socket) => {
       socket.send('{"type":"auth_success"}');
       socket.on("message", (data) => received.push(data.toString()));
-      socket.on("ping", () => socket.pong());
+      socket.on("ping", (data) => socket.pong(data));
     });
     using socket = await connectSocket(socketAddress(server.url), "/events/in", { inBand: true, signal: untilTheEnd });
     for (const n of [1, 2, 3]) socket.send({ n });

@@ -1,9 +1,10 @@
 // What the tests of sockets need beside a scripted server.
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener } from "node:http";
 import pino from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Logger } from "../../src/logger.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
+import { KeepAlive } from "../../src/sockets/keep-alive.ts";
 import { listenOnLoopback } from "../support/listen-on-loopback.ts";
 import { fixedCredentials, testAgents } from "./test-client.ts";
 
@@ -14,6 +15,7 @@ export function socketAddress(origin: string, changes: Partial<SocketAddress> = 
     credentials: fixedCredentials(),
     customHeaders: {},
     agents: testAgents(),
+    keepAlive: new KeepAlive(),
     ...changes,
   };
 }
@@ -25,13 +27,16 @@ export interface RawSocketServer extends AsyncDisposable {
 
 /**
  * A WebSocket server below the level of frames: `onConnection` has the socket itself and the whole request, and a ping is
- * answered only by `onConnection`.
+ * answered only by `onConnection`. Requests that are no upgrades are answered by `onRequest`, else with 404.
  */
 export async function startRawSocketServer(
   onConnection: (socket: WebSocket, request: IncomingMessage) => void,
-  { takesSubprotocol = true } = {},
+  {
+    takesSubprotocol = true,
+    onRequest = (_request, response) => response.writeHead(404).end(),
+  }: { takesSubprotocol?: boolean; onRequest?: RequestListener } = {},
 ): Promise<RawSocketServer> {
-  const server = createServer();
+  const server = createServer(onRequest);
   const acceptor = new WebSocketServer({
     server,
     autoPong: false,

@@ -105,6 +105,39 @@ describe("the channel is opened again", () => {
   });
 });
 
+describe("a channel that was open is tried again, but only after minutes", () => {
+  const breakOff = afterReady((socket) => socket.destroy());
+  test.concurrent.each<[after: string, steps: SocketStep[]]>([
+    ["a refusal with 404, as while an ingress is reloaded", [breakOff, { refuse: 404 }]],
+    ["a refusal with 403", [breakOff, { refuse: 403 }]],
+    ["protocol_error", [afterReady((socket) => socket.close(1002, "protocol_error"))]],
+    [
+      "authorization_failed, as when the work pool is deleted",
+      [afterReady((s) => s.close(1008, "authorization_failed"))],
+    ],
+  ])("after %s", async (_after, steps) => {
+    await using server = await startChannelServer([...steps, stay]);
+    const laterMs = 4_000;
+    await using channel = runChannel(server, {}, { laterMs });
+    const again = () => server.requests.length === steps.length + 1 && channel.worker.sockets.channelHealthy;
+    await waitFor(again, { ...soon, what: "the connection after the refusal" });
+    const [refused, last] = server.requests.slice(-2).map(({ atMs }) => atMs);
+    // Half of the wait is random, and `random` returns 0. Any other wait up to here would be 1 s at most.
+    expect((last ?? 0) - (refused ?? 0)).toBeGreaterThan(laterMs / 2 - 50);
+    expect(channel.records.filter(({ level }) => level > 20)).toEqual([]);
+  });
+});
+
+test.concurrent.each([408, 429])(
+  "a refusal with %i is never final, not even of a channel that was never open",
+  async (status) => {
+    await using server = await startChannelServer([{ refuse: status }, stay]);
+    await using channel = runChannel(server);
+    await waitFor(() => channel.worker.sockets.channelHealthy, { ...soon, what: "the channel" });
+    expect(server.requests).toHaveLength(2);
+  },
+);
+
 describe("the channel is given up", () => {
   test.concurrent.each<[after: string, step: SocketStep]>([
     ["a refusal with 401", { refuse: 401 }],
@@ -113,11 +146,7 @@ describe("the channel is given up", () => {
     ["authentication_failed", { play: (socket) => socket.close(1008, "authentication_failed") }],
     ["authorization_failed instead of ready", insteadOfReady((socket) => socket.close(1008, "authorization_failed"))],
     ["unsupported_version", insteadOfReady((socket) => socket.close(1008, "unsupported_version"))],
-    ["protocol_error", afterReady((socket) => socket.close(1002, "protocol_error"))],
-    [
-      "authorization_failed, as when the work pool is deleted",
-      afterReady((s) => s.close(1008, "authorization_failed")),
-    ],
+    ["protocol_error instead of ready", insteadOfReady((socket) => socket.close(1002, "protocol_error"))],
   ])("after %s, and nobody is bothered", async (_after, step) => {
     await using server = await startChannelServer([step]);
     await using channel = runChannel(server);
@@ -126,7 +155,9 @@ describe("the channel is given up", () => {
     expect(channel.records.filter(({ level }) => level > 20)).toEqual([]);
     expect(server.requests).toHaveLength(1);
   });
+});
 
+describe("the channel is closed", () => {
   const wrongFrames: [what: string, frame: unknown][] = [
     ["a malformed frame", { ...snapshotFrame(2), payload: { snapshot_sequence: 2 } }],
     ["a frame of an unknown type", { ...snapshotFrame(2), type: "work_pool.greeting.v1" }],
@@ -163,23 +194,32 @@ describe("the channel is given up", () => {
         },
       }),
     ],
-  ])("and closed with protocol_error after %s", async (_what, step) => {
+  ])("with protocol_error after %s", async (_what, step) => {
     let end: unknown;
     await using server = await startChannelServer([
       step((closed) => {
         end = closed;
       }),
     ]);
-    await using channel = runChannel(server);
-    await channel.ended;
+    await using _channel = runChannel(server);
     await waitFor(() => end, { ...soon, what: "the close" });
     expect(end).toEqual({ code: 1002, reason: "protocol_error" });
   });
 
   test("after what is not JSON", async () => {
-    await using server = await startChannelServer([afterReady((socket) => socket.send("<html>"))]);
-    await using channel = runChannel(server);
-    await channel.ended;
+    let isClosed = false;
+    await using server = await startChannelServer([
+      {
+        async play(socket) {
+          await acceptHello(socket);
+          socket.send("<html>");
+          await socket.closed;
+          isClosed = true;
+        },
+      },
+    ]);
+    await using _channel = runChannel(server);
+    await waitFor(() => isClosed, { ...soon, what: "the end" });
   });
 });
 

@@ -122,7 +122,7 @@ describe("without the worker channel the worker goes on by REST", () => {
     await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: quickly });
     await worker.waitForOutput(open, soon.timeoutMs);
     await api.deleteWorkPool(pool);
-    await worker.waitForOutput(/No connection to the worker channel any more: .*authorization_failed/, soon.timeoutMs);
+    await worker.waitForOutput(/No connection to the worker channel: .*authorization_failed/, soon.timeoutMs);
     const connections = proxy.count("UPGRADE", /connect$/);
     await worker.waitForOutput(new RegExp(`Work pool '${pool}' created`), soon.timeoutMs);
     await heartbeats(api, pool, 2);

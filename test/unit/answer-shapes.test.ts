@@ -37,7 +37,7 @@ interface Execution {
 async function execute({ scheduled, deployment, flow, workPool }: Execution): Promise<void> {
   for (const { flow_run: flowRun } of scheduled) {
     isFinal(flowRun.state);
-    const events = new WorkerEvents({ name: "w", type: "process" }, (event) => JSON.stringify(event));
+    const events = new WorkerEvents({ name: "w", slug: "w", type: "process" }, (event) => JSON.stringify(event));
     const related = { flowRun, deployment, flow, workPool };
     const submitted = events.submitted(related);
     for (const each of submitted.related) {

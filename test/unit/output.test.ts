@@ -1,7 +1,7 @@
 // What leaves the program beside states: log lines and events.
 import { describe, expect, test } from "vitest";
 import { createLogging, type LogFormat } from "../../src/logger.ts";
-import { slugify, uuidv7 } from "../../src/run/worker-events.ts";
+import { uuidv7 } from "../../src/run/worker-events.ts";
 
 function openLog(
   format: LogFormat,
@@ -120,14 +120,6 @@ describe("hiding secrets", () => {
 });
 
 describe("events", () => {
-  test.each([
-    ["ProcessWorker 1", "processworker-1"],
-    ["  Ünïcode / Näme!! ", "unicode-name"],
-    ["a__b..c", "a-b-c"],
-  ])("name the worker %j %j", (name, slug) => {
-    expect(slugify(name)).toBe(slug);
-  });
-
   test("have ids of UUID version 7 that sort by time", () => {
     const early = uuidv7(1_700_000_000_000);
     expect(early).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);

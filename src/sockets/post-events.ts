@@ -1,0 +1,67 @@
+// Events over HTTP. Here the server says whether it accepts them and why not. A socket is just closed, without a code and
+// without a word about the event that was the reason.
+import type { ApiClient } from "../api/client.ts";
+import { ApiError } from "../api/errors.ts";
+import { listOf, object, text } from "../api/json-check.ts";
+import type { Json, PrefectEvent } from "../api/wire.ts";
+
+/** The part of the API client that is needed here. */
+export type EventsApi = Pick<ApiClient, "request">;
+
+/** An event that the server refuses as such, and its words. */
+export interface RefusedEvent {
+  event: PrefectEvent;
+  reason: string;
+}
+
+/** At 10 KB for an event with 100 tags, a batch stays below the 1 MiB that nginx lets through. */
+const batchSize = 50;
+/** With these the event is at fault, not the way to the server. */
+const refusalStatuses: ReadonlySet<number> = new Set([400, 413, 422]);
+
+/**
+ * Sends events by `POST /events`. Returns those that the server refuses; the others are accepted. The server drops a
+ * second event with the same id, so a repetition is harmless. Throws what the API client throws when the way to the
+ * server or the route is the problem. Source: prefect server/api/events.py create_events.
+ */
+export async function postEvents(
+  api: EventsApi,
+  events: readonly PrefectEvent[],
+  signal: AbortSignal,
+): Promise<RefusedEvent[]> {
+  const refused: RefusedEvent[] = [];
+  for (let start = 0; start < events.length; start += batchSize) {
+    refused.push(...(await postBatch(api, events.slice(start, start + batchSize), signal)));
+  }
+  return refused;
+}
+
+/** The server refuses a whole batch because of one event. Halves are sent until that event is alone. */
+async function postBatch(api: EventsApi, batch: readonly PrefectEvent[], signal: AbortSignal): Promise<RefusedEvent[]> {
+  try {
+    await api.request("POST", "/events", { body: batch as unknown as Json, signal });
+    return [];
+  } catch (error) {
+    if (!(error instanceof ApiError && refusalStatuses.has(error.status))) throw error;
+    const [event] = batch;
+    if (event !== undefined && batch.length === 1) {
+      return [{ event, reason: `${error.status} ${error.detail}`.slice(0, 200) }];
+    }
+    const half = Math.ceil(batch.length / 2);
+    const first = await postBatch(api, batch.slice(0, half), signal);
+    return [...first, ...(await postBatch(api, batch.slice(half), signal))];
+  }
+}
+
+const eventPage = object({ events: listOf(object({ id: text })) });
+
+/** Returns which of the ids the server has stored; at most 50. Throws what the API client throws. */
+export async function findStoredEvents(
+  api: EventsApi,
+  ids: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const body = { filter: { id: { id: [...ids] } }, limit: ids.length };
+  const page = await api.request("POST", "/events/filter", { body, signal, shape: eventPage });
+  return new Set((page as unknown as { events: { id: string }[] }).events.map(({ id }) => id));
+}

@@ -1,0 +1,98 @@
+// Checks whether the events of a worker have arrived in the server's database, and sends missing ones again. The message
+// broker between the processes of a server may lose events, and nothing else would notice.
+import { ApiError } from "../api/errors.ts";
+import type { PrefectEvent } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
+import { sleep } from "../async/sleep.ts";
+import type { Logger } from "../logger.ts";
+import { type EventsApi, findStoredEvents, postEvents } from "./post-events.ts";
+
+/**
+ * The server ignores an id that it has published within the last 5 minutes, so an earlier repetition would be in vain.
+ * Source: prefect server/utilities/messaging/memory.py _recently_seen_messages.
+ */
+const settledMs = 360_000;
+const intervalMs = 60_000;
+/** How many events are remembered; at 1 KB each this is 1 MB. The oldest beyond it are not checked. */
+const maxObserved = 1000;
+/** How many events one request may ask for. Source: prefect server/events/storage INTERACTIVE_PAGE_SIZE. */
+const pageSize = 50;
+
+/** An event that was sent at this time, and whether that was a repetition. */
+interface Observed {
+  event: PrefectEvent;
+  sentAtMs: number;
+  isRepeated: boolean;
+}
+
+/** The events of one worker that the server has accepted. */
+export class StoredEvents {
+  #observed: Observed[] = [];
+  /** Whether the server has stored at least one event. */
+  #hasFound = false;
+  #isOff = false;
+  #isTold = false;
+
+  /** `times` are in milliseconds: the age at which an event has to be stored, and the pause between two looks. */
+  constructor(
+    private readonly api: EventsApi,
+    private readonly log: Logger,
+    private readonly times: { settledMs: number; intervalMs: number } = { settledMs, intervalMs },
+  ) {}
+
+  /** Takes events that the server has accepted. */
+  observe(events: readonly PrefectEvent[]): void {
+    if (this.#isOff) return;
+    const sentAtMs = monotonicMs();
+    this.#observed.push(...events.map((event) => ({ event, sentAtMs, isRepeated: false })));
+    this.#observed.splice(0, this.#observed.length - maxObserved);
+  }
+
+  /** Checks until `signal` aborts, or until the server turns out not to store events. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#isOff) {
+      await sleep(this.times.intervalMs, signal);
+      const dueMs = monotonicMs() - this.times.settledMs;
+      const due = this.#observed.filter(({ sentAtMs }) => sentAtMs <= dueMs);
+      for (let start = 0; start < due.length && !signal.aborted; start += pageSize) {
+        await this.#check(due.slice(start, start + pageSize), signal).catch((error: unknown) => {
+          this.log.debug({ err: error }, "The worker's events could not be looked up.");
+          // This worker may not read events, or the server has no such route.
+          if (error instanceof ApiError && error.status < 500) this.#isOff = true;
+        });
+      }
+    }
+    this.#observed = [];
+  }
+
+  async #check(due: readonly Observed[], signal: AbortSignal): Promise<void> {
+    const ids = due.map(({ event }) => event.id);
+    const stored = await findStoredEvents(this.api, ids, signal);
+    this.#hasFound ||= stored.size > 0;
+    const missing = due.filter(({ event }) => !stored.has(event.id));
+    const again = missing.filter(({ isRepeated }) => !isRepeated);
+    if (again.length > 0) {
+      const events = again.map(({ event }) => event);
+      await postEvents(this.api, events, signal);
+      this.#tell(`The server had lost ${again.length} of ${due.length} worker events, which were sent again.`);
+    }
+    const lost = missing.length - again.length;
+    if (lost > 0 && !this.#hasFound) {
+      this.log.debug("The server stores no events, so worker events are not looked up any more.");
+      this.#isOff = true;
+    } else if (lost > 0) {
+      this.log.debug(`${lost} worker events are missing although they were sent again.`);
+    }
+    this.#observed = this.#observed.filter((each) => !due.includes(each));
+    this.#observed.push(...again.map((each) => ({ ...each, sentAtMs: monotonicMs(), isRepeated: true })));
+  }
+
+  /** A server that has stored nothing yet may not store events at all, so a loss is only certain once one was found. */
+  #tell(message: string): void {
+    const isNews = this.#hasFound && !this.#isTold;
+    this.log[isNews ? "warn" : "debug"](
+      `${message} Its message broker probably drops messages; automations on them may fire late.`,
+    );
+    this.#isTold ||= isNews;
+  }
+}

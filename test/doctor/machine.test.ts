@@ -1,0 +1,55 @@
+// What `lictor doctor` says about this machine and about values that cannot be meant.
+import { chmod, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, inject, test } from "vitest";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { runDoctor } from "./run-doctor.ts";
+
+const env = () => ({ PREFECT_API_URL: inject("apiUrl") });
+
+test("a Python that is slow is a warning, and no reason for exit code 1", async () => {
+  await using directory = await makeTemporaryDirectory("lictor-slow-python-");
+  const python = join(directory.path, "python");
+  await writeFile(python, "#!/bin/sh\nexec sleep 60\n");
+  await chmod(python, 0o755);
+  const diagnosis = await runDoctor(env(), ["--python", python, "--timeout", "10"], { patient: false });
+  expect(diagnosis.find("Python")).toEqual({
+    name: "Python",
+    status: "warn",
+    message: "no answer in time",
+    advice: "The machine is busy or slow: --timeout SECONDS gives everything more time.",
+  });
+  expect(diagnosis.named("fail")).toEqual([]);
+  expect(diagnosis.code).toBe(0);
+});
+
+describe("the directory for temporary files", () => {
+  test.each([
+    ["that does not exist", "/nonexistent/tmp", "TMPDIR /nonexistent/tmp: does not exist; /tmp is used instead"],
+    ["that is no directory", "/dev/null", "TMPDIR /dev/null: is no directory; /tmp is used instead"],
+  ])("%s is a warning that names the one that is used", async (_what, path, message) => {
+    const diagnosis = await runDoctor({ ...env(), TMPDIR: path });
+    expect(diagnosis.find("temporary directory")).toMatchObject({ status: "warn", message });
+  });
+
+  test("of TMPDIR is used when it can be written to, and nothing is left in it", async () => {
+    await using directory = await makeTemporaryDirectory("lictor-tmp-");
+    const diagnosis = await runDoctor({ ...env(), TMPDIR: directory.path });
+    expect(diagnosis.find("temporary directory").message).toContain(directory.path);
+    expect(await readdir(directory.path)).toEqual([]);
+  });
+});
+
+describe("a secret with quotes around it", () => {
+  test.each([
+    ["PREFECT_API_KEY", '"pnu_marked_key_0123456789"'],
+    ["PREFECT_API_AUTH_STRING", "'admin:marked-password'"],
+  ])("in %s is a warning without the secret", async (name, value) => {
+    const diagnosis = await runDoctor({ ...env(), [name]: value });
+    expect(diagnosis.find(name)).toMatchObject({
+      status: "warn",
+      advice: "It begins and ends with a quote, which is sent too: remove both quotes.",
+    });
+    expect(diagnosis.output).not.toContain("marked");
+  });
+});
