@@ -2,19 +2,19 @@
 // succeed the second time, and turns everything else into an error that says what was tried and what came back.
 
 import { setMaxListeners } from "node:events";
-import { monotonicMs, wallClockMs } from "../async/clock.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
-import { apiVersion, userAgent } from "../version.ts";
 import { Agents, type AgentsOptions } from "./agents.ts";
+import { fail, type Received, receive, type Tried } from "./attempt.ts";
 import type { Credentials } from "./credentials.ts";
-import { CsrfToken, NoTokenError } from "./csrf.ts";
-import { type ApiError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
-import { utf8Header } from "./header-text.ts";
+import { CsrfToken } from "./csrf.ts";
+import type { ApiError } from "./errors.ts";
 import { type HttpResponse, sendHttpRequest } from "./http-request.ts";
 import type { Check } from "./json-check.ts";
 import { refusal } from "./refusal.ts";
-import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
+import { requestHeaders } from "./request-headers.ts";
+import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
 /** Where the API is. */
@@ -55,9 +55,6 @@ export interface RequestOptions {
   shape?: Check | undefined;
 }
 
-/** Headers the client owns: a custom one of these names is left out. Source: prefect client/base.py. */
-const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-csrf-token", "prefect-csrf-client"]);
-
 /** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
 export class ApiClient implements Disposable {
   readonly address: ApiAddress;
@@ -70,7 +67,7 @@ export class ApiClient implements Disposable {
   /** When a response said last, on the monotonic clock, that the API is down for maintenance; such requests are repeated until it is over. */
   maintenanceAt: number | undefined;
   readonly #csrf: CsrfToken;
-  /** True once this client has had an response: from then on a refused connection is a server that restarts. */
+  /** True once this client has had a response: from then on a refused connection is a server that restarts. */
   #hadContact = false;
 
   constructor(private readonly options: ApiClientOptions) {
@@ -81,18 +78,18 @@ export class ApiClient implements Disposable {
 
   /** The parsed response of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError, UnexpectedAnswerError. */
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
-    const response = await this.#sendAuthorized(method, path, request);
+    const { response, value } = await this.#sendAuthorized(method, path, request);
     if (response.status < 200 || response.status > 299) throw this.refusal(method, path, response);
-    if (request.text) return response.body;
-    return response.body === "" ? null : (JSON.parse(response.body) as Json);
+    return request.text ? response.body : value;
   }
 
   /** The response as it came, whatever its status. Throws UnreachableError. */
   async requestRaw(method: string, path: string, request: RequestOptions = {}): Promise<HttpResponse> {
-    return await this.#sendAuthorized(method, path, { ...request, text: true });
+    const { response } = await this.#sendAuthorized(method, path, { ...request, text: true });
+    return response;
   }
 
-  /** The error for an response outside 2xx. */
+  /** The error for a response outside 2xx. */
   refusal(method: string, path: string, response: HttpResponse): ApiError {
     return refusal({ method, path, ...this.address, authorization: this.options.credentials.current }, response);
   }
@@ -102,21 +99,22 @@ export class ApiClient implements Disposable {
   }
 
   /** Sends, and after a 401 once more for everything else there is to authenticate with. */
-  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<HttpResponse> {
+  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<Received> {
     const { credentials } = this.options;
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
-      const response = await this.#send(method, path, request);
+      const received = await this.#send(method, path, request);
+      const { response } = received;
       if (response.status < 300 && !openPath.test(path)) credentials.accepted();
-      if (response.status !== 401 || repeated === credentialChanges) return response;
+      if (response.status !== 401 || repeated === credentialChanges) return received;
       const isReplaced = await credentials.replaced(used, request.signal ?? never);
       request.signal?.throwIfAborted();
-      if (!isReplaced) return response;
+      if (!isReplaced) return received;
     }
   }
 
-  /** Sends until there is an response that is not to be repeated; throws what the last attempt threw. */
-  async #send(method: string, path: string, request: RequestOptions): Promise<HttpResponse> {
+  /** Sends until there is a response that is not to be repeated; throws what the last attempt threw. */
+  async #send(method: string, path: string, request: RequestOptions): Promise<Received> {
     const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
     for (let failed = 0; ; ) {
       const hadContact = this.#hadContact;
@@ -132,7 +130,7 @@ export class ApiClient implements Disposable {
       // What is the same for ever would be asked for ever.
       const isEndless = request.endless && attempt.kind !== "unexpected";
       if (isEndless ? !(retryable || isFault) : !retryable || failed > maxRetries) {
-        if ("response" in result) return result.response;
+        if ("response" in result) return result;
         throw result.error;
       }
       const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
@@ -141,7 +139,8 @@ export class ApiClient implements Disposable {
       await sleep(waitMs, request.signal ?? never);
       request.signal?.throwIfAborted();
       const known = await request.beforeRepeat?.();
-      if (known !== undefined) return { status: 200, headers: {}, body: JSON.stringify(known), url: this.#url(path) };
+      if (known !== undefined)
+        return { response: { status: 200, headers: {}, body: "", url: this.#url(path) }, value: known };
     }
   }
 
@@ -154,7 +153,11 @@ export class ApiClient implements Disposable {
 
   async #try(method: string, path: string, request: RequestOptions): Promise<Tried> {
     try {
-      const headers = this.#headers();
+      const headers = requestHeaders({
+        authorization: this.options.credentials.current.header,
+        customHeaders: this.options.customHeaders,
+        ...this.attribution,
+      });
       if (request.body !== undefined) headers["Content-Type"] = "application/json";
       if (method !== "GET") {
         const get = async (at: string) => await this.#readToken(at, request.signal);
@@ -170,16 +173,11 @@ export class ApiClient implements Disposable {
         signal: request.signal,
         isOnce: request.beforeRepeat !== undefined,
       });
-      if (!request.text) checkDecodable(method, path, response, request.shape);
+      const tried = receive(response, { method, path, ...request });
       this.#hadContact = true;
-      return { response, attempt: describeAnswer(response) };
+      return tried;
     } catch (error) {
-      // Without a token the write would be refused for that, whatever the reason is.
-      if (error instanceof NoTokenError) return { response: error.response, attempt: describeAnswer(error.response) };
-      if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
-      if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
-      if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
-      throw error;
+      return fail(error);
     }
   }
 
@@ -193,30 +191,7 @@ export class ApiClient implements Disposable {
   #url(path: string): URL {
     return new URL(this.address.apiUrl + path);
   }
-
-  #headers(): Record<string, string> {
-    const { workerName, workerId } = this.attribution;
-    const headers: Record<string, string> = {
-      Accept: "application/json",
-      "User-Agent": userAgent,
-      "X-PREFECT-API-VERSION": apiVersion,
-    };
-    const { header } = this.options.credentials.current;
-    if (header) headers.Authorization = header;
-    if (workerName) headers["X-Prefect-Worker-Name"] = utf8Header(workerName);
-    if (workerId) headers["X-Prefect-Worker-Id"] = workerId;
-    for (const [name, value] of Object.entries(this.options.customHeaders)) {
-      const lower = name.toLowerCase();
-      if (protectedHeaders.has(lower)) continue;
-      for (const known of Object.keys(headers)) if (known.toLowerCase() === lower) delete headers[known];
-      headers[name] = utf8Header(value);
-    }
-    return headers;
-  }
 }
-
-/** An response, or the error there was instead, and what either means for trying again. */
-type Tried = { attempt: Attempt } & ({ response: HttpResponse } | { error: Error });
 
 /** Answered to everybody. Source: prefect server/api/server.py token_validation. */
 const openPath = /\/(health|ready)$/;
@@ -227,25 +202,3 @@ const credentialChanges = 2;
 /** What a request without a signal waits on. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
-
-function checkDecodable(method: string, path: string, { status, body, headers }: HttpResponse, shape?: Check): void {
-  if (status < 200 || status > 299 || (body === "" && !shape)) return;
-  let value: Json;
-  try {
-    value = JSON.parse(body) as Json;
-  } catch {
-    throw new UndecodableResponseError(method, path, status, headers["content-type"] ?? "");
-  }
-  if (shape && !shape(value)) throw new UnexpectedAnswerError(method, path, status);
-}
-
-function describeAnswer(response: HttpResponse): Attempt {
-  return {
-    kind: "answer",
-    status: response.status,
-    retryAfterMs: parseRetryAfterMs(response.headers["retry-after"], wallClockMs()),
-    maintenance: String(response.headers["prefect-maintenance"]).toLowerCase() === "true",
-    foreign: response.status === 404 && !/json/i.test(response.headers["content-type"] ?? ""),
-    staleCsrf: response.status === 403 && response.body.includes("Invalid CSRF token"),
-  };
-}

@@ -1,4 +1,4 @@
-// The error for an response outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
+// The error for a response outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
 import http from "node:http";
 import type { Authorization } from "../settings/connection.ts";
 import { causeOfRefusal } from "./causes.ts";
