@@ -13,6 +13,7 @@ import type { ApiError } from "./errors.ts";
 import { type HttpResponse, sendHttpRequest } from "./http-request.ts";
 import type { Check } from "./json-check.ts";
 import { refusal } from "./refusal.ts";
+import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
 import { requestHeaders } from "./request-headers.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
@@ -47,6 +48,11 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
   /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
   endless?: boolean;
+  /**
+   * Repeat a refusal (401, 403, an answer that is not the API's) for ever too, slowly, once the server has taken the
+   * credentials: they expire and come back. For what must not be lost, such as the end of a flow run.
+   */
+  outlastsRefusals?: boolean;
   /** Asked before each repetition: what it gives is the response, and nothing is repeated. */
   beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
   /** The response is plain text, not JSON. */
@@ -69,10 +75,14 @@ export class ApiClient implements Disposable {
   readonly #csrf: CsrfToken;
   /** True once this client has had a response: from then on a refused connection is a server that restarts. */
   #hadContact = false;
+  /** True once the server has taken the credentials: from then on a refusal may be over some day. */
+  #wasAccepted = false;
+  readonly #refusedReports: RefusedReports;
 
   constructor(private readonly options: ApiClientOptions) {
     this.address = options.address;
     this.agents = new Agents({ tls: options.tls, proxyFor: options.proxyFor, timeoutMs: options.requestTimeoutMs });
+    this.#refusedReports = new RefusedReports(options.log);
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
@@ -98,14 +108,37 @@ export class ApiClient implements Disposable {
     this.agents[Symbol.dispose]();
   }
 
-  /** Sends, and after a 401 once more for everything else there is to authenticate with. */
+  /** Sends, and repeats what is refused if the request outlasts that. */
   async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<Received> {
+    const { jitter, random } = this.options;
+    let received = await this.#sendWithCredentials(method, path, request);
+    if (!request.outlastsRefusals || !this.#wasAccepted || !isRefusal(received.response)) return received;
+    this.#refusedReports.begin(this.refusal(method, path, received.response));
+    try {
+      for (let refusals = 1; isRefusal(received.response); refusals++) {
+        await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? never);
+        request.signal?.throwIfAborted();
+        const made = await request.beforeRepeat?.();
+        received =
+          made === undefined ? await this.#sendWithCredentials(method, path, request) : this.#madeUp(path, made);
+      }
+      return received;
+    } finally {
+      this.#refusedReports.end(!isRefusal(received.response));
+    }
+  }
+
+  /** Sends, and after a 401 once more for everything else there is to authenticate with. */
+  async #sendWithCredentials(method: string, path: string, request: RequestOptions): Promise<Received> {
     const { credentials } = this.options;
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
       const received = await this.#send(method, path, request);
       const { response } = received;
-      if (response.status < 300 && !openPath.test(path)) credentials.accepted();
+      if (response.status < 300 && !openPath.test(path)) {
+        credentials.accepted();
+        this.#wasAccepted = true;
+      }
       if (response.status !== 401 || repeated === credentialChanges) return received;
       const isReplaced = await credentials.replaced(used, request.signal ?? never);
       request.signal?.throwIfAborted();
@@ -138,9 +171,8 @@ export class ApiClient implements Disposable {
       log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
       await sleep(waitMs, request.signal ?? never);
       request.signal?.throwIfAborted();
-      const known = await request.beforeRepeat?.();
-      if (known !== undefined)
-        return { response: { status: 200, headers: {}, body: "", url: this.#url(path) }, value: known };
+      const made = await request.beforeRepeat?.();
+      if (made !== undefined) return this.#madeUp(path, made);
     }
   }
 
@@ -179,6 +211,11 @@ export class ApiClient implements Disposable {
     } catch (error) {
       return fail(error);
     }
+  }
+
+  /** A response that no request is needed for any more. */
+  #madeUp(path: string, value: Json): Received {
+    return { response: { status: 200, headers: {}, body: "", url: this.#url(path) }, value };
   }
 
   /** One attempt: the write that needs the token is what is repeated. */

@@ -72,10 +72,13 @@ async function reportExit(context: RunContext, run: Started, exit: Infrastructur
   if (crash) await run.infrastructure.runHooks("crashed", run.flowRun, crash, context.leave);
 }
 
+/** What a report depends on has to be known as surely as the report has to arrive. */
+const forReport = { endless: true, outlastsRefusals: true };
+
 /** An engine tells by its receipt which state it left; after a success without one the server has to be asked. */
 async function isLeftInCancelling(context: RunContext, run: Started, exit: InfrastructureEnd): Promise<boolean> {
   if (exit.isConcluded) return exit.reported?.type === "CANCELLING";
-  return (await findFlowRun(context.api, run.flowRun.id, { endless: true }))?.state_type === "CANCELLING";
+  return (await findFlowRun(context.api, run.flowRun.id, forReport))?.state_type === "CANCELLING";
 }
 
 /**
@@ -84,7 +87,7 @@ async function isLeftInCancelling(context: RunContext, run: Started, exit: Infra
  */
 async function reportCrash(context: RunContext, run: Started, message: string): Promise<StateProposal | undefined> {
   const { flowRun, infrastructure, log } = run;
-  const current = await findFlowRun(context.api, flowRun.id, { endless: true });
+  const current = await findFlowRun(context.api, flowRun.id, forReport);
   context.activity.hear(flowRun.id, current?.state ?? null);
   if (isScheduledAnew(current)) {
     log.info(`Flow run '${flowRun.name}' has been scheduled anew; it is not reported as crashed.`);
@@ -134,7 +137,7 @@ async function cancel(context: RunContext, run: Started): Promise<void> {
     await reportExit(context, run, await infrastructure.exited);
     return;
   }
-  const current = await findFlowRun(context.api, flowRun.id, { endless: true });
+  const current = await findFlowRun(context.api, flowRun.id, forReport);
   context.activity.hear(flowRun.id, current?.state ?? null);
   if (!current) {
     log.debug(`Flow run '${flowRun.id}' was deleted while it was being cancelled.`);

@@ -66,7 +66,7 @@ const unread = { deployment: null, flow: null };
 
 /** Claims the flow run by the state Pending; false when the server gives it to nobody or to somebody else. */
 async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<boolean> {
-  const decision = await proposeState(context.api, flowRun.id, pendingState);
+  const decision = await proposeState(context.api, flowRun.id, pendingState, { isClaim: true });
   if (decision.kind === "aborted") {
     log.info(`Aborted submission of flow run '${flowRun.id}'. Server sent an abort signal: ${decision.reason}`);
     // The server gives a flow run without its deployment to nobody, and returns it to every poll.

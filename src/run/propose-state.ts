@@ -20,7 +20,7 @@ setMaxListeners(0, toTheEnd);
 
 /**
  * Proposes a state and returns the decision; waits and asks again when told to. A call that fails in a way that may pass
- * is repeated until it does, always with the same transition id: if only the answer was lost, the server
+ * is repeated until it does, and so is, unless it is a claim, one that is refused for its credentials; always with the same transition id: if only the answer was lost, the server
  * rejects the repetition with the very state that carries this id, and that is an acceptance.
  * Throws ApiError for any other refusal, e.g. 404 for a deleted flow run.
  */
@@ -28,7 +28,7 @@ export async function proposeState(
   api: ApiClient,
   flowRunId: string,
   state: StateProposal,
-  options: { force?: boolean } = {},
+  options: { force?: boolean; isClaim?: boolean } = {},
 ): Promise<Decision> {
   for (;;) {
     const transitionId = randomUUID();
@@ -46,7 +46,12 @@ export async function proposeState(
       force: options.force ?? false,
     };
     const beforeRepeat = proposal.force ? () => readOwn(api, flowRunId, transitionId) : undefined;
-    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true, beforeRepeat });
+    const result = await setFlowRunState(api, flowRunId, proposal, {
+      endless: true,
+      // A flow run that is not claimed yet is left to a worker whose credentials are good.
+      outlastsRefusals: !options.isClaim,
+      beforeRepeat,
+    });
     const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
       case "ACCEPT":
@@ -72,7 +77,7 @@ export async function proposeState(
  * MinimalFlowPolicy.
  */
 async function readOwn(api: ApiClient, flowRunId: string, transitionId: string): Promise<Json | undefined> {
-  const { state } = (await findFlowRun(api, flowRunId, { endless: true })) ?? {};
+  const { state } = (await findFlowRun(api, flowRunId, { endless: true, outlastsRefusals: true })) ?? {};
   if (state?.state_details?.transition_id !== transitionId) return undefined;
   return { status: "ACCEPT", state: state as unknown as Json, details: {} };
 }

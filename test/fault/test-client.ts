@@ -68,3 +68,15 @@ export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
     (error: unknown) => error,
   );
 }
+
+/** A log, and what has been written to it: the level's number and the message. */
+export function capturedLog(): { log: pino.Logger; records: { level: number; msg: string }[] } {
+  const records: { level: number; msg: string }[] = [];
+  const log = pino({ level: "debug" }, { write: (line: string) => void records.push(JSON.parse(line)) });
+  return { log, records };
+}
+
+/** The messages of a captured log from this level on. */
+export function messagesFrom(level: number, { records }: ReturnType<typeof capturedLog>): string[] {
+  return records.filter((record) => record.level >= level).map(({ msg }) => msg);
+}
