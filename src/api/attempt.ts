@@ -1,7 +1,7 @@
 // What one attempt at a request came to: a response with its parsed body, or an error, and what either means for a retry.
 import { wallClockMs } from "../async/clock.ts";
 import { NoTokenError } from "./csrf.ts";
-import { UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
+import { ResponseTooLargeError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
 import type { HttpResponse } from "./http-request.ts";
 import type { Check } from "./json-check.ts";
 import { type Attempt, parseRetryAfterMs } from "./retry.ts";
@@ -38,6 +38,7 @@ export function fail(error: unknown): Tried {
   }
   if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
   if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
+  if (error instanceof ResponseTooLargeError) return { error, attempt: { kind: "too large" } };
   if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
   throw error;
 }

@@ -5,7 +5,7 @@ import { setMaxListeners } from "node:events";
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
-import { Agents, type AgentsOptions } from "./agents.ts";
+import { Agents, type AgentsOptions, type Lane } from "./agents.ts";
 import { fail, type Received, receive, type Tried } from "./attempt.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
@@ -55,6 +55,10 @@ export interface RequestOptions {
   outlastsRefusals?: boolean;
   /** Asked before each repetition: what it gives is the response, and nothing is repeated. */
   beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
+  /** Which requests it shares connections with, and may have to wait for; `request`, if not given. */
+  lane?: Lane | undefined;
+  /** A larger response is not read: ResponseTooLargeError. */
+  maxBodyBytes?: number | undefined;
   /** The response is plain text, not JSON. */
   text?: boolean;
   /** What a successful response has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
@@ -192,7 +196,7 @@ export class ApiClient implements Disposable {
       });
       if (request.body !== undefined) headers["Content-Type"] = "application/json";
       if (method !== "GET") {
-        const get = async (at: string) => await this.#readToken(at, request.signal);
+        const get = async (at: string) => await this.#readToken(at, request);
         Object.assign(headers, await this.#csrf.headers(get, request.signal));
       }
       const response = await sendHttpRequest({
@@ -202,6 +206,8 @@ export class ApiClient implements Disposable {
         body: request.body === undefined ? undefined : JSON.stringify(request.body),
         timeoutMs: this.options.requestTimeoutMs,
         agents: this.agents,
+        lane: request.lane ?? "request",
+        maxBodyBytes: request.maxBodyBytes,
         signal: request.signal,
         isOnce: request.beforeRepeat !== undefined,
       });
@@ -219,8 +225,8 @@ export class ApiClient implements Disposable {
   }
 
   /** One attempt: the write that needs the token is what is repeated. */
-  async #readToken(path: string, signal: AbortSignal | undefined): Promise<HttpResponse> {
-    const tried = await this.#attempt("GET", path, { signal });
+  async #readToken(path: string, { signal, lane }: RequestOptions): Promise<HttpResponse> {
+    const tried = await this.#attempt("GET", path, { signal, lane });
     if ("response" in tried) return tried.response;
     throw tried.error;
   }

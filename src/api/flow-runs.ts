@@ -68,6 +68,7 @@ export async function setFlowRunState(
   options?: RequestOptions,
 ): Promise<OrchestrationResult> {
   return (await api.request("POST", `/flow_runs/${id}/set_state`, {
+    lane: "state",
     ...options,
     shape: orchestrationShape,
     body: proposal,

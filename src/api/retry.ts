@@ -14,6 +14,7 @@ export type Attempt =
     }
   | { kind: "undecodable" }
   | { kind: "unexpected" }
+  | { kind: "too large" }
   | { kind: "unreachable"; code: string };
 
 /** Retried for every method: a server that says so has not done the work. Source: prefect client/base.py. */
@@ -36,6 +37,8 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
     case "undecodable":
     case "unexpected":
       return true;
+    case "too large":
+      return false;
     case "unreachable":
       return hadContact || !(tlsCode.test(attempt.code) || failFastCode.test(attempt.code));
   }

@@ -76,6 +76,7 @@ export async function sendWorkerHeartbeat(
   options?: RequestOptions,
 ): Promise<string | undefined> {
   const answer = await api.request("POST", `${at(pool)}/workers/heartbeat`, {
+    lane: "heartbeat",
     ...options,
     body: heartbeat,
     text: true,
@@ -99,6 +100,7 @@ export async function getScheduledFlowRuns(
   const body = { work_queue_names: [...query.workQueueNames], scheduled_before: query.scheduledBefore.toISOString() };
   const path = `${at(pool)}/get_scheduled_flow_runs`;
   return (await api.request("POST", path, {
+    lane: "poll",
     ...options,
     body,
     shape: scheduledFlowRunsShape,

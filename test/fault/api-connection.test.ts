@@ -75,7 +75,7 @@ describe("silence", () => {
     using api = openTestClient(server.url, { requestTimeoutMs: 100, maxRetries: 0 });
     const error = await rejectionOf(api.request("GET", "/thing"));
     expect(error).toBeInstanceOf(UnreachableError);
-    expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${server.url}: no answer within 0.1 s` });
+    expect(error).toMatchObject({ code: "RESPONSE_TIMEOUT", message: `${server.url}: no answer within 0.1 s` });
     expect(server.requests).toHaveLength(1);
   });
 
@@ -86,9 +86,19 @@ describe("silence", () => {
     });
     using api = openTestClient(`http://127.0.0.1:${port}`, { requestTimeoutMs: 100, maxRetries: 0 });
     expect(await rejectionOf(api.request("GET", "/thing"))).toMatchObject({
-      code: "ETIMEDOUT",
+      code: "RESPONSE_TIMEOUT",
       message: `http://127.0.0.1:${port}: no answer within 0.1 s`,
     });
+  });
+
+  test("an answer that comes byte by byte is given up after five times that time", async () => {
+    const port = await findFreePort();
+    await using _server = await listen(port, (_request, response) => {
+      const dripping = setInterval(() => response.write(" "), 20);
+      response.once("close", () => clearInterval(dripping));
+    });
+    using api = openTestClient(`http://127.0.0.1:${port}`, { requestTimeoutMs: 100, maxRetries: 0 });
+    expect(await rejectionOf(api.request("GET", "/thing"))).toMatchObject({ code: "RESPONSE_TIMEOUT" });
   });
 
   // Elsewhere a full backlog refuses.
@@ -102,7 +112,7 @@ describe("silence", () => {
         const url = `http://127.0.0.1:${Number(line.toString())}`;
         using api = openTestClient(url, { requestTimeoutMs: 100, maxRetries: 0 });
         const error = await rejectionOf(api.request("GET", "/thing"));
-        expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${url}: no answer within 0.1 s` });
+        expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${url}: no connection within 0.1 s` });
       } finally {
         server.kill("SIGKILL");
       }
