@@ -5,16 +5,17 @@ import { setMaxListeners } from "node:events";
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
-import { Agents, type AgentsOptions, type Lane } from "./agents.ts";
+import { Agents, type AgentsOptions } from "./agents.ts";
 import { fail, type Received, receive, type Tried } from "./attempt.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
 import type { ApiError } from "./errors.ts";
 import { type HttpResponse, sendHttpRequest } from "./http-request.ts";
-import type { Check } from "./json-check.ts";
+import { LongPauses } from "./long-pauses.ts";
 import { refusal } from "./refusal.ts";
 import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
 import { requestHeaders } from "./request-headers.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
@@ -41,30 +42,6 @@ export interface ApiClientOptions {
   random: () => number;
 }
 
-/** What a single request may ask for. */
-export interface RequestOptions {
-  body?: Json | undefined;
-  /** Ends waiting and retrying; the abort reason is thrown. */
-  signal?: AbortSignal | undefined;
-  /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
-  endless?: boolean;
-  /**
-   * Repeat a refusal (401, 403, an answer that is not the API's) for ever too, slowly, once the server has taken the
-   * credentials: they expire and come back. For what must not be lost, such as the end of a flow run.
-   */
-  outlastsRefusals?: boolean;
-  /** Asked before each repetition: what it gives is the response, and nothing is repeated. */
-  beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
-  /** Which requests it shares connections with, and may have to wait for; `request`, if not given. */
-  lane?: Lane | undefined;
-  /** A larger response is not read: ResponseTooLargeError. */
-  maxBodyBytes?: number | undefined;
-  /** The response is plain text, not JSON. */
-  text?: boolean;
-  /** What a successful response has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
-  shape?: Check | undefined;
-}
-
 /** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
 export class ApiClient implements Disposable {
   readonly address: ApiAddress;
@@ -82,10 +59,12 @@ export class ApiClient implements Disposable {
   /** True once the server has taken the credentials: from then on a refusal may be over some day. */
   #wasAccepted = false;
   readonly #refusedReports: RefusedReports;
+  readonly #longPauses: LongPauses;
 
   constructor(private readonly options: ApiClientOptions) {
     this.address = options.address;
     this.agents = new Agents({ tls: options.tls, proxyFor: options.proxyFor, timeoutMs: options.requestTimeoutMs });
+    this.#longPauses = new LongPauses(options.log);
     this.#refusedReports = new RefusedReports(options.log);
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
@@ -173,6 +152,7 @@ export class ApiClient implements Disposable {
       const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
       const waitMs = delayMs(Math.max(failed, 1), retryAfterMs, jitter, random);
       log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
+      this.#longPauses.warn(`${method} ${path}`, retryAfterMs, waitMs);
       await sleep(waitMs, request.signal ?? never);
       request.signal?.throwIfAborted();
       const made = await request.beforeRepeat?.();

@@ -1,6 +1,7 @@
 // Routes of deployments and flows. Source: prefect client/orchestration/_deployments and _flows.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { deploymentShape, flowShape } from "./shapes.ts";
 import type { Deployment, Flow } from "./wire.ts";
 

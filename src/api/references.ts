@@ -1,7 +1,8 @@
 // Block documents and variables named by a base job template.
 // Source: prefect client/orchestration/_blocks_documents and _variables.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { blockDocumentShape, variableShape } from "./shapes.ts";
 import type { Json, JsonObject } from "./wire.ts";
 

@@ -1,8 +1,9 @@
 // Routes of work pools, their queues and their workers.
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { ApiError, hasStatus } from "./errors.ts";
 import { listOf } from "./json-check.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { scheduledFlowRunsShape, workPoolShape, workQueueShape } from "./shapes.ts";
 import type { JsonObject, ScheduledFlowRun, WorkerMetadata, WorkPool, WorkQueue } from "./wire.ts";
 
