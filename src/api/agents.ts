@@ -3,25 +3,8 @@ import http from "node:http";
 import https from "node:https";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
+import type { AgentsOptions, ProxyAddress } from "./connection-options.ts";
 import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
-
-/** A proxy; `url` is without user and password, `variable` is the environment variable that names it. */
-export interface ProxyAddress {
-  readonly url: string;
-  /** The value of the header Proxy-Authorization, null for none. */
-  readonly authorization: string | null;
-  readonly variable: string;
-}
-
-/** How connections are made. */
-export interface AgentsOptions {
-  /** PEM text of whom to trust instead of Node's own roots, and whether to check at all. */
-  tls: { readonly ca: string | undefined; readonly rejectUnauthorized: boolean };
-  /** The proxy on the way to `url`, undefined for none; may throw. */
-  proxyFor: (url: URL) => ProxyAddress | undefined;
-  /** Bounds how long a proxy may take to connect. */
-  timeoutMs: number;
-}
 
 /** An agent, and the proxy that it goes through. */
 export interface Route {

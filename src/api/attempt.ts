@@ -2,7 +2,7 @@
 import { wallClockMs } from "../async/clock.ts";
 import { NoTokenError } from "./csrf.ts";
 import { ResponseTooLargeError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
-import type { HttpResponse } from "./http-request.ts";
+import type { HttpResponse } from "./http-message.ts";
 import type { Check } from "./json-check.ts";
 import { type Attempt, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";

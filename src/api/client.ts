@@ -5,12 +5,14 @@ import { setMaxListeners } from "node:events";
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
-import { Agents, type AgentsOptions } from "./agents.ts";
+import { Agents } from "./agents.ts";
 import { fail, type Received, receive, type Tried } from "./attempt.ts";
+import type { AgentsOptions } from "./connection-options.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
 import type { ApiError } from "./errors.ts";
-import { type HttpResponse, sendHttpRequest } from "./http-request.ts";
+import type { HttpResponse } from "./http-message.ts";
+import { sendHttpRequest } from "./http-request.ts";
 import { LongPauses } from "./long-pauses.ts";
 import { refusal } from "./refusal.ts";
 import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
@@ -161,7 +163,14 @@ export class ApiClient implements Disposable {
   }
 
   async #attempt(method: string, path: string, request: RequestOptions): Promise<Tried> {
-    const tried = await this.#try(method, path, request);
+    const { hedge, signal = never } = request;
+    const tried = hedge
+      ? await hedge.attempt((lane, end) => this.#try(method, path, { ...request, lane, signal: end }), {
+          agents: this.agents,
+          signal,
+          limitMs: this.options.requestTimeoutMs,
+        })
+      : await this.#try(method, path, request);
     const outcome = `${method} ${"response" in tried ? tried.response.status : "none"}`;
     this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
     return tried;

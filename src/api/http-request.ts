@@ -4,37 +4,11 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import { monotonicMs } from "../async/clock.ts";
-import type { Agents, Lane, ProxyAddress } from "./agents.ts";
+import type { ProxyAddress } from "./connection-options.ts";
 import { ResponseTooLargeError, UnreachableError } from "./errors.ts";
+import type { HttpRequest, HttpResponse } from "./http-message.ts";
 import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
 import { redirected } from "./redirect.ts";
-
-/** A whole response; header names are lower case. */
-export interface HttpResponse {
-  status: number;
-  headers: http.IncomingHttpHeaders;
-  body: string;
-  /** Where it came from, after redirects. */
-  url: URL;
-}
-
-/**
- * A request to send. `timeoutMs` bounds the time from the call to the first byte of the response: waiting for a free
- * connection, connecting and sending included. Then it bounds each silence within the response.
- */
-export interface HttpRequest {
-  url: URL;
-  method: string;
-  headers: Readonly<Record<string, string>>;
-  body?: string | undefined;
-  timeoutMs: number;
-  agents: Agents;
-  lane: Lane;
-  signal?: AbortSignal | undefined;
-  /** Is sent once at most, even if the connection turns out to have been closed. */
-  isOnce?: boolean;
-  maxBodyBytes?: number | undefined;
-}
 
 /** No response of the API comes near this; more is somebody else's download. */
 const largestBodyBytes = 64 * 1024 * 1024;

@@ -1,5 +1,5 @@
 // Where a redirected request goes, and what it takes along. Pure.
-import type { HttpRequest, HttpResponse } from "./http-request.ts";
+import type { HttpRequest, HttpResponse } from "./http-message.ts";
 
 /** Follows as browsers do: 301 to 303 turn into GET, another origin does not get the credentials. */
 export function redirected(request: HttpRequest, response: HttpResponse): Partial<HttpRequest> | undefined {

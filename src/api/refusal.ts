@@ -3,7 +3,7 @@ import http from "node:http";
 import type { Authorization } from "../settings/connection.ts";
 import { causeOfRefusal } from "./causes.ts";
 import { ApiError } from "./errors.ts";
-import type { HttpResponse } from "./http-request.ts";
+import type { HttpResponse } from "./http-message.ts";
 
 /** Where the request went and what it carried. */
 export interface RefusedRequest {

@@ -2,7 +2,7 @@
 import { clampedPoissonMs } from "../async/jitter.ts";
 import type { Logger } from "../logger.ts";
 import type { ApiError } from "./errors.ts";
-import type { HttpResponse } from "./http-request.ts";
+import type { HttpResponse } from "./http-message.ts";
 
 /** A key is renewed and a firewall's rule is removed by people: asking more often than once a minute helps nobody. */
 const longestPauseMs = 60_000;

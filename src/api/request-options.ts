@@ -1,5 +1,6 @@
 // What a single request may ask for.
 import type { Lane } from "./agents.ts";
+import type { Hedge } from "./hedge.ts";
 import type { Check } from "./json-check.ts";
 import type { Json } from "./wire.ts";
 
@@ -19,6 +20,8 @@ export interface RequestOptions {
   beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
   /** Which requests it shares connections with, and may have to wait for; `request`, if not given. */
   lane?: Lane | undefined;
+  /** Sends an attempt that gets no answer a second time, in lanes of its own. Only for reads. */
+  hedge?: Hedge | undefined;
   /** A larger response is not read: ResponseTooLargeError. */
   maxBodyBytes?: number | undefined;
   /** The response is plain text, not JSON. */

@@ -90,15 +90,20 @@ export async function sendWorkerHeartbeat(
 
 /**
  * Flow runs scheduled before a time, in the order in which they should be taken. An empty list of queue names means all
- * queues. Throws ApiError 404 when the pool or one of the queues does not exist.
+ * queues, no `limit` as many as the server returns (200). Throws ApiError 404 when the pool or one of the queues does not exist.
  */
 export async function getScheduledFlowRuns(
   api: ApiClient,
   pool: string,
-  query: { workQueueNames: readonly string[]; scheduledBefore: Date },
+  query: { workQueueNames: readonly string[]; scheduledBefore: Date; limit?: number | undefined },
   options?: RequestOptions,
 ): Promise<ScheduledFlowRun[]> {
-  const body = { work_queue_names: [...query.workQueueNames], scheduled_before: query.scheduledBefore.toISOString() };
+  const { workQueueNames, scheduledBefore, limit } = query;
+  const body = {
+    work_queue_names: [...workQueueNames],
+    scheduled_before: scheduledBefore.toISOString(),
+    ...(limit !== undefined && { limit }),
+  };
   const path = `${at(pool)}/get_scheduled_flow_runs`;
   return (await api.request("POST", path, {
     lane: "poll",

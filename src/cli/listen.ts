@@ -22,6 +22,7 @@ export async function tryListenForHealth(
       ...healthcheck,
       querySeconds,
       lastPollAt: () => lastSignOfLife(known),
+      pollsFailingSince: () => known.worker?.polls.health.failingSince,
       status: () => readStatus(known, bothClocks()),
       redact: logging.redact,
       log: logging.logger,

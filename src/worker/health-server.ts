@@ -18,6 +18,8 @@ export interface HealthServerOptions {
   port: number;
   querySeconds: number;
   lastPollAt: () => number;
+  /** Since when polls fail, on the monotonic clock; undefined while they are answered. */
+  pollsFailingSince: () => number | undefined;
   /** What /status.json answers. */
   status: () => object;
   /** Hides secrets in a text. */
@@ -66,11 +68,15 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
   return { status, headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) };
 }
 
-function answerHealth({ querySeconds, lastPollAt, log }: HealthServerOptions): Answer {
+/** The message is the reference's; the field beside it is there only while polls fail. */
+function answerHealth({ querySeconds, lastPollAt, pollsFailingSince, log }: HealthServerOptions): Answer {
   const secondsAgo = (monotonicMs() - lastPollAt()) / 1000;
-  if (secondsAgo <= missedPolls * querySeconds) return json(200, { message: "OK" });
+  const failingSince = pollsFailingSince();
+  const failing =
+    failingSince === undefined ? {} : { polls_failing_seconds: Math.round((monotonicMs() - failingSince) / 1000) };
+  if (secondsAgo <= missedPolls * querySeconds) return json(200, { message: "OK", ...failing });
   log.error(`Worker has not polled in the last ${Math.round(secondsAgo)} seconds and should be restarted`);
-  return json(503, { message: "Worker may be unresponsive at this time" });
+  return json(503, { message: "Worker may be unresponsive at this time", ...failing });
 }
 
 /** For the eyes of this page only: nothing is kept, and no other site may have it. */

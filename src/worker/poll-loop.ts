@@ -1,9 +1,7 @@
 // Takes scheduled flow runs: at once when an event tells of them, and every so often, since events may be missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import { hasStatus } from "../api/errors.ts";
-import { filterFlowRuns } from "../api/flow-runs.ts";
 import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
-import { getScheduledFlowRuns } from "../api/work-pools.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { executeFlowRun } from "../run/execute-flow-run.ts";
@@ -17,6 +15,9 @@ const pauseWithEvents = 1.2;
 /** The jitter's upper bound, and some time for the poll itself: what is scheduled until then, the next poll may be late for. */
 const longestPause = 1.3;
 const pollMs = 1_000;
+/** The flow runs of a piece are claimed by then; if none is any more, the rest has to wait for the regular poll. */
+const betweenPiecesMs = 500;
+const takingMs = 5_000;
 
 /** Polls until `stop` aborts. Throws when the API refuses for good. */
 export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void> {
@@ -35,7 +36,8 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
       },
       wait: async (ms, signal) => {
         const pauseMs = worker.eventsConnected ? Math.max(ms, querySeconds * 1000 * pauseWithEvents) : ms;
-        const dueInMs = Math.max(worker.announced.dueInMs(monotonicMs()), polledAt + shortestGapMs - monotonicMs());
+        const nextInMs = Math.min(worker.announced.dueInMs(monotonicMs()), moreInMs(worker));
+        const dueInMs = Math.max(nextInMs, polledAt + shortestGapMs - monotonicMs());
         const reason = await worker.wake.sleep(Math.min(pauseMs, dueInMs), signal);
         worker.log.debug({ reason }, "poll");
         if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
@@ -43,6 +45,12 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
     },
     stop,
   );
+}
+
+/** When to poll for the rest of what came in pieces: soon, while flow runs are being taken; infinite if there is no rest. */
+function moreInMs(worker: Worker): number {
+  const isTaking = monotonicMs() - worker.lastTakenAt < takingMs;
+  return worker.polls.hasMore && !worker.leftBehind && isTaking ? betweenPiecesMs : Number.POSITIVE_INFINITY;
 }
 
 /** Asks once for scheduled flow runs, starts what there are slots for, and remembers when the next ones are due. */
@@ -57,6 +65,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.leftBehind = false;
   const scheduled = await readScheduled(worker, signal);
   worker.lastPollAt = monotonicMs();
+  noticeUnannounced(worker, scheduled);
   const now = worker.announced.keepLater(scheduled, bothClocks());
   for (const flowRun of worker.declined.sortLast(now)) {
     if (signal.aborted) return;
@@ -72,7 +81,17 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
       return;
     }
     start(worker, flowRun, slot);
+    worker.lastTakenAt = monotonicMs();
   }
+}
+
+/** Events that are lost cost time: what a poll finds without one is counted, where one could have come. */
+function noticeUnannounced(worker: Worker, scheduled: readonly ScheduledFlowRun[]): void {
+  if (!worker.eventsConnected) return;
+  const ids = scheduled.map(({ flow_run }) => flow_run.id);
+  const unannounced = ids.filter((id) => !worker.announced.has(id) && !worker.inFlight.has(id));
+  const newer = worker.unannounced.take(unannounced);
+  if (newer.length > 0) worker.log.debug({ flow_run_ids: newer }, "a poll found flow runs that no event announced");
 }
 
 /** Starts a flow run; its end is a reason to poll where another one may have waited for it. */
@@ -92,13 +111,13 @@ function start(worker: Worker, flowRun: FlowRun, slot: Disposable): void {
 }
 
 async function readScheduled(worker: Worker, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
-  const { workPoolName, workQueueNames, prefetchSeconds, querySeconds } = worker.options;
+  const { prefetchSeconds, querySeconds } = worker.options;
   const untilNextPollMs = querySeconds * 1000 * longestPause + pollMs;
   // Under a limit of the pool a flow run that is not due yet may take the place of one that is.
   const aheadMs = worker.pool?.concurrency_limit == null ? untilNextPollMs : 0;
   const scheduledBefore = new Date(wallClockMs() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
   try {
-    return await getScheduledFlowRuns(worker.api, workPoolName, { workQueueNames, scheduledBefore }, { signal });
+    return await worker.polls.scheduled(scheduledBefore, signal);
   } catch (error) {
     // The pool or a queue does not exist (yet): nothing is scheduled in it.
     if (hasStatus(error, 404)) return [];
@@ -111,7 +130,7 @@ async function readAnnounced(worker: Worker, signal: AbortSignal): Promise<void>
   worker.announced.forget(worker.inFlight.list().map(({ flowRun }) => flowRun.id));
   for (let ids = worker.announced.unread(); ids.length > 0; ids = worker.announced.unread()) {
     try {
-      const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
+      const flowRuns = await worker.polls.byId(ids, signal);
       worker.announced.read(ids, flowRuns, bothClocks());
     } catch (error) {
       signal.throwIfAborted();

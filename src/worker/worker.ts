@@ -1,5 +1,6 @@
 // What the loops of one worker share.
 import type { ApiClient } from "../api/client.ts";
+import { Polls } from "../api/polls.ts";
 import type { WorkerMetadata, WorkPool } from "../api/wire.ts";
 import type { Background } from "../async/background.ts";
 import { monotonicMs } from "../async/clock.ts";
@@ -14,6 +15,7 @@ import { AnnouncedRuns } from "./announced-runs.ts";
 import { DeclinedRuns } from "./declined-runs.ts";
 import { InFlight } from "./in-flight.ts";
 import { Slots } from "./slots.ts";
+import { UnannouncedRuns } from "./unannounced-runs.ts";
 
 /** What a worker is started with: options of `worker start` and settings, times in the unit of the name. */
 export interface WorkerOptions {
@@ -84,6 +86,8 @@ export class Worker implements RunContext {
   readonly inFlight = new InFlight();
   readonly announced: AnnouncedRuns;
   readonly declined = new DeclinedRuns();
+  readonly unannounced = new UnannouncedRuns();
+  readonly polls: Polls;
   /** Wakes the poll loop. */
   readonly wake = new Wake();
   /** Whether the server tells of events now; a change wakes whoever has to do without them. */
@@ -105,6 +109,8 @@ export class Worker implements RunContext {
   missingTemplate: WorkPool["base_job_template"] | undefined;
   /** A flow run was seen and left for want of a slot: the next free one is a reason to poll. */
   leftBehind = false;
+  /** When the worker last began with a flow run, on the monotonic clock. */
+  lastTakenAt = Number.NEGATIVE_INFINITY;
   /** When the last poll was answered, on the monotonic clock. */
   lastPollAt = monotonicMs();
 
@@ -125,6 +131,7 @@ export class Worker implements RunContext {
     this.flowRunHeartbeatSeconds = options.flowRunHeartbeatSeconds;
     this.leave = dependencies.leave;
     this.slots = new Slots(options.limit);
+    this.polls = new Polls(this.api, { ...options, intervalMs: options.querySeconds * 1000, log: this.log });
     this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);
   }
 

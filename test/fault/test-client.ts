@@ -1,7 +1,8 @@
 // The API client of the tests in this folder: against a scripted server, without jitter in its waits, silent.
 import pino from "pino";
-import { Agents, type AgentsOptions } from "../../src/api/agents.ts";
+import { Agents } from "../../src/api/agents.ts";
 import { ApiClient, type ApiClientOptions } from "../../src/api/client.ts";
+import type { AgentsOptions } from "../../src/api/connection-options.ts";
 import { Credentials } from "../../src/api/credentials.ts";
 import type { Authorization } from "../../src/settings/connection.ts";
 

@@ -1,0 +1,30 @@
+// A request and its response, as HTTP has them.
+import type { IncomingHttpHeaders } from "node:http";
+import type { Agents, Lane } from "./agents.ts";
+
+/** A whole response; header names are lower case. */
+export interface HttpResponse {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+  /** Where it came from, after redirects. */
+  url: URL;
+}
+
+/**
+ * A request to send. `timeoutMs` bounds the time from the call to the first byte of the response: waiting for a free
+ * connection, connecting and sending included. Then it bounds each silence within the response.
+ */
+export interface HttpRequest {
+  url: URL;
+  method: string;
+  headers: Readonly<Record<string, string>>;
+  body?: string | undefined;
+  timeoutMs: number;
+  agents: Agents;
+  lane: Lane;
+  signal?: AbortSignal | undefined;
+  /** Is sent once at most, even if the connection turns out to have been closed. */
+  isOnce?: boolean;
+  maxBodyBytes?: number | undefined;
+}
