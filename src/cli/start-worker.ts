@@ -1,6 +1,6 @@
 // Puts a worker together from options and settings, runs it, and takes it apart.
 import { randomUUID } from "node:crypto";
-import { LogShipper } from "../api/log-shipper.ts";
+import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { findPython, type PythonFinding } from "../engine/find-python.ts";
@@ -207,13 +207,14 @@ async function pythonOrSaySo({ python, program, search }: Parts): Promise<Python
 const maxWaitingLogBytes = 16_000_000;
 
 function openLogShipper({ api, connection }: OpenApi, { settings, logging }: ProgramContext): LogShipper {
-  const { values } = settings;
+  const { values, origins } = settings;
+  const isBatchSizeSet = origins.has("PREFECT_LOGGING_TO_API_BATCH_SIZE");
   const cloudLimit = connection.isCloud ? values.PREFECT_CLOUD_MAX_LOG_SIZE : Number.POSITIVE_INFINITY;
   return new LogShipper(
     api,
     {
       batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
-      batchBytes: values.PREFECT_LOGGING_TO_API_BATCH_SIZE,
+      batchBytes: isBatchSizeSet ? values.PREFECT_LOGGING_TO_API_BATCH_SIZE : safeBatchBytes,
       maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
       maxWaitingBytes: maxWaitingLogBytes,
     },
