@@ -11,8 +11,8 @@ export interface Refusal {
   /** What answered calls itself, from the header `Server`. */
   server: string | undefined;
   isCloud: boolean;
-  /** How the request was authenticated. */
-  scheme: "bearer" | "basic" | "none";
+  /** How the request was authenticated; `custom` by a header of the user's own. */
+  scheme: "bearer" | "basic" | "custom" | "none";
 }
 
 /** The likely cause of a refused request and what to do, or undefined where the API's own words say it all. */
@@ -54,6 +54,8 @@ const credentialCauses: Readonly<Record<Refusal["scheme"], (isCloud: boolean) =>
     isCloud
       ? "The key is wrong, expired or revoked."
       : "A self-hosted server takes PREFECT_API_AUTH_STRING, not a key: is PREFECT_API_URL the right one?",
+  custom: () =>
+    "Correct or remove that header: while it is there, PREFECT_API_KEY and PREFECT_API_AUTH_STRING are not sent.",
   basic: () =>
     "It is not the server's PREFECT_SERVER_API_AUTH_STRING, or a proxy on the way drops the header `Authorization`.",
 };

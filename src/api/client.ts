@@ -16,7 +16,7 @@ import { sendHttpRequest } from "./http-request.ts";
 import { LongPauses } from "./long-pauses.ts";
 import { refusal } from "./refusal.ts";
 import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
-import { requestHeaders } from "./request-headers.ts";
+import { customAuthorization, requestHeaders } from "./request-headers.ts";
 import type { RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
@@ -86,7 +86,8 @@ export class ApiClient implements Disposable {
 
   /** The error for a response outside 2xx. */
   refusal(method: string, path: string, response: HttpResponse): ApiError {
-    return refusal({ method, path, ...this.address, authorization: this.options.credentials.current }, response);
+    const { credentials, customHeaders } = this.options;
+    return refusal({ method, path, ...this.address, authorization: credentials.current, customHeaders }, response);
   }
 
   [Symbol.dispose](): void {
@@ -115,7 +116,8 @@ export class ApiClient implements Disposable {
 
   /** Sends, and after a 401 once more for everything else there is to authenticate with. */
   async #sendWithCredentials(method: string, path: string, request: RequestOptions): Promise<Received> {
-    const { credentials } = this.options;
+    const { credentials, customHeaders } = this.options;
+    const isOverruled = customAuthorization(customHeaders) !== undefined;
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
       const received = await this.#send(method, path, request);
@@ -124,7 +126,7 @@ export class ApiClient implements Disposable {
         credentials.accepted();
         this.#wasAccepted = true;
       }
-      if (response.status !== 401 || repeated === credentialChanges) return received;
+      if (response.status !== 401 || isOverruled || repeated === credentialChanges) return received;
       const isReplaced = await credentials.replaced(used, request.signal ?? never);
       request.signal?.throwIfAborted();
       if (!isReplaced) return received;
@@ -210,7 +212,7 @@ export class ApiClient implements Disposable {
 
   /** A response that no request is needed for any more. */
   #madeUp(path: string, value: Json): Received {
-    return { response: { status: 200, headers: {}, body: "", url: this.#url(path) }, value };
+    return { response: { status: 200, headers: {}, body: "", url: this.#url(path), sent: {} }, value };
   }
 
   /** One attempt: the write that needs the token is what is repeated. */

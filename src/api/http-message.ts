@@ -9,6 +9,8 @@ export interface HttpResponse {
   body: string;
   /** Where it came from, after redirects. */
   url: URL;
+  /** The headers of the request that it answers, after redirects. */
+  sent: Readonly<Record<string, string>>;
 }
 
 /**

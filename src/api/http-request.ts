@@ -80,7 +80,10 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
       collect(response, request, onData).then(
         (text) => {
           const { statusCode: status = 0 } = response;
-          finish({ kind: "response", response: { status, headers: response.headers, body: text, url } });
+          finish({
+            kind: "response",
+            response: { status, headers: response.headers, body: text, url, sent: request.headers },
+          });
         },
         (error: Error) => {
           fail(error, true);
