@@ -2,6 +2,9 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Agents, Lane } from "./agents.ts";
 
+/** The largest headers of a response, in bytes. Proxies that add cookies and policies exceed Node's default of 16 KiB. */
+export const maxHeaderBytes = 64 * 1024;
+
 /** A whole response; header names are lower case. */
 export interface HttpResponse {
   status: number;

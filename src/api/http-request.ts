@@ -5,8 +5,9 @@ import https from "node:https";
 import type { Socket } from "node:net";
 import { monotonicMs } from "../async/clock.ts";
 import type { ProxyAddress } from "./connection-options.ts";
+import { decodeContent } from "./content-encoding.ts";
 import { ResponseTooLargeError, UnreachableError } from "./errors.ts";
-import type { HttpRequest, HttpResponse } from "./http-message.ts";
+import { type HttpRequest, type HttpResponse, maxHeaderBytes } from "./http-message.ts";
 import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
 import { redirected } from "./redirect.ts";
 
@@ -93,7 +94,7 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
     };
     try {
       const { request: send } = url.protocol === "https:" ? https : http;
-      sent = send(url, { method, headers, agent });
+      sent = send(url, { method, headers, agent, maxHeaderSize: maxHeaderBytes });
     } catch (error) {
       finish({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
       return;
@@ -136,5 +137,10 @@ async function collect(response: http.IncomingMessage, request: HttpRequest, onD
     if (bytes > maxBodyBytes) throw tooLarge();
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  const body = await decodeContent(Buffer.concat(chunks), response.headers["content-encoding"], maxBodyBytes).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw error.code === "ERR_BUFFER_TOO_LARGE" ? tooLarge() : error;
+    },
+  );
+  return body.toString("utf8");
 }

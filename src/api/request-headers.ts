@@ -19,6 +19,8 @@ export function requestHeaders({ authorization, workerName, workerId, customHead
 } {
   const headers: Record<string, string> = {
     Accept: "application/json",
+    // Unpacking would cost more than is saved on the small answers of the API.
+    "Accept-Encoding": "identity",
     "User-Agent": userAgent,
     "X-PREFECT-API-VERSION": apiVersion,
   };

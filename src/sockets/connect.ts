@@ -6,6 +6,7 @@ import type { Agents } from "../api/agents.ts";
 import { causeOfRefusedUpgrade } from "../api/causes.ts";
 import type { Credentials } from "../api/credentials.ts";
 import { utf8Header } from "../api/header-text.ts";
+import { maxHeaderBytes } from "../api/http-message.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
 import type { Authorization } from "../settings/connection.ts";
@@ -113,6 +114,8 @@ function openSocket(
     headers,
     agent,
     maxPayload: maxFrameBytes,
+    // Goes on to node:http; the types of ws do not know it.
+    ...{ maxHeaderSize: maxHeaderBytes },
     perMessageDeflate: false,
   });
 }
