@@ -23,6 +23,8 @@ const pool = {
   keepAlive: true,
   maxSockets: 16,
   maxFreeSockets: 8,
+  // Of a host's addresses, each gets this long. Node's default of 250 ms fails on a link with more latency.
+  autoSelectFamilyAttemptTimeout: 2_000,
 };
 
 /** One agent for each way out that was asked for. Disposing ends their sockets. */

@@ -1,15 +1,15 @@
 // Connections that are refused, silent or lost, as the API client meets them.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import type { Socket } from "node:net";
+import { createServer, type IncomingMessage, type RequestListener, request } from "node:http";
+import type { LookupFunction, Socket } from "node:net";
 import { describe, expect, inject, test } from "vitest";
 import { UnreachableError } from "../../src/api/errors.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { countingRandom, openTestClient, rejectionOf } from "./test-client.ts";
+import { countingRandom, openTestClient, rejectionOf, testAgents } from "./test-client.ts";
 
 const fine = { body: { fine: true } };
 
@@ -113,6 +113,34 @@ describe("silence", () => {
         using api = openTestClient(url, { requestTimeoutMs: 100, maxRetries: 0 });
         const error = await rejectionOf(api.request("GET", "/thing"));
         expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${url}: no connection within 0.1 s` });
+      } finally {
+        server.kill("SIGKILL");
+      }
+    },
+  );
+
+  test.runIf(process.platform === "linux")(
+    "a connection that takes longer than 250 ms comes about, to a host of several addresses too",
+    async () => {
+      const server = spawn(inject("python"), [inCheckout("test/fixtures/programs/slow_backlog.py")], {
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      try {
+        const [line] = (await once(server.stdout, "data")) as [Buffer];
+        const url = new URL(`http://two-addresses.test:${Number(line.toString())}/`);
+        using agents = testAgents();
+        const { agent } = await agents.route(url, "request");
+        // Nothing listens at the second: a host whose other protocol leads nowhere.
+        const addresses = [
+          { address: "127.0.0.1", family: 4 },
+          { address: "::1", family: 6 },
+        ];
+        const lookup: LookupFunction = (_host, _options, callback) => callback(null, addresses);
+        const sent = request(url, { agent, lookup }).end();
+        server.stdin.write("\n");
+        const [response] = (await once(sent, "response")) as [IncomingMessage];
+        expect(response.statusCode).toBe(200);
+        response.destroy();
       } finally {
         server.kill("SIGKILL");
       }
