@@ -27,7 +27,16 @@ export function refusal(request: RefusedRequest, response: HttpResponse): ApiErr
   const sent = describeSent(request, response);
   const cause =
     redirectAdvice(method, path, response) ??
-    causeOfRefusal({ status, words, isPage, server: headers.server?.toString(), isCloud, scheme: sent.scheme });
+    causeOfRefusal({
+      status,
+      words,
+      isPage,
+      isCloud,
+      server: headers.server?.toString(),
+      body: response.body,
+      apiPath: new URL(apiUrl).pathname,
+      scheme: sent.scheme,
+    });
   if (status !== 401 && status !== 403) return new ApiError(method, path, status, detail, cause);
   if (sent.scheme === "none" && url.origin !== new URL(apiUrl).origin) {
     const target = apiUrlAt(url, path) ?? "the API's own address";
