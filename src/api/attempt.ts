@@ -1,5 +1,6 @@
 // What one attempt at a request came to: a response with its parsed body, or an error, and what either means for a retry.
 import { wallClockMs } from "../async/clock.ts";
+import { type ExactPlaces, keepNumberTexts } from "../exact-json.ts";
 import { NoTokenError } from "./csrf.ts";
 import { ResponseTooLargeError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
@@ -23,6 +24,8 @@ export interface Expected {
   /** The body is plain text. */
   text?: boolean | undefined;
   shape?: Check | undefined;
+  /** Where numbers keep their text. */
+  exact?: ExactPlaces | undefined;
 }
 
 /** Returns the attempt that ended with a response. Throws UndecodableResponseError and UnexpectedAnswerError. */
@@ -43,7 +46,7 @@ export function fail(error: unknown): Tried {
   throw error;
 }
 
-function decode({ status, body, headers }: HttpResponse, { method, path, text, shape }: Expected): Json {
+function decode({ status, body, headers }: HttpResponse, { method, path, text, shape, exact }: Expected): Json {
   if (text || status < 200 || status > 299 || (body === "" && !shape)) return null;
   let value: Json;
   try {
@@ -52,6 +55,7 @@ function decode({ status, body, headers }: HttpResponse, { method, path, text, s
     throw new UndecodableResponseError(method, path, status, headers["content-type"] ?? "");
   }
   if (shape && !shape(value)) throw new UnexpectedAnswerError(method, path, status);
+  if (exact) keepNumberTexts(body, value, exact);
   return value;
 }
 

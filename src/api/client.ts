@@ -4,6 +4,7 @@
 import { setMaxListeners } from "node:events";
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
+import { stringifyExactJson } from "../exact-json.ts";
 import type { Logger } from "../logger.ts";
 import { Agents } from "./agents.ts";
 import { fail, type Received, receive, type Tried } from "./attempt.ts";
@@ -194,7 +195,7 @@ export class ApiClient implements Disposable {
         url: this.#url(path),
         method,
         headers,
-        body: request.body === undefined ? undefined : JSON.stringify(request.body),
+        body: bodyText(request),
         timeoutMs: this.options.requestTimeoutMs,
         agents: this.agents,
         lane: request.lane ?? "request",
@@ -225,6 +226,11 @@ export class ApiClient implements Disposable {
   #url(path: string): URL {
     return new URL(this.address.apiUrl + path);
   }
+}
+
+function bodyText({ body, isBodyExact }: RequestOptions): string | undefined {
+  if (body === undefined) return undefined;
+  return isBodyExact ? stringifyExactJson(body) : JSON.stringify(body);
 }
 
 /** Answered to everybody. Source: prefect server/api/server.py token_validation. */

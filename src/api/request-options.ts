@@ -1,4 +1,5 @@
 // What a single request may ask for.
+import type { ExactPlaces } from "../exact-json.ts";
 import type { Lane } from "./agents.ts";
 import type { Hedge } from "./hedge.ts";
 import type { Check } from "./json-check.ts";
@@ -26,6 +27,10 @@ export interface RequestOptions {
   maxBodyBytes?: number | undefined;
   /** The response is plain text, not JSON. */
   text?: boolean;
+  /** Where the numbers of a successful response keep their text. */
+  exact?: ExactPlaces | undefined;
+  /** The body may hold numbers that keep their text, as what was read with `exact`. */
+  isBodyExact?: boolean;
   /** What a successful response has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
   shape?: Check | undefined;
 }

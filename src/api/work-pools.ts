@@ -2,10 +2,13 @@
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
 import type { ApiClient } from "./client.ts";
 import { ApiError, hasStatus } from "./errors.ts";
+import { fieldOf, jobVariablesOfPoll } from "./exact-places.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
 import { scheduledFlowRunsShape, workPoolShape, workQueueShape } from "./shapes.ts";
 import type { JsonObject, ScheduledFlowRun, WorkerMetadata, WorkPool, WorkQueue } from "./wire.ts";
+
+const template = fieldOf("base_job_template");
 
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
 
@@ -19,7 +22,11 @@ export async function findWorkPool(
   options?: RequestOptions,
 ): Promise<WorkPool | undefined> {
   try {
-    return (await api.request("GET", at(name), { ...options, shape: workPoolShape })) as unknown as WorkPool;
+    return (await api.request("GET", at(name), {
+      ...options,
+      shape: workPoolShape,
+      exact: template,
+    })) as unknown as WorkPool;
   } catch (error) {
     // Advice comes with a 404 only where the route itself is missing; a missing object is named by the server.
     const isMissingRoute = error instanceof ApiError && error.advice !== undefined && !api.address.isCloud;
@@ -37,7 +44,9 @@ export async function createWorkPool(
   return (await api.request("POST", "/work_pools/", {
     ...options,
     body: pool,
+    isBodyExact: true,
     shape: workPoolShape,
+    exact: template,
   })) as unknown as WorkPool;
 }
 
@@ -48,7 +57,11 @@ export async function updateBaseJobTemplate(
   baseJobTemplate: JsonObject,
   options?: RequestOptions,
 ): Promise<void> {
-  await api.request("PATCH", at(name), { ...options, body: { base_job_template: baseJobTemplate } });
+  await api.request("PATCH", at(name), {
+    ...options,
+    body: { base_job_template: baseJobTemplate },
+    isBodyExact: true,
+  });
 }
 
 /** The queues of a pool, or those of them that are named. Throws ApiError 404 without the pool. */
@@ -110,5 +123,6 @@ export async function getScheduledFlowRuns(
     ...options,
     body,
     shape: scheduledFlowRunsShape,
+    exact: jobVariablesOfPoll,
   })) as unknown as ScheduledFlowRun[];
 }

@@ -1,6 +1,7 @@
 // The job configuration of a flow run: its job variables laid over the work pool's base job template.
 // Source: prefect workers/base.py BaseJobConfiguration, workers/process.py ProcessJobConfiguration.
 import type { Deployment, FlowRun, Json, JsonObject, WorkPool } from "../api/wire.ts";
+import { NumberText } from "../exact-json.ts";
 import { pythonBoolean } from "../python-boolean.ts";
 import { pythonText } from "../python-text.ts";
 import { type Attribution, flowRunEnvironment } from "./environment.ts";
@@ -182,5 +183,6 @@ function describe(value: Json | undefined): string {
 }
 
 function isTruthy(value: Json | undefined): boolean {
+  if (value instanceof NumberText) return Number(value) !== 0;
   return typeof value === "object" && value !== null ? Object.keys(value).length > 0 : Boolean(value);
 }

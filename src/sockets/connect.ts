@@ -5,10 +5,12 @@ import WebSocket from "ws";
 import type { Agents } from "../api/agents.ts";
 import { causeOfRefusedUpgrade } from "../api/causes.ts";
 import type { Credentials } from "../api/credentials.ts";
+import { templateOfFrame } from "../api/exact-places.ts";
 import { utf8Header } from "../api/header-text.ts";
 import { maxHeaderBytes } from "../api/http-message.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
+import { keepNumberTexts, stringifyExactJson } from "../exact-json.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
 import { pong, watchLiveness } from "./liveness.ts";
@@ -159,7 +161,10 @@ function frameSocket(socket: WebSocket): Socket {
   const alive = watchLiveness(socket, () => finish(new SocketError(`${socket.url}: no answer to a ping`)));
   socket.on("message", (data) => {
     try {
-      received.push(JSON.parse(String(data)) as Json);
+      const text = String(data);
+      const frame = JSON.parse(text) as Json;
+      keepNumberTexts(text, frame, templateOfFrame);
+      received.push(frame);
       notify();
     } catch {
       const error = `${socket.url}: sent a frame that is not JSON`;
@@ -176,7 +181,7 @@ function frameSocket(socket: WebSocket): Socket {
     finish(clean ? "clean" : new SocketError(message, { code, reason }));
   });
   return {
-    send: (frame) => socket.send(JSON.stringify(frame)),
+    send: (frame) => socket.send(stringifyExactJson(frame)),
     close: (code, reason) => socket.close(code, reason),
     async *frames(signal) {
       const onAbort = (): void => notify();
