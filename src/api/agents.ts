@@ -22,9 +22,18 @@ export type Lane = "poll" | "poll-again" | "heartbeat" | "state" | "request" | "
 const pool = {
   keepAlive: true,
   maxSockets: 16,
-  maxFreeSockets: 8,
   // Of a host's addresses, each gets this long. Node's default of 250 ms fails on a link with more latency.
   autoSelectFamilyAttemptTimeout: 2_000,
+};
+
+/** How many connections stay open while nothing is sent, 15 in all. An idle one over TLS takes some 50 kB. */
+const idleConnections: Readonly<Record<Lane, number>> = {
+  poll: 1,
+  "poll-again": 1,
+  heartbeat: 1,
+  state: 4,
+  request: 8,
+  socket: 0,
 };
 
 /** One agent for each way out that was asked for. Disposing ends their sockets. */
@@ -39,7 +48,7 @@ export class Agents implements Disposable {
   async route(url: URL, lane: Lane): Promise<Route> {
     const proxy = this.options.proxyFor(url);
     const isSecure = url.protocol === "https:";
-    if (!proxy) return { proxy, agent: this.#reuse(`${lane} ${url.protocol}`, () => this.#openDirect(isSecure)) };
+    if (!proxy) return { proxy, agent: this.#reuse(`${lane} ${url.protocol}`, () => this.#openDirect(isSecure, lane)) };
     const { openProxyAgent } = await import("./proxy-agent.ts");
     // A plain request is one the proxy can read and forward; all else needs a tunnel through it.
     const isTunnel = isSecure || lane === "socket";
@@ -49,7 +58,7 @@ export class Agents implements Disposable {
         isSecure,
         isTunnel,
         // With a limit the library forgets who waits for a free socket once a connection fails.
-        pool: { ...pool, maxSockets: Number.POSITIVE_INFINITY },
+        pool: { ...pool, maxFreeSockets: idleConnections[lane], maxSockets: Number.POSITIVE_INFINITY },
         tls: this.options.tls,
         timeoutMs: this.options.timeoutMs,
         refusal: (status) => proxyRefusal(proxy, status),
@@ -68,8 +77,9 @@ export class Agents implements Disposable {
     for (const agent of this.#opened.values()) agent.destroy();
   }
 
-  #openDirect(isSecure: boolean): http.Agent {
-    return isSecure ? new SecureAgent({ ...pool, ...this.options.tls }, this.#tlsSessions) : new http.Agent(pool);
+  #openDirect(isSecure: boolean, lane: Lane): http.Agent {
+    const options = { ...pool, maxFreeSockets: idleConnections[lane] };
+    return isSecure ? new SecureAgent({ ...options, ...this.options.tls }, this.#tlsSessions) : new http.Agent(options);
   }
 
   #reuse(key: string, open: () => http.Agent): http.Agent {

@@ -80,11 +80,9 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
       onData();
       collect(response, request, onData).then(
         (text) => {
-          const { statusCode: status = 0 } = response;
-          finish({
-            kind: "response",
-            response: { status, headers: response.headers, body: text, url, sent: request.headers },
-          });
+          const { statusCode: status = 0, headers: received } = response;
+          const { headers: sent } = request;
+          finish({ kind: "response", response: { status, headers: received, body: text, url, sent } });
         },
         (error: Error) => {
           fail(error, true);
@@ -93,13 +91,17 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
       );
     };
     try {
-      const { request: send } = url.protocol === "https:" ? https : http;
-      sent = send(url, { method, headers, agent, maxHeaderSize: maxHeaderBytes });
+      sent = (url.protocol === "https:" ? https : http).request(url, {
+        method,
+        headers,
+        agent,
+        maxHeaderSize: maxHeaderBytes,
+      });
     } catch (error) {
       finish({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
       return;
     }
-    timer = setTimeout(() => giveUp(timeoutError(sent.socket, timeoutMs, proxy)), timeoutMs);
+    timer = startTimer(sent, timeoutMs, proxy, giveUp);
     // Many requests share the signal that stops a worker.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener("abort", onAbort);
@@ -107,6 +109,22 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
     sent.on("error", (error) => fail(error, false));
     sent.end(body);
   });
+}
+
+/** Gives the request up after `timeoutMs`, with an error that says what it waited for. */
+function startTimer(
+  sent: http.ClientRequest,
+  timeoutMs: number,
+  proxy: ProxyAddress | undefined,
+  giveUp: (error: Error) => void,
+): NodeJS.Timeout {
+  const startedAt = monotonicMs();
+  // A connection that others have kept busy for most of the time is not to blame for the rest.
+  let isLate = false;
+  sent.once("socket", () => {
+    isLate = !proxy && monotonicMs() - startedAt > timeoutMs / 2;
+  });
+  return setTimeout(() => giveUp(timeoutError(isLate ? null : sent.socket, timeoutMs, proxy)), timeoutMs);
 }
 
 /** Only a time-out before the connection is there is one of the network; ETIMEDOUT is what Node calls that. */

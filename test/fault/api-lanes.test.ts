@@ -18,10 +18,8 @@ test("48 requests without an answer all end when their time is over, those witho
   const startedAt = monotonicMs();
   const errors = await Promise.all(Array.from({ length: 48 }, () => rejectionOf(api.request("GET", "/thing"))));
   expect(monotonicMs() - startedAt).toBeLessThan(1_900);
-  expect(server.requests).toHaveLength(16);
-  const codes = errors.map((error) => (error as { code: string }).code);
-  expect(codes.filter((code) => code === "RESPONSE_TIMEOUT")).toHaveLength(16);
-  expect(codes.filter((code) => code === "BUSY_TIMEOUT")).toHaveLength(32);
+  const codes = errors.map((error) => (error as { code: string }).code).sort();
+  expect(codes).toEqual([...Array(32).fill("BUSY_TIMEOUT"), ...Array(16).fill("RESPONSE_TIMEOUT")]);
 });
 
 test("polls, heartbeats and state reports do not wait for reads that hang, nor polls for reports", async () => {
