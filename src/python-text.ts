@@ -1,8 +1,10 @@
 // Values as Python prints them, for texts that have to look like Prefect's own.
 
+import { NumberText } from "./exact-json.ts";
+
 /**
- * The text Python's `str` makes of a value: `True`, `None`, `{'x': 1}`. JSON.parse does not tell `1.0` from `1`, so a
- * whole number always prints as an integer.
+ * The text Python's `str` makes of a value: `True`, `None`, `{'x': 1}`. A number of which only the value is known prints as an
+ * integer if it is whole, since JSON.parse does not tell `1.0` from `1`; a NumberText prints as Python reads it.
  */
 export function pythonText(value: unknown): string {
   return typeof value === "string" ? value : pythonRepr(value);
@@ -14,6 +16,7 @@ export function pythonRepr(value: unknown): string {
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number") return pythonNumber(value);
   if (typeof value === "bigint") return String(value);
+  if (value instanceof NumberText) return pythonNumberOfText(String(value));
   if (typeof value === "string") return pythonQuoted(value);
   if (Array.isArray(value)) return `[${value.map(pythonRepr).join(", ")}]`;
   const entries = Object.entries(value as object).map(([key, item]) => `${pythonQuoted(key)}: ${pythonRepr(item)}`);
@@ -24,6 +27,16 @@ export function pythonRepr(value: unknown): string {
 function pythonNumber(value: number): string {
   if (value === 0 || Math.abs(value) >= 1e-4) return String(value);
   return value.toExponential().replace(/e-(\d)$/, "e-0$1");
+}
+
+/** Python reads a number with a point or an exponent as a float, and any other as an integer of any length. */
+function pythonNumberOfText(text: string): string {
+  if (!/[.eE]/.test(text)) return text === "-0" ? "0" : text;
+  const value = Number(text);
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  if (!Number.isInteger(value)) return pythonNumber(value);
+  if (Object.is(value, -0)) return "-0.0";
+  return Math.abs(value) < 1e16 ? `${value}.0` : value.toExponential();
 }
 
 /** Single quotes unless only those occur in the text; what does not print is escaped. */

@@ -10,9 +10,13 @@ export interface Refusal {
   isPage: boolean;
   /** What answered calls itself, from the header `Server`. */
   server: string | undefined;
+  /** The body; a proxy's page names some causes that its status does not. */
+  body: string;
+  /** The path of PREFECT_API_URL. */
+  apiPath: string;
   isCloud: boolean;
-  /** How the request was authenticated. */
-  scheme: "bearer" | "basic" | "none";
+  /** How the request was authenticated; `custom` by a header of the user's own. */
+  scheme: "bearer" | "basic" | "custom" | "none";
 }
 
 /** The likely cause of a refused request and what to do, or undefined where the API's own words say it all. */
@@ -23,7 +27,15 @@ export function causeOfRefusal(refusal: Refusal): string | undefined {
 const proxyLogin =
   "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.";
 
+/** As nginx, Go's net/http and Apache say it. */
+const plainOnTls =
+  /plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server|speaking plain HTTP to an SSL/i;
+
 const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | undefined>> = {
+  400: ({ body }) =>
+    plainOnTls.test(body)
+      ? "This port takes HTTPS only, and a plain HTTP request was sent to it: PREFECT_API_URL has to begin with https://."
+      : undefined,
   401: (refusal) =>
     refusal.isPage
       ? `${answererOf(refusal)} asks for a login of its own; what it wants can go into PREFECT_CLIENT_CUSTOM_HEADERS.`
@@ -32,13 +44,10 @@ const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | unde
     if (isCloud) return "The key is known, but may not do this in this workspace, or not from this network address.";
     if (words === undefined) return `${answererOf(rest)} does not let the request through: ask who runs it.`;
     if (words.includes("CSRF"))
-      return "Leave PREFECT_CLIENT_CSRF_SUPPORT_ENABLED on, and give the server a single address.";
+      return "Leave PREFECT_CLIENT_CSRF_SUPPORT_ENABLED on. Several servers behind one address have to share one database, which keeps the tokens.";
     return "The server took the credentials and refuses the request itself.";
   },
-  404: ({ words }) =>
-    words === undefined || words === "Not Found"
-      ? "There is no such route here. PREFECT_API_URL of a self-hosted server ends in /api, of Prefect Cloud in /api/accounts/ACCOUNT_ID/workspaces/WORKSPACE_ID."
-      : undefined,
+  404: missingRoute,
   407: () => proxyLogin,
   426: (refusal) =>
     `${answererOf(refusal)} takes another protocol only, HTTPS or HTTP/2: check scheme and port of PREFECT_API_URL.`,
@@ -47,6 +56,20 @@ const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | unde
   504: (refusal) => gatewayCause(refusal, "does not answer it in time"),
 };
 
+/** The API answers with words of its own; what answers without them is something else. */
+function missingRoute({ words, server, apiPath, isCloud }: Refusal): string | undefined {
+  if (words === undefined) {
+    const who = server ? `\`${server.slice(0, 40)}\`` : "Something other than the Prefect API";
+    return `There is no such route here: ${who} has answered. Behind a proxy, PREFECT_API_URL may need a path prefix, as in https://HOST/PREFIX/api. ${urlShapes}`;
+  }
+  if (words !== "Not Found") return undefined;
+  if (isCloud || !/\/api$/.test(apiPath)) return `There is no such route here. ${urlShapes}`;
+  return "There is no such route here, although PREFECT_API_URL ends in /api: the server is of another release, serves its API under a path prefix (https://HOST/PREFIX/api), or is no Prefect server.";
+}
+
+const urlShapes =
+  "PREFECT_API_URL of a self-hosted server ends in /api, of Prefect Cloud in /api/accounts/ACCOUNT_ID/workspaces/WORKSPACE_ID.";
+
 const credentialCauses: Readonly<Record<Refusal["scheme"], (isCloud: boolean) => string>> = {
   none: (isCloud) =>
     isCloud ? "Set PREFECT_API_KEY." : "Set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING.",
@@ -54,6 +77,8 @@ const credentialCauses: Readonly<Record<Refusal["scheme"], (isCloud: boolean) =>
     isCloud
       ? "The key is wrong, expired or revoked."
       : "A self-hosted server takes PREFECT_API_AUTH_STRING, not a key: is PREFECT_API_URL the right one?",
+  custom: () =>
+    "Correct or remove that header: while it is there, PREFECT_API_KEY and PREFECT_API_AUTH_STRING are not sent.",
   basic: () =>
     "It is not the server's PREFECT_SERVER_API_AUTH_STRING, or a proxy on the way drops the header `Authorization`.",
 };
@@ -104,6 +129,8 @@ export function causeOfLostConnection(code: string): string | null {
   return connectionCauses[code] ?? null;
 }
 
+const noHttp = "The other side speaks no HTTP on this port: check scheme and port of PREFECT_API_URL.";
+
 const connectionCauses: Readonly<Record<string, string>> = {
   ENOTFOUND:
     "There is no host of this name: check its spelling in PREFECT_API_URL, and the name servers of this machine.",
@@ -113,5 +140,11 @@ const connectionCauses: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
   ENETUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
   ETIMEDOUT: "Nothing comes back: a firewall that drops packets, or a wrong address.",
+  // The two of http-request.ts: the connection is there, so that network and address are good.
+  RESPONSE_TIMEOUT:
+    "The connection is there, but no answer comes: the server is overloaded or hangs. Where some requests are answered and some are not, one of several servers behind a proxy is dead: look at each of them.",
+  BUSY_TIMEOUT: "Other requests wait for their answers: the server is overloaded or hangs.",
   EPROTO: "The other side speaks no TLS on this port: is the scheme http?",
+  HPE_INVALID_CONSTANT: noHttp,
+  HPE_INVALID_VERSION: noHttp,
 };

@@ -2,19 +2,24 @@
 // succeed the second time, and turns everything else into an error that says what was tried and what came back.
 
 import { setMaxListeners } from "node:events";
-import { monotonicMs, wallClockMs } from "../async/clock.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
+import { stringifyExactJson } from "../exact-json.ts";
 import type { Logger } from "../logger.ts";
-import { apiVersion, userAgent } from "../version.ts";
-import { Agents, type AgentsOptions } from "./agents.ts";
+import { Agents } from "./agents.ts";
+import { fail, type Received, receive, type Tried } from "./attempt.ts";
+import type { AgentsOptions } from "./connection-options.ts";
 import type { Credentials } from "./credentials.ts";
-import { CsrfToken, NoTokenError } from "./csrf.ts";
-import { type ApiError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
-import { utf8Header } from "./header-text.ts";
-import { type HttpResponse, sendHttpRequest } from "./http-request.ts";
-import type { Check } from "./json-check.ts";
+import { CsrfToken } from "./csrf.ts";
+import type { ApiError } from "./errors.ts";
+import type { HttpResponse } from "./http-message.ts";
+import { sendHttpRequest } from "./http-request.ts";
+import { LongPauses } from "./long-pauses.ts";
 import { refusal } from "./refusal.ts";
-import { type Attempt, delayMs, isRetryable, parseRetryAfterMs } from "./retry.ts";
+import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
+import { customAuthorization, requestHeaders } from "./request-headers.ts";
+import type { RequestOptions } from "./request-options.ts";
+import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
 /** Where the API is. */
@@ -40,24 +45,6 @@ export interface ApiClientOptions {
   random: () => number;
 }
 
-/** What a single request may ask for. */
-export interface RequestOptions {
-  body?: Json | undefined;
-  /** Ends waiting and retrying; the abort reason is thrown. */
-  signal?: AbortSignal | undefined;
-  /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
-  endless?: boolean;
-  /** Asked before each repetition: what it gives is the response, and nothing is repeated. */
-  beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
-  /** The response is plain text, not JSON. */
-  text?: boolean;
-  /** What a successful response has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
-  shape?: Check | undefined;
-}
-
-/** Headers the client owns: a custom one of these names is left out. Source: prefect client/base.py. */
-const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-csrf-token", "prefect-csrf-client"]);
-
 /** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
 export class ApiClient implements Disposable {
   readonly address: ApiAddress;
@@ -70,53 +57,85 @@ export class ApiClient implements Disposable {
   /** When a response said last, on the monotonic clock, that the API is down for maintenance; such requests are repeated until it is over. */
   maintenanceAt: number | undefined;
   readonly #csrf: CsrfToken;
-  /** True once this client has had an response: from then on a refused connection is a server that restarts. */
+  /** True once this client has had a response: from then on a refused connection is a server that restarts. */
   #hadContact = false;
+  /** True once the server has taken the credentials: from then on a refusal may be over some day. */
+  #wasAccepted = false;
+  readonly #refusedReports: RefusedReports;
+  readonly #longPauses: LongPauses;
 
   constructor(private readonly options: ApiClientOptions) {
     this.address = options.address;
     this.agents = new Agents({ tls: options.tls, proxyFor: options.proxyFor, timeoutMs: options.requestTimeoutMs });
+    this.#longPauses = new LongPauses(options.log);
+    this.#refusedReports = new RefusedReports(options.log);
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
   /** The parsed response of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError, UnexpectedAnswerError. */
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
-    const response = await this.#sendAuthorized(method, path, request);
+    const { response, value } = await this.#sendAuthorized(method, path, request);
     if (response.status < 200 || response.status > 299) throw this.refusal(method, path, response);
-    if (request.text) return response.body;
-    return response.body === "" ? null : (JSON.parse(response.body) as Json);
+    return request.text ? response.body : value;
   }
 
   /** The response as it came, whatever its status. Throws UnreachableError. */
   async requestRaw(method: string, path: string, request: RequestOptions = {}): Promise<HttpResponse> {
-    return await this.#sendAuthorized(method, path, { ...request, text: true });
+    const { response } = await this.#sendAuthorized(method, path, { ...request, text: true });
+    return response;
   }
 
-  /** The error for an response outside 2xx. */
+  /** The error for a response outside 2xx. */
   refusal(method: string, path: string, response: HttpResponse): ApiError {
-    return refusal({ method, path, ...this.address, authorization: this.options.credentials.current }, response);
+    const { credentials, customHeaders } = this.options;
+    return refusal({ method, path, ...this.address, authorization: credentials.current, customHeaders }, response);
   }
 
   [Symbol.dispose](): void {
     this.agents[Symbol.dispose]();
   }
 
-  /** Sends, and after a 401 once more for everything else there is to authenticate with. */
-  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<HttpResponse> {
-    const { credentials } = this.options;
-    for (let repeated = 0; ; repeated++) {
-      const used = credentials.current;
-      const response = await this.#send(method, path, request);
-      if (response.status < 300 && !openPath.test(path)) credentials.accepted();
-      if (response.status !== 401 || repeated === credentialChanges) return response;
-      const isReplaced = await credentials.replaced(used, request.signal ?? never);
-      request.signal?.throwIfAborted();
-      if (!isReplaced) return response;
+  /** Sends, and repeats what is refused if the request outlasts that. */
+  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<Received> {
+    const { jitter, random } = this.options;
+    let received = await this.#sendWithCredentials(method, path, request);
+    if (!request.outlastsRefusals || !this.#wasAccepted || !isRefusal(received.response)) return received;
+    this.#refusedReports.begin(this.refusal(method, path, received.response));
+    try {
+      for (let refusals = 1; isRefusal(received.response); refusals++) {
+        await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? never);
+        request.signal?.throwIfAborted();
+        const made = await request.beforeRepeat?.();
+        received =
+          made === undefined ? await this.#sendWithCredentials(method, path, request) : this.#madeUp(path, made);
+      }
+      return received;
+    } finally {
+      this.#refusedReports.end(!isRefusal(received.response));
     }
   }
 
-  /** Sends until there is an response that is not to be repeated; throws what the last attempt threw. */
-  async #send(method: string, path: string, request: RequestOptions): Promise<HttpResponse> {
+  /** Sends, and after a 401 once more for everything else there is to authenticate with. */
+  async #sendWithCredentials(method: string, path: string, request: RequestOptions): Promise<Received> {
+    const { credentials, customHeaders } = this.options;
+    const isOverruled = customAuthorization(customHeaders) !== undefined;
+    for (let repeated = 0; ; repeated++) {
+      const used = credentials.current;
+      const received = await this.#send(method, path, request);
+      const { response } = received;
+      if (response.status < 300 && !openPath.test(path)) {
+        credentials.accepted();
+        this.#wasAccepted = true;
+      }
+      if (response.status !== 401 || isOverruled || repeated === credentialChanges) return received;
+      const isReplaced = await credentials.replaced(used, request.signal ?? never);
+      request.signal?.throwIfAborted();
+      if (!isReplaced) return received;
+    }
+  }
+
+  /** Sends until there is a response that is not to be repeated; throws what the last attempt threw. */
+  async #send(method: string, path: string, request: RequestOptions): Promise<Received> {
     const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
     for (let failed = 0; ; ) {
       const hadContact = this.#hadContact;
@@ -132,21 +151,29 @@ export class ApiClient implements Disposable {
       // What is the same for ever would be asked for ever.
       const isEndless = request.endless && attempt.kind !== "unexpected";
       if (isEndless ? !(retryable || isFault) : !retryable || failed > maxRetries) {
-        if ("response" in result) return result.response;
+        if ("response" in result) return result;
         throw result.error;
       }
       const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
       const waitMs = delayMs(Math.max(failed, 1), retryAfterMs, jitter, random);
       log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
+      this.#longPauses.warn(`${method} ${path}`, retryAfterMs, waitMs);
       await sleep(waitMs, request.signal ?? never);
       request.signal?.throwIfAborted();
-      const known = await request.beforeRepeat?.();
-      if (known !== undefined) return { status: 200, headers: {}, body: JSON.stringify(known), url: this.#url(path) };
+      const made = await request.beforeRepeat?.();
+      if (made !== undefined) return this.#madeUp(path, made);
     }
   }
 
   async #attempt(method: string, path: string, request: RequestOptions): Promise<Tried> {
-    const tried = await this.#try(method, path, request);
+    const { hedge, signal = never } = request;
+    const tried = hedge
+      ? await hedge.attempt((lane, end) => this.#try(method, path, { ...request, lane, signal: end }), {
+          agents: this.agents,
+          signal,
+          limitMs: this.options.requestTimeoutMs,
+        })
+      : await this.#try(method, path, request);
     const outcome = `${method} ${"response" in tried ? tried.response.status : "none"}`;
     this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
     return tried;
@@ -154,38 +181,44 @@ export class ApiClient implements Disposable {
 
   async #try(method: string, path: string, request: RequestOptions): Promise<Tried> {
     try {
-      const headers = this.#headers();
+      const headers = requestHeaders({
+        authorization: this.options.credentials.current.header,
+        customHeaders: this.options.customHeaders,
+        ...this.attribution,
+      });
       if (request.body !== undefined) headers["Content-Type"] = "application/json";
       if (method !== "GET") {
-        const get = async (at: string) => await this.#readToken(at, request.signal);
+        const get = async (at: string) => await this.#readToken(at, request);
         Object.assign(headers, await this.#csrf.headers(get, request.signal));
       }
       const response = await sendHttpRequest({
         url: this.#url(path),
         method,
         headers,
-        body: request.body === undefined ? undefined : JSON.stringify(request.body),
+        body: bodyText(request),
         timeoutMs: this.options.requestTimeoutMs,
         agents: this.agents,
+        lane: request.lane ?? "request",
+        maxBodyBytes: request.maxBodyBytes,
         signal: request.signal,
         isOnce: request.beforeRepeat !== undefined,
       });
-      if (!request.text) checkDecodable(method, path, response, request.shape);
+      const tried = receive(response, { method, path, ...request });
       this.#hadContact = true;
-      return { response, attempt: describeAnswer(response) };
+      return tried;
     } catch (error) {
-      // Without a token the write would be refused for that, whatever the reason is.
-      if (error instanceof NoTokenError) return { response: error.response, attempt: describeAnswer(error.response) };
-      if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
-      if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
-      if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
-      throw error;
+      return fail(error);
     }
   }
 
+  /** A response that no request is needed for any more. */
+  #madeUp(path: string, value: Json): Received {
+    return { response: { status: 200, headers: {}, body: "", url: this.#url(path), sent: {} }, value };
+  }
+
   /** One attempt: the write that needs the token is what is repeated. */
-  async #readToken(path: string, signal: AbortSignal | undefined): Promise<HttpResponse> {
-    const tried = await this.#attempt("GET", path, { signal });
+  async #readToken(path: string, { signal, lane }: RequestOptions): Promise<HttpResponse> {
+    const tried = await this.#attempt("GET", path, { signal, lane });
     if ("response" in tried) return tried.response;
     throw tried.error;
   }
@@ -193,30 +226,12 @@ export class ApiClient implements Disposable {
   #url(path: string): URL {
     return new URL(this.address.apiUrl + path);
   }
-
-  #headers(): Record<string, string> {
-    const { workerName, workerId } = this.attribution;
-    const headers: Record<string, string> = {
-      Accept: "application/json",
-      "User-Agent": userAgent,
-      "X-PREFECT-API-VERSION": apiVersion,
-    };
-    const { header } = this.options.credentials.current;
-    if (header) headers.Authorization = header;
-    if (workerName) headers["X-Prefect-Worker-Name"] = utf8Header(workerName);
-    if (workerId) headers["X-Prefect-Worker-Id"] = workerId;
-    for (const [name, value] of Object.entries(this.options.customHeaders)) {
-      const lower = name.toLowerCase();
-      if (protectedHeaders.has(lower)) continue;
-      for (const known of Object.keys(headers)) if (known.toLowerCase() === lower) delete headers[known];
-      headers[name] = utf8Header(value);
-    }
-    return headers;
-  }
 }
 
-/** An response, or the error there was instead, and what either means for trying again. */
-type Tried = { attempt: Attempt } & ({ response: HttpResponse } | { error: Error });
+function bodyText({ body, isBodyExact }: RequestOptions): string | undefined {
+  if (body === undefined) return undefined;
+  return isBodyExact ? stringifyExactJson(body) : JSON.stringify(body);
+}
 
 /** Answered to everybody. Source: prefect server/api/server.py token_validation. */
 const openPath = /\/(health|ready)$/;
@@ -227,25 +242,3 @@ const credentialChanges = 2;
 /** What a request without a signal waits on. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
-
-function checkDecodable(method: string, path: string, { status, body, headers }: HttpResponse, shape?: Check): void {
-  if (status < 200 || status > 299 || (body === "" && !shape)) return;
-  let value: Json;
-  try {
-    value = JSON.parse(body) as Json;
-  } catch {
-    throw new UndecodableResponseError(method, path, status, headers["content-type"] ?? "");
-  }
-  if (shape && !shape(value)) throw new UnexpectedAnswerError(method, path, status);
-}
-
-function describeAnswer(response: HttpResponse): Attempt {
-  return {
-    kind: "answer",
-    status: response.status,
-    retryAfterMs: parseRetryAfterMs(response.headers["retry-after"], wallClockMs()),
-    maintenance: String(response.headers["prefect-maintenance"]).toLowerCase() === "true",
-    foreign: response.status === 404 && !/json/i.test(response.headers["content-type"] ?? ""),
-    staleCsrf: response.status === 403 && response.body.includes("Invalid CSRF token"),
-  };
-}

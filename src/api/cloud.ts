@@ -1,5 +1,6 @@
 // Prefect Cloud's own routes, above any workspace. Source: prefect client/cloud.py.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** A workspace that a key may enter, as `GET {cloud}/me/workspaces` lists it. */
 export interface Workspace {

@@ -2,12 +2,15 @@
 // a self-hosted server does not know gives way to the auth string.
 
 import { monotonicMs } from "../async/clock.ts";
-import { sleep } from "../async/sleep.ts";
+import { sleep, waitAtMost } from "../async/sleep.ts";
 import type { Authorization } from "../settings/connection.ts";
 
 /** How long a refused secret in a file is read again: what mounts it may take that long to bring the new one. */
 const rotationMs = 60_000;
 const rereadMs = 250;
+
+/** The watch ends by itself. */
+const never = new AbortController().signal;
 
 /** The credentials that the settings give: what to send, and what to go on with when the server refuses that. */
 export interface CredentialChoice {
@@ -22,7 +25,10 @@ export class Credentials {
   #choice: CredentialChoice;
   #current: Authorization;
   #wasAccepted = false;
-  #isWaiting = false;
+  #saidThatItWaits = false;
+  /** Reads a secret again for all requests that wait for it. */
+  #rotation: Promise<void> | undefined;
+  #waiting = 0;
 
   /**
    * `reload` reads the settings again, secret files included, and gives undefined when they cannot be read just now; `say`
@@ -52,19 +58,33 @@ export class Credentials {
   }
 
   /**
-   * As `refused`, but a secret in a file that the server took before is read again for a minute: it is being rotated.
-   * An abort ends that.
+   * As `refused`, but a secret in a file that the server took before is read again for a minute, because it may be being rotated.
+   * Requests that are refused at the same time share that. An abort ends the wait of its request.
    */
   async replaced(used: Authorization, signal: AbortSignal): Promise<boolean> {
-    for (const until = monotonicMs() + rotationMs; !this.refused(used); ) {
-      if (!this.mayRotate || signal.aborted || monotonicMs() > until) return false;
-      if (!this.#isWaiting)
-        this.say(`The server refused ${used.origin}; waiting ${rotationMs / 1000} s for a new one.`);
-      this.#isWaiting = true;
-      await sleep(rereadMs, signal);
+    if (this.#current.header !== used.header) return true;
+    if (this.#rotation === undefined) {
+      if (this.refused(used)) return true;
+      if (!this.mayRotate || signal.aborted) return false;
+      this.#rotation = this.#watch(used).finally(() => {
+        this.#rotation = undefined;
+      });
     }
-    this.#isWaiting = false;
-    return true;
+    this.#waiting++;
+    await waitAtMost(this.#rotation, rotationMs, signal);
+    this.#waiting--;
+    return this.#current.header !== used.header;
+  }
+
+  /** Reads the settings again until there is another secret, a minute has passed, or nobody waits any more. */
+  async #watch(used: Authorization): Promise<void> {
+    if (!this.#saidThatItWaits)
+      this.say(`The server refused ${used.origin}; waiting ${rotationMs / 1000} s for a new one.`);
+    this.#saidThatItWaits = true;
+    const until = monotonicMs() + rotationMs;
+    do await sleep(rereadMs, never);
+    while (this.#waiting > 0 && monotonicMs() < until && !this.refused(used));
+    if (this.#current.header !== used.header) this.#saidThatItWaits = false;
   }
 
   /**

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { wallClockMs } from "../async/clock.ts";
 import { aborted } from "../async/sleep.ts";
 import { isTransient } from "./errors.ts";
-import type { HttpResponse } from "./http-request.ts";
+import type { HttpResponse } from "./http-message.ts";
 
 /** Does a GET, and throws when there is no response. */
 type Get = (path: string) => Promise<HttpResponse>;

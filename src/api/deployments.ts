@@ -1,6 +1,8 @@
 // Routes of deployments and flows. Source: prefect client/orchestration/_deployments and _flows.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import { fieldOf } from "./exact-places.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { deploymentShape, flowShape } from "./shapes.ts";
 import type { Deployment, Flow } from "./wire.ts";
 
@@ -14,6 +16,7 @@ export async function findDeployment(
     return (await api.request("GET", `/deployments/${id}`, {
       ...options,
       shape: deploymentShape,
+      exact: fieldOf("job_variables"),
     })) as unknown as Deployment;
   } catch (error) {
     if (hasStatus(error, 404)) return undefined;

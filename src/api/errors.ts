@@ -59,12 +59,25 @@ export class UnexpectedAnswerError extends Error {
   }
 }
 
+/** A response of more bytes than lictor reads. Asking for the same again would bring the same. */
+export class ResponseTooLargeError extends Error {
+  override readonly name = "ResponseTooLargeError";
+  constructor(
+    readonly method: string,
+    readonly path: string,
+    readonly maxBytes: number,
+  ) {
+    super(`${method} ${path}: the answer is larger than ${maxBytes} bytes`);
+  }
+}
+
 /** True for failures that may pass by themselves: no answer, an answer that is not the API's, or status 5xx. */
 export function isTransient(error: unknown): boolean {
   return (
     error instanceof UnreachableError ||
     error instanceof UndecodableResponseError ||
     error instanceof UnexpectedAnswerError ||
+    error instanceof ResponseTooLargeError ||
     (error instanceof ApiError && error.status >= 500)
   );
 }

@@ -1,7 +1,8 @@
 // Routes of flow runs. Source: prefect client/orchestration/_flow_runs/client.py, server/api/flow_runs.py.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { hasStatus } from "./errors.ts";
 import { listOf } from "./json-check.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { flowRunShape, orchestrationShape } from "./shapes.ts";
 import type { FlowRun, Json, JsonObject, OrchestrationResult } from "./wire.ts";
 
@@ -68,6 +69,7 @@ export async function setFlowRunState(
   options?: RequestOptions,
 ): Promise<OrchestrationResult> {
   return (await api.request("POST", `/flow_runs/${id}/set_state`, {
+    lane: "state",
     ...options,
     shape: orchestrationShape,
     body: proposal,

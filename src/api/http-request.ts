@@ -1,62 +1,34 @@
-// One HTTP request and its whole response, through node:http or node:https: nothing about Prefect, nothing repeated.
+// One HTTP request and its whole response, through node:http or node:https. It knows nothing about Prefect.
+import { setMaxListeners } from "node:events";
 import http from "node:http";
 import https from "node:https";
-import type { Agents } from "./agents.ts";
-import { UnreachableError } from "./errors.ts";
-import { proxyRefusal } from "./proxy-failure.ts";
-
-/** A whole response; header names are lower case. */
-export interface HttpResponse {
-  status: number;
-  headers: http.IncomingHttpHeaders;
-  body: string;
-  /** Where it came from, after redirects. */
-  url: URL;
-}
-
-/** A request to send. `timeoutMs` bounds every silence: connecting, waiting for the response, and within it. */
-export interface HttpRequest {
-  url: URL;
-  method: string;
-  headers: Readonly<Record<string, string>>;
-  body?: string | undefined;
-  timeoutMs: number;
-  agents: Agents;
-  signal?: AbortSignal | undefined;
-  /** Is sent once at most, even if the connection turns out to have been closed. */
-  isOnce?: boolean;
-}
+import type { Socket } from "node:net";
+import { monotonicMs } from "../async/clock.ts";
+import type { ProxyAddress } from "./connection-options.ts";
+import { decodeContent } from "./content-encoding.ts";
+import { ResponseTooLargeError, UnreachableError } from "./errors.ts";
+import { type HttpRequest, type HttpResponse, maxHeaderBytes } from "./http-message.ts";
+import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
+import { redirected } from "./redirect.ts";
 
 /** No response of the API comes near this; more is somebody else's download. */
-const maxBodyBytes = 64 * 1024 * 1024;
+const largestBodyBytes = 64 * 1024 * 1024;
+
+/** How many times `timeoutMs` a whole response may take. At 60 s, 64 MiB then need 220 kB/s. */
+const wholeResponseFactor = 5;
 
 /**
  * Sends one request and reads the response to its end, following up to five redirects.
- * Throws UnreachableError when there is none, it is cut short or `timeoutMs` pass in silence; the abort reason of
- * `signal` when that ends it.
+ * Throws UnreachableError when there is no whole response in time, ResponseTooLargeError, and the abort reason of `signal`.
  */
 export async function sendHttpRequest(request: HttpRequest): Promise<HttpResponse> {
   let current = request;
   for (let hops = 0; ; hops++) {
     const response = await sendOnce(current);
-    const location = response.headers.location;
-    if (response.status < 300 || response.status > 399 || !location || hops === 5) return response;
-    if (!URL.canParse(location, current.url.href)) return response;
-    current = redirected(current, new URL(location, current.url), response.status);
+    const next = hops === 5 ? undefined : redirected(current, response);
+    if (next === undefined) return response;
+    current = { ...current, ...next };
   }
-}
-
-/** Follows as browsers do: 301 to 303 turn into GET, another origin does not get the credentials. */
-function redirected(request: HttpRequest, url: URL, status: number): HttpRequest {
-  const headers: Record<string, string> = {};
-  for (const [name, value] of Object.entries(request.headers)) {
-    const sensitive = /^(authorization|cookie|prefect-csrf-.*)$/i.test(name);
-    if (url.origin === request.url.origin || !sensitive) headers[name] = value;
-  }
-  if (status <= 303 && request.method !== "GET") {
-    return { ...request, url, method: "GET", headers, body: undefined };
-  }
-  return { ...request, url, headers };
 }
 
 /** A kept-alive connection may have been closed by the server just as it was taken: then a fresh one is tried. */
@@ -65,6 +37,7 @@ async function sendOnce(request: HttpRequest): Promise<HttpResponse> {
     const outcome = await attempt(request);
     if (outcome.kind === "response") return outcome.response;
     if (request.signal?.aborted) throw request.signal.reason;
+    if (outcome.error instanceof ResponseTooLargeError) throw outcome.error;
     if (!outcome.stale || request.isOnce) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
   }
 }
@@ -74,56 +47,118 @@ type Outcome =
   | { kind: "failed"; error: Error; code: string; stale: boolean };
 
 async function attempt(request: HttpRequest): Promise<Outcome> {
-  const { url, method, body, signal } = request;
-  const { agent, proxy } = await request.agents.route(url, "request");
+  const { url, method, body, signal, timeoutMs } = request;
+  const startedAt = monotonicMs();
+  const { agent, proxy } = await request.agents.route(url, request.lane);
   signal?.throwIfAborted();
   const headers: Record<string, string> = { ...request.headers };
   if (body !== undefined) headers["Content-Length"] = String(Buffer.byteLength(body));
   return await new Promise<Outcome>((resolve) => {
     let sent: http.ClientRequest;
+    let timer: NodeJS.Timeout | undefined;
+    const finish = (outcome: Outcome): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      resolve(outcome);
+    };
+    // A request that waits for a free connection tells nobody that it has been destroyed.
+    const giveUp = (error: Error): void => {
+      fail(error, true);
+      sent.destroy(error);
+    };
+    const onAbort = (): void => giveUp(new Error("aborted"));
     const fail = (error: NodeJS.ErrnoException, answered: boolean): void => {
       const code = error.code ?? error.name;
       const stale = !answered && sent.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
-      resolve({ kind: "failed", error, code, stale });
+      finish({ kind: "failed", error, code, stale });
     };
     const onAnswer = (response: http.IncomingMessage): void => {
       if (proxy && response.statusCode === 407) fail(proxyRefusal(proxy, 407), true);
-      collect(response).then(
+      const onData = (): void => {
+        if (monotonicMs() - startedAt < timeoutMs * wholeResponseFactor) timer?.refresh();
+      };
+      onData();
+      collect(response, request, onData).then(
         (text) => {
-          resolve({
-            kind: "response",
-            response: { status: response.statusCode ?? 0, headers: response.headers, body: text, url },
-          });
+          const { statusCode: status = 0, headers: received } = response;
+          const { headers: sent } = request;
+          finish({ kind: "response", response: { status, headers: received, body: text, url, sent } });
         },
-        (error: Error) => fail(error, true),
+        (error: Error) => {
+          fail(error, true);
+          response.destroy();
+        },
       );
     };
     try {
-      const { request: send } = url.protocol === "https:" ? https : http;
-      // Given here, it counts from before the connection is there.
-      sent = send(url, { method, headers, agent, timeout: request.timeoutMs, ...(signal ? { signal } : {}) });
+      sent = (url.protocol === "https:" ? https : http).request(url, {
+        method,
+        headers,
+        agent,
+        maxHeaderSize: maxHeaderBytes,
+      });
     } catch (error) {
-      resolve({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
+      finish({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
       return;
     }
-    sent.on("timeout", () => {
-      const error: NodeJS.ErrnoException = new Error(`no answer within ${request.timeoutMs / 1000} s`);
-      error.code = "ETIMEDOUT";
-      sent.destroy(error);
-    });
+    timer = startTimer(sent, timeoutMs, proxy, giveUp);
+    // Many requests share the signal that stops a worker.
+    if (signal) setMaxListeners(0, signal);
+    signal?.addEventListener("abort", onAbort);
     sent.on("response", onAnswer);
     sent.on("error", (error) => fail(error, false));
     sent.end(body);
   });
 }
 
-async function collect(response: http.IncomingMessage): Promise<string> {
+/** Gives the request up after `timeoutMs`, with an error that says what it waited for. */
+function startTimer(
+  sent: http.ClientRequest,
+  timeoutMs: number,
+  proxy: ProxyAddress | undefined,
+  giveUp: (error: Error) => void,
+): NodeJS.Timeout {
+  const startedAt = monotonicMs();
+  // A connection that others have kept busy for most of the time is not to blame for the rest.
+  let isLate = false;
+  sent.once("socket", () => {
+    isLate = !proxy && monotonicMs() - startedAt > timeoutMs / 2;
+  });
+  return setTimeout(() => giveUp(timeoutError(isLate ? null : sent.socket, timeoutMs, proxy)), timeoutMs);
+}
+
+/** Only a time-out before the connection is there is one of the network; ETIMEDOUT is what Node calls that. */
+function timeoutError(socket: Socket | null, timeoutMs: number, proxy: ProxyAddress | undefined): Error {
+  const within = `within ${timeoutMs / 1000} s`;
+  const coded = (message: string, code: string): Error => Object.assign(new Error(message), { code });
+  if (socket === null && proxy) return proxyFailure(proxy, coded(`no answer ${within}`, "ETIMEDOUT"));
+  if (socket === null)
+    return coded(`no free connection ${within}, other requests wait for their answers`, "BUSY_TIMEOUT");
+  if (socket.connecting || isHandshaking(socket)) return coded(`no connection ${within}`, "ETIMEDOUT");
+  return coded(`no answer ${within}`, "RESPONSE_TIMEOUT");
+}
+
+/** True while TLS is being negotiated; Node's types do not have the field. */
+function isHandshaking(socket: object): boolean {
+  return "secureConnecting" in socket && socket.secureConnecting === true;
+}
+
+async function collect(response: http.IncomingMessage, request: HttpRequest, onData: () => void): Promise<string> {
+  const { maxBodyBytes = largestBodyBytes, method, url } = request;
+  const tooLarge = (): Error => new ResponseTooLargeError(method, url.pathname, maxBodyBytes);
+  if (Number(response.headers["content-length"]) > maxBodyBytes) throw tooLarge();
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
+    onData();
     bytes += chunk.length;
-    if (bytes > maxBodyBytes) throw new Error(`the answer is larger than ${maxBodyBytes} bytes`);
+    if (bytes > maxBodyBytes) throw tooLarge();
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  const body = await decodeContent(Buffer.concat(chunks), response.headers["content-encoding"], maxBodyBytes).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw error.code === "ERR_BUFFER_TOO_LARGE" ? tooLarge() : error;
+    },
+  );
+  return body.toString("utf8");
 }

@@ -3,7 +3,7 @@ import type http from "node:http";
 import type net from "node:net";
 import { HttpProxyAgent } from "http-proxy-agent";
 import { HttpsProxyAgent } from "https-proxy-agent";
-import type { AgentsOptions, ProxyAddress } from "./agents.ts";
+import type { AgentsOptions, ProxyAddress } from "./connection-options.ts";
 
 /** A way through one proxy. */
 export interface ProxyAgentOptions {

@@ -1,5 +1,5 @@
 // What goes wrong at a proxy, as errors that name it and the variable it comes from, without its credentials.
-import type { ProxyAddress } from "./agents.ts";
+import type { ProxyAddress } from "./connection-options.ts";
 
 /** An error with a code as Node's errors have one. */
 export type CodedError = Error & { code: string };

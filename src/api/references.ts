@@ -1,7 +1,9 @@
 // Block documents and variables named by a base job template.
 // Source: prefect client/orchestration/_blocks_documents and _variables.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { hasStatus } from "./errors.ts";
+import { fieldOf } from "./exact-places.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { blockDocumentShape, variableShape } from "./shapes.ts";
 import type { Json, JsonObject } from "./wire.ts";
 
@@ -16,6 +18,7 @@ export async function readBlockDocument(
   const document = (await api.request("GET", `${path}?include_secrets=true`, {
     ...options,
     shape: blockDocumentShape,
+    exact: fieldOf("data"),
   })) as JsonObject;
   return document.data as JsonObject;
 }
@@ -23,7 +26,11 @@ export async function readBlockDocument(
 /** The data of a block document by its id, secrets in clear. Throws ApiError 404. */
 export async function readBlockDocumentById(api: ApiClient, id: string, options?: RequestOptions): Promise<JsonObject> {
   const path = `/block_documents/${encodeURIComponent(id)}?include_secrets=true`;
-  const document = (await api.request("GET", path, { ...options, shape: blockDocumentShape })) as JsonObject;
+  const document = (await api.request("GET", path, {
+    ...options,
+    shape: blockDocumentShape,
+    exact: fieldOf("data"),
+  })) as JsonObject;
   return document.data as JsonObject;
 }
 
@@ -33,6 +40,7 @@ export async function findVariable(api: ApiClient, name: string, options?: Reque
     const variable = (await api.request("GET", `/variables/name/${encodeURIComponent(name)}`, {
       ...options,
       shape: variableShape,
+      exact: fieldOf("value"),
     })) as JsonObject;
     return variable.value ?? null;
   } catch (error) {

@@ -1,35 +1,72 @@
-// The error for an response outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
+// The error for a response outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
 import http from "node:http";
 import type { Authorization } from "../settings/connection.ts";
-import { causeOfRefusal } from "./causes.ts";
+import { causeOfRefusal, type Refusal } from "./causes.ts";
 import { ApiError } from "./errors.ts";
-import type { HttpResponse } from "./http-request.ts";
+import type { HttpResponse } from "./http-message.ts";
+import { apiUrlAt, redirectAdvice } from "./redirect.ts";
+import { customAuthorization } from "./request-headers.ts";
 
-/** Where the request went and what it carried. */
+/** What was requested, and where its credentials may have come from. */
 export interface RefusedRequest {
   method: string;
   path: string;
   apiUrl: string;
   isCloud: boolean;
-  authorization: Pick<Authorization, "kind" | "origin">;
+  authorization: Pick<Authorization, "kind" | "origin" | "header">;
+  customHeaders: Readonly<Record<string, string>>;
 }
 
 /** Makes the error; its message and its advice are one line each and hold no secret. */
-export function refusal(
-  { method, path, apiUrl, isCloud, authorization }: RefusedRequest,
-  response: HttpResponse,
-): ApiError {
-  const { status, headers } = response;
+export function refusal(request: RefusedRequest, response: HttpResponse): ApiError {
+  const { method, path, apiUrl, isCloud } = request;
+  const { status, headers, url } = response;
   const words = serverWords(response);
   const isPage = (headers["content-type"] ?? "").includes("html");
-  const { kind: scheme, origin } = authorization;
-  const cause = causeOfRefusal({ status, words, isPage, server: headers.server?.toString(), isCloud, scheme });
   const detail = words ?? (isPage ? "(a web page, not the Prefect API)" : (http.STATUS_CODES[status] ?? ""));
+  const sent = describeSent(request, response);
+  const cause =
+    redirectAdvice(method, path, response) ??
+    causeOfRefusal({
+      status,
+      words,
+      isPage,
+      isCloud,
+      server: headers.server?.toString(),
+      body: response.body,
+      apiPath: new URL(apiUrl).pathname,
+      scheme: sent.scheme,
+    });
   if (status !== 401 && status !== 403) return new ApiError(method, path, status, detail, cause);
-  const sent =
-    scheme === "none" ? "No credentials were sent" : `Sent ${scheme === "bearer" ? "Bearer" : "Basic"} with ${origin}`;
+  if (sent.scheme === "none" && url.origin !== new URL(apiUrl).origin) {
+    const target = apiUrlAt(url, path) ?? "the API's own address";
+    const advice = `The request was redirected to ${url.origin}, where credentials are not sent. Set PREFECT_API_URL=${target}.`;
+    return new ApiError(method, path, status, detail, advice);
+  }
   const lookUp = "Run `lictor config view` to see where it comes from.";
-  return new ApiError(method, path, status, detail, [`${sent} to ${apiUrl}.`, cause, lookUp].filter(Boolean).join(" "));
+  return new ApiError(
+    method,
+    path,
+    status,
+    detail,
+    [`${sent.text} to ${apiUrl}.`, cause, lookUp].filter(Boolean).join(" "),
+  );
+}
+
+/** What really went out as credentials, by where it came from. */
+function describeSent(
+  { authorization, customHeaders }: RefusedRequest,
+  response: HttpResponse,
+): { scheme: Refusal["scheme"]; text: string } {
+  const [, sent] = Object.entries(response.sent).find(([name]) => name.toLowerCase() === "authorization") ?? [];
+  if (sent === undefined) return { scheme: "none", text: "No credentials were sent" };
+  if (sent === customAuthorization(customHeaders)) {
+    const instead = authorization.kind === "none" ? "" : `, instead of ${authorization.origin},`;
+    return { scheme: "custom", text: `Sent the header Authorization of PREFECT_CLIENT_CUSTOM_HEADERS${instead}` };
+  }
+  const scheme = /^bearer /i.test(sent) ? "bearer" : "basic";
+  const origin = sent === authorization.header ? authorization.origin : "credentials that have been replaced since";
+  return { scheme, text: `Sent ${scheme === "bearer" ? "Bearer" : "Basic"} with ${origin}` };
 }
 
 /** The server's own explanation on one line, `detail` or `exception_message`; undefined where the body is none of its. */

@@ -14,6 +14,7 @@ export type Attempt =
     }
   | { kind: "undecodable" }
   | { kind: "unexpected" }
+  | { kind: "too large" }
   | { kind: "unreachable"; code: string };
 
 /** Retried for every method: a server that says so has not done the work. Source: prefect client/base.py. */
@@ -36,16 +37,20 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
     case "undecodable":
     case "unexpected":
       return true;
+    case "too large":
+      return false;
     case "unreachable":
       return hadContact || !(tlsCode.test(attempt.code) || failFastCode.test(attempt.code));
   }
 }
 
+/** No server is believed that it will be away for longer: a slip like `Retry-After: 86400` would idle a worker for a day. */
+export const longestPauseMs = 300_000;
+
 /**
- * Milliseconds to wait after failed attempt number `failed` (1, 2, …): what the server asked for, never less than it,
- * else 0.5, 1, 2, 4, 8, 8 … s. The reference waits 2, 4, 8, 16, 32 s; here the short "database is locked" of a SQLite server
- * costs half a second, and a server that was restarted is met again within 8 s. What must not be lost is repeated
- * without end (`endless`), not more slowly.
+ * Returns the milliseconds to wait after failed attempt number `failed` (1, 2, ...). A time that the server asked for is
+ * waited in full, up to `longestPauseMs`. Otherwise 0.5, 1, 2, 4, 8, 8 ... s. The reference waits 2, 4, 8, 16, 32 s. Here
+ * the short "database is locked" of a SQLite server costs half a second, and a restarted server is found within 8 s.
  */
 export function delayMs(
   failed: number,
@@ -53,7 +58,7 @@ export function delayMs(
   jitter: number,
   random: () => number,
 ): number {
-  if (retryAfterMs !== undefined) return retryAfterMs * (1 + jitter * random());
+  if (retryAfterMs !== undefined) return Math.min(retryAfterMs, longestPauseMs) * (1 + jitter * random());
   return clampedPoissonMs(Math.min(500 * 2 ** (failed - 1), 8_000), jitter, random);
 }
 

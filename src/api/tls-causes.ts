@@ -34,7 +34,9 @@ export function causeOfTlsFailure(code: string): string | undefined {
 /** What a connection's error says, on one line, and for TLS the cause too. */
 export function explainFailure(error: Error): string {
   const { code = error.name, cert } = error as NodeJS.ErrnoException & { cert?: { subjectaltname?: string } };
-  const message = error.message.trim().replace(/\s*\n\s*/g, " ") || code;
+  // One error for all addresses of a host has no message of its own.
+  const text = error instanceof AggregateError ? error.errors.map(String).join("; ") : error.message;
+  const message = text.trim().replace(/\s*\n\s*/g, " ") || code;
   const cause = causeOfTlsFailure(code);
   if (!cause) return message;
   const names = cert?.subjectaltname ?? "";

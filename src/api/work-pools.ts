@@ -1,10 +1,14 @@
 // Routes of work pools, their queues and their workers.
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
-import type { ApiClient, RequestOptions } from "./client.ts";
+import type { ApiClient } from "./client.ts";
 import { ApiError, hasStatus } from "./errors.ts";
+import { fieldOf, jobVariablesOfPoll } from "./exact-places.ts";
 import { listOf } from "./json-check.ts";
+import type { RequestOptions } from "./request-options.ts";
 import { scheduledFlowRunsShape, workPoolShape, workQueueShape } from "./shapes.ts";
 import type { JsonObject, ScheduledFlowRun, WorkerMetadata, WorkPool, WorkQueue } from "./wire.ts";
+
+const template = fieldOf("base_job_template");
 
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
 
@@ -18,7 +22,11 @@ export async function findWorkPool(
   options?: RequestOptions,
 ): Promise<WorkPool | undefined> {
   try {
-    return (await api.request("GET", at(name), { ...options, shape: workPoolShape })) as unknown as WorkPool;
+    return (await api.request("GET", at(name), {
+      ...options,
+      shape: workPoolShape,
+      exact: template,
+    })) as unknown as WorkPool;
   } catch (error) {
     // Advice comes with a 404 only where the route itself is missing; a missing object is named by the server.
     const isMissingRoute = error instanceof ApiError && error.advice !== undefined && !api.address.isCloud;
@@ -36,7 +44,9 @@ export async function createWorkPool(
   return (await api.request("POST", "/work_pools/", {
     ...options,
     body: pool,
+    isBodyExact: true,
     shape: workPoolShape,
+    exact: template,
   })) as unknown as WorkPool;
 }
 
@@ -47,7 +57,11 @@ export async function updateBaseJobTemplate(
   baseJobTemplate: JsonObject,
   options?: RequestOptions,
 ): Promise<void> {
-  await api.request("PATCH", at(name), { ...options, body: { base_job_template: baseJobTemplate } });
+  await api.request("PATCH", at(name), {
+    ...options,
+    body: { base_job_template: baseJobTemplate },
+    isBodyExact: true,
+  });
 }
 
 /** The queues of a pool, or those of them that are named. Throws ApiError 404 without the pool. */
@@ -76,6 +90,7 @@ export async function sendWorkerHeartbeat(
   options?: RequestOptions,
 ): Promise<string | undefined> {
   const answer = await api.request("POST", `${at(pool)}/workers/heartbeat`, {
+    lane: "heartbeat",
     ...options,
     body: heartbeat,
     text: true,
@@ -88,19 +103,26 @@ export async function sendWorkerHeartbeat(
 
 /**
  * Flow runs scheduled before a time, in the order in which they should be taken. An empty list of queue names means all
- * queues. Throws ApiError 404 when the pool or one of the queues does not exist.
+ * queues, no `limit` as many as the server returns (200). Throws ApiError 404 when the pool or one of the queues does not exist.
  */
 export async function getScheduledFlowRuns(
   api: ApiClient,
   pool: string,
-  query: { workQueueNames: readonly string[]; scheduledBefore: Date },
+  query: { workQueueNames: readonly string[]; scheduledBefore: Date; limit?: number | undefined },
   options?: RequestOptions,
 ): Promise<ScheduledFlowRun[]> {
-  const body = { work_queue_names: [...query.workQueueNames], scheduled_before: query.scheduledBefore.toISOString() };
+  const { workQueueNames, scheduledBefore, limit } = query;
+  const body = {
+    work_queue_names: [...workQueueNames],
+    scheduled_before: scheduledBefore.toISOString(),
+    ...(limit !== undefined && { limit }),
+  };
   const path = `${at(pool)}/get_scheduled_flow_runs`;
   return (await api.request("POST", path, {
+    lane: "poll",
     ...options,
     body,
     shape: scheduledFlowRunsShape,
+    exact: jobVariablesOfPoll,
   })) as unknown as ScheduledFlowRun[];
 }

@@ -1,6 +1,6 @@
 // Puts a program together from options and settings, runs its workers, and takes it apart.
 import type { ApiClient } from "../api/client.ts";
-import { LogShipper } from "../api/log-shipper.ts";
+import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../engine/find-python.ts";
 import { tryOpenControlSocket } from "../host/control-socket.ts";
@@ -173,13 +173,14 @@ function sayPython(finding: PythonFinding, { logging }: ProgramContext, search: 
 const maxWaitingLogBytes = 16_000_000;
 
 function openLogShipper({ api, connection }: OpenApi, { settings, logging }: ProgramContext): LogShipper {
-  const { values } = settings;
+  const { values, origins } = settings;
+  const isBatchSizeSet = origins.has("PREFECT_LOGGING_TO_API_BATCH_SIZE");
   const cloudLimit = connection.isCloud ? values.PREFECT_CLOUD_MAX_LOG_SIZE : Number.POSITIVE_INFINITY;
   return new LogShipper(
     api,
     {
       batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
-      batchBytes: values.PREFECT_LOGGING_TO_API_BATCH_SIZE,
+      batchBytes: isBatchSizeSet ? values.PREFECT_LOGGING_TO_API_BATCH_SIZE : safeBatchBytes,
       maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
       maxWaitingBytes: maxWaitingLogBytes,
     },

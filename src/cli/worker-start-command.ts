@@ -1,7 +1,9 @@
 // The options of `lictor worker start`.
+
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { JsonObject } from "../api/wire.ts";
+import { parseExactJson } from "../exact-json.ts";
 import { poolTypeNames } from "../infrastructure/pool-types.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { startWorkers } from "./assemble-host.ts";
@@ -103,7 +105,7 @@ function readTemplate(file: string): JsonObject {
     throw new WorkerStartError(`--base-job-template: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`);
   }
   try {
-    const template = JSON.parse(text) as unknown;
+    const template = parseExactJson(text);
     if (typeof template === "object" && template !== null && !Array.isArray(template)) return template as JsonObject;
   } catch (error) {
     throw new WorkerStartError(`--base-job-template: ${file} is not JSON: ${(error as Error).message}`);

@@ -2,7 +2,7 @@
 import type { ApiClient } from "../api/client.ts";
 import { readWorkspaces, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { ApiError, UnreachableError } from "../api/errors.ts";
-import type { HttpResponse } from "../api/http-request.ts";
+import type { HttpResponse } from "../api/http-message.ts";
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { explainUnauthorized } from "../sockets/refused-credentials.ts";
 import { prefectVersion } from "../version.ts";

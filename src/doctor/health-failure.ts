@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { connect } from "node:tls";
 import type { ApiError } from "../api/errors.ts";
-import type { HttpResponse } from "../api/http-request.ts";
+import type { HttpResponse } from "../api/http-message.ts";
 import { sleep } from "../async/sleep.ts";
 import { type Finding, fail } from "./finding.ts";
 

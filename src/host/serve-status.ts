@@ -22,6 +22,7 @@ export async function serveHealth(
     return await startHealthServer({
       ...address,
       silentSeconds: () => secondsOverdue(sources),
+      pollsFailingSeconds: () => secondsFailing(sources),
       status: () => readStatus(sources, bothClocks()),
       redact,
       log: logger,
@@ -40,6 +41,12 @@ export function secondsOverdue(sources: StatusSources): number | undefined {
     if (silentMs > missedPolls * options.querySeconds * 1000) return silentMs / 1000;
   }
   return undefined;
+}
+
+/** Seconds since polls of a worker fail; undefined while those of all workers are answered. */
+function secondsFailing({ workers }: StatusSources): number | undefined {
+  const since = workers.flatMap(({ polling }) => polling.polls.health.failingSince ?? []);
+  return since.length === 0 ? undefined : (monotonicMs() - Math.min(...since)) / 1000;
 }
 
 /**

@@ -1,6 +1,7 @@
 // Placeholders of a base job template: what they look like, what replaces them, and the text they turn into.
 // Source: prefect utilities/templating; lookups follow utilities/collections get_from_dict.
 import type { Json, JsonObject } from "../api/wire.ts";
+import { NumberText } from "../exact-json.ts";
 import { pythonText } from "../python-text.ts";
 
 /** Reads what placeholders refer to on the server. `findVariable` answers undefined when there is no such variable. */
@@ -36,9 +37,9 @@ const placeholderPattern = /\{\{\p{White_Space}*([\p{L}\p{N}_.\-[\]$]+)\p{White_
 const blockPrefix = "prefect.blocks.";
 const variablePrefix = "prefect.variables.";
 
-/** True for a JSON object, false for arrays, null and scalars. */
+/** True for a JSON object, false for arrays, null and scalars; a number that keeps its text is a scalar. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof NumberText);
 }
 
 /**
@@ -182,7 +183,7 @@ function blockValue({ text, embedded }: Placeholder, data: JsonObject, path: str
   if (value === undefined) {
     throw new TemplateError(`Could not resolve the keypath of ${text}: the block document has no "${path}".`);
   }
-  if (embedded && typeof value === "object" && value !== null) {
+  if (embedded && (isJsonObject(value) || Array.isArray(value))) {
     const kind = Array.isArray(value) ? "a list" : "an object";
     throw new TemplateError(`${text} is ${kind}, which cannot be part of a text. Name a single value in it.`);
   }

@@ -1,5 +1,6 @@
 // Reads the resolved fields of a base job template as the types that a pool type expects.
 import type { Json, JsonObject } from "../api/wire.ts";
+import { NumberText } from "../exact-json.ts";
 import { pythonBoolean } from "../python-boolean.ts";
 import { pythonText } from "../python-text.ts";
 import { isJsonObject } from "./template.ts";
@@ -64,5 +65,6 @@ export function describeKind(value: Json | undefined): string {
 
 /** Truth as in Python: empty texts, lists and objects are false. */
 export function isTruthy(value: Json | undefined): boolean {
+  if (value instanceof NumberText) return Number(value) !== 0;
   return typeof value === "object" && value !== null ? Object.keys(value).length > 0 : Boolean(value);
 }

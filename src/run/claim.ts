@@ -31,7 +31,7 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   const { kill } = context.services.stop;
   let decision: Awaited<ReturnType<typeof proposeState>>;
   try {
-    decision = await proposeState(context.api, flowRun.id, pendingState, { transitionId, signal: kill });
+    decision = await proposeState(context.api, flowRun.id, pendingState, { transitionId, isClaim: true, signal: kill });
   } catch (error) {
     if (kill.aborted) await giveBackIfClaimed(context, run, transitionId);
     throw error;

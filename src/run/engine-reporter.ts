@@ -28,6 +28,9 @@ interface Reporting {
   readonly runsItself: { readonly cancellation: boolean; readonly crashed: boolean };
 }
 
+/** What a report depends on has to be known as surely as the report has to arrive. */
+const forReport = { endless: true, outlastsRefusals: true };
+
 const nothing = { cancellation: false, crashed: false };
 
 /** The hooks of a cancelled flow run get the state before its end. */
@@ -56,7 +59,7 @@ const lost = { level: "error", resolution: "Look at the logs of the flow run and
 /** An engine tells by its receipt which state it left. After a success without a receipt the server has to be asked. */
 async function isLeftInCancelling({ context, run }: Reporting, ending: Ending & { kind: "exited" }): Promise<boolean> {
   if (ending.reported) return ending.reported.state?.type === "CANCELLING";
-  return (await findFlowRun(context.api, run.flowRun.id, { endless: true }))?.state_type === "CANCELLING";
+  return (await findFlowRun(context.api, run.flowRun.id, forReport))?.state_type === "CANCELLING";
 }
 
 /**
@@ -83,7 +86,7 @@ async function reportCrash(reporting: Reporting, message: string): Promise<Hooks
 }
 
 async function readCurrent({ context, run }: Reporting): Promise<FlowRun | undefined> {
-  const current = await findFlowRun(context.api, run.flowRun.id, { endless: true });
+  const current = await findFlowRun(context.api, run.flowRun.id, forReport);
   context.history.noteState(run, current?.state ?? null);
   return current;
 }

@@ -24,13 +24,15 @@ export interface ProposalOptions {
   force?: boolean;
   /** Ends waiting and repeating; the abort reason is thrown. By default only an answer ends a proposal. */
   signal?: AbortSignal;
+  /** The flow run is left to other workers when the server refuses the credentials. */
+  isClaim?: boolean;
   /** The id of the first proposal, for a caller that has to recognise the state later. */
   transitionId?: string;
 }
 
 /**
  * Proposes a state and returns the decision; waits and proposes again when the server says so. A request that fails for a
- * transient reason is repeated with the same transition id. If only the answer was lost, the server rejects the
+ * transient reason, or for its credentials unless it is a claim, is repeated with the same transition id. If only the answer was lost, the server rejects the
  * repetition with the very state that carries this id, and that is an acceptance.
  * Throws ApiError for any other refusal, such as 404 for a deleted flow run.
  */
@@ -56,7 +58,13 @@ export async function proposeState(
       force: options.force ?? false,
     };
     const beforeRepeat = proposal.force ? () => readOwn(api, flowRunId, transitionId) : undefined;
-    const result = await setFlowRunState(api, flowRunId, proposal, { endless: true, beforeRepeat, signal });
+    const result = await setFlowRunState(api, flowRunId, proposal, {
+      endless: true,
+      // A flow run that is not claimed yet is left to a worker whose credentials are good.
+      outlastsRefusals: !options.isClaim,
+      beforeRepeat,
+      signal,
+    });
     const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
       case "ACCEPT":
@@ -83,7 +91,7 @@ export async function proposeState(
  * Source: prefect server core_policy.py MinimalFlowPolicy.
  */
 async function readOwn(api: ApiClient, flowRunId: string, transitionId: string): Promise<Json | undefined> {
-  const { state } = (await findFlowRun(api, flowRunId, { endless: true })) ?? {};
+  const { state } = (await findFlowRun(api, flowRunId, { endless: true, outlastsRefusals: true })) ?? {};
   if (state?.state_details?.transition_id !== transitionId) return undefined;
   return { status: "ACCEPT", state: state as unknown as Json, details: {} };
 }

@@ -5,10 +5,13 @@ import WebSocket from "ws";
 import type { Agents } from "../api/agents.ts";
 import { causeOfRefusedUpgrade } from "../api/causes.ts";
 import type { Credentials } from "../api/credentials.ts";
+import { templateOfFrame } from "../api/exact-places.ts";
 import { utf8Header } from "../api/header-text.ts";
+import { maxHeaderBytes } from "../api/http-message.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { Json, JsonObject } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { keepNumberTexts, stringifyExactJson } from "../exact-json.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
 import { inSeconds, type KeepAlive } from "./keep-alive.ts";
@@ -123,6 +126,8 @@ function openSocket(
     headers,
     agent,
     maxPayload: maxFrameBytes,
+    // Goes on to node:http; the types of ws do not know it.
+    ...{ maxHeaderSize: maxHeaderBytes },
     perMessageDeflate: false,
   });
 }
@@ -176,7 +181,10 @@ function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
   });
   socket.on("message", (data) => {
     try {
-      received.push(JSON.parse(String(data)) as Json);
+      const text = String(data);
+      const frame = JSON.parse(text) as Json;
+      keepNumberTexts(text, frame, templateOfFrame);
+      received.push(frame);
       notify();
     } catch {
       const error = `${socket.url}: sent a frame that is not JSON`;
@@ -197,7 +205,7 @@ function frameSocket(socket: WebSocket, keepAlive: KeepAlive): Socket {
     else finish(brokenOff(message, keepAlive, openedAt, liveness.silentMs));
   });
   return {
-    send: (frame) => socket.send(JSON.stringify(frame)),
+    send: (frame) => socket.send(stringifyExactJson(frame)),
     close(code, reason) {
       isClosedByUs = true;
       socket.close(code, reason);

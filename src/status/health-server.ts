@@ -15,6 +15,8 @@ export interface HealthServerOptions {
   port: number;
   /** Seconds since the last poll of a worker that is stuck; undefined while none is. */
   silentSeconds: () => number | undefined;
+  /** For how many seconds polls have failed; undefined while they are answered. */
+  pollsFailingSeconds: () => number | undefined;
   /** What /status.json answers. */
   status: () => object;
   /** Hides secrets in a text. */
@@ -80,11 +82,14 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
   return { status, headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) };
 }
 
-function answerHealth({ silentSeconds, log }: HealthServerOptions): Answer {
+/** The message is the reference's. The field beside it is there only while polls fail. */
+function answerHealth({ silentSeconds, pollsFailingSeconds, log }: HealthServerOptions): Answer {
   const seconds = silentSeconds();
-  if (seconds === undefined) return json(200, { message: "OK" });
+  const failingSeconds = pollsFailingSeconds();
+  const failing = failingSeconds === undefined ? {} : { polls_failing_seconds: Math.round(failingSeconds) };
+  if (seconds === undefined) return json(200, { message: "OK", ...failing });
   log.error(`Worker has not polled in the last ${Math.round(seconds)} seconds and should be restarted`);
-  return json(503, { message: "Worker may be unresponsive at this time" });
+  return json(503, { message: "Worker may be unresponsive at this time", ...failing });
 }
 
 /** For the eyes of this page only: nothing is kept, and no other site may have it. */

@@ -125,6 +125,16 @@ function addCounters(registry: Registry, { workers, attemptCounts }: MetricsSour
   );
   counter(
     registry,
+    "lictor_flow_runs_unannounced_total",
+    "Flow runs that a poll found although no event told of them.",
+    [pool],
+    () => byPool(workers, ({ polling }) => polling.unannounced.count),
+  );
+  counter(registry, "lictor_polls_repeated_total", "Polls repeated because no answer came.", [pool], () =>
+    byPool(workers, ({ polling }) => polling.polls.hedge.repeatedCount),
+  );
+  counter(
+    registry,
     "lictor_api_requests_total",
     "Attempts at API requests, by the status of the answer, or none where there was no answer.",
     ["method", "status"],

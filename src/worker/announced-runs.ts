@@ -22,6 +22,11 @@ export class AnnouncedRuns {
     if (this.#runs.size < maxRemembered) this.#runs.set(flowRunId, { kind: "unread" });
   }
 
+  /** Whether an event, or an earlier poll that looked ahead, has told of this flow run. */
+  has(flowRunId: string): boolean {
+    return this.#runs.has(flowRunId);
+  }
+
   /** Forgets flow runs that a poll has returned. */
   forget(flowRunIds: Iterable<string>): void {
     for (const id of flowRunIds) this.#runs.delete(id);

@@ -46,6 +46,11 @@ export class FlowRuns {
     return this.#inFlight(flowRunId) !== undefined;
   }
 
+  /** Whether anything is known of this flow run: an event or an earlier poll told of it, or the worker has had it. */
+  isKnown(flowRunId: string): boolean {
+    return this.#known.has(flowRunId);
+  }
+
   /** The record of a flow run in the worker's hands, or of one that has just left them. */
   find(flowRunId: string): RunRecord | undefined {
     const known = this.#known.get(flowRunId);

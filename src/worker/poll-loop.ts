@@ -1,9 +1,7 @@
 // Takes scheduled flow runs: at once when an event tells of them, and every so often, because events may be missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import { hasStatus } from "../api/errors.ts";
-import { filterFlowRuns } from "../api/flow-runs.ts";
 import type { FlowRun, ScheduledFlowRun, WorkPool } from "../api/wire.ts";
-import { getScheduledFlowRuns } from "../api/work-pools.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { live } from "../run/live.ts";
@@ -17,6 +15,9 @@ const pauseWithEvents = 1.2;
 /** The jitter's upper bound, and some time for the poll itself: what is scheduled until then, the next poll may miss. */
 const longestPause = 1.3;
 const pollMs = 1_000;
+/** The flow runs of a piece are claimed by then. If none is claimed any more, the rest waits for the regular poll. */
+const betweenPiecesMs = 500;
+const takingMs = 5_000;
 
 /** Polls until `drain` aborts. Throws when the API refuses for good. */
 export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void> {
@@ -53,7 +54,8 @@ async function waitForReason(
   for (;;) {
     const now = monotonicMs();
     const { isFull } = services.slots;
-    const dueInMs = isFull ? Number.POSITIVE_INFINITY : Math.max(runs.dueInMs(now), polledAt + shortestGapMs - now);
+    const nextInMs = Math.min(runs.dueInMs(now), restInMs(worker));
+    const dueInMs = isFull ? Number.POSITIVE_INFINITY : Math.max(nextInMs, polledAt + shortestGapMs - now);
     const reason = await polling.wake.sleep(Math.max(0, Math.min(until - now, dueInMs)), signal);
     if (reason === "event" && services.slots.isFull) {
       polling.isRunLeft = true;
@@ -63,6 +65,12 @@ async function waitForReason(
     if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
     return;
   }
+}
+
+/** When to poll for the rest of an answer that came in pieces: soon while flow runs are being taken, else not for it. */
+function restInMs({ polling }: Worker): number {
+  const isTaking = monotonicMs() - polling.takenAt < takingMs;
+  return polling.polls.hasMore && !polling.isRunLeft && isTaking ? betweenPiecesMs : Number.POSITIVE_INFINITY;
 }
 
 /** Asks once for scheduled flow runs, takes those that there are slots for, and remembers when the next ones are due. */
@@ -76,6 +84,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   polling.isRunLeft = false;
   const scheduled = await readScheduled(worker, pool.current, signal);
   polling.answeredAt = monotonicMs();
+  noteUnannounced(worker, scheduled);
   const due = runs.keepLater(scheduled, bothClocks());
   for (const flowRun of runs.declinedLast(due)) {
     if (signal.aborted) return;
@@ -91,7 +100,16 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
       return;
     }
     take(worker, flowRun, slot);
+    polling.takenAt = monotonicMs();
   }
+}
+
+/** Counts what a poll has found although events come and none told of it: such flow runs have waited for the poll. */
+function noteUnannounced({ sockets, runs, polling, log }: Worker, scheduled: readonly ScheduledFlowRun[]): void {
+  if (!sockets.eventsConnected) return;
+  const unknown = scheduled.map(({ flow_run }) => flow_run.id).filter((id) => !runs.isKnown(id));
+  const found = polling.unannounced.take(unknown);
+  if (found.length > 0) log.debug({ flow_run_ids: found }, "a poll found flow runs that no event announced");
 }
 
 /** Takes a flow run into the worker's hands. */
@@ -112,13 +130,13 @@ export function onSlotFree({ polling, pool }: Worker): void {
 }
 
 async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
-  const { workPoolName, workQueueNames, prefetchSeconds, querySeconds } = worker.options;
+  const { prefetchSeconds, querySeconds } = worker.options;
   const untilNextPollMs = querySeconds * 1000 * longestPause + pollMs;
   // Under a limit of the pool, a flow run that is not due yet may take the place of one that is.
   const aheadMs = pool.concurrency_limit == null ? untilNextPollMs : 0;
   const scheduledBefore = new Date(wallClockMs() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
   try {
-    return await getScheduledFlowRuns(worker.api, workPoolName, { workQueueNames, scheduledBefore }, { signal });
+    return await worker.polling.polls.scheduled(scheduledBefore, signal);
   } catch (error) {
     // The pool or a queue does not exist (yet): nothing is scheduled in it.
     if (hasStatus(error, 404)) return [];
@@ -128,10 +146,10 @@ async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal
 
 /** Finds out when announced flow runs are due that the poll did not return: scheduled for later, or taken by others. */
 async function lookUpAnnounced(worker: Worker, signal: AbortSignal): Promise<void> {
-  const { runs } = worker;
+  const { runs, polling } = worker;
   for (let ids = runs.toLookUp(); ids.length > 0; ids = runs.toLookUp()) {
     try {
-      const flowRuns = await filterFlowRuns(worker.api, { id: { any_: ids } }, { signal });
+      const flowRuns = await polling.polls.byId(ids, signal);
       runs.noteLookedUp(ids, flowRuns, bothClocks());
     } catch (error) {
       signal.throwIfAborted();

@@ -1,5 +1,6 @@
 // What the loops of one worker share.
 import type { ApiClient } from "../api/client.ts";
+import { Polls } from "../api/polls.ts";
 import type { JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { Wake } from "../async/wake.ts";
@@ -10,6 +11,7 @@ import { RunHistory } from "../run/run-history.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
 import { FlowRuns } from "./flow-runs.ts";
 import type { Slots } from "./slots.ts";
+import { UnannouncedRuns } from "./unannounced-runs.ts";
 
 /** What one worker is started with: options of `worker start` and settings, times in the unit of the name. */
 export interface WorkerOptions {
@@ -76,6 +78,12 @@ export interface PollState {
   isRunLeft: boolean;
   /** When the last poll was answered, on the monotonic clock. */
   answeredAt: number;
+  /** When the worker last took a flow run, on the monotonic clock. */
+  takenAt: number;
+  /** The requests. */
+  readonly polls: Polls;
+  /** What polls have found without an event. */
+  readonly unannounced: UnannouncedRuns;
 }
 
 /** The two sockets on which the server tells a worker what happens. */
@@ -110,7 +118,7 @@ export class Worker implements RunContext, WorkerParts {
   readonly history = new RunHistory();
   readonly runs: FlowRuns;
   readonly pool: PoolState = { current: undefined, missingTemplate: undefined };
-  readonly polling: PollState = { wake: new Wake(), isRunLeft: false, answeredAt: monotonicMs() };
+  readonly polling: PollState;
   readonly sockets: SocketState = {
     eventsConnected: false,
     eventsChanged: new Wake(),
@@ -132,6 +140,15 @@ export class Worker implements RunContext, WorkerParts {
     this.events = parts.events;
     const { name } = parts.options;
     this.log = parts.services.named(`prefect.workers.${parts.poolType.name}.${name.toLowerCase()}`);
+    const { options } = parts;
+    this.polling = {
+      wake: new Wake(),
+      isRunLeft: false,
+      answeredAt: monotonicMs(),
+      takenAt: Number.NEGATIVE_INFINITY,
+      polls: new Polls(this.api, { ...options, intervalMs: options.querySeconds * 1000, log: this.log }),
+      unannounced: new UnannouncedRuns(),
+    };
     this.runs = new FlowRuns(parts.options.prefetchSeconds * 1000, this.history);
   }
 

@@ -1,6 +1,9 @@
 // Answers that are not the API's: a web page with status 200, a body that is not there in full.
-import { expect, test } from "vitest";
+import { createServer } from "node:http";
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
 import { UndecodableResponseError, UnreachableError } from "../../src/api/errors.ts";
+import { listenOnLoopback } from "../support/listen-on-loopback.ts";
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { countingRandom, openTestClient, rejectionOf } from "./test-client.ts";
 
@@ -67,3 +70,50 @@ test("an empty 204 is null, a text answer is taken as it is", async () => {
   expect(await api.request("POST", "/empty", { body: {} })).toBeNull();
   expect(await api.request("POST", "/text", { body: {}, text: true })).toBe("not JSON");
 });
+
+describe("an answer that is packed although nobody asked for it", () => {
+  const text = JSON.stringify({ fine: "x".repeat(3000) });
+  test.each<[encoding: string, body: Buffer]>([
+    ["gzip", gzipSync(text)],
+    ["br", brotliCompressSync(text)],
+    ["deflate", deflateSync(text)],
+    ["deflate", deflateRawSync(text)],
+    ["gzip, br", brotliCompressSync(gzipSync(text))],
+    ["identity", Buffer.from(text)],
+  ])("is unpacked: %s", async (encoding, body) => {
+    await using server = await startPacking(encoding, body);
+    using api = openTestClient(server.origin);
+    expect(await api.request("GET", "/thing")).toEqual(JSON.parse(text));
+    expect(server.accepted()).toBe("identity");
+  });
+
+  test("and damaged is no answer, not a crash", async () => {
+    await using server = await startPacking("gzip", Buffer.from("no gzip"));
+    using api = openTestClient(server.origin, { maxRetries: 0 });
+    expect(await rejectionOf(api.request("GET", "/thing"))).toBeInstanceOf(UnreachableError);
+  });
+
+  test("and too large is not unpacked to its end", async () => {
+    await using server = await startPacking("gzip", gzipSync(text));
+    using api = openTestClient(server.origin);
+    const error = await rejectionOf(api.request("GET", "/thing", { maxBodyBytes: 1000 }));
+    expect(error).toMatchObject({ name: "ResponseTooLargeError" });
+  });
+});
+
+test("60 kB of response headers are read", async () => {
+  const headers = Object.fromEntries(Array.from({ length: 60 }, (_, count) => [`x-${count}`, "y".repeat(1000)]));
+  await using server = await startScriptedServer({ http: { "GET /api/thing": [{ ...fine, headers }] } });
+  using api = openTestClient(server.url);
+  expect(await api.request("GET", "/thing")).toEqual({ fine: true });
+});
+
+async function startPacking(encoding: string, body: Buffer) {
+  let accepted: string | undefined;
+  const server = createServer((request, response) => {
+    accepted = String(request.headers["accept-encoding"]);
+    response.writeHead(200, { "content-type": "application/json", "content-encoding": encoding }).end(body);
+  });
+  const { origin, stop } = await listenOnLoopback(server);
+  return { origin, accepted: () => accepted, [Symbol.asyncDispose]: stop };
+}

@@ -1,15 +1,15 @@
 // Connections that are refused, silent or lost, as the API client meets them.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import type { Socket } from "node:net";
+import { createServer, type IncomingMessage, type RequestListener, request } from "node:http";
+import type { LookupFunction, Socket } from "node:net";
 import { describe, expect, inject, test } from "vitest";
 import { UnreachableError } from "../../src/api/errors.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { countingRandom, openTestClient, rejectionOf } from "./test-client.ts";
+import { countingRandom, openTestClient, rejectionOf, testAgents } from "./test-client.ts";
 
 const fine = { body: { fine: true } };
 
@@ -75,7 +75,7 @@ describe("silence", () => {
     using api = openTestClient(server.url, { requestTimeoutMs: 100, maxRetries: 0 });
     const error = await rejectionOf(api.request("GET", "/thing"));
     expect(error).toBeInstanceOf(UnreachableError);
-    expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${server.url}: no answer within 0.1 s` });
+    expect(error).toMatchObject({ code: "RESPONSE_TIMEOUT", message: `${server.url}: no answer within 0.1 s` });
     expect(server.requests).toHaveLength(1);
   });
 
@@ -86,9 +86,19 @@ describe("silence", () => {
     });
     using api = openTestClient(`http://127.0.0.1:${port}`, { requestTimeoutMs: 100, maxRetries: 0 });
     expect(await rejectionOf(api.request("GET", "/thing"))).toMatchObject({
-      code: "ETIMEDOUT",
+      code: "RESPONSE_TIMEOUT",
       message: `http://127.0.0.1:${port}: no answer within 0.1 s`,
     });
+  });
+
+  test("an answer that comes byte by byte is given up after five times that time", async () => {
+    const port = await findFreePort();
+    await using _server = await listen(port, (_request, response) => {
+      const dripping = setInterval(() => response.write(" "), 20);
+      response.once("close", () => clearInterval(dripping));
+    });
+    using api = openTestClient(`http://127.0.0.1:${port}`, { requestTimeoutMs: 100, maxRetries: 0 });
+    expect(await rejectionOf(api.request("GET", "/thing"))).toMatchObject({ code: "RESPONSE_TIMEOUT" });
   });
 
   // Elsewhere a full backlog refuses.
@@ -102,7 +112,35 @@ describe("silence", () => {
         const url = `http://127.0.0.1:${Number(line.toString())}`;
         using api = openTestClient(url, { requestTimeoutMs: 100, maxRetries: 0 });
         const error = await rejectionOf(api.request("GET", "/thing"));
-        expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${url}: no answer within 0.1 s` });
+        expect(error).toMatchObject({ code: "ETIMEDOUT", message: `${url}: no connection within 0.1 s` });
+      } finally {
+        server.kill("SIGKILL");
+      }
+    },
+  );
+
+  test.runIf(process.platform === "linux")(
+    "a connection that takes longer than 250 ms comes about, to a host of several addresses too",
+    async () => {
+      const server = spawn(inject("python"), [inCheckout("test/fixtures/programs/slow_backlog.py")], {
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      try {
+        const [line] = (await once(server.stdout, "data")) as [Buffer];
+        const url = new URL(`http://two-addresses.test:${Number(line.toString())}/`);
+        using agents = testAgents();
+        const { agent } = await agents.route(url, "request");
+        // Nothing listens at the second: a host whose other protocol leads nowhere.
+        const addresses = [
+          { address: "127.0.0.1", family: 4 },
+          { address: "::1", family: 6 },
+        ];
+        const lookup: LookupFunction = (_host, _options, callback) => callback(null, addresses);
+        const sent = request(url, { agent, lookup }).end();
+        server.stdin.write("\n");
+        const [response] = (await once(sent, "response")) as [IncomingMessage];
+        expect(response.statusCode).toBe(200);
+        response.destroy();
       } finally {
         server.kill("SIGKILL");
       }

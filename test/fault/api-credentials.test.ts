@@ -1,5 +1,6 @@
 // Who the API client says it is, and what it tells the user when it is not believed.
 import { describe, expect, test } from "vitest";
+import { Credentials } from "../../src/api/credentials.ts";
 import type { ApiError } from "../../src/api/errors.ts";
 import { type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
 import { bearer, type ClientChanges, fixedCredentials, openTestClient, rejectionOf } from "./test-client.ts";
@@ -38,6 +39,37 @@ describe("a refusal", () => {
     using api = openTestClient(server.url);
     const { message } = (await rejectionOf(api.request("GET", "/thing"))) as ApiError;
     expect(message).toMatch(/^GET \/thing: 401 Unauthorized\. No credentials were sent to /);
+  });
+});
+
+describe("a 401 while a custom header carries the credentials", () => {
+  const customHeaders = { authorization: "Basic marked-secret" };
+  const basic = { kind: "basic", header: "Basic dTpw", token: "u:p", origin: "PREFECT_API_AUTH_STRING" } as const;
+
+  test.each([
+    ["alone", undefined, "Sent the header Authorization of PREFECT_CLIENT_CUSTOM_HEADERS to "],
+    [
+      "beside an auth string",
+      basic,
+      "Sent the header Authorization of PREFECT_CLIENT_CUSTOM_HEADERS, instead of PREFECT_API_AUTH_STRING, to ",
+    ],
+  ])("speaks of that header: %s", async (_, authorization, sent) => {
+    await using server = await startScriptedServer({ http: { "GET /api/thing": [{ status: 401 }] } });
+    using api = openTestClient(server.url, { customHeaders, credentials: fixedCredentials(authorization) });
+    const { message } = (await rejectionOf(api.request("GET", "/thing"))) as ApiError;
+    expect(message).toContain(sent);
+    expect(message).toContain("Correct or remove that header");
+    expect(message).not.toMatch(/marked-secret|drops the header/);
+  });
+
+  test("does not make the client go over to credentials that are not sent", async () => {
+    const said: string[] = [];
+    const choice = { authorization: bearer("a"), fallback: basic };
+    const credentials = new Credentials(choice, undefined, (message) => said.push(message));
+    await using server = await startScriptedServer({ http: { "GET /api/thing": [{ status: 401 }] } });
+    using api = openTestClient(server.url, { customHeaders, credentials });
+    await rejectionOf(api.request("GET", "/thing"));
+    expect([said, server.requests.length]).toEqual([[], 1]);
   });
 });
 

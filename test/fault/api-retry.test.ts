@@ -1,10 +1,11 @@
 // Which answers the API client asks for again, how often, and after how long.
 import { describe, expect, test } from "vitest";
 import { ApiError } from "../../src/api/errors.ts";
-import { isRetryable } from "../../src/api/retry.ts";
+import { delayMs, isRetryable, parseRetryAfterMs } from "../../src/api/retry.ts";
+import { wallClockMs } from "../../src/async/clock.ts";
 import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { countingRandom, openTestClient, rejectionOf } from "./test-client.ts";
+import { capturedLog, countingRandom, messagesFrom, openTestClient, rejectionOf } from "./test-client.ts";
 
 const atOnce = { "Retry-After": "0" };
 const fine: AnswerStep = { body: { fine: true } };
@@ -105,6 +106,32 @@ describe("a wait that the server asks for", () => {
     expect(gapMs(server)).toBeGreaterThanOrEqual(400);
     expect(waits.draws).toBe(1);
   });
+});
+
+test.each([
+  ["0", 0],
+  ["120", 120_000],
+  ["86400", 300_000],
+  [new Date(wallClockMs() + 86_400_000).toUTCString(), 300_000],
+])("a pause of Retry-After: %s lasts five minutes at most", (header, expectedMs) => {
+  expect(delayMs(1, parseRetryAfterMs(header, wallClockMs()), 0, () => 0.5)).toBe(expectedMs);
+});
+
+test("a long pause is one warning, however many requests are to wait", async () => {
+  const captured = capturedLog();
+  const stop = new AbortController();
+  await using server = await startAnswering({ status: 503, headers: { "Retry-After": "86400" }, always: true });
+  using api = openTestClient(server.url, { log: captured.log, jitter: 0 });
+  const pending = ["GET", "GET", "POST"].map((method) =>
+    rejectionOf(api.request(method, "/thing", { signal: stop.signal })),
+  );
+  const repeats = () => captured.records.filter(({ msg }) => msg === "request failed, will be repeated");
+  await waitFor(() => repeats().length === 3, { timeoutMs: 5_000, what: "three pauses", intervalMs: 5 });
+  expect(messagesFrom(40, captured)).toEqual([
+    "GET /thing: the server asks for a pause of 86400 s (Retry-After). lictor asks again in 300 s.",
+  ]);
+  stop.abort();
+  await Promise.all(pending);
 });
 
 test("answers that announce maintenance use up no retry", async () => {

@@ -1,5 +1,7 @@
 // TLS: whom the API client trusts, and that it does not ask again whom it does not trust.
+import type { TLSSocket } from "node:tls";
 import { expect, test } from "vitest";
+import { sendWorkerHeartbeat } from "../../src/api/work-pools.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { countingRandom, openTestClient, rejectionOf } from "./test-client.ts";
 import { certificate, startTlsServer } from "./tls-server.ts";
@@ -39,4 +41,14 @@ test("a redirect from http to https is followed, by the same rules of trust", as
   expect(await rejectionOf(wary.request("POST", "/thing", { body: {} }))).toMatchObject({
     code: "DEPTH_ZERO_SELF_SIGNED_CERT",
   });
+});
+
+test("connections for heartbeats resume the TLS session of those for other requests", async () => {
+  await using server = await startTlsServer();
+  using api = openTestClient(server.origin, { tls: { ca: certificate, rejectUnauthorized: true } });
+  await api.request("GET", "/thing");
+  await sendWorkerHeartbeat(api, "p", { name: "w", heartbeat_interval_seconds: 30 });
+  expect(server.connections).toBe(2);
+  const reused = server.requests.map(({ socket }) => (socket as TLSSocket).isSessionReused());
+  expect(reused).toEqual([false, true]);
 });

@@ -102,6 +102,35 @@ describe("after a 401", () => {
     await expect(asking).rejects.toThrow("stopped");
   });
 
+  test("a secret in a file is read again for all that wait at once, not by each of them", async () => {
+    const read = (key: string) => ({ authorization: bearer(key), fallback: null, isInFile: true });
+    let reads = 0;
+    const said: string[] = [];
+    const credentials = new Credentials(
+      read("old-secret"),
+      () => read(++reads < 6 ? "old-secret" : "new-secret"),
+      (message) => said.push(message),
+    );
+    let isRotated = false;
+    await using server = await startServer(
+      fine,
+      ...Array.from({ length: 200 }, () => ({
+        get status() {
+          isRotated ||= server.requests.some(({ headers }) => headers.authorization === "Bearer new-secret");
+          return isRotated ? 200 : 401;
+        },
+        body: { fine: true },
+      })),
+    );
+    using api = openTestClient(server.url, { credentials });
+    const post = () => api.request("POST", "/thing", { body: {} });
+    await post();
+    const answers = await Promise.all(Array.from({ length: 50 }, post));
+    expect(answers).toEqual(Array.from({ length: 50 }, () => ({ fine: true })));
+    expect(reads).toBeLessThanOrEqual(7);
+    expect(said).toHaveLength(2);
+  });
+
   test("with nothing left the error names what was sent last", async () => {
     const credentials = new Credentials({ authorization: bearer("some-key"), fallback: basic });
     await using server = await startServer({ ...refused, always: true });

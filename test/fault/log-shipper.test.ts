@@ -60,7 +60,7 @@ describe("log records", () => {
     for (const body of bodies(log.server)) expect(Buffer.byteLength(body)).toBeLessThanOrEqual(4000);
   });
 
-  test("that make a batch do not wait for the interval", async () => {
+  test("that make half a batch do not wait for the interval", async () => {
     await using log = await open();
     const stop = new AbortController();
     const running = log.shipper.run(stop.signal);
@@ -105,7 +105,7 @@ describe("log records", () => {
       await log.shipper.flush(forever);
     }
     expect(log.complaints).toEqual([
-      expect.stringMatching(/^Log records wait, since the API does not take them: .*503/),
+      expect.stringMatching(/^Log records wait because the API does not take them: .*503/),
     ]);
     await log.shipper.flush(forever);
     expect(JSON.parse(bodies(log.server).at(-1) ?? "")).toMatchObject([
@@ -134,20 +134,77 @@ describe("log records", () => {
     ]);
   });
 
-  test.each([422, 500])(
-    "that the API answers with %i are lost, with a word, and the next ones are not",
-    async (status) => {
-      await using log = await open([{ status, body: { detail: "no" } }]);
-      log.shipper.ship(record("refused"));
-      await log.shipper.flush(forever);
-      log.shipper.ship(record("taken"));
-      await log.shipper.flush(forever);
-      expect(JSON.parse(bodies(log.server).at(-1) ?? "")).toMatchObject([{ message: "taken" }]);
-      expect(log.complaints).toEqual([
-        expect.stringMatching(new RegExp(`^1 log records could not be sent to the API: .*${status}`)),
-      ]);
-    },
-  );
+  test("that the API declines are lost, with a word, and the next ones are not", async () => {
+    await using log = await open([{ status: 422, body: { detail: "no" } }]);
+    log.shipper.ship(record("refused"));
+    await log.shipper.flush(forever);
+    log.shipper.ship(record("taken"));
+    await log.shipper.flush(forever);
+    expect(JSON.parse(bodies(log.server).at(-1) ?? "")).toMatchObject([{ message: "taken" }]);
+    expect(log.complaints).toEqual([expect.stringMatching(/^1 log records could not be sent to the API: .*422/)]);
+  });
+
+  test.each([401, 403, 500, 504])("that meet a %i are sent again, all of them", async (status) => {
+    const failure = { status, body: { detail: "no" } };
+    await using log = await open([failure, failure, failure]);
+    for (const message of ["a", "b", "c", "d"]) log.shipper.ship(record(message));
+    for (let turn = 0; turn < 4; turn++) await log.shipper.flush(forever);
+    const taken = bodies(log.server)
+      .slice(3)
+      .flatMap((body) => JSON.parse(body) as LogRecord[]);
+    expect(taken.map(({ message }) => message).sort()).toEqual(["a", "b", "c", "d"]);
+    expect(log.complaints).toHaveLength(1);
+  });
+
+  test("of which one makes the server fail are taken but for that one, which is lost with a word", async () => {
+    await using log = await open(
+      Array.from({ length: 40 }, () => ({
+        get status() {
+          return bodies(log.server).at(-1)?.includes("poison") ? 500 : 201;
+        },
+        body: { detail: "no" },
+      })),
+    );
+    for (const message of ["a", "b", "poison", "c", "d"]) log.shipper.ship(record(message));
+    for (let turn = 0; turn < 8; turn++) await log.shipper.flush(forever);
+    const good = bodies(log.server).filter((body) => !body.includes("poison"));
+    expect(good.flatMap((body) => JSON.parse(body) as LogRecord[]).map(({ message }) => message)).toEqual(
+      expect.arrayContaining(["a", "b", "c", "d"]),
+    );
+    expect(log.complaints.at(-1)).toMatch(/^1 log records could not be sent to the API: .*500/);
+    await log.shipper.finish(AbortSignal.timeout(5000));
+    expect(log.complaints.filter((complaint) => complaint.includes("were not sent"))).toEqual([]);
+  });
+
+  test("too large for a proxy go out in smaller batches, for good, and none is lost", async () => {
+    const limit = 1500;
+    await using log = await open(
+      Array.from({ length: 40 }, () => ({
+        get status() {
+          return (bodies(log.server).at(-1)?.length ?? 0) > limit ? 413 : 201;
+        },
+        body: null,
+      })),
+    );
+    const all = Array.from({ length: 10 }, (_, count) => String(count).repeat(300));
+    for (const message of all) log.shipper.ship(record(message));
+    await log.shipper.flush(forever);
+    const taken = bodies(log.server).filter((body) => body.length <= limit);
+    expect(taken.flatMap((body) => JSON.parse(body) as LogRecord[]).map(({ message }) => message)).toEqual(all);
+    const refused = bodies(log.server).length - taken.length;
+    expect(log.complaints).toHaveLength(refused);
+    expect(log.complaints[0]).toMatch(/does not take \d+ bytes of log records at once \(413\)/);
+    log.shipper.ship(record("later"));
+    await log.shipper.flush(forever);
+    expect(log.complaints).toHaveLength(refused);
+  });
+
+  test("larger than a proxy takes are lost one by one, with a word", async () => {
+    await using log = await open([{ status: 413, body: "" }]);
+    log.shipper.ship(record("large"));
+    await log.shipper.flush(forever);
+    expect(log.complaints).toEqual([expect.stringMatching(/^1 log records could not be sent to the API: .*413/)]);
+  });
 
   test("that are on their way when the worker ends are waited for, and not sent twice", async () => {
     await using log = await open([{ status: 201, body: null, delayMs: 300 }]);
@@ -166,7 +223,7 @@ describe("log records", () => {
     log.shipper.ship(record("lost"));
     await log.shipper.finish(AbortSignal.timeout(5000));
     expect(log.complaints).toEqual([
-      expect.stringMatching(/^Log records wait, since the API does not take them: .*503/),
+      expect.stringMatching(/^Log records wait because the API does not take them: .*503/),
       "1 log records were not sent to the API, which did not take them in time.",
     ]);
   });

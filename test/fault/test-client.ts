@@ -1,7 +1,8 @@
 // The API client of the tests in this folder: against a scripted server, without jitter in its waits, silent.
 import pino from "pino";
-import { Agents, type AgentsOptions } from "../../src/api/agents.ts";
+import { Agents } from "../../src/api/agents.ts";
 import { ApiClient, type ApiClientOptions } from "../../src/api/client.ts";
+import type { AgentsOptions } from "../../src/api/connection-options.ts";
 import { Credentials } from "../../src/api/credentials.ts";
 import type { Authorization } from "../../src/settings/connection.ts";
 
@@ -67,4 +68,16 @@ export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
     },
     (error: unknown) => error,
   );
+}
+
+/** A log, and what has been written to it: the level's number and the message. */
+export function capturedLog(): { log: pino.Logger; records: { level: number; msg: string }[] } {
+  const records: { level: number; msg: string }[] = [];
+  const log = pino({ level: "debug" }, { write: (line: string) => void records.push(JSON.parse(line)) });
+  return { log, records };
+}
+
+/** The messages of a captured log from this level on. */
+export function messagesFrom(level: number, { records }: ReturnType<typeof capturedLog>): string[] {
+  return records.filter((record) => record.level >= level).map(({ msg }) => msg);
 }

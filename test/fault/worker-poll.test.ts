@@ -1,5 +1,6 @@
 // A worker goes on polling whatever its sockets do, and backs off as it says it does.
 import { describe, expect, test } from "vitest";
+import { findFreePort } from "../support/free-port.ts";
 import { runLictor } from "../support/lictor.ts";
 import type { SocketStep } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -82,4 +83,59 @@ test("with --run-once a server that takes no heartbeat is told of, and the poll 
   expect(code).toBe(0);
   expect(stderr).toMatch(/The server could not be told that the worker lives/);
   expect(pollTimes(server)).toHaveLength(1);
+});
+
+test("polls that fail are told by /health, which still says OK", async () => {
+  await using server = await startPoolServer({ polls: [{ status: 500, body: { detail: "broken" }, always: true }] });
+  const port = await findFreePort();
+  const env = { PREFECT_WORKER_WEBSERVER_PORT: String(port), PREFECT_WORKER_QUERY_SECONDS: "5" };
+  await using worker = await startPoolWorker(server, env, ["--with-healthcheck"]);
+  await worker.waitForOutput(/WARNING .*A poll failed: POST .*500 broken\./, 20_000);
+  const response = await fetch(`http://127.0.0.1:${port}/health`);
+  expect(response.status).toBe(200);
+  expect(await response.json()).toEqual({ message: "OK", polls_failing_seconds: expect.any(Number) });
+});
+
+test("a flow run that a poll finds without an event is told at debug level, and counted", async () => {
+  const found = {
+    id: "00000000-0000-4000-8000-000000000009",
+    name: "n",
+    flow_id: "f",
+    tags: [],
+    state_type: "SCHEDULED",
+  };
+  const poll = { body: [{ work_pool_id: "p", work_queue_id: "q", flow_run: found }] };
+  const declined = { body: { status: "ABORT", state: null, details: { reason: "no" } }, always: true as const };
+  let filtered = false;
+  await using server = await startPoolServer({
+    polls: Array.from({ length: 50 }, () => ({
+      get body() {
+        return filtered ? poll.body : [];
+      },
+    })),
+    http: {
+      [`POST /api/flow_runs/${found.id}/set_state`]: [declined],
+      "GET /api/flows/f": [{ body: { id: "f", name: "f" }, always: true }],
+    },
+    sockets: {
+      always: true,
+      async play(socket) {
+        await socket.acceptAuth();
+        const frame = await socket.next<{ type: string }>().catch(() => undefined);
+        if (frame?.type === "filter") filtered = true;
+        await socket.closed;
+      },
+    },
+  });
+  const port = await findFreePort();
+  await using worker = await startPoolWorker(server, {
+    PREFECT_LOGGING_LEVEL: "DEBUG",
+    PREFECT_CLIENT_METRICS_ENABLED: "true",
+    PREFECT_CLIENT_METRICS_PORT: String(port),
+  });
+  await worker.waitForOutput(/a poll found flow runs that no event announced/, 20_000);
+  const seen = pollTimes(server).length;
+  await waitFor(() => pollTimes(server).length >= seen + 3, polled);
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  expect(metrics).toMatch(/^lictor_flow_runs_unannounced_total 1$/m);
 });

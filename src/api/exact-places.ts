@@ -1,0 +1,33 @@
+// Which parts of the API's answers can come into a job configuration: there numbers keep their text.
+import type { ExactPlaces, Place } from "../exact-json.ts";
+
+type Fields = { [key: string]: unknown };
+
+/** Returns places for the field `key` of the answer. */
+export const fieldOf =
+  (key: string): ExactPlaces =>
+  (value) =>
+    placesOf(value, key);
+
+/** The job variables of each flow run that a poll returns. */
+export const jobVariablesOfPoll: ExactPlaces = (value) =>
+  (value as Fields[]).flatMap(({ flow_run }) => placesOf(flow_run, "job_variables"));
+
+/** The base job template in a frame of the worker channel. */
+export const templateOfFrame: ExactPlaces = (value) => {
+  const payload = field(value, "payload");
+  const pools = [field(payload, "work_pool"), field(field(payload, "initial_snapshot"), "work_pool")];
+  return pools.flatMap((pool) => placesOf(pool, "base_job_template"));
+};
+
+function placesOf(value: unknown, key: string): Place[] {
+  return isFields(value) && Object.hasOwn(value, key) ? [{ holder: value, key }] : [];
+}
+
+function field(value: unknown, key: string): unknown {
+  return isFields(value) ? value[key] : undefined;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
