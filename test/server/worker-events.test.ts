@@ -7,6 +7,7 @@ import { EventPublisher } from "../../src/sockets/event-publisher.ts";
 import { openTestClient } from "../fault/test-client.ts";
 import { recordingLogger, socketAddress } from "../fault/test-socket.ts";
 import type { EventRecord, PrefectApi } from "../support/prefect-api.ts";
+import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool, sharedApi } from "./deployments.ts";
@@ -95,4 +96,20 @@ test("an event that is sent twice is stored once", async () => {
   await waitForEvent(api, "prefect.worker.stopped", resource);
   const stored = await api.readEvents({ any_resource: { id: [resource] } });
   expect(stored.map((each) => each.event)).toEqual(["prefect.worker.started", "prefect.worker.stopped"]);
+});
+
+test("events of a worker whose socket is refused are stored when it has stopped", async () => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onUpgrade: ({ path }) => (path === "/events/in" ? 403 : undefined),
+  });
+  await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl, args: ["--name", `${pool}-worker`] });
+  await waitFor(() => proxy.count("UPGRADE", "/events/in") > 0, { ...soon, what: "the refused socket" });
+  worker.signal("SIGTERM");
+  expect((await worker.exited).code).toBe(0);
+  const resource = `prefect.worker.process.${pool}-worker`;
+  await waitForEvent(api, "prefect.worker.stopped", resource);
+  const stored = await api.readEvents({ any_resource: { id: [resource] } });
+  expect(stored.map(({ event }) => event)).toEqual(["prefect.worker.started", "prefect.worker.stopped"]);
 });
