@@ -29,17 +29,18 @@ export function evaluate(
   const exported: [name: string, text: string][] = [...given.keys()]
     .filter((name) => definitionOf(name).fileOf === undefined)
     .map((name) => [name, exportedText(name, effective[name], { given: given.get(name)?.value, cwd })]);
-  return { values: derived, exported: Object.fromEntries([...emptyGroups(given), ...exported]) };
+  return { values: derived, exported: Object.fromEntries([...withdrawnGroups(given), ...exported]) };
 }
 
 /**
- * Empties the variables of whole groups that gave a setting. A flow run's process inherits them, and there they would beat
- * the variables of single settings.
+ * Takes back the variables of whole groups that gave a setting. A flow run's process inherits them, and there they would
+ * beat the variables of single settings. `null` means "not given" in every Prefect 3; with `{}`, old releases ignore the
+ * single settings too.
  */
-function emptyGroups(given: ReadonlyMap<string, Given>): [name: string, text: string][] {
+function withdrawnGroups(given: ReadonlyMap<string, Given>): [name: string, text: string][] {
   const { groups } = catalogue();
   return [...given.values()].flatMap(({ origin: { kind, key } }) =>
-    kind === "environment" && groups.has(key) ? [[key, "{}"]] : [],
+    kind === "environment" && groups.has(key) ? [[key, "null"]] : [],
   );
 }
 

@@ -19,6 +19,16 @@ test.each([
   await api.waitForState(id, ["COMPLETED"], 60_000);
 });
 
+test("an engine reaches the API by a URL that comes with other settings in the variable of a group", async () => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const deployment = await deploy(api, pool, "hello");
+  const group = JSON.stringify({ url: ` ${inject("apiUrl")}/ `, request_timeout: 30 });
+  await using _worker = await startWorker(pool, { apiUrl: "http://127.0.0.1:9/api", env: { PREFECT_API: group } });
+  const { id } = await api.createFlowRun(deployment);
+  await api.waitForState(id, ["COMPLETED"], 60_000);
+});
+
 test("an engine reaches the API with an auth string and a proxy variable that have white space around them", async () => {
   needsPrefect("3.1.8", "the auth string");
   const authString = "admin:marked-password-5d1";

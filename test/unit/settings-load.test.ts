@@ -267,9 +267,9 @@ describe("what a flow run's process gets is what lictor itself makes of a settin
     expect(exported).toMatchObject({ PREFECT_API_KEY: "pnu_k" });
   });
 
-  test("the variable of a whole group is emptied, because it would beat those of single settings", () => {
+  test("the variable of a whole group is taken back, because it would beat those of single settings", () => {
     const { exported } = load({}, { PREFECT_API: '{"url":" http://h:4200/api/ "}', PREFECT_WORKER: "{}" });
-    expect(exported).toMatchObject({ PREFECT_API: "{}", PREFECT_API_URL: "http://h:4200/api" });
+    expect(exported).toMatchObject({ PREFECT_API: "null", PREFECT_API_URL: "http://h:4200/api" });
   });
 
   test("a whole number keeps all its digits", () => {
