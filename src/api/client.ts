@@ -105,9 +105,11 @@ export class ApiClient implements Disposable {
       for (let refusals = 1; isRefusal(received.response); refusals++) {
         await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? never);
         request.signal?.throwIfAborted();
-        const made = await request.beforeRepeat?.();
+        const known = await request.beforeRepeat?.();
         received =
-          made === undefined ? await this.#sendWithCredentials(method, path, request) : this.#madeUp(path, made);
+          known === undefined
+            ? await this.#sendWithCredentials(method, path, request)
+            : this.#knownResponse(path, known);
       }
       return received;
     } finally {
@@ -146,9 +148,9 @@ export class ApiClient implements Disposable {
       if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = monotonicMs();
       else failed++;
       const retryable = isRetryable(attempt, hadContact, retryExtraCodes);
-      // Neither is a word of the API on what was asked.
+      // Neither says anything about the request itself.
       const isFault = attempt.kind === "answer" && (attempt.status >= 500 || attempt.foreign);
-      // What is the same for ever would be asked for ever.
+      // An unexpected response is likely to be the same next time.
       const isEndless = request.endless && attempt.kind !== "unexpected";
       if (isEndless ? !(retryable || isFault) : !retryable || failed > maxRetries) {
         if ("response" in result) return result;
@@ -160,8 +162,8 @@ export class ApiClient implements Disposable {
       this.#longPauses.warn(`${method} ${path}`, retryAfterMs, waitMs);
       await sleep(waitMs, request.signal ?? never);
       request.signal?.throwIfAborted();
-      const made = await request.beforeRepeat?.();
-      if (made !== undefined) return this.#madeUp(path, made);
+      const known = await request.beforeRepeat?.();
+      if (known !== undefined) return this.#knownResponse(path, known);
     }
   }
 
@@ -211,8 +213,8 @@ export class ApiClient implements Disposable {
     }
   }
 
-  /** A response that no request is needed for any more. */
-  #madeUp(path: string, value: Json): Received {
+  /** The response to a request that need not be repeated, because its effect has been found. */
+  #knownResponse(path: string, value: Json): Received {
     return { response: { status: 200, headers: {}, body: "", url: this.#url(path), sent: {} }, value };
   }
 

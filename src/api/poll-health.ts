@@ -24,7 +24,7 @@ export class PollHealth {
     const overdue = setTimeout(() => {
       this.#fail(
         startedAt,
-        `The server has not answered a poll for ${Math.round(silenceMs / 1000)} s; lictor waits on.`,
+        `The server has not answered a poll for ${Math.round(silenceMs / 1000)} s; lictor waits on. If other requests are answered, one of several servers behind a proxy may hang.`,
       );
     }, silenceMs);
     try {

@@ -69,12 +69,16 @@ export class Polls {
   }
 
   async #read(scheduledBefore: Date, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
-    const { workPoolName, workQueueNames } = this.options;
-    return await getScheduledFlowRuns(
+    const { workPoolName, workQueueNames, log } = this.options;
+    const repeated = this.hedge.repeatedCount;
+    const scheduled = await getScheduledFlowRuns(
       this.api,
       workPoolName,
       { workQueueNames, scheduledBefore, limit: this.#limit },
       { signal, hedge: this.hedge, maxBodyBytes: largestAnswerBytes },
     );
+    if (this.hedge.repeatedCount > repeated)
+      log.debug("a poll got no answer in time and was repeated on a new connection");
+    return scheduled;
   }
 }

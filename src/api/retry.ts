@@ -1,4 +1,4 @@
-// When to ask again, and after how long. Pure.
+// When to retry a request, and after how long. Pure.
 import { clampedPoissonMs } from "../async/jitter.ts";
 
 /** What one attempt at a request came to. */
@@ -8,7 +8,7 @@ export type Attempt =
       status: number;
       retryAfterMs: number | undefined;
       maintenance: boolean;
-      /** A 404 that is not the API's: a proxy has nobody to ask just now. */
+      /** A 404 that is not the API's: a proxy has no server to forward to at the moment. */
       foreign: boolean;
       staleCsrf: boolean;
     }
@@ -27,8 +27,8 @@ const failFastCode = /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EPROTO|P
 const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_INVALID)/;
 
 /**
- * Says whether an attempt is to be repeated, its count apart. `hadContact`: this client has had an answer before;
- * without one a refused connection fails at once, so that a wrong URL is told without delay.
+ * Returns whether to retry after this attempt, regardless of how many there were. `hadContact`: this client has had a response
+ * before. Without one a refused connection fails at once, so that a wrong URL is reported without delay.
  */
 export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: ReadonlySet<number>): boolean {
   switch (attempt.kind) {

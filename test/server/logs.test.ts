@@ -82,7 +82,7 @@ describe("log records of a worker", () => {
       env: { PREFECT_LOGGING_TO_API_BATCH_INTERVAL: "0.2", PREFECT_CLIENT_MAX_RETRIES: "0" },
     });
     const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command: "true" } }));
-    await worker.waitForOutput(/Log records wait, since the API does not take them: .*503/, soon.timeoutMs);
+    await worker.waitForOutput(/Log records wait because the API does not take them: .*503/, soon.timeoutMs);
     away = false;
     await waitFor(async () => (await api.readLogs(id)).length === 2, { ...soon, what: "both records" });
   });
