@@ -7,6 +7,7 @@ import { sleep } from "../async/sleep.ts";
 import { stringifyExactJson } from "../exact-json.ts";
 import type { Logger } from "../logger.ts";
 import { Agents } from "./agents.ts";
+import type { Api, ApiAddress, RequestAttribution } from "./api.ts";
 import { fail, type Received, receive, type Tried } from "./attempt.ts";
 import type { AgentsOptions } from "./connection-options.ts";
 import type { Credentials } from "./credentials.ts";
@@ -21,13 +22,6 @@ import { customAuthorization, requestHeaders } from "./request-headers.ts";
 import type { RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
-
-/** Where the API is. */
-export interface ApiAddress {
-  /** Without a trailing slash. */
-  apiUrl: string;
-  isCloud: boolean;
-}
 
 /** How the client behaves; each value is a setting of that name. */
 export interface ApiClientOptions {
@@ -46,12 +40,11 @@ export interface ApiClientOptions {
 }
 
 /** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
-export class ApiClient implements Disposable {
+export class ApiClient implements Api, Disposable {
   readonly address: ApiAddress;
   /** Sockets share them. */
   readonly agents: Agents;
-  /** Sent with every request once known: who asks. Source: prefect client/attribution.py. */
-  readonly attribution: { workerName: string | null; workerId: string | null } = { workerName: null, workerId: null };
+  readonly attribution: RequestAttribution = { workerName: null, workerId: null };
   /** Attempts at requests so far, by `<method> <status>`, the status being `none` where there was no response. */
   readonly attemptCounts = new Map<string, number>();
   /** When a response said last, on the monotonic clock, that the API is down for maintenance; such requests are repeated until it is over. */
@@ -72,23 +65,31 @@ export class ApiClient implements Disposable {
     this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
   }
 
-  /** The parsed response of a 2xx, null for an empty one. Throws ApiError, UnreachableError, UndecodableResponseError, UnexpectedAnswerError. */
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
     const { response, value } = await this.#sendAuthorized(method, path, request);
     if (response.status < 200 || response.status > 299) throw this.refusal(method, path, response);
     return request.text ? response.body : value;
   }
 
-  /** The response as it came, whatever its status. Throws UnreachableError. */
   async requestRaw(method: string, path: string, request: RequestOptions = {}): Promise<HttpResponse> {
     const { response } = await this.#sendAuthorized(method, path, { ...request, text: true });
     return response;
   }
 
-  /** The error for a response outside 2xx. */
   refusal(method: string, path: string, response: HttpResponse): ApiError {
     const { credentials, customHeaders } = this.options;
     return refusal({ method, path, ...this.address, authorization: credentials.current, customHeaders }, response);
+  }
+
+  /** The same API, for one of several workers that share this client. */
+  as(attribution: RequestAttribution): Api {
+    return {
+      address: this.address,
+      attribution,
+      request: (method, path, request) => this.request(method, path, { ...request, attribution }),
+      requestRaw: (method, path, request) => this.requestRaw(method, path, { ...request, attribution }),
+      refusal: (method, path, response) => this.refusal(method, path, response),
+    };
   }
 
   [Symbol.dispose](): void {
@@ -186,7 +187,7 @@ export class ApiClient implements Disposable {
       const headers = requestHeaders({
         authorization: this.options.credentials.current.header,
         customHeaders: this.options.customHeaders,
-        ...this.attribution,
+        ...(request.attribution ?? this.attribution),
       });
       if (request.body !== undefined) headers["Content-Type"] = "application/json";
       if (method !== "GET") {
@@ -219,8 +220,8 @@ export class ApiClient implements Disposable {
   }
 
   /** One attempt: the write that needs the token is what is repeated. */
-  async #readToken(path: string, { signal, lane }: RequestOptions): Promise<HttpResponse> {
-    const tried = await this.#attempt("GET", path, { signal, lane });
+  async #readToken(path: string, { signal, lane, attribution }: RequestOptions): Promise<HttpResponse> {
+    const tried = await this.#attempt("GET", path, { signal, lane, attribution });
     if ("response" in tried) return tried.response;
     throw tried.error;
   }

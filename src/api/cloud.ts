@@ -1,5 +1,5 @@
 // Prefect Cloud's own routes, above any workspace. Source: prefect client/cloud.py.
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import type { RequestOptions } from "./request-options.ts";
 
 /** A workspace that a key may enter, as `GET {cloud}/me/workspaces` lists it. */
@@ -13,7 +13,7 @@ export interface Workspace {
 }
 
 /** The workspaces of the key. `cloud` is a client whose API URL is PREFECT_CLOUD_API_URL. Throws ApiError 401, 403. */
-export async function readWorkspaces(cloud: ApiClient, options?: RequestOptions): Promise<Workspace[]> {
+export async function readWorkspaces(cloud: Api, options?: RequestOptions): Promise<Workspace[]> {
   return (await cloud.request("GET", "/me/workspaces", options)) as unknown as Workspace[];
 }
 

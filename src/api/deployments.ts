@@ -1,5 +1,5 @@
 // Routes of deployments and flows. Source: prefect client/orchestration/_deployments and _flows.
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import { hasStatus } from "./errors.ts";
 import { fieldOf } from "./exact-places.ts";
 import type { RequestOptions } from "./request-options.ts";
@@ -7,11 +7,7 @@ import { deploymentShape, flowShape } from "./shapes.ts";
 import type { Deployment, Flow } from "./wire.ts";
 
 /** The deployment, or undefined when it has been deleted. */
-export async function findDeployment(
-  api: ApiClient,
-  id: string,
-  options?: RequestOptions,
-): Promise<Deployment | undefined> {
+export async function findDeployment(api: Api, id: string, options?: RequestOptions): Promise<Deployment | undefined> {
   try {
     return (await api.request("GET", `/deployments/${id}`, {
       ...options,
@@ -25,6 +21,6 @@ export async function findDeployment(
 }
 
 /** The flow. Throws ApiError 404 when it has been deleted. */
-export async function readFlow(api: ApiClient, id: string, options?: RequestOptions): Promise<Flow> {
+export async function readFlow(api: Api, id: string, options?: RequestOptions): Promise<Flow> {
   return (await api.request("GET", `/flows/${id}`, { ...options, shape: flowShape })) as unknown as Flow;
 }

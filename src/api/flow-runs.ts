@@ -1,5 +1,5 @@
 // Routes of flow runs. Source: prefect client/orchestration/_flow_runs/client.py, server/api/flow_runs.py.
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import { hasStatus } from "./errors.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
@@ -7,7 +7,7 @@ import { flowRunShape, orchestrationShape } from "./shapes.ts";
 import type { FlowRun, Json, JsonObject, OrchestrationResult } from "./wire.ts";
 
 /** The flow run, or undefined when it has been deleted. */
-export async function findFlowRun(api: ApiClient, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
+export async function findFlowRun(api: Api, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
   try {
     return (await api.request("GET", `/flow_runs/${id}`, { ...options, shape: flowRunShape })) as unknown as FlowRun;
   } catch (error) {
@@ -17,11 +17,11 @@ export async function findFlowRun(api: ApiClient, id: string, options?: RequestO
 }
 
 /** The flow runs that match; servers return at most 200. */
-export async function filterFlowRuns(api: ApiClient, filter: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
+export async function filterFlowRuns(api: Api, filter: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
   return await filterBy(api, { flow_runs: filter }, options);
 }
 
-async function filterBy(api: ApiClient, criteria: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
+async function filterBy(api: Api, criteria: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
   return (await api.request("POST", "/flow_runs/filter", {
     ...options,
     shape: listOf(flowRunShape),
@@ -31,7 +31,7 @@ async function filterBy(api: ApiClient, criteria: JsonObject, options?: RequestO
 
 /** The flow runs of a work pool that are being cancelled, in the queues of these names; none means all queues. */
 export async function filterCancelling(
-  api: ApiClient,
+  api: Api,
   pool: { name: string; workQueueNames: readonly string[] },
   options?: RequestOptions,
 ): Promise<FlowRun[]> {
@@ -43,7 +43,7 @@ export async function filterCancelling(
 
 /** Changes fields of a flow run. */
 export async function updateFlowRun(
-  api: ApiClient,
+  api: Api,
   id: string,
   changes: { infrastructure_pid: string },
   options?: RequestOptions,
@@ -53,7 +53,7 @@ export async function updateFlowRun(
 
 /** Merges labels into those the flow run has. */
 export async function updateFlowRunLabels(
-  api: ApiClient,
+  api: Api,
   id: string,
   labels: Readonly<Record<string, string>>,
   options?: RequestOptions,
@@ -63,7 +63,7 @@ export async function updateFlowRunLabels(
 
 /** Proposes a state; the answer says what became of it. `force` skips most of the server's rules. */
 export async function setFlowRunState(
-  api: ApiClient,
+  api: Api,
   id: string,
   proposal: { state: Json; force: boolean },
   options?: RequestOptions,

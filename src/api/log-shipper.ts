@@ -2,7 +2,7 @@
 // Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
 import { aborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import { hasStatus, isTransient } from "./errors.ts";
 import type { LogRecord } from "./wire.ts";
 
@@ -53,7 +53,7 @@ export class LogShipper {
   #sending: Promise<void> | undefined;
 
   constructor(
-    private readonly api: ApiClient,
+    private readonly api: Api,
     private readonly options: LogShipperOptions,
     /** Says what could not be sent; must not come back here as a record. */
     private readonly complain: (message: string) => void,

@@ -1,6 +1,6 @@
 // The polls of one worker: in pieces when the answer is too large, on a second connection when there is no answer.
 import type { Logger } from "../logger.ts";
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import { ResponseTooLargeError } from "./errors.ts";
 import { filterFlowRuns } from "./flow-runs.ts";
 import { Hedge } from "./hedge.ts";
@@ -30,7 +30,7 @@ export class Polls {
   #hasMore = false;
 
   constructor(
-    private readonly api: ApiClient,
+    private readonly api: Api,
     private readonly options: PollsOptions,
   ) {
     this.health = new PollHealth(options.intervalMs, options.log);

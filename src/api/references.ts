@@ -1,6 +1,6 @@
 // Block documents and variables named by a base job template.
 // Source: prefect client/orchestration/_blocks_documents and _variables.
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import { hasStatus } from "./errors.ts";
 import { fieldOf } from "./exact-places.ts";
 import type { RequestOptions } from "./request-options.ts";
@@ -9,7 +9,7 @@ import type { Json, JsonObject } from "./wire.ts";
 
 /** The data of a block document, secrets in clear. Throws ApiError 404. */
 export async function readBlockDocument(
-  api: ApiClient,
+  api: Api,
   typeSlug: string,
   name: string,
   options?: RequestOptions,
@@ -24,7 +24,7 @@ export async function readBlockDocument(
 }
 
 /** The data of a block document by its id, secrets in clear. Throws ApiError 404. */
-export async function readBlockDocumentById(api: ApiClient, id: string, options?: RequestOptions): Promise<JsonObject> {
+export async function readBlockDocumentById(api: Api, id: string, options?: RequestOptions): Promise<JsonObject> {
   const path = `/block_documents/${encodeURIComponent(id)}?include_secrets=true`;
   const document = (await api.request("GET", path, {
     ...options,
@@ -35,7 +35,7 @@ export async function readBlockDocumentById(api: ApiClient, id: string, options?
 }
 
 /** The value of a variable, or undefined when there is none of that name. */
-export async function findVariable(api: ApiClient, name: string, options?: RequestOptions): Promise<Json | undefined> {
+export async function findVariable(api: Api, name: string, options?: RequestOptions): Promise<Json | undefined> {
   try {
     const variable = (await api.request("GET", `/variables/name/${encodeURIComponent(name)}`, {
       ...options,

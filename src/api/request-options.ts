@@ -1,12 +1,15 @@
 // What a single request may ask for.
 import type { ExactPlaces } from "../exact-json.ts";
 import type { Lane } from "./agents.ts";
+import type { RequestAttribution } from "./api.ts";
 import type { Hedge } from "./hedge.ts";
 import type { Check } from "./json-check.ts";
 import type { Json } from "./wire.ts";
 
 /** What a single request may ask for. */
 export interface RequestOptions {
+  /** In whose name it is sent, instead of the client's own. */
+  attribution?: RequestAttribution | undefined;
   body?: Json | undefined;
   /** Ends waiting and retrying; the abort reason is thrown. */
   signal?: AbortSignal | undefined;

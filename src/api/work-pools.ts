@@ -1,6 +1,6 @@
 // Routes of work pools, their queues and their workers.
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
-import type { ApiClient } from "./client.ts";
+import type { Api } from "./api.ts";
 import { ApiError, hasStatus } from "./errors.ts";
 import { fieldOf, jobVariablesOfPoll } from "./exact-places.ts";
 import { listOf } from "./json-check.ts";
@@ -16,11 +16,7 @@ const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
  * The work pool, or undefined when there is none of that name. Throws ApiError 404 when a self-hosted server has no such
  * route at all, as without the `/api` in its URL.
  */
-export async function findWorkPool(
-  api: ApiClient,
-  name: string,
-  options?: RequestOptions,
-): Promise<WorkPool | undefined> {
+export async function findWorkPool(api: Api, name: string, options?: RequestOptions): Promise<WorkPool | undefined> {
   try {
     return (await api.request("GET", at(name), {
       ...options,
@@ -37,7 +33,7 @@ export async function findWorkPool(
 
 /** Creates a work pool; throws ApiError 409 when somebody else just did. */
 export async function createWorkPool(
-  api: ApiClient,
+  api: Api,
   pool: { name: string; type: string; base_job_template: JsonObject },
   options?: RequestOptions,
 ): Promise<WorkPool> {
@@ -52,7 +48,7 @@ export async function createWorkPool(
 
 /** Replaces the base job template of a work pool. */
 export async function updateBaseJobTemplate(
-  api: ApiClient,
+  api: Api,
   name: string,
   baseJobTemplate: JsonObject,
   options?: RequestOptions,
@@ -66,7 +62,7 @@ export async function updateBaseJobTemplate(
 
 /** The queues of a pool, or those of them that are named. Throws ApiError 404 without the pool. */
 export async function filterWorkQueues(
-  api: ApiClient,
+  api: Api,
   pool: string,
   names: readonly string[],
   options?: RequestOptions,
@@ -84,7 +80,7 @@ export async function filterWorkQueues(
  * `return_id`, with the worker's id as bare text, which is returned.
  */
 export async function sendWorkerHeartbeat(
-  api: ApiClient,
+  api: Api,
   pool: string,
   heartbeat: { name: string; heartbeat_interval_seconds: number; return_id?: true; metadata?: WorkerMetadata },
   options?: RequestOptions,
@@ -106,7 +102,7 @@ export async function sendWorkerHeartbeat(
  * queues, no `limit` as many as the server returns (200). Throws ApiError 404 when the pool or one of the queues does not exist.
  */
 export async function getScheduledFlowRuns(
-  api: ApiClient,
+  api: Api,
   pool: string,
   query: { workQueueNames: readonly string[]; scheduledBefore: Date; limit?: number | undefined },
   options?: RequestOptions,

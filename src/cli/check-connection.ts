@@ -1,5 +1,5 @@
 // Checks whether the server answers and accepts the credentials.
-import type { ApiClient } from "../api/client.ts";
+import type { Api } from "../api/api.ts";
 import { ApiError } from "../api/errors.ts";
 import type { Json } from "../api/wire.ts";
 import { pythonRepr } from "../python-text.ts";
@@ -11,7 +11,7 @@ import type { ProgramContext } from "./program-context.ts";
 const timeoutMs = 3_000;
 
 /** Sends one GET request. Throws an Error with a short reason; its cause is the original error. */
-export async function askServer(api: ApiClient, path: string): Promise<Json> {
+export async function askServer(api: Api, path: string): Promise<Json> {
   try {
     return await api.request("GET", path, { signal: AbortSignal.timeout(timeoutMs) });
   } catch (error) {

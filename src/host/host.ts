@@ -1,4 +1,5 @@
 // One program: what the workers of all its pools share, and the workers.
+import type { Api } from "../api/api.ts";
 import type { ApiClient } from "../api/client.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
@@ -67,8 +68,9 @@ export class Host implements Disposable {
 
   /** Adds the worker of one pool. Opens its pool type, unless another worker has done so. */
   async addWorker(options: WorkerOptions, poolType: PoolType): Promise<Worker> {
-    const { api, eventPublisher } = this.parts;
+    const { eventPublisher } = this.parts;
     const { name } = options;
+    const api = this.parts.api.as({ workerName: name, workerId: null });
     const { name: type } = poolType;
     const worker = new Worker({
       options,
@@ -107,7 +109,7 @@ export class Host implements Disposable {
     return opened;
   }
 
-  #workerPageUrl({ workPoolName }: WorkerOptions, api: ApiClient): string | null {
+  #workerPageUrl({ workPoolName }: WorkerOptions, api: Api): string | null {
     const id = api.attribution.workerId;
     if (!this.parts.uiUrl || !id) return null;
     return `${this.parts.uiUrl}/work-pools/work-pool/${encodeURIComponent(workPoolName)}/worker/${encodeURIComponent(id)}`;

@@ -1,7 +1,7 @@
 // Proposing a state to the server, which decides. Source: prefect utilities/engine propose_state.
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import type { ApiClient } from "../api/client.ts";
+import type { Api } from "../api/api.ts";
 import { findFlowRun, setFlowRunState } from "../api/flow-runs.ts";
 import type { Json, State, StateProposal } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
@@ -37,7 +37,7 @@ export interface ProposalOptions {
  * Throws ApiError for any other refusal, such as 404 for a deleted flow run.
  */
 export async function proposeState(
-  api: ApiClient,
+  api: Api,
   flowRunId: string,
   state: StateProposal,
   options: ProposalOptions = {},
@@ -90,7 +90,7 @@ export async function proposeState(
  * the ids of forced states: one that is repeated after a lost answer would be there twice.
  * Source: prefect server core_policy.py MinimalFlowPolicy.
  */
-async function readOwn(api: ApiClient, flowRunId: string, transitionId: string): Promise<Json | undefined> {
+async function readOwn(api: Api, flowRunId: string, transitionId: string): Promise<Json | undefined> {
   const { state } = (await findFlowRun(api, flowRunId, { endless: true, outlastsRefusals: true })) ?? {};
   if (state?.state_details?.transition_id !== transitionId) return undefined;
   return { status: "ACCEPT", state: state as unknown as Json, details: {} };

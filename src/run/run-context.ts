@@ -1,5 +1,5 @@
 // What the life of a flow run needs of the worker around it.
-import type { ApiClient } from "../api/client.ts";
+import type { Api } from "../api/api.ts";
 import type { Background } from "../async/background.ts";
 import type { Infrastructure } from "../infrastructure/pool-type.ts";
 import type { RunHistory } from "./run-history.ts";
@@ -46,7 +46,7 @@ export interface RunServices {
 /** One worker, as a flow run sees it. */
 export interface RunContext {
   readonly services: RunServices;
-  readonly api: ApiClient;
+  readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly infrastructure: Infrastructure;
   readonly events: WorkerEvents;

@@ -1,12 +1,12 @@
 // Events over HTTP. Here the server says whether it accepts them and why not. A socket is just closed, without a code and
 // without a word about the event that was the reason.
-import type { ApiClient } from "../api/client.ts";
+import type { Api } from "../api/api.ts";
 import { ApiError } from "../api/errors.ts";
 import { listOf, object, text } from "../api/json-check.ts";
 import type { Json, PrefectEvent } from "../api/wire.ts";
 
 /** The part of the API client that is needed here. */
-export type EventsApi = Pick<ApiClient, "request">;
+export type EventsApi = Pick<Api, "request">;
 
 /** An event that the server refuses as such, and its words. */
 export interface RefusedEvent {

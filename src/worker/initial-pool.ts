@@ -1,5 +1,5 @@
 // The work pool as a worker finds it at its start. Source: prefect cli/_worker_utils.py.
-import type { ApiClient } from "../api/client.ts";
+import type { Api } from "../api/api.ts";
 import { ApiError, isMisconfigured, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
 import { filterWorkQueues, findWorkPool } from "../api/work-pools.ts";
@@ -9,7 +9,7 @@ import { WorkerStartError } from "./worker-start-error.ts";
 
 /** Which pool is read, and what the user said about it. */
 export interface InitialPoolRequest {
-  readonly api: ApiClient;
+  readonly api: Api;
   readonly workPoolName: string;
   /** The option `--type`. */
   readonly workerType: string | null;

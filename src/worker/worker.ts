@@ -1,5 +1,5 @@
 // What the loops of one worker share.
-import type { ApiClient } from "../api/client.ts";
+import type { Api } from "../api/api.ts";
 import { Polls } from "../api/polls.ts";
 import type { JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
@@ -55,7 +55,7 @@ export interface WorkerParts {
   readonly options: WorkerOptions;
   readonly services: WorkerServices;
   /** Speaks for this worker. */
-  readonly api: ApiClient;
+  readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly poolType: PoolType;
   readonly infrastructure: Infrastructure;
@@ -109,7 +109,7 @@ export interface SocketState {
 export class Worker implements RunContext, WorkerParts {
   readonly options: WorkerOptions;
   readonly services: WorkerServices;
-  readonly api: ApiClient;
+  readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly poolType: PoolType;
   readonly infrastructure: Infrastructure;

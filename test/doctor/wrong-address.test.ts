@@ -16,13 +16,11 @@ test("http:// to a port that speaks TLS is recognised by a handshake", async () 
 });
 
 test("the title of a web page is shown instead of a promise of words", async () => {
-  const body = "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>";
+  const body = "<html><head><title>400 Request Header Or Cookie Too Large</title></head></html>";
   const page = { status: 400, headers: { "content-type": "text/html", server: "nginx/1.22.1" }, body };
   await using server = await startScriptedServer({ http: { "GET /api/health": [page] } });
   const { message, advice } = (await runDoctor({ PREFECT_API_URL: `${server.url}/api` })).find("health");
-  expect(message).toBe(
-    'GET /health: 400 (a web page, not the Prefect API: "400 The plain HTTP request was sent to HTTPS port")',
-  );
+  expect(message).toBe('GET /health: 400 (a web page, not the Prefect API: "400 Request Header Or Cookie Too Large")');
   expect(advice).toBe("These are the words of nginx/1.22.1.");
 });
 

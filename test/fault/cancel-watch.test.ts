@@ -15,7 +15,7 @@ const none: AnswerStep = { body: [], always: true };
 /** Watches one flow run in flight, every 20 ms, of a server that gives these answers. */
 async function watch(answers: AnswerStep[], { crashOnFailure = false, connected = false } = {}) {
   const server = await startScriptedServer({ http: { "POST /api/flow_runs/filter": answers } });
-  const { worker, records } = openWorker(server.url, { cancellation: { crashOnFailure } });
+  const { worker, records, client } = openWorker(server.url, { cancellation: { crashOnFailure } });
   worker.sockets.eventsConnected = connected;
   const requests: StopReason[] = [];
   const over = new AbortController();
@@ -33,7 +33,7 @@ async function watch(answers: AnswerStep[], { crashOnFailure = false, connected 
     async [Symbol.asyncDispose]() {
       over.abort();
       await watching;
-      worker.api[Symbol.dispose]();
+      client[Symbol.dispose]();
       await server[Symbol.asyncDispose]();
     },
   };

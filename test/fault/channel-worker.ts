@@ -92,7 +92,7 @@ export function openWorker(origin: string, { random = () => 0, cancellation = {}
     infrastructure,
     events: new WorkerEvents({ name: "w", slug: "w", type: "process" }, () => undefined),
   });
-  return { worker, records };
+  return { worker, records, client: api };
 }
 
 /** Puts a flow run into the worker's hands, where it stays until `execute` resolves. */
@@ -119,7 +119,7 @@ export function runChannel(
   options: { laterMs?: number } = {},
 ) {
   const stop = new AbortController();
-  const { worker, records } = openWorker(server.url);
+  const { worker, records, client } = openWorker(server.url);
   let isEnded = false;
   const ended = keepChannel(worker, socketAddress(server.url, changes), stop.signal, options).then(() => {
     isEnded = true;
@@ -132,7 +132,7 @@ export function runChannel(
     async [Symbol.asyncDispose]() {
       stop.abort();
       await ended;
-      worker.api[Symbol.dispose]();
+      client[Symbol.dispose]();
     },
   };
 }

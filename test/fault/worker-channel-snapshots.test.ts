@@ -72,7 +72,7 @@ describe("snapshots", () => {
       },
     });
     const turns = countingRandom();
-    const { worker } = openWorker(new URL(proxy.apiUrl).origin, turns);
+    const { worker, client } = openWorker(new URL(proxy.apiUrl).origin, turns);
     const newer = { ...snapshotPool, concurrency_limit: 2 };
     whileReading = () => {
       worker.pool.current = newer;
@@ -84,7 +84,7 @@ describe("snapshots", () => {
     await waitFor(() => turns.draws === 1, { ...soon, what: "the first turn" });
     stop.abort();
     await syncing;
-    worker.api[Symbol.dispose]();
+    client[Symbol.dispose]();
     expect(worker.pool.current).toBe(newer);
     expect(proxy.requests.map(({ method }) => method)).toEqual(["GET"]);
   });
