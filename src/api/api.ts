@@ -1,7 +1,7 @@
 // The Prefect API as those see it who send requests to it.
 import type { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
-import type { RequestOptions } from "./request-options.ts";
+import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import type { Json } from "./wire.ts";
 
 /** Where the API is. */
@@ -9,12 +9,6 @@ export interface ApiAddress {
   /** Without a trailing slash. */
   apiUrl: string;
   isCloud: boolean;
-}
-
-/** Who asks: sent with every request as soon as it is known. Source: prefect client/attribution.py. */
-export interface RequestAttribution {
-  workerName: string | null;
-  workerId: string | null;
 }
 
 /** Sends requests in the name of one worker, or of nobody. */

@@ -7,7 +7,7 @@ import { sleep } from "../async/sleep.ts";
 import { stringifyExactJson } from "../exact-json.ts";
 import type { Logger } from "../logger.ts";
 import { Agents } from "./agents.ts";
-import type { Api, ApiAddress, RequestAttribution } from "./api.ts";
+import type { Api, ApiAddress } from "./api.ts";
 import { fail, type Received, receive, type Tried } from "./attempt.ts";
 import type { AgentsOptions } from "./connection-options.ts";
 import type { Credentials } from "./credentials.ts";
@@ -19,7 +19,7 @@ import { LongPauses } from "./long-pauses.ts";
 import { refusal } from "./refusal.ts";
 import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
 import { customAuthorization, requestHeaders } from "./request-headers.ts";
-import type { RequestOptions } from "./request-options.ts";
+import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
 

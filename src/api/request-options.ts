@@ -1,10 +1,15 @@
 // What a single request may ask for.
 import type { ExactPlaces } from "../exact-json.ts";
 import type { Lane } from "./agents.ts";
-import type { RequestAttribution } from "./api.ts";
 import type { Hedge } from "./hedge.ts";
 import type { Check } from "./json-check.ts";
 import type { Json } from "./wire.ts";
+
+/** Who asks: sent with every request as soon as it is known. Source: prefect client/attribution.py. */
+export interface RequestAttribution {
+  workerName: string | null;
+  workerId: string | null;
+}
 
 /** What a single request may ask for. */
 export interface RequestOptions {

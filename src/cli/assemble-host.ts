@@ -2,7 +2,6 @@
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
-import { findPython, PythonFinder, type PythonFinding } from "../engine/find-python.ts";
 import { tryOpenControlSocket } from "../host/control-socket.ts";
 import { Host } from "../host/host.ts";
 import { stateDirectory } from "../host/instances.ts";
@@ -11,6 +10,7 @@ import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
 import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType } from "../infrastructure/pool-types.ts";
+import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
 import { explainUnauthorized } from "../sockets/refused-credentials.ts";

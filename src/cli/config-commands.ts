@@ -2,15 +2,9 @@
 import { pythonRepr } from "../python-text.ts";
 import { findSetting, type KnownSetting, redact } from "../settings/catalogue.ts";
 import { renameAliases } from "../settings/edit-profiles.ts";
-import {
-  loadSettings,
-  locateProfile,
-  profileProblems,
-  profileSettings,
-  type Settings,
-  type SettingsInput,
-} from "../settings/load.ts";
+import { loadSettings, locateProfile, profileProblems, profileSettings, type SettingsInput } from "../settings/load.ts";
 import { expectation, parseValue } from "../settings/parse.ts";
+import type { Settings } from "../settings/settings.ts";
 import { updateProfiles } from "../settings/update-profiles.ts";
 import { settingRows } from "../settings/view.ts";
 import { changeProfile, overridingVariables } from "./change-profile.ts";

@@ -1,8 +1,9 @@
 // What every command starts from: the settings, and output that hides the secrets among them.
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
 import { headerSecrets } from "../settings/connection.ts";
-import { loadSettings, type Settings, type SettingsInput } from "../settings/load.ts";
+import { loadSettings, type SettingsInput } from "../settings/load.ts";
 import { proxySecrets, urlSecrets } from "../settings/proxy.ts";
+import type { Settings } from "../settings/settings.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 
 /** Loaded settings, and output that hides the secrets among them. */

@@ -1,7 +1,7 @@
 // How large a request may be. Log records go in batches, and many proxies refuse requests over 1 MiB.
 import { UnreachableError } from "../api/errors.ts";
 import { sleep } from "../async/sleep.ts";
-import type { Settings } from "../settings/load.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, pass, skip, warn } from "./finding.ts";
 

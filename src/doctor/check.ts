@@ -1,9 +1,9 @@
 // What a check is, and what it works with.
 import type { ApiClient } from "../api/client.ts";
 import type { Credentials } from "../api/credentials.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
+import type { PythonFinding } from "../program/find-python.ts";
 import type { Connection } from "../settings/connection.ts";
-import type { Settings } from "../settings/load.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { Finding } from "./finding.ts";
 

@@ -1,11 +1,11 @@
 // The seam between the life of a flow run and what executes it. A pool type knows neither the API nor the states.
 import type { JsonObject, State } from "../api/wire.ts";
-import type { PythonFinding } from "../engine/find-python.ts";
-import type { HookCall } from "../engine/run-hooks.ts";
 import type { RunFacts } from "../job/job-fields.ts";
 import type { Logger } from "../logger.ts";
 import type { OutputLine } from "../process/output-files.ts";
+import type { PythonFinding } from "../program/find-python.ts";
 import type { Program } from "../program/program.ts";
+import type { HookCall } from "../program/run-hooks.ts";
 
 /** What is started, and how: every pool type adds its own fields. */
 export interface Job {

@@ -1,7 +1,7 @@
 // Reads the file of certificates to trust in place of the root certificates of Node.js.
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Settings } from "./load.ts";
+import type { Settings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** The certificates that a connection trusts. `ca` is PEM text, and undefined for the roots of Node.js. */

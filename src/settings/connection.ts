@@ -2,7 +2,7 @@
 import querystring from "node:querystring";
 import { redact } from "./catalogue.ts";
 import { isCloud } from "./derived.ts";
-import type { Settings } from "./load.ts";
+import type { Settings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** The credential that requests and sockets carry. */

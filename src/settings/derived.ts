@@ -1,7 +1,7 @@
 // Values that follow from other values, such as paths below the home directory and URLs of the UI.
 import { DEFINITIONS, type SettingValues } from "./definitions.ts";
-import type { Settings } from "./load.ts";
 import { expandHome, expandUser, findUserHome, tryExpandUser } from "./paths.ts";
+import type { Settings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** Returns whether the API belongs to Prefect Cloud. Source: prefect settings/models/root.py connected_to_cloud */

@@ -1,16 +1,16 @@
 // Loads the settings: environment over .env over prefect.toml over pyproject.toml over the active profile over defaults.
 import { join } from "node:path";
 import { customAuthorizationWarnings } from "./connection.ts";
-import type { SettingValues } from "./definitions.ts";
 import { apiUrlWarnings, homeWarnings, tlsWarnings } from "./derived.ts";
 import { parseDotEnv } from "./dotenv.ts";
 import { evaluate, parseSetting } from "./evaluate.ts";
 import { withinLimits } from "./limits.ts";
-import type { Origin, OriginKind } from "./origin.ts";
+import type { Origin } from "./origin.ts";
 import { profilesPath } from "./paths.ts";
-import { type ActiveProfile, activeProfile, type ProfileChoice } from "./profiles.ts";
+import { type ActiveProfile, activeProfile } from "./profiles.ts";
 import { isTable } from "./python-values.ts";
 import { openFileWarnings, readSecret, withSecretFiles } from "./secret-files.ts";
+import type { Settings } from "./settings.ts";
 import type { SettingsError } from "./settings-error.ts";
 import {
   findText,
@@ -22,36 +22,12 @@ import {
   type SourceReading,
 } from "./sources.ts";
 
-export type { Origin, OriginKind, SettingValues };
-
+/** What the settings are loaded from. */
 export interface SettingsInput {
   /** name given by --profile / -p, if any */
   profileArgument?: string | undefined;
   env: Readonly<Record<string, string | undefined>>;
   cwd: string;
-}
-
-export interface Settings {
-  /** typed by canonical name; what no source gives has its default */
-  readonly values: SettingValues;
-  /** origin of every setting that some source other than the defaults gave */
-  readonly origins: ReadonlyMap<string, Origin>;
-  /** origins of the same setting in sources of lower precedence, the highest first */
-  readonly hidden: ReadonlyMap<string, readonly Origin[]>;
-  readonly profile: {
-    readonly name: string;
-    readonly chosenBy: ProfileChoice;
-    readonly file: string;
-    /** false when the name exists neither in the file nor among the built-in profiles */
-    readonly found: boolean;
-  };
-  /** one line each, to be logged as warnings */
-  readonly warnings: readonly string[];
-  /**
-   * The variables for a flow run's process: every setting that any source gives, by canonical name, with secrets in clear.
-   * The text is what lictor itself makes of the setting, because Python reads some texts more strictly.
-   */
-  readonly exported: Readonly<Record<string, string>>;
 }
 
 // Any text in one of these switches test mode on, and Prefect then uses no profile.

@@ -1,9 +1,10 @@
 // The settings as `config view` shows them: each value in Prefect's words, and its source.
 import { catalogue, redact } from "./catalogue.ts";
 import type { SettingValues } from "./definitions.ts";
-import type { Origin, OriginKind, Settings } from "./load.ts";
+import type { Origin, OriginKind } from "./origin.ts";
 import { type Definition, formatValue } from "./parse.ts";
 import { expandHome } from "./paths.ts";
+import type { Settings } from "./settings.ts";
 
 /** One setting, as text. */
 export interface SettingRow {

@@ -2,7 +2,7 @@
 import { rename, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { describe, expect, inject, test } from "vitest";
-import { findPython, PythonFinder, type PythonFinding } from "../../src/engine/find-python.ts";
+import { findPython, PythonFinder, type PythonFinding } from "../../src/program/find-python.ts";
 import { runDoctor } from "../doctor/run-doctor.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";

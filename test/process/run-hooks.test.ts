@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { describe, expect, inject, test } from "vitest";
-import { reachesSameServer } from "../../src/engine/hook-script.ts";
-import { type HookSurroundings, runHookProcess, runHooks } from "../../src/engine/run-hooks.ts";
+import { reachesSameServer } from "../../src/program/hook-script.ts";
+import { type HookSurroundings, runHookProcess, runHooks } from "../../src/program/run-hooks.ts";
 import { startTlsServer } from "../fault/tls-server.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { cleanEnvironment } from "../support/clean-environment.ts";

@@ -1,6 +1,6 @@
 // Tests that depend on the release of Prefect they run against say so themselves.
 import { inject, TestRunner } from "vitest";
-import { isAtLeast } from "../../src/engine/prefect-release.ts";
+import { isAtLeast } from "../../src/program/prefect-release.ts";
 
 declare module "vitest" {
   export interface TaskMeta {

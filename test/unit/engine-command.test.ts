@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { mayStartEngine } from "../../src/engine/engine-command.ts";
+import { mayStartEngine } from "../../src/program/engine-command.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 
 const rows: [command: string[], expected: boolean][] = [

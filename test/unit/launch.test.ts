@@ -3,8 +3,8 @@ import { chmod, mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { PythonFinding } from "../../src/engine/find-python.ts";
-import { chooseLaunch } from "../../src/engine/launch.ts";
+import { chooseLaunch } from "../../src/program/choose-launch.ts";
+import type { PythonFinding } from "../../src/program/find-python.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 
 const WANTED = "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES";

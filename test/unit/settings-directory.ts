@@ -2,7 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { loadSettings, type Settings } from "../../src/settings/load.ts";
+import { loadSettings } from "../../src/settings/load.ts";
+import type { Settings } from "../../src/settings/settings.ts";
 
 /** What a file holds, by its path below the directory. */
 export type Files = Record<string, string>;

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isPrefectProject } from "../../src/engine/uv-project.ts";
+import { isPrefectProject } from "../../src/program/uv-project.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 
 test.each<[what: string, content: string, expected: boolean]>([

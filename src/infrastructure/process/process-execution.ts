@@ -2,14 +2,14 @@
 import { constants } from "node:os";
 import { isStateType } from "../../api/wire.ts";
 import { waitAtMost } from "../../async/sleep.ts";
-import type { PythonFinding } from "../../engine/find-python.ts";
-import { reachesSameServer } from "../../engine/hook-script.ts";
-import type { Launch } from "../../engine/launch.ts";
-import { isAtLeast } from "../../engine/prefect-release.ts";
-import type { HookCall } from "../../engine/run-hooks.ts";
 import type { ControlledChild } from "../../process/control-channel.ts";
 import type { ProcessExit, StartedProcess } from "../../process/start-process.ts";
 import { terminate, terminateGraceMs } from "../../process/terminate.ts";
+import type { PythonFinding } from "../../program/find-python.ts";
+import { reachesSameServer } from "../../program/hook-script.ts";
+import type { Launch } from "../../program/launch.ts";
+import { isAtLeast } from "../../program/prefect-release.ts";
+import type { HookCall } from "../../program/run-hooks.ts";
 import type { Ending, Execution, HookRunner, InfrastructureServices, ReportedEnd } from "../pool-type.ts";
 
 /** A child that was started, and what it was started with. */

@@ -2,12 +2,13 @@
 // Source: prefect workers/process.py, runner/_starter_engine.py.
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { chooseLaunch, type Launch } from "../../engine/launch.ts";
 import { withoutNothing } from "../../job/environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
 import { OutputFiles } from "../../process/output-files.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
 import { findTemporaryDirectory, makeTemporaryDirectory } from "../../process/temporary-directory.ts";
+import { chooseLaunch } from "../../program/choose-launch.ts";
+import type { Launch } from "../../program/launch.ts";
 import type { Execution, Infrastructure, InfrastructureServices, PoolType, StartOptions } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";

@@ -1,37 +1,11 @@
-// How a flow run's process is started, and who runs the hooks of a cancelled or crashed flow run.
+// Decides how the process of a flow run is started, and who runs its hooks.
 // Source: prefect workers/process.py, runner/_workspace_starter.py.
 import { commandWords, mayStartEngine } from "./engine-command.ts";
-import type { PythonFinding } from "./find-python.ts";
+import type { Launch, LaunchRequest } from "./launch.ts";
 import { isAtLeast } from "./prefect-release.ts";
-import { type HookCall, runHooks } from "./run-hooks.ts";
+import { runHooks } from "./run-hooks.ts";
 import { supervisedLaunch, supervisorSince } from "./supervisor.ts";
 import { findWantedUv, isPrefectProject, projectPython } from "./uv-project.ts";
-
-/** A way to start a flow run. Disposing removes what it needs for it. */
-export interface Launch extends AsyncDisposable {
-  /** The program and its arguments. */
-  readonly argv: readonly string[];
-  /** The states whose hooks the program runs itself when it is the one that reports them. */
-  readonly runsHooks: { readonly cancellation: boolean; readonly crashed: boolean };
-  /** The program hears of a cancellation by itself, ends its engine, runs the hooks and reports the state. */
-  readonly cancelsItself: boolean;
-  /** False for a command that clearly is no Prefect engine. It has no hooks, and `runHooks` does nothing. */
-  readonly startsEngine: boolean;
-  /** Runs the hooks in place of an engine that did not. Throws when it fails. */
-  runHooks(call: HookCall): Promise<void>;
-}
-
-/** What is to be started: `command` is that of the job configuration, null for the engine. */
-export interface LaunchRequest {
-  python: PythonFinding;
-  command: readonly string[] | null;
-  flowRunId: string;
-  /** Absolute. */
-  cwd: string;
-  env: Readonly<Record<string, string>>;
-  /** Makes a directory for temporary files whose name begins with `prefix`. */
-  makeTemporary: (prefix: string) => Promise<string>;
-}
 
 /**
  * Engines since this release run the hooks of a crash that they report, whatever they are told about hooks. Source: prefect
