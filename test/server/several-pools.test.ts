@@ -1,0 +1,68 @@
+// One program that serves several work pools.
+import { expect, inject, test } from "vitest";
+import type { Status } from "../../src/status/page/status.ts";
+import { findFreePort } from "../support/free-port.ts";
+import { runLictor } from "../support/lictor.ts";
+import { startWorker } from "../support/start-worker.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { deploy, newPool, sharedApi } from "./deployments.ts";
+
+const soon = { timeoutMs: 60_000 };
+
+test("serves two pools at once, with one limit over both, and its status shows each", async () => {
+  const api = sharedApi();
+  const [one, other] = [await newPool(api), await newPool(api)];
+  const port = await findFreePort();
+  await using worker = await startWorker(one, {
+    apiUrl: inject("apiUrl"),
+    args: ["--pool", other, "--limit", "1", "--with-healthcheck"],
+    env: { PREFECT_WORKER_WEBSERVER_PORT: String(port) },
+  });
+  const sleeping = await deploy(api, one, "sleep");
+  const hello = await deploy(api, other, "hello");
+  const first = await api.createFlowRun(sleeping, { parameters: { seconds: 4 } });
+  await worker.waitForOutput(/^ready$/m, soon.timeoutMs);
+  const second = await api.createFlowRun(hello);
+
+  const readStatus = async () => (await (await fetch(`http://127.0.0.1:${port}/status.json`)).json()) as Status;
+  const status = await readStatus();
+  expect(status.host.slots).toEqual({ used: 1, limit: 1 });
+  expect(status.workers.map(({ workPool, type }) => [workPool, type])).toEqual([
+    [one, "process"],
+    [other, "process"],
+  ]);
+  // The free slot of one pool is a reason to poll the other.
+  await api.waitForState(first.id, ["COMPLETED"], soon.timeoutMs);
+  const { flowRun } = await api.waitForState(second.id, ["COMPLETED"], soon.timeoutMs);
+  const { flowRun: ended } = await api.waitForState(first.id, ["COMPLETED"], soon.timeoutMs);
+  expect(Date.parse(flowRun.start_time ?? "")).toBeGreaterThanOrEqual(Date.parse(ended.state?.timestamp ?? ""));
+  const isClaimed = async () => (await readStatus()).workers.map(({ claimed }) => claimed).join() === "1,1";
+  await waitFor(isClaimed, { ...soon, what: "one flow run claimed in each pool" });
+
+  worker.signal("SIGTERM");
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+  const online = await Promise.all([one, other].map((pool) => api.readWorkers(pool)));
+  expect(online.map((workers) => workers.map(({ name }) => name))).toEqual([["test-worker"], ["test-worker"]]);
+});
+
+test("takes pool/queue for a queue of one pool", async () => {
+  const api = sharedApi();
+  const [one, other] = [await newPool(api), await newPool(api)];
+  await api.request("POST", `/work_pools/${one}/queues`, { name: "high" });
+  await using worker = await startWorker(one, {
+    apiUrl: inject("apiUrl"),
+    args: ["--pool", other, "--work-queue", `${one}/high`],
+  });
+  const low = await api.createFlowRun(await deploy(api, one, "hello"));
+  const free = await api.createFlowRun(await deploy(api, other, "hello"));
+  await api.waitForState(free.id, ["COMPLETED"], soon.timeoutMs);
+  expect((await api.readFlowRun(low.id)).state_type).toBe("SCHEDULED");
+  expect(worker.stderr).not.toContain(`submitting flow run '${low.id}'`);
+});
+
+test("refuses a queue of a pool that is not given", async () => {
+  const args = ["worker", "start", "--pool", "a", "--work-queue", "b/high"];
+  const { code, stderr } = await runLictor(args, { env: { PREFECT_API_URL: inject("apiUrl") } });
+  expect(code).toBe(1);
+  expect(stderr).toBe("Work queue 'b/high' is of a pool that is not given: add --pool b.\n");
+});
