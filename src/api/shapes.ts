@@ -6,8 +6,12 @@ const state = object({
   type: text,
   name: string,
   message: optional(string),
-  state_details: optional(object({ transition_id: optional(string) })),
+  timestamp: optional(string),
+  state_details: optional(object({ transition_id: optional(string), scheduled_time: optional(string) })),
 });
+
+/** All states of a flow run. */
+export const statesShape: Check = listOf(state);
 
 const flowRunFields = {
   id: text,

@@ -35,6 +35,8 @@ export interface State {
   name: string;
   timestamp?: string;
   message: string | null;
+  /** The result, or where it is kept. */
+  data?: Json;
   state_details?: { scheduled_time?: string | null; transition_id?: string | null };
 }
 
@@ -45,6 +47,8 @@ export interface StateProposal {
   message: string | null;
   /** Only of a SCHEDULED state. */
   scheduled_time?: string;
+  /** Only of a state that is proposed again. */
+  data?: Json;
 }
 
 /** A flow run. `state` is null in poll answers of servers before 3.9.1; `state_type` and `state_name` are always set. */

@@ -7,6 +7,7 @@ import * as references from "../api/references.ts";
 import type { Deployment, Flow, FlowRun, State } from "../api/wire.ts";
 import type { StartedInfrastructure } from "../infrastructure/infrastructure.ts";
 import type { Logger } from "../logger.ts";
+import { confirmClaim, confirmStart } from "./confirm-claim.ts";
 import {
   type Claimed,
   type EndRequest,
@@ -33,22 +34,22 @@ export async function executeFlowRun(
 ): Promise<boolean> {
   using _slot = slot;
   const log = context.flowRunLog.child({ flow_run_id: flowRun.id });
-  let isClaimed = false;
+  let claimState: State | undefined;
   try {
     if (await lacksPython(context, flowRun)) return false;
     log.info(`Worker '${context.workerName}' submitting flow run '${flowRun.id}'`);
     const page = context.workerPageUrl();
     if (page) log.info(`Running on worker id: ${context.workerId()}. See worker logs here: ${page}`);
-    isClaimed = await claim(context, flowRun, log);
-    const claimed = isClaimed ? await describe(context, flowRun, log) : undefined;
-    const started = claimed && (await start(context, claimed, end));
+    claimState = await claim(context, flowRun, log);
+    const claimed = claimState && (await describe(context, flowRun, log));
+    const started = claimState && claimed && (await start(context, claimed, claimState, end));
     if (started) await endFlowRun(context, started, end);
   } catch (error) {
     log.error({ err: error }, `Failed to update state of flow run '${flowRun.id}'`);
   } finally {
     context.activity.leave(flowRun.id);
   }
-  return isClaimed;
+  return claimState !== undefined;
 }
 
 /** Without a Python, only a flow run with a command of its own is claimed; the others are left to other workers. */
@@ -64,8 +65,8 @@ const patient = { endless: true };
 /** What a flow run belongs to, where that cannot be had. */
 const unread = { deployment: null, flow: null };
 
-/** Claims the flow run by the state Pending; false when the server gives it to nobody or to somebody else. */
-async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<boolean> {
+/** Claims the flow run by the state Pending and returns that; undefined when it is not this worker's to execute. */
+async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promise<State | undefined> {
   const decision = await proposeState(context.api, flowRun.id, pendingState);
   if (decision.kind === "aborted") {
     log.info(`Aborted submission of flow run '${flowRun.id}'. Server sent an abort signal: ${decision.reason}`);
@@ -73,15 +74,16 @@ async function claim(context: RunContext, flowRun: FlowRun, log: Logger): Promis
     if (decision.state?.type === "SCHEDULED" && (await isDeploymentGone(context, flowRun))) {
       await cancelOrphan(context, flowRun, log);
     }
-    return false;
+    return undefined;
   }
   if (decision.state?.type !== "PENDING" || decision.kind === "rejected") {
     const type = decision.state?.type ?? "unknown";
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
-    return false;
+    return undefined;
   }
+  if (!(await confirmClaim(context.api, flowRun, decision.state, log))) return undefined;
   context.activity.claim(flowRun, decision.state);
-  return true;
+  return decision.state;
 }
 
 async function isDeploymentGone({ api }: RunContext, { deployment_id }: FlowRun): Promise<boolean> {
@@ -141,7 +143,7 @@ async function configure(context: RunContext, run: RelatedFlowRun): Promise<JobC
 }
 
 /** Starts the infrastructure of a claimed flow run; undefined when it could not or must not be, which is reported. */
-async function start(context: RunContext, run: Claimed, end: AbortSignal): Promise<Started | undefined> {
+async function start(context: RunContext, run: Claimed, claim: State, end: AbortSignal): Promise<Started | undefined> {
   const { flowRun, log } = run;
   try {
     const job = await configure(context, run);
@@ -153,6 +155,7 @@ async function start(context: RunContext, run: Claimed, end: AbortSignal): Promi
       await giveBack(context, run, submitting.state, end);
       return undefined;
     }
+    if (!(await confirmStart(context.api, flowRun, claim, submitting, log))) return undefined;
     const submitted = context.events.submitted({ ...run, workPool });
     const infrastructure = await startInfrastructure(context, job, flowRun);
     log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
