@@ -75,6 +75,9 @@ export const workPoolShape: Check = object({
 /** A work queue. */
 export const workQueueShape: Check = object({ is_paused: boolean });
 
+/** Workers of a work pool. */
+export const workersShape: Check = listOf(object({ name: string, status: text }));
+
 /** The answer to a proposed state. */
 export const orchestrationShape: Check = object({
   status: text,

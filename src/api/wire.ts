@@ -155,5 +155,11 @@ export type PrefectEvent = {
   follows: string | null;
 };
 
+/** A worker of a work pool, as the server lists it. */
+export interface WorkerRecord {
+  name: string;
+  status: "ONLINE" | "OFFLINE";
+}
+
 /** What a worker tells of itself once: the packages of Prefect's collections in the Python of its flow runs. */
 export type WorkerMetadata = { integrations: { name: string; version: string }[] };

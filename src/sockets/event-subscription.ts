@@ -9,8 +9,8 @@ const replayMs = 60_000;
 /** The end of the subscription as the reference sends it: the filter needs one. */
 const untilMs = 365 * 24 * 3600 * 1000;
 
-/** The states a worker acts upon. */
-export const stateTypesToActUpon: readonly StateType[] = ["SCHEDULED", "CANCELLING"];
+/** The states a worker acts upon. PENDING says that a flow run has been claimed. */
+export const stateTypesToActUpon: readonly StateType[] = ["SCHEDULED", "PENDING", "CANCELLING"];
 
 /** What else there is to know of a flow run that has been claimed. */
 export const stateTypesToLookAt: readonly StateType[] = [

@@ -7,19 +7,59 @@ import type { BothClocks } from "../async/clock.ts";
 const retryAfterMs = 300;
 /** Beyond this the regular poll has to do; an id and a time are some 100 bytes. */
 const maxRemembered = 10_000;
+/** A poll answered this soon after the claim of a flow run may have been read before the claim. */
+const staleMs = 2_000;
 
 /** What is known about an announced flow run: nothing yet, or when it is to be polled for, on the monotonic clock. */
 type Announced = { kind: "unread" } | { kind: "due"; at: number; last: boolean };
 
+/** How long a flow run is left to other workers. */
+export interface Delays {
+  delayMs(flowRunId: string): number;
+}
+
 /** Announced flow runs by id. */
 export class AnnouncedRuns {
   readonly #runs = new Map<string, Announced>();
+  /** Since when scheduled flow runs are known, on the monotonic clock: from then on they are left to others first. */
+  #knownSince = new Map<string, number>();
+  /** When other workers' claims were heard of, oldest first. */
+  readonly #claimedAt = new Map<string, number>();
 
-  constructor(private readonly prefetchMs: number) {}
+  constructor(
+    private readonly prefetchMs: number,
+    private readonly order: Delays = { delayMs: () => 0 },
+  ) {}
 
   /** An event says that this flow run is scheduled. */
-  announce(flowRunId: string): void {
-    if (this.#runs.size < maxRemembered) this.#runs.set(flowRunId, { kind: "unread" });
+  announce(flowRunId: string, now: number): void {
+    this.#claimedAt.delete(flowRunId);
+    if (this.#runs.size >= maxRemembered) return;
+    const delayMs = this.order.delayMs(flowRunId);
+    const since = this.#knownSince.get(flowRunId) ?? now;
+    this.#knownSince.set(flowRunId, since);
+    this.#runs.set(
+      flowRunId,
+      since + delayMs > now ? { kind: "due", at: since + delayMs, last: false } : { kind: "unread" },
+    );
+  }
+
+  /** An event says that another worker has claimed this flow run: nothing is to be asked about it. */
+  claimed(flowRunId: string, now: number): void {
+    this.#runs.delete(flowRunId);
+    this.#knownSince.delete(flowRunId);
+    this.#claimedAt.delete(flowRunId);
+    this.#claimedAt.set(flowRunId, now);
+    for (const [oldest, at] of this.#claimedAt) {
+      if (at > now - staleMs) break;
+      this.#claimedAt.delete(oldest);
+    }
+  }
+
+  /** Whether there is an announced flow run to poll for now. */
+  isDue(now: number): boolean {
+    for (const run of this.#runs.values()) if (run.kind === "unread" || run.at <= now) return true;
+    return false;
   }
 
   /** Forgets flow runs that a poll has returned. */
@@ -27,13 +67,19 @@ export class AnnouncedRuns {
     for (const id of flowRunIds) this.#runs.delete(id);
   }
 
-  /** Of what a poll has returned gives the flow runs to start now, and keeps the others for their time minus prefetch. */
-  keepLater(returned: readonly ScheduledFlowRun[], now: BothClocks): FlowRun[] {
-    const flowRuns = returned.map(({ flow_run }) => flow_run);
-    const later = flowRuns.filter((flowRun) => this.#dueAt(flowRun, now) > now.monotonicMs);
-    this.forget(flowRuns.map(({ id }) => id));
-    this.read([], later, now);
-    return flowRuns.filter((flowRun) => !later.includes(flowRun));
+  /**
+   * Returns those of a poll's flow runs that are to be started now. Keeps the others for their time minus prefetch, or for
+   * the time until which they are left to other workers, whichever is later. Leaves out what has just been claimed.
+   */
+  takeDue(returned: readonly ScheduledFlowRun[], now: BothClocks): FlowRun[] {
+    const flowRuns = returned.map(({ flow_run }) => flow_run).filter(({ id }) => !this.#isClaimed(id, now.monotonicMs));
+    this.#remember(flowRuns, now.monotonicMs);
+    this.forget(returned.map(({ flow_run }) => flow_run.id));
+    return flowRuns.filter((flowRun) => {
+      const at = this.#takeAt(flowRun, now);
+      if (at > now.monotonicMs) this.#runs.set(flowRun.id, { kind: "due", at, last: false });
+      return !(at > now.monotonicMs);
+    });
   }
 
   /** Ids that a poll did not return and whose time is not known; at most 200, what one filter may return. */
@@ -51,7 +97,7 @@ export class AnnouncedRuns {
     this.forget(asked);
     for (const flowRun of flowRuns) {
       if (flowRun.state_type !== "SCHEDULED") continue;
-      const at = this.#dueAt(flowRun, now);
+      const at = this.#takeAt(flowRun, now);
       if (at > now.monotonicMs) this.#runs.set(flowRun.id, { kind: "due", at, last: false });
       else this.#runs.set(flowRun.id, { kind: "due", at: now.monotonicMs + retryAfterMs, last: true });
     }
@@ -73,9 +119,25 @@ export class AnnouncedRuns {
     }
   }
 
-  /** On the monotonic clock. NaN without a time, which is not later than anything. */
-  #dueAt({ next_scheduled_start_time, expected_start_time }: FlowRun, now: BothClocks): number {
+  /** Since when the returned flow runs are known. Those neither returned nor announced are forgotten: they are taken. */
+  #remember(flowRuns: readonly FlowRun[], now: number): void {
+    const ids = [...flowRuns.map(({ id }) => id), ...this.#runs.keys()];
+    this.#knownSince = new Map(ids.map((id) => [id, this.#knownSince.get(id) ?? now]));
+  }
+
+  #isClaimed(flowRunId: string, now: number): boolean {
+    return (this.#claimedAt.get(flowRunId) ?? Number.NEGATIVE_INFINITY) > now - staleMs;
+  }
+
+  /**
+   * When this worker may take the flow run, on the monotonic clock: others come first for some time from when it is both
+   * due and known. A flow run without a time is due.
+   */
+  #takeAt(flowRun: FlowRun, now: BothClocks): number {
+    const { id, next_scheduled_start_time, expected_start_time } = flowRun;
     const dueAt = Date.parse(next_scheduled_start_time ?? expected_start_time ?? "") - this.prefetchMs;
-    return now.monotonicMs + (dueAt - now.wallMs);
+    const due = Number.isNaN(dueAt) ? now.monotonicMs : now.monotonicMs + (dueAt - now.wallMs);
+    const delayMs = this.order.delayMs(id);
+    return delayMs === 0 ? due : Math.max(due, this.#knownSince.get(id) ?? now.monotonicMs) + delayMs;
   }
 }

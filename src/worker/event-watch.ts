@@ -1,6 +1,6 @@
 // Turns events of the server into acts of the worker: a scheduled flow run wakes the poll, a cancelling one is ended.
 
-import { wallClockMs } from "../async/clock.ts";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Socket, SocketAddress } from "../sockets/connect.ts";
@@ -103,8 +103,10 @@ function act(worker: Worker, event: FlowRunEvent, wasBefore: boolean): void {
     // It may be about an earlier attempt: a replayed event is only a reason to look.
     if (wasBefore) worker.eventsChanged.wake("event");
     else worker.inFlight.end(event.flowRunId, { kind: "cancel" });
+  } else if (event.stateType === "PENDING") {
+    if (!wasBefore && !worker.inFlight.has(event.flowRunId)) worker.announced.claimed(event.flowRunId, monotonicMs());
   } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {
-    worker.announced.announce(event.flowRunId);
+    worker.announced.announce(event.flowRunId, monotonicMs());
     worker.wake.wake("event");
   }
 }

@@ -6,6 +6,7 @@ import type { FlowRun, ScheduledFlowRun } from "../api/wire.ts";
 import { getScheduledFlowRuns } from "../api/work-pools.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
+import type { WakeReason } from "../async/wake.ts";
 import { executeFlowRun } from "../run/execute-flow-run.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
@@ -35,14 +36,32 @@ export async function pollLoop(worker: Worker, stop: AbortSignal): Promise<void>
       },
       wait: async (ms, signal) => {
         const pauseMs = worker.eventsConnected ? Math.max(ms, querySeconds * 1000 * pauseWithEvents) : ms;
-        const dueInMs = Math.max(worker.announced.dueInMs(monotonicMs()), polledAt + shortestGapMs - monotonicMs());
-        const reason = await worker.wake.sleep(Math.min(pauseMs, dueInMs), signal);
+        const reason = await sleepUntilPoll(worker, { pauseMs, polledAt }, signal);
         worker.log.debug({ reason }, "poll");
         if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
       },
     },
     stop,
   );
+}
+
+/**
+ * Sleeps until there is a reason to poll. Neither an event about a flow run that others come first for is one, nor the
+ * time at which it would be this worker's turn if its claim has been heard of by then.
+ */
+async function sleepUntilPoll(
+  worker: Worker,
+  { pauseMs, polledAt }: { pauseMs: number; polledAt: number },
+  signal: AbortSignal,
+): Promise<WakeReason> {
+  const regularAt = monotonicMs() + pauseMs;
+  for (;;) {
+    const now = monotonicMs();
+    const dueInMs = Math.max(worker.announced.dueInMs(now), polledAt + shortestGapMs - now);
+    const reason = await worker.wake.sleep(Math.max(0, Math.min(regularAt - now, dueInMs)), signal);
+    const isRegular = reason === "timeout" ? monotonicMs() >= regularAt : reason !== "event";
+    if (isRegular || worker.announced.isDue(monotonicMs())) return reason;
+  }
 }
 
 /** Asks once for scheduled flow runs, starts what there are slots for, and remembers when the next ones are due. */
@@ -57,7 +76,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.leftBehind = false;
   const scheduled = await readScheduled(worker, signal);
   worker.lastPollAt = monotonicMs();
-  const now = worker.announced.keepLater(scheduled, bothClocks());
+  const now = worker.announced.takeDue(scheduled, bothClocks());
   for (const flowRun of worker.declined.sortLast(now)) {
     if (signal.aborted) return;
     if (worker.inFlight.has(flowRun.id)) {

@@ -17,6 +17,7 @@ import { watchEvents } from "./event-watch.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
 import { noticePausedQueues, type StartAnswer, type StartQuestion } from "./start-checks.ts";
 import { sendTemplateAndHeartbeat, syncLoop, takeStartPool } from "./sync-loop.ts";
+import { watchWorkers } from "./watch-workers.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often a drain says what it waits for. */
@@ -106,6 +107,7 @@ async function runLoops(
     (signal) => syncLoop(worker, signal),
     (signal) => keepChannel(worker, socketAddress, signal),
     (signal) => watchAbandoned(worker, signal),
+    (signal) => watchWorkers(worker, signal),
     (signal) => noticePausedQueues(question, signal),
   ]);
 }

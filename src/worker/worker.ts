@@ -11,6 +11,7 @@ import { Activity } from "../run/activity.ts";
 import type { RunContext } from "../run/run-context.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
 import { AnnouncedRuns } from "./announced-runs.ts";
+import { ClaimOrder } from "./claim-order.ts";
 import { DeclinedRuns } from "./declined-runs.ts";
 import { InFlight } from "./in-flight.ts";
 import { Slots } from "./slots.ts";
@@ -82,6 +83,7 @@ export class Worker implements RunContext {
   readonly slots: Slots;
   readonly activity = new Activity();
   readonly inFlight = new InFlight();
+  readonly claimOrder: ClaimOrder;
   readonly announced: AnnouncedRuns;
   readonly declined = new DeclinedRuns();
   /** Wakes the poll loop. */
@@ -125,7 +127,8 @@ export class Worker implements RunContext {
     this.flowRunHeartbeatSeconds = options.flowRunHeartbeatSeconds;
     this.leave = dependencies.leave;
     this.slots = new Slots(options.limit);
-    this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000);
+    this.claimOrder = new ClaimOrder(options.name);
+    this.announced = new AnnouncedRuns(options.prefetchSeconds * 1000, this.claimOrder);
   }
 
   exportedSettings(): Readonly<Record<string, string>> {

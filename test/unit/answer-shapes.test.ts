@@ -43,7 +43,7 @@ async function execute({ scheduled, deployment, flow, workPool }: Execution): Pr
       if (!Object.values(each).every((value) => typeof value === "string")) throw new Error(JSON.stringify(each));
     }
     const announced = new AnnouncedRuns(10_000);
-    announced.announce(flowRun.id);
+    announced.announce(flowRun.id, 0);
     announced.read([flowRun.id], [flowRun], bothClocks());
     if (!(announced.dueInMs(monotonicMs()) >= 0)) throw new Error("due at no time");
     const job = buildJobConfiguration({

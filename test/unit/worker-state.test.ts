@@ -75,7 +75,7 @@ describe("announced flow runs", () => {
 
   test("are asked for until a poll returns them or the server says what they are", () => {
     const announced = new AnnouncedRuns(10_000);
-    for (const id of ["returned", "taken", "later"]) announced.announce(id);
+    for (const id of ["returned", "taken", "later"]) announced.announce(id, 0);
     announced.forget(["returned"]);
     expect(announced.unread()).toEqual(["taken", "later"]);
     const later = new Date(100_000).toISOString();
@@ -90,7 +90,7 @@ describe("announced flow runs", () => {
 
   test("that are due and were not returned are polled for once more, then left to the regular poll", () => {
     const announced = new AnnouncedRuns(0);
-    announced.announce("held");
+    announced.announce("held", 0);
     const due = flowRun("held", { expected_start_time: new Date(1_000).toISOString() });
     announced.read(["held"], [due], at(5_000));
     expect(announced.dueInMs(5_000)).toBe(300);
@@ -101,7 +101,7 @@ describe("announced flow runs", () => {
 
   test("scheduled for later are read again when their poll did not return them", () => {
     const announced = new AnnouncedRuns(0);
-    announced.announce("moved");
+    announced.announce("moved", 0);
     announced.read(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], at(5_000));
     announced.beforePoll(9_000);
     expect(announced.unread()).toEqual(["moved"]);
@@ -109,7 +109,7 @@ describe("announced flow runs", () => {
 
   test("that a poll returns ahead of their time are kept for that, minus prefetch", () => {
     const announced = new AnnouncedRuns(10_000);
-    announced.announce("later");
+    announced.announce("later", 0);
     const now = flowRun("now", { next_scheduled_start_time: new Date(60_000).toISOString() });
     const later = flowRun("later", { next_scheduled_start_time: new Date(60_001).toISOString() });
     const returned = [later, now, flowRun("timeless")].map((each) => ({
@@ -117,14 +117,14 @@ describe("announced flow runs", () => {
       work_queue_id: "",
       flow_run: each,
     }));
-    expect(announced.keepLater(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
+    expect(announced.takeDue(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
     expect(announced.unread()).toEqual([]);
     expect(announced.dueInMs(50_000)).toBe(1);
   });
 
   test("beyond what is remembered are left to the regular poll", () => {
     const announced = new AnnouncedRuns(0);
-    for (let id = 0; id < 20_000; id++) announced.announce(String(id));
+    for (let id = 0; id < 20_000; id++) announced.announce(String(id), 0);
     expect(announced.unread()).toHaveLength(200);
   });
 });
