@@ -13,9 +13,10 @@ const staleMs = 2_000;
 /** What is known about an announced flow run: nothing yet, or when it is to be polled for, on the monotonic clock. */
 type Announced = { kind: "unread" } | { kind: "due"; at: number; last: boolean };
 
-/** How long a flow run is left to other workers. */
+/** How long a flow run is left to other workers, and how long they took to claim one. */
 export interface Delays {
   delayMs(flowRunId: string): number;
+  observe(claimMs: number): void;
 }
 
 /** Announced flow runs by id. */
@@ -28,7 +29,7 @@ export class AnnouncedRuns {
 
   constructor(
     private readonly prefetchMs: number,
-    private readonly order: Delays = { delayMs: () => 0 },
+    private readonly order: Delays = { delayMs: () => 0, observe: () => undefined },
   ) {}
 
   /** An event says that this flow run is scheduled. */
@@ -46,6 +47,8 @@ export class AnnouncedRuns {
 
   /** An event says that another worker has claimed this flow run: nothing is to be asked about it. */
   claimed(flowRunId: string, now: number): void {
+    const since = this.#knownSince.get(flowRunId);
+    if (since !== undefined) this.order.observe(now - since);
     this.#runs.delete(flowRunId);
     this.#knownSince.delete(flowRunId);
     this.#claimedAt.delete(flowRunId);

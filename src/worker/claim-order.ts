@@ -11,13 +11,21 @@ import type { WorkerRecord } from "../api/wire.ts";
 
 /** Longer than a claim takes and its event needs to arrive, on a server that is not overloaded. */
 export const delayPerRankMs = 250;
+/** On an overloaded one the delay per rank grows up to this. */
+const longestDelayPerRankMs = 1_000;
 /** A flow run whose first eight choices are all full is claimed by any worker. */
 export const longestDelayMs = 2_000;
+/** Claims that take twice as long as usual still come before the next worker's turn. */
+const safety = 2;
+/** A slow claim may be that of a second choice, a quick one shows what the server can do: falls count more than rises. */
+const weights = { rise: 0.1, fall: 0.5 };
 
 /** The order as one worker sees it. Until it knows others it is the first for every flow run. */
 export class ClaimOrder {
   readonly #own: number;
   #others: readonly number[] = [];
+  /** How long other workers usually take from the event of a flow run to that of its claim. */
+  #usualClaimMs = 0;
 
   constructor(private readonly name: string) {
     this.#own = hashText(name);
@@ -38,7 +46,15 @@ export class ClaimOrder {
 
   /** How long this worker leaves the flow run to others, in milliseconds. */
   delayMs(flowRunId: string): number {
-    return this.#others.length === 0 ? 0 : Math.min(this.rank(flowRunId) * delayPerRankMs, longestDelayMs);
+    if (this.#others.length === 0) return 0;
+    const perRankMs = Math.min(Math.max(delayPerRankMs, this.#usualClaimMs * safety), longestDelayPerRankMs);
+    return Math.min(this.rank(flowRunId) * perRankMs, longestDelayMs);
+  }
+
+  /** Another worker's claim was heard of `ms` milliseconds after the flow run. */
+  observe(ms: number): void {
+    const weight = ms > this.#usualClaimMs ? weights.rise : weights.fall;
+    this.#usualClaimMs += (Math.min(ms, longestDelayMs) - this.#usualClaimMs) * weight;
   }
 }
 

@@ -55,6 +55,18 @@ describe("the order of claims", () => {
     for (const [rank, delayMs] of delays) expect(delayMs).toBe(Math.min(rank * delayPerRankMs, longestDelayMs));
   });
 
+  test("waits longer per rank where claims take long, up to a second, and recovers quickly", () => {
+    const order = new ClaimOrder("a");
+    order.update(online(["a", "b"]));
+    const id = Array.from({ length: 100 }, () => randomUUID()).find((each) => order.rank(each) === 1) ?? "";
+    for (let claim = 0; claim < 100; claim++) order.observe(400);
+    expect(order.delayMs(id)).toBeCloseTo(800, 0);
+    for (let claim = 0; claim < 100; claim++) order.observe(60_000);
+    expect(order.delayMs(id)).toBe(1_000);
+    for (let claim = 0; claim < 5; claim++) order.observe(60);
+    expect(order.delayMs(id)).toBeLessThan(300);
+  });
+
   test.each([
     ["before the list is known", undefined],
     ["where the list is empty", []],
@@ -70,7 +82,11 @@ describe("the order of claims", () => {
 describe("a flow run that others come first for", () => {
   /** A moment at which both clocks happen to say the same. */
   const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
-  const start = () => new AnnouncedRuns(10_000, { delayMs: (id) => (id.startsWith("later") ? 500 : 0) });
+  const start = () =>
+    new AnnouncedRuns(10_000, {
+      delayMs: (id) => (id.startsWith("later") ? 500 : 0),
+      observe: () => undefined,
+    });
   const flowRun = (id: string, scheduledAt: number) => ({
     work_pool_id: "",
     work_queue_id: "",
