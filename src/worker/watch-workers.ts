@@ -10,9 +10,14 @@ const firstReadMs = 2_000;
 const shortestIntervalMs = 10_000;
 const jitterFactor = 0.3;
 
-/** Reads the list about once per heartbeat until `signal` aborts; never throws. A failure leaves the last list in use. */
+/**
+ * Reads the list about once per heartbeat until `signal` aborts; never throws. A failure leaves the last list in use.
+ * A worker of some work queues returns at once and lets nobody come first: the list does not say who serves its queues,
+ * and it would wait for workers that never see the flow run.
+ */
 export async function watchWorkers(worker: Worker, signal: AbortSignal): Promise<void> {
-  const { heartbeatSeconds, workPoolName } = worker.options;
+  const { heartbeatSeconds, workPoolName, workQueueNames } = worker.options;
+  if (workQueueNames.length > 0) return;
   const intervalMs = Math.max(heartbeatSeconds * 1000, shortestIntervalMs);
   await sleep(firstReadMs, signal);
   while (!signal.aborted) {

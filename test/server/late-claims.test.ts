@@ -98,6 +98,7 @@ describe("a claim that takes effect late", () => {
   });
 
   test("leaves a retry to the engine that waits for it", async () => {
+    needsPrefect("3.1.15", "the note that an engine waits for its retry itself");
     await using held = await startHeld("Pending", { empirical_policy: { retries: 1, retry_delay: 3600 } });
     await held.held;
     await execute(held, "FAILED");
