@@ -3,8 +3,8 @@ import type { Api } from "./api.ts";
 import { hasStatus } from "./errors.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
-import { flowRunShape, orchestrationShape } from "./shapes.ts";
-import type { FlowRun, Json, JsonObject, OrchestrationResult } from "./wire.ts";
+import { flowRunShape, orchestrationShape, statesShape } from "./shapes.ts";
+import type { FlowRun, Json, JsonObject, OrchestrationResult, State } from "./wire.ts";
 
 /** The flow run, or undefined when it has been deleted. */
 export async function findFlowRun(api: Api, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
@@ -14,6 +14,16 @@ export async function findFlowRun(api: Api, id: string, options?: RequestOptions
     if (hasStatus(error, 404)) return undefined;
     throw error;
   }
+}
+
+/**
+ * All states that the flow run has been in, in the order of their timestamps. This need not be the order in which they
+ * took effect: the server sets the timestamp of a proposal before it waits for the database.
+ * Source: prefect server/api/flow_run_states.py, server/api/flow_runs.py set_flow_run_state.
+ */
+export async function readFlowRunStates(api: Api, id: string, options?: RequestOptions): Promise<State[]> {
+  const path = `/flow_run_states/?flow_run_id=${id}`;
+  return (await api.request("GET", path, { ...options, shape: statesShape })) as unknown as State[];
 }
 
 /** The flow runs that match; servers return at most 200. */

@@ -6,8 +6,12 @@ const state = object({
   type: text,
   name: string,
   message: optional(string),
-  state_details: optional(object({ transition_id: optional(string) })),
+  timestamp: optional(string),
+  state_details: optional(object({ transition_id: optional(string), scheduled_time: optional(string) })),
 });
+
+/** All states of a flow run. */
+export const statesShape: Check = listOf(state);
 
 const flowRunFields = {
   id: text,
@@ -70,6 +74,9 @@ export const workPoolShape: Check = object({
 
 /** A work queue. */
 export const workQueueShape: Check = object({ is_paused: boolean });
+
+/** Workers of a work pool. */
+export const workersShape: Check = listOf(object({ name: string, status: text }));
 
 /** The answer to a proposed state. */
 export const orchestrationShape: Check = object({

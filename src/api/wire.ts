@@ -35,6 +35,8 @@ export interface State {
   name: string;
   timestamp?: string;
   message: string | null;
+  /** The result, or where it is kept. */
+  data?: Json;
   state_details?: { scheduled_time?: string | null; transition_id?: string | null };
 }
 
@@ -45,6 +47,8 @@ export interface StateProposal {
   message: string | null;
   /** Only of a SCHEDULED state. */
   scheduled_time?: string;
+  /** Only of a state that is proposed again. */
+  data?: Json;
 }
 
 /** A flow run. `state` is null in poll answers of servers before 3.9.1; `state_type` and `state_name` are always set. */
@@ -150,6 +154,12 @@ export type PrefectEvent = {
   payload: JsonObject;
   follows: string | null;
 };
+
+/** A worker of a work pool, as the server lists it. */
+export interface WorkerRecord {
+  name: string;
+  status: "ONLINE" | "OFFLINE";
+}
 
 /** What a worker tells of itself once: the packages of Prefect's collections in the Python of its flow runs. */
 export type WorkerMetadata = { integrations: { name: string; version: string }[] };

@@ -5,8 +5,8 @@ import { ApiError, hasStatus } from "./errors.ts";
 import { fieldOf, jobVariablesOfPoll } from "./exact-places.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
-import { scheduledFlowRunsShape, workPoolShape, workQueueShape } from "./shapes.ts";
-import type { JsonObject, ScheduledFlowRun, WorkerMetadata, WorkPool, WorkQueue } from "./wire.ts";
+import { scheduledFlowRunsShape, workersShape, workPoolShape, workQueueShape } from "./shapes.ts";
+import type { JsonObject, ScheduledFlowRun, WorkerMetadata, WorkerRecord, WorkPool, WorkQueue } from "./wire.ts";
 
 const template = fieldOf("base_job_template");
 
@@ -95,6 +95,15 @@ export async function sendWorkerHeartbeat(
     .replaceAll('"', "")
     .trim();
   return /^[0-9a-f-]{36}$/i.test(id) ? id : undefined;
+}
+
+/** The workers of a pool that are online; servers return at most 200. Throws ApiError 404 without the pool. */
+export async function filterOnlineWorkers(api: Api, pool: string, options?: RequestOptions): Promise<WorkerRecord[]> {
+  return (await api.request("POST", `${at(pool)}/workers/filter`, {
+    ...options,
+    body: { workers: { status: { any_: ["ONLINE"] } }, offset: 0 },
+    shape: workersShape,
+  })) as unknown as WorkerRecord[];
 }
 
 /**

@@ -5,7 +5,8 @@ import type { State } from "../api/wire.ts";
 import type { Execution, Job } from "../infrastructure/pool-type.ts";
 import { workerLabels } from "../job/labels.ts";
 import { cancelOrphan } from "./claim.ts";
-import { proposeState } from "./propose-state.ts";
+import { confirmStart } from "./confirm-claim.ts";
+import { type Decision, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
@@ -25,6 +26,7 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     run.phase = "starting";
     const submitting = await proposeState(context.api, flowRun.id, submittingState);
     context.history.noteState(run, submitting.state);
+    if (!(await isStillOurs(context, run, submitting))) return null;
     if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
       await giveBack(context, run, submitting.state);
       return null;
@@ -38,6 +40,11 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     await reportFailure(context, run, error);
     return null;
   }
+}
+
+/** Somebody may have set the flow run back meanwhile, so that another worker has claimed it. */
+async function isStillOurs({ api }: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
+  return run.claim === null || (await confirmStart(api, run.flowRun, run.claim, submitting, run.log));
 }
 
 /** What a debug record shows of a job: no value of an environment variable, because it may be a secret. */

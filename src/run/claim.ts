@@ -1,6 +1,7 @@
 // Claiming a flow run: the worker proposes Pending, and the server decides.
 import { findDeployment } from "../api/deployments.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
+import { confirmClaim } from "./confirm-claim.ts";
 import { proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
@@ -48,6 +49,8 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
     return false;
   }
+  if (!(await confirmClaim(context.api, flowRun, decision.state, log))) return false;
+  run.claim = decision.state;
   context.history.noteClaim(run, decision.state);
   return true;
 }

@@ -49,6 +49,7 @@ export async function proposeState(
         type: state.type,
         name: state.name,
         message: state.message,
+        ...(state.data !== undefined && { data: state.data }),
         state_details: {
           flow_run_id: flowRunId,
           transition_id: transitionId,

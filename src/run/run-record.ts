@@ -41,6 +41,8 @@ export interface RunRecord {
   deployment: Deployment | null;
   flow: Flow | null;
   phase: RunPhase;
+  /** The accepted Pending. */
+  claim: State | null;
   /** What was started for it. */
   handle: Handle | null;
   /** The event that told so; the event about the end follows it. */
@@ -76,6 +78,7 @@ export function createRunRecord(
     deployment: null,
     flow: null,
     phase: "claiming",
+    claim: null,
     handle: null,
     submitted: null,
     isSettled: false,

@@ -9,8 +9,8 @@ const replayMs = 60_000;
 /** How far ahead the subscription ends. The filter needs an end, and the reference sends the same. */
 const untilMs = 365 * 24 * 3600 * 1000;
 
-/** The states a worker acts upon. */
-export const stateTypesToActUpon: readonly StateType[] = ["SCHEDULED", "CANCELLING"];
+/** The states a worker acts upon. PENDING says that a flow run has been claimed. */
+export const stateTypesToActUpon: readonly StateType[] = ["SCHEDULED", "PENDING", "CANCELLING"];
 
 /** The states that only the status page and the metrics need. */
 export const stateTypesToLookAt: readonly StateType[] = [

@@ -128,7 +128,7 @@ function addCounters(registry: Registry, { workers, attemptCounts }: MetricsSour
     "lictor_flow_runs_unannounced_total",
     "Flow runs that a poll found although no event told of them.",
     [pool],
-    () => byPool(workers, ({ polling }) => polling.unannounced.count),
+    () => byPool(workers, ({ polling }) => polling.unannouncedCount),
   );
   counter(registry, "lictor_polls_repeated_total", "Polls repeated because no answer came.", [pool], () =>
     byPool(workers, ({ polling }) => polling.polls.hedge.repeatedCount),

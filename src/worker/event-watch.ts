@@ -1,6 +1,6 @@
 // Acts on events of the server: a scheduled flow run wakes the poll loop, a flow run that is Cancelling is stopped.
 
-import { wallClockMs } from "../async/clock.ts";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Socket, SocketAddress } from "../sockets/connect.ts";
@@ -95,8 +95,10 @@ function act(worker: Worker, event: FlowRunEvent, wasBefore: boolean): void {
     // A replayed event may be about an earlier attempt, so it is only a reason to look.
     if (wasBefore) worker.sockets.eventsChanged.wake("event");
     else worker.runs.stop(event.flowRunId, { kind: "cancel" });
+  } else if (event.stateType === "PENDING") {
+    if (!wasBefore) worker.runs.noteClaimed(event.flowRunId, monotonicMs());
   } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {
-    worker.runs.announce(event.flowRunId);
+    worker.runs.announce(event.flowRunId, monotonicMs());
     worker.polling.wake.wake("event");
   }
 }

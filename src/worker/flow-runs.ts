@@ -5,28 +5,44 @@ import { type BothClocks, monotonicMs } from "../async/clock.ts";
 import type { Logger } from "../logger.ts";
 import type { RunHistory } from "../run/run-history.ts";
 import { createRunRecord, type RunRecord, type StopReason } from "../run/run-record.ts";
+import type { ClaimOrder } from "./claim-order.ts";
 
 /** How soon a due flow run is asked for again that a poll did not return. */
 const retryAfterMs = 300;
 /** Beyond this the regular poll has to do. An id and a time are some 100 bytes. */
 const maxKnown = 10_000;
+/** A poll that is answered this soon after the claim of a flow run may have been read before the claim. */
+const staleMs = 2_000;
 /** How long after a flow run has left the worker's hands an event may still tell how it ended. */
 const settleMs = 15_000;
 /** What one filter of the server may return. */
 const maxPerLookUp = 200;
 
-/** What is known of one flow run. Times are on the monotonic clock. */
+/**
+ * What is known of one flow run. Times are on the monotonic clock. `since`: when the worker first heard of it, by an event
+ * or a poll; from then on the flow run is left to workers that come first.
+ */
 type Known =
   /** An event tells of it. No poll has returned it, and its time is not known. */
-  | { readonly kind: "announced" }
+  | { readonly kind: "announced"; readonly since: number }
   /** It is to be polled for at a time. `isLastTry`: if the poll does not return it either, it is forgotten. */
-  | { readonly kind: "due"; readonly at: number; readonly isLastTry: boolean }
-  /** A poll has returned it and it could not be claimed. */
-  | { readonly kind: "declined" }
-  /** It is in the worker's hands, or has left them `leftAt`. */
+  | { readonly kind: "due"; readonly since: number; readonly at: number; readonly isLastTry: boolean }
+  /** A poll has returned it to be taken now. There may have been no slot for it. */
+  | { readonly kind: "returned"; readonly since: number }
+  /** It was taken and could not be claimed. */
+  | { readonly kind: "declined"; readonly since: number }
+  /** An event says that another worker has claimed it. */
+  | { readonly kind: "claimed elsewhere"; readonly at: number }
+  /** It is in the worker's hands, or has left them at `leftAt`. */
   | { readonly kind: "taken"; readonly run: RunRecord; done: Promise<void>; leftAt: number | null }
   /** Its process was ended because the server asked for it. */
   | { readonly kind: "cleaned up" };
+
+/** How long a flow run is left to other workers, and how long they took to claim one. */
+export type Order = Pick<ClaimOrder, "delayMs" | "observe">;
+
+/** The order of a worker that is alone. */
+const alone: Order = { delayMs: () => 0, observe: () => undefined };
 
 /** The flow runs of one worker, by id. */
 export class FlowRuns {
@@ -35,6 +51,7 @@ export class FlowRuns {
   constructor(
     private readonly prefetchMs: number,
     private readonly history: RunHistory,
+    private readonly order: Order = alone,
   ) {}
 
   /** What is in the worker's hands, oldest first: from before the claim until the hooks have run. */
@@ -79,7 +96,7 @@ export class FlowRuns {
     taken.done = execute(run).then((isClaimed) => {
       if (isClaimed) this.history.noteLeft(run);
       if (isClaimed) taken.leftAt = monotonicMs();
-      else this.#known.set(id, { kind: "declined" });
+      else this.#known.set(id, { kind: "declined", since: sinceOf(before) ?? run.takenAt });
       onLeft(isClaimed || before?.kind !== "declined");
     });
   }
@@ -110,24 +127,55 @@ export class FlowRuns {
 
   /** Declined flow runs go last: polls return the oldest first, and with few slots the others would never have a turn. */
   declinedLast(flowRuns: readonly FlowRun[]): FlowRun[] {
-    const returned = new Set(flowRuns.map(({ id }) => id));
-    for (const [id, { kind }] of this.#known) if (kind === "declined" && !returned.has(id)) this.#known.delete(id);
     const isDeclined = ({ id }: FlowRun): boolean => this.#known.get(id)?.kind === "declined";
     return [...flowRuns.filter((flowRun) => !isDeclined(flowRun)), ...flowRuns.filter(isDeclined)];
   }
 
   /** An event says that this flow run is scheduled. */
-  announce(flowRunId: string): void {
-    if (!this.has(flowRunId) && this.#known.size < maxKnown) this.#known.set(flowRunId, { kind: "announced" });
+  announce(flowRunId: string, now: number): void {
+    const known = this.#known.get(flowRunId);
+    if (known?.kind === "taken" && isInFlight(known)) return;
+    if (!known && this.#known.size >= maxKnown) return;
+    const since = sinceOf(known) ?? now;
+    const at = since + this.order.delayMs(flowRunId);
+    this.#known.set(flowRunId, at > now ? { kind: "due", since, at, isLastTry: false } : { kind: "announced", since });
   }
 
-  /** Returns the flow runs of a poll that are to start now, and keeps the others for their time minus prefetch. */
-  keepLater(returned: readonly ScheduledFlowRun[], now: BothClocks): FlowRun[] {
+  /** An event says that somebody has claimed this flow run: nothing is to be asked about it. */
+  noteClaimed(flowRunId: string, now: number): void {
+    const known = this.#known.get(flowRunId);
+    if (known?.kind === "taken") return;
+    const since = sinceOf(known);
+    if (since !== undefined) this.order.observe(now - since);
+    this.#known.set(flowRunId, { kind: "claimed elsewhere", at: now });
+  }
+
+  /** Whether there is an announced flow run to poll for now. */
+  isDue(now: number): boolean {
+    for (const known of this.#known.values()) {
+      if (known.kind === "announced" || (known.kind === "due" && known.at <= now)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Returns those of a poll's flow runs that are to be taken now. Keeps the others for their time minus prefetch, or for
+   * the time until which they are left to other workers, whichever is later. Leaves out what has just been claimed.
+   */
+  takeDue(returned: readonly ScheduledFlowRun[], now: BothClocks): FlowRun[] {
     const flowRuns = returned.map(({ flow_run }) => flow_run);
-    const later = flowRuns.filter((flowRun) => this.#dueAt(flowRun, now) > now.monotonicMs);
-    this.#forgetAnnounced(flowRuns.map(({ id }) => id));
-    this.noteLookedUp([], later, now);
-    return flowRuns.filter((flowRun) => !later.includes(flowRun));
+    this.#forgetOthers(new Set(flowRuns.map(({ id }) => id)), now.monotonicMs);
+    return flowRuns.filter((flowRun) => {
+      const known = this.#known.get(flowRun.id);
+      if (known?.kind === "claimed elsewhere") return false;
+      if (known && isInFlight(known)) return true;
+      const since = sinceOf(known) ?? now.monotonicMs;
+      const at = this.#takeAt(flowRun, since, now);
+      const isLater = at > now.monotonicMs;
+      if (isLater) this.#known.set(flowRun.id, { kind: "due", since, at, isLastTry: false });
+      else if (known?.kind !== "declined") this.#known.set(flowRun.id, { kind: "returned", since });
+      return !isLater;
+    });
   }
 
   /** Ids of announced flow runs that no poll has returned, as many as one look-up takes. */
@@ -142,13 +190,15 @@ export class FlowRuns {
    * limit or a pause holds the flow run back. All others are in other hands.
    */
   noteLookedUp(asked: readonly string[], flowRuns: readonly FlowRun[], now: BothClocks): void {
-    this.#forgetAnnounced(asked);
+    const announcedSince = new Map(asked.map((id) => [id, sinceOf(this.#known.get(id))]));
+    for (const id of asked) if (this.#known.get(id)?.kind === "announced") this.#known.delete(id);
     for (const flowRun of flowRuns) {
       if (flowRun.state_type !== "SCHEDULED" || this.has(flowRun.id)) continue;
-      const at = this.#dueAt(flowRun, now);
+      const since = announcedSince.get(flowRun.id) ?? now.monotonicMs;
+      const at = this.#takeAt(flowRun, since, now);
       const isLater = at > now.monotonicMs;
       const due = isLater ? { at, isLastTry: false } : { at: now.monotonicMs + retryAfterMs, isLastTry: true };
-      this.#known.set(flowRun.id, { kind: "due", ...due });
+      this.#known.set(flowRun.id, { kind: "due", since, ...due });
     }
   }
 
@@ -164,7 +214,7 @@ export class FlowRuns {
     for (const [id, known] of this.#known) {
       if (known.kind !== "due" || known.at > now) continue;
       if (known.isLastTry) this.#known.delete(id);
-      else this.#known.set(id, { kind: "announced" });
+      else this.#known.set(id, { kind: "announced", since: known.since });
     }
   }
 
@@ -194,10 +244,12 @@ export class FlowRuns {
     }
   }
 
-  #forgetAnnounced(ids: readonly string[]): void {
-    for (const id of ids) {
-      const kind = this.#known.get(id)?.kind;
-      if (kind === "announced" || kind === "due") this.#known.delete(id);
+  /** Forgets what is not scheduled any more, because a poll did not return it, and claims that are long ago. */
+  #forgetOthers(returned: ReadonlySet<string>, now: number): void {
+    for (const [id, known] of this.#known) {
+      const isGone = (known.kind === "returned" || known.kind === "declined") && !returned.has(id);
+      const isLongAgo = known.kind === "claimed elsewhere" && known.at <= now - staleMs;
+      if (isGone || isLongAgo) this.#known.delete(id);
     }
   }
 
@@ -206,11 +258,21 @@ export class FlowRuns {
     return known && isInFlight(known) ? known : undefined;
   }
 
-  /** On the monotonic clock. NaN without a time, which is not later than anything. */
-  #dueAt({ next_scheduled_start_time, expected_start_time }: FlowRun, now: BothClocks): number {
+  /**
+   * When this worker may take the flow run, on the monotonic clock: others come first for some time from when it is both
+   * due and known. A flow run without a time is due.
+   */
+  #takeAt(flowRun: FlowRun, since: number, now: BothClocks): number {
+    const { id, next_scheduled_start_time, expected_start_time } = flowRun;
     const dueAt = Date.parse(next_scheduled_start_time ?? expected_start_time ?? "") - this.prefetchMs;
-    return now.monotonicMs + (dueAt - now.wallMs);
+    const due = Number.isNaN(dueAt) ? now.monotonicMs : now.monotonicMs + (dueAt - now.wallMs);
+    const delayMs = this.order.delayMs(id);
+    return delayMs === 0 ? due : Math.max(due, since) + delayMs;
   }
+}
+
+function sinceOf(known: Known | undefined): number | undefined {
+  return known && "since" in known ? known.since : undefined;
 }
 
 function isInFlight(known: Known): known is Known & { kind: "taken" } {

@@ -40,8 +40,9 @@ export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void
 }
 
 /**
- * Waits until there is a reason to poll, at most `ms`. While no slot is free, events and due times are no reason: they only
- * note that there is work, and the next free slot is the reason.
+ * Waits until there is a reason to poll, at most `ms`. An event about a flow run that other workers come first for is no
+ * reason, nor is the time of this worker's turn if a claim has been heard of by then. While no slot is free, events and
+ * due times only note that there is work: the next free slot is the reason.
  */
 async function waitForReason(
   worker: Worker,
@@ -51,16 +52,17 @@ async function waitForReason(
   const { polling, runs, services, sockets, options } = worker;
   const pauseMs = sockets.eventsConnected ? Math.max(ms, options.querySeconds * 1000 * pauseWithEvents) : ms;
   const until = monotonicMs() + pauseMs;
+  const restAt = monotonicMs() + restInMs(worker);
   for (;;) {
     const now = monotonicMs();
     const { isFull } = services.slots;
-    const nextInMs = Math.min(runs.dueInMs(now), restInMs(worker));
+    const nextInMs = Math.min(runs.dueInMs(now), restAt - now);
     const dueInMs = isFull ? Number.POSITIVE_INFINITY : Math.max(nextInMs, polledAt + shortestGapMs - now);
     const reason = await polling.wake.sleep(Math.max(0, Math.min(until - now, dueInMs)), signal);
-    if (reason === "event" && services.slots.isFull) {
-      polling.isRunLeft = true;
-      continue;
-    }
+    const isDue = runs.isDue(monotonicMs()) || monotonicMs() >= restAt;
+    const isRegular = reason === "timeout" ? monotonicMs() >= until : reason !== "event";
+    if (!isRegular && services.slots.isFull) polling.isRunLeft ||= isDue;
+    if (!isRegular && (services.slots.isFull || !isDue)) continue;
     worker.log.debug({ reason }, "poll");
     if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
     return;
@@ -85,7 +87,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   const scheduled = await readScheduled(worker, pool.current, signal);
   polling.answeredAt = monotonicMs();
   noteUnannounced(worker, scheduled);
-  const due = runs.keepLater(scheduled, bothClocks());
+  const due = runs.takeDue(scheduled, bothClocks());
   for (const flowRun of runs.declinedLast(due)) {
     if (signal.aborted) return;
     if (runs.has(flowRun.id)) {
@@ -107,8 +109,8 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
 /** Counts what a poll has found although events come and none told of it: such flow runs have waited for the poll. */
 function noteUnannounced({ sockets, runs, polling, log }: Worker, scheduled: readonly ScheduledFlowRun[]): void {
   if (!sockets.eventsConnected) return;
-  const unknown = scheduled.map(({ flow_run }) => flow_run.id).filter((id) => !runs.isKnown(id));
-  const found = polling.unannounced.take(unknown);
+  const found = scheduled.map(({ flow_run }) => flow_run.id).filter((id) => !runs.isKnown(id));
+  polling.unannouncedCount += found.length;
   if (found.length > 0) log.debug({ flow_run_ids: found }, "a poll found flow runs that no event announced");
 }
 

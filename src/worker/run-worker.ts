@@ -12,6 +12,7 @@ import { watchEvents } from "./event-watch.ts";
 import { type InitialPool, noticePausedQueues } from "./initial-pool.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
 import { sendTemplateAndHeartbeat, syncLoop, takeInitialPool } from "./sync-loop.ts";
+import { watchWorkers } from "./watch-workers.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often a drain says what it waits for. */
@@ -79,6 +80,7 @@ async function runLoops(worker: Worker, socketAddress: SocketAddress, drain: Abo
     (signal) => syncLoop(worker, signal),
     (signal) => keepChannel(worker, socketAddress, signal),
     (signal) => watchAbandoned(worker, signal),
+    (signal) => watchWorkers(worker, signal),
     (signal) => noticePausedQueues(worker, signal),
   ]);
 }

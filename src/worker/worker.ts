@@ -9,9 +9,9 @@ import type { Logger } from "../logger.ts";
 import type { RunContext, RunServices, WorkerIdentity } from "../run/run-context.ts";
 import { RunHistory } from "../run/run-history.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
+import { ClaimOrder } from "./claim-order.ts";
 import { FlowRuns } from "./flow-runs.ts";
 import type { Slots } from "./slots.ts";
-import { UnannouncedRuns } from "./unannounced-runs.ts";
 
 /** What one worker is started with: options of `worker start` and settings, times in the unit of the name. */
 export interface WorkerOptions {
@@ -82,8 +82,8 @@ export interface PollState {
   takenAt: number;
   /** The requests. */
   readonly polls: Polls;
-  /** What polls have found without an event. */
-  readonly unannounced: UnannouncedRuns;
+  /** How many flow runs polls have found without an event. */
+  unannouncedCount: number;
 }
 
 /** The two sockets on which the server tells a worker what happens. */
@@ -116,6 +116,7 @@ export class Worker implements RunContext, WorkerParts {
   readonly events: WorkerEvents;
   readonly log: Logger;
   readonly history = new RunHistory();
+  readonly claimOrder: ClaimOrder;
   readonly runs: FlowRuns;
   readonly pool: PoolState = { current: undefined, missingTemplate: undefined };
   readonly polling: PollState;
@@ -147,9 +148,10 @@ export class Worker implements RunContext, WorkerParts {
       answeredAt: monotonicMs(),
       takenAt: Number.NEGATIVE_INFINITY,
       polls: new Polls(this.api, { ...options, intervalMs: options.querySeconds * 1000, log: this.log }),
-      unannounced: new UnannouncedRuns(),
+      unannouncedCount: 0,
     };
-    this.runs = new FlowRuns(parts.options.prefetchSeconds * 1000, this.history);
+    this.claimOrder = new ClaimOrder(name);
+    this.runs = new FlowRuns(options.prefetchSeconds * 1000, this.history, this.claimOrder);
   }
 
   /** What the server has yet to be told about the worker; null if nothing. */

@@ -54,17 +54,21 @@ export interface TestWorkerOptions {
   /** 0 gives the shortest waits. */
   random?: () => number;
   cancellation?: Partial<WorkerOptions["cancellation"]>;
+  workQueueNames?: readonly string[];
 }
 
 /** A worker that nothing has been started of; `origin` is the server's. */
-export function openWorker(origin: string, { random = () => 0, cancellation = {} }: TestWorkerOptions = {}) {
+export function openWorker(
+  origin: string,
+  { random = () => 0, cancellation = {}, workQueueNames = ["b", "a"] }: TestWorkerOptions = {},
+) {
   const { log, records } = recordingLogger();
   const api = openTestClient(origin, { log });
   const worker = new Worker({
     options: {
       name: "w",
       workPoolName: "p",
-      workQueueNames: ["b", "a"],
+      workQueueNames,
       createPoolIfNotFound: true,
       baseJobTemplate: null,
       prefetchSeconds: 10,

@@ -4,7 +4,7 @@ import { findFreePort } from "../support/free-port.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { startPoolServer, startPoolWorker } from "./scripted-worker.ts";
 
-const acted = ["SCHEDULED", "CANCELLING"];
+const acted = ["SCHEDULED", "PENDING", "CANCELLING"];
 const cases: [when: string, args: string[], stateTypes: string[]][] = [
   ["it acts upon when nobody looks", [], acted],
   [

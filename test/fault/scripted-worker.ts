@@ -33,6 +33,7 @@ export function startPoolServer(
       "GET /api/csrf-token": [{ status: 404, ...always }],
       "POST /api/work_pools/p/queues/filter": [{ body: [], ...always }],
       "POST /api/work_pools/p/workers/heartbeat": [{ status: 204, ...always }],
+      "POST /api/work_pools/p/workers/filter": [{ body: [], ...always }],
       [poll]: [...(options.polls ?? []), { body: [], ...always }],
       ...options.http,
     },

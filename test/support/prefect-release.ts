@@ -19,9 +19,13 @@ export function isPrefectSince(least: string): boolean {
  * beginning of a test, or into a `beforeEach` for all tests of a `describe`.
  */
 export function needsPrefect(least: string, what: string): void {
-  if (isPrefectSince(least)) return;
+  if (!isPrefectSince(least)) endAsNotApplicable(`${what}: since Prefect ${least}`);
+}
+
+/** Ends the test as not applicable, with the reason. */
+export function endAsNotApplicable(reason: string): void {
   const test = TestRunner.getCurrentTest();
-  if (test === undefined) throw new Error("needsPrefect() was called outside of a test");
-  test.meta.notApplicable = `${what}: since Prefect ${least}`;
-  test.context.skip(test.meta.notApplicable);
+  if (test === undefined) throw new Error("a test was ended outside of a test");
+  test.meta.notApplicable = reason;
+  test.context.skip(reason);
 }

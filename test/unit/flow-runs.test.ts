@@ -31,8 +31,8 @@ describe("announced flow runs", () => {
 
   test("are asked for until a poll returns them or the server says what they are", () => {
     const runs = runsWithPrefetch(10_000);
-    for (const id of ["returned", "taken", "later"]) runs.announce(id);
-    runs.keepLater([scheduled(flowRun("returned"))], at(0));
+    for (const id of ["returned", "taken", "later"]) runs.announce(id, 0);
+    runs.takeDue([scheduled(flowRun("returned"))], at(0));
     expect(runs.toLookUp()).toEqual(["taken", "later"]);
     const later = new Date(100_000).toISOString();
     const answers = [
@@ -46,7 +46,7 @@ describe("announced flow runs", () => {
 
   test("that are due and were not returned are polled for once more, then left to the regular poll", () => {
     const runs = runsWithPrefetch(0);
-    runs.announce("held");
+    runs.announce("held", 0);
     const due = flowRun("held", { expected_start_time: new Date(1_000).toISOString() });
     runs.noteLookedUp(["held"], [due], at(5_000));
     expect(runs.dueInMs(5_000)).toBe(300);
@@ -57,7 +57,7 @@ describe("announced flow runs", () => {
 
   test("scheduled for later are read again when their poll did not return them", () => {
     const runs = runsWithPrefetch(0);
-    runs.announce("moved");
+    runs.announce("moved", 0);
     runs.noteLookedUp(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], at(5_000));
     runs.beforePoll(9_000);
     expect(runs.toLookUp()).toEqual(["moved"]);
@@ -65,18 +65,18 @@ describe("announced flow runs", () => {
 
   test("that a poll returns ahead of their time are kept for that, minus prefetch", () => {
     const runs = runsWithPrefetch(10_000);
-    runs.announce("later");
+    runs.announce("later", 0);
     const now = flowRun("now", { next_scheduled_start_time: new Date(60_000).toISOString() });
     const later = flowRun("later", { next_scheduled_start_time: new Date(60_001).toISOString() });
     const returned = [later, now, flowRun("timeless")].map(scheduled);
-    expect(runs.keepLater(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
+    expect(runs.takeDue(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
     expect(runs.toLookUp()).toEqual([]);
     expect(runs.dueInMs(50_000)).toBe(1);
   });
 
   test("beyond what is remembered are left to the regular poll", () => {
     const runs = runsWithPrefetch(0);
-    for (let id = 0; id < 20_000; id++) runs.announce(String(id));
+    for (let id = 0; id < 20_000; id++) runs.announce(String(id), 0);
     expect(runs.toLookUp()).toHaveLength(200);
   });
 });
@@ -84,6 +84,7 @@ describe("announced flow runs", () => {
 describe("flow runs in the worker's hands", () => {
   const flowRun = (id: string): FlowRun => ({ id, name: id, state_type: "SCHEDULED" }) as FlowRun;
   const ids = (flowRuns: readonly FlowRun[]): string[] => flowRuns.map(({ id }) => id);
+  const now = { wallMs: 0, monotonicMs: 0 };
 
   /** Takes a flow run; `end` lets it leave, claimed or declined, and tells whether that was news. */
   function take(runs: FlowRuns, id: string): (isClaimed: boolean) => Promise<boolean> {
@@ -131,16 +132,17 @@ describe("flow runs in the worker's hands", () => {
   test("that could not be claimed come last, until they are claimed or no poll returns them", async () => {
     const runs = runsWithPrefetch(0);
     const all = ["a", "b", "c"].map(flowRun);
-    expect(ids(runs.declinedLast(all))).toEqual(["a", "b", "c"]);
+    const poll = (returned: FlowRun[]) => runs.declinedLast(runs.takeDue(returned.map(scheduled), now));
+    expect(ids(poll(all))).toEqual(["a", "b", "c"]);
     expect(await take(runs, "a")(false)).toBe(true);
-    expect(ids(runs.declinedLast(all))).toEqual(["b", "c", "a"]);
+    expect(ids(poll(all))).toEqual(["b", "c", "a"]);
     // The same answer again is no news.
     expect(await take(runs, "a")(false)).toBe(false);
     expect(await take(runs, "a")(true)).toBe(true);
-    expect(ids(runs.declinedLast(all))).toEqual(["a", "b", "c"]);
+    expect(ids(poll(all))).toEqual(["a", "b", "c"]);
     await take(runs, "b")(false);
-    runs.declinedLast([flowRun("c")]);
-    expect(ids(runs.declinedLast(all))).toEqual(["a", "b", "c"]);
+    poll([flowRun("c")]);
+    expect(ids(poll(all))).toEqual(["a", "b", "c"]);
   });
 
   test("that were cleaned up are remembered as such, but not while they run", async () => {

@@ -1,0 +1,50 @@
+// Which workers come before this one: those that the server lists as online.
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { watchWorkers } from "../../src/worker/watch-workers.ts";
+import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { openWorker } from "./channel-worker.ts";
+
+const listPath = "POST /api/work_pools/p/workers/filter";
+const pool = { id: "", name: "p", type: "process", base_job_template: {}, is_paused: false };
+
+/** Starts the watch of a worker of all queues, unless some are named, against a server that answers once. */
+async function startWatch(answer: AnswerStep, workQueueNames: string[] = []) {
+  const server = await startScriptedServer({ http: { [listPath]: [{ ...answer, always: true }] } });
+  const { worker, client } = openWorker(server.url, { workQueueNames });
+  worker.pool.current = { ...pool, concurrency_limit: null, status: null };
+  const stop = new AbortController();
+  const ended = watchWorkers(worker, stop.signal);
+  const dispose = async () => {
+    stop.abort();
+    await ended;
+    client[Symbol.dispose]();
+    await server.stop();
+  };
+  return { server, worker, ended, [Symbol.asyncDispose]: dispose };
+}
+
+test("a worker leaves flow runs to those that the server lists as online", async () => {
+  const others = Array.from({ length: 9 }, (_, index) => ({ name: `other-${index}`, status: "ONLINE" }));
+  await using watch = await startWatch({ body: [...others, { name: "w", status: "ONLINE" }] });
+  const ids = Array.from({ length: 100 }, () => randomUUID());
+  const isDelayed = (id: string) => watch.worker.claimOrder.delayMs(id) > 0;
+  expect(ids.filter(isDelayed)).toEqual([]);
+  await waitFor(() => ids.some(isDelayed), { timeoutMs: 20_000, what: "the list to be known" });
+  // First for one in ten on average.
+  expect(ids.filter(isDelayed).length).toBeGreaterThan(70);
+  expect(JSON.parse(watch.server.requests[0]?.body ?? "")).toMatchObject({ workers: { status: { any_: ["ONLINE"] } } });
+});
+
+test("a worker of some work queues asks for no list and waits for nobody", async () => {
+  await using watch = await startWatch({ body: [{ name: "other", status: "ONLINE" }] }, ["a"]);
+  await watch.ended;
+  expect(watch.server.requests).toEqual([]);
+});
+
+test("a list that cannot be read delays nothing and ends nothing", async () => {
+  await using watch = await startWatch({ status: 422, body: { detail: "no" } });
+  await waitFor(() => watch.server.requests.length > 0, { timeoutMs: 20_000, what: "the list to be asked for" });
+  expect(watch.worker.claimOrder.delayMs(randomUUID())).toBe(0);
+});

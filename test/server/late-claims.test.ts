@@ -1,0 +1,145 @@
+// A claim that takes effect late: servers accept it for a flow run that has ended meanwhile.
+import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, inject, test } from "vitest";
+import type { StateType } from "../../src/api/wire.ts";
+import type { RunningProgram } from "../support/lictor.ts";
+import type { PrefectApi } from "../support/prefect-api.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
+import { type ReverseProxy, startReverseProxy } from "../support/reverse-proxy.ts";
+import { startWorker } from "../support/start-worker.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
+
+/** A worker whose proposals of one state the proxy holds back until `release`. */
+interface HeldWorker extends AsyncDisposable {
+  api: PrefectApi;
+  worker: RunningProgram;
+  flowRunId: string;
+  proxy: ReverseProxy;
+  /** Resolves when the proposal is at the proxy. */
+  held: Promise<unknown>;
+  release(): void;
+  executions(): Promise<string[]>;
+}
+
+/** Starts the worker with one flow run in its pool; `run` is what the flow run is created with. */
+async function startHeld(stateName: string, run: object = {}): Promise<HeldWorker> {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const directory = await makeTemporaryDirectory("lictor-late-");
+  const log = join(directory.path, "executions");
+  const command = programCommand("report-completed.mjs", log);
+  const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
+  const { id } = await api.request<{ id: string }>("POST", `/deployments/${deployment}/create_flow_run`, run);
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: async ({ path, body }) => {
+      const isHeld = path.endsWith("/set_state") && JSON.parse(body).state.name === stateName;
+      if (isHeld) await released;
+      return undefined;
+    },
+  });
+  const worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: { PREFECT_API_REQUEST_TIMEOUT: "120" } });
+  const isThere = () =>
+    proxy.requests.some(({ path, body }) => path.endsWith("/set_state") && body.includes(`"name":"${stateName}"`));
+  return {
+    api,
+    worker,
+    proxy,
+    flowRunId: id,
+    held: waitFor(isThere, { timeoutMs: 30_000, what: `${stateName} to be proposed` }),
+    release,
+    executions: async () => (await readFile(log, "utf8").catch(() => "")).split("\n").filter(Boolean),
+    async [Symbol.asyncDispose]() {
+      release();
+      await worker[Symbol.asyncDispose]();
+      await proxy.stop();
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** What another worker and its engine do to the flow run. */
+async function execute({ api, flowRunId }: HeldWorker, end: StateType): Promise<void> {
+  for (const type of ["PENDING", "RUNNING", end] as const) {
+    const { status } = await api.setState(flowRunId, type, { message: `${type} by another worker` });
+    if (type !== "FAILED") expect(status).toBe("ACCEPT");
+  }
+}
+
+describe("a claim that takes effect late", () => {
+  test.each(["COMPLETED", "FAILED", "CRASHED"] as const)("gives a flow run back that is %s by then", async (end) => {
+    await using held = await startHeld("Pending");
+    await held.held;
+    await execute(held, end);
+    held.release();
+    await held.worker.waitForOutput(/had ended when the claim took effect.*was restored/, 20_000);
+    const flowRun = await held.api.readFlowRun(held.flowRunId);
+    expect(flowRun.state).toMatchObject({ type: end, message: `${end} by another worker` });
+    const names = (await held.api.readStates(held.flowRunId)).map(({ type }) => type);
+    expect(names.filter((type) => type === "PENDING")).toHaveLength(2);
+    expect(await held.executions()).toEqual([]);
+  });
+
+  test("starts a flow run that was set to run again meanwhile", async () => {
+    await using held = await startHeld("Pending");
+    await held.held;
+    await execute(held, "FAILED");
+    await held.api.setState(held.flowRunId, "SCHEDULED");
+    held.release();
+    await held.api.waitForState(held.flowRunId, ["COMPLETED"], 30_000);
+    expect(await held.executions()).toEqual([held.flowRunId]);
+  });
+
+  test("leaves a retry to the engine that waits for it", async () => {
+    needsPrefect("3.1.15", "the note that an engine waits for its retry itself");
+    await using held = await startHeld("Pending", { empirical_policy: { retries: 1, retry_delay: 3600 } });
+    await held.held;
+    await execute(held, "FAILED");
+    expect((await held.api.readFlowRun(held.flowRunId)).state?.name).toBe("AwaitingRetry");
+    held.release();
+    await held.worker.waitForOutput(/was being retried by its own process.*was restored/, 20_000);
+    const flowRun = await held.api.readFlowRun(held.flowRunId);
+    expect(flowRun.state?.name).toBe("AwaitingRetry");
+    expect(await held.executions()).toEqual([]);
+  });
+
+  test("costs no request where it is not late", async () => {
+    await using held = await startHeld("Pending");
+    held.release();
+    await held.api.waitForState(held.flowRunId, ["COMPLETED"], 30_000);
+    expect(await held.executions()).toEqual([held.flowRunId]);
+    expect(held.proxy.count("GET", "/flow_run_states/")).toBe(0);
+  });
+});
+
+describe("a flow run that is set back between claim and start", () => {
+  test("is left to the worker that has claimed it since", async () => {
+    needsPrefect("3.6.22", "the state Submitting");
+    await using held = await startHeld("Submitting");
+    await held.held;
+    await held.api.setState(held.flowRunId, "SCHEDULED", { force: true });
+    await held.api.request("POST", `/flow_runs/${held.flowRunId}/set_state`, {
+      state: { type: "PENDING", name: "Pending", state_details: { transition_id: randomUUID() } },
+    });
+    held.release();
+    await held.worker.waitForOutput(/Aborted submission of flow run '.*': another worker has it\./, 20_000);
+    expect(await held.executions()).toEqual([]);
+  });
+
+  test("is started where nobody has claimed it since", async () => {
+    needsPrefect("3.6.22", "the state Submitting");
+    await using held = await startHeld("Submitting");
+    await held.held;
+    await held.api.setState(held.flowRunId, "SCHEDULED", { force: true });
+    held.release();
+    await held.api.waitForState(held.flowRunId, ["COMPLETED"], 30_000);
+    expect(await held.executions()).toEqual([held.flowRunId]);
+  });
+});
