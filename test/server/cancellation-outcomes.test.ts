@@ -2,7 +2,6 @@
 // log says, and that no process is left.
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
-import { isPrefectSince } from "../support/prefect-release.ts";
 import { type ReverseProxy, type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -13,16 +12,13 @@ import {
   startCommand,
   startHooked,
   untilCancelled,
+  untilHooks,
   untilNoProcess,
 } from "./cancelled-runs.ts";
 import { claimedStates, deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
 
 const started = ["Scheduled", ...claimedStates(), "Running"];
 const byWorker = [...started, "Cancelling", "Cancelled: Flow run was cancelled successfully."];
-/** Older engines cannot be told why they are ended, and leave the rest to the worker. */
-const byEngine = isPrefectSince("3.6.27")
-  ? [...started, "Cancelling", "Cancelling: Flow run was cancelled.", "Cancelled: Flow run was cancelled."]
-  : byWorker;
 const log = /Cancelled flow run '/;
 const TIMEOUT_MS = 150_000;
 
@@ -30,12 +26,13 @@ const proposes = ({ path, body }: SeenRequest, type: string): boolean =>
   path.endsWith("/set_state") && JSON.parse(body).state.type === type;
 
 describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
-  test.concurrent("while it sleeps is ended by its engine, hooks included, and the server hears of it once", async () => {
+  test.concurrent("while it sleeps is Cancelling and Cancelled once, and its hooks run once", async () => {
     await using run = await startHooked("sleep_with_hooks");
     await run.worker.waitForOutput(/^ready$/m, ENGINE_TIMEOUT_MS);
     await run.api.setState(run.id, "CANCELLING");
-    expect(await untilCancelled(run.api, run.id)).toEqual(byEngine);
+    expect(await untilCancelled(run.api, run.id)).toEqual(byWorker);
     await run.worker.waitForOutput(log, 20_000);
+    await untilHooks(run);
     await untilNoProcess(run.worker);
     expect(await run.hooks()).toBe("cancellation Cancelling\n");
     const events = await waitFor(
@@ -54,8 +51,9 @@ describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
     await using run = await startHooked("sleep_with_hooks");
     await run.worker.waitForOutput(/^ready$/m, ENGINE_TIMEOUT_MS);
     await Promise.all([1, 2, 3].map(() => run.api.setState(run.id, "CANCELLING")));
-    expect(await untilCancelled(run.api, run.id)).toEqual(byEngine);
+    expect(await untilCancelled(run.api, run.id)).toEqual(byWorker);
     await run.worker.waitForOutput(log, 20_000);
+    await untilHooks(run);
     await untilNoProcess(run.worker);
     expect(await run.hooks()).toBe("cancellation Cancelling\n");
     expect(run.worker.stderr.match(/Cancelled flow run '/g)).toHaveLength(1);
@@ -69,6 +67,7 @@ describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
     expect(await untilCancelled(run.api, run.id)).toEqual(byWorker);
     expect(performance.now() - askedAt).toBeGreaterThan(29_000);
     await run.worker.waitForOutput(log, 20_000);
+    await untilHooks(run);
     await untilNoProcess(run.worker);
     expect(await run.hooks()).toBe("cancellation Cancelling\n");
   });
@@ -80,7 +79,7 @@ describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
     await run.worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
     await run.api.setState(run.id, "CANCELLING");
     expect(await run.worker.exited).toEqual({ code: 0, signal: null });
-    expect(await history(run.api, run.id)).toEqual(byEngine);
+    expect(await history(run.api, run.id)).toEqual(byWorker);
     expect(run.worker.stderr).toMatch(log);
     expect(await run.worker.descendants()).toEqual([]);
     expect(await run.hooks()).toBe("cancellation Cancelling\n");
@@ -93,6 +92,7 @@ describe("a flow run that is cancelled", { timeout: TIMEOUT_MS }, () => {
     await run.api.setState(run.id, "CANCELLING");
     expect(await untilCancelled(run.api, run.id)).toEqual(byWorker);
     await run.worker.waitForOutput(log, 20_000);
+    await untilHooks(run);
     await untilNoProcess(run.worker);
     expect(await run.hooks()).toBe("cancellation Cancelling\n");
   });
@@ -201,7 +201,7 @@ test.concurrent("a flow run whose state Cancelled is refused is proposed as Cras
   await using proxy = await startReverseProxy(inject("apiUrl"), {
     onRequest: (request) => {
       if (proposes(request, "CRASHED")) crashes.push(JSON.parse(request.body).state.message);
-      return proposes(request, "CANCELLED") ? { status: 403, body: '{"detail":"not allowed"}' } : undefined;
+      return proposes(request, "CANCELLED") ? { status: 409, body: '{"detail":"not allowed"}' } : undefined;
     },
   });
   await using run = await startCommand(sleeping, { apiUrl: proxy.apiUrl });

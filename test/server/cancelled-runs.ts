@@ -84,6 +84,11 @@ export async function history(api: PrefectApi, id: string): Promise<string[]> {
   return (await api.readStates(id)).map(({ name, message }) => (message ? `${name}: ${message}` : name));
 }
 
+/** Waits until a hook has written something. Hooks come after the state that they are about. */
+export async function untilHooks({ hooks }: WorkerWithRun): Promise<void> {
+  await waitFor(hooks, { timeoutMs: ENGINE_TIMEOUT_MS, what: "the hooks" });
+}
+
 /** Waits until nothing is left of what the worker has started. */
 export async function untilNoProcess(worker: RunningProgram): Promise<void> {
   await waitFor(async () => (await worker.descendants()).length === 0, {

@@ -177,12 +177,6 @@ function withKnownDifferences(theirs: Record<string, Trace>): Record<string, Tra
   const text = JSON.stringify(theirs)
     // The system's reason instead of the name of a task group.
     .replace("unhandled errors in a TaskGroup (1 sub-exception)", "spawn /no/such/program ENOENT")
-    // The engine is told that it is being cancelled, so it reports that itself, by way of Cancelling.
-    .replace(
-      '["CANCELLED","Cancelled","Flow run was cancelled successfully."]',
-      '["CANCELLING","Cancelling","Flow run was cancelled."],["CANCELLED","Cancelled","Flow run was cancelled."]',
-    )
-    .replace("Finished in state Running()", "Finished in state Cancelled('Flow run was cancelled.')")
     // A word of the worker, not of the flow.
     .replace(
       "prefect.flow_runs 30 Runner failed to retrieve flow to execute on_crashed hooks for flow run UUID('<id>').",
