@@ -25,7 +25,7 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     log.debug({ job_configuration: describeJob(job) }, "job configuration");
     run.phase = "starting";
     const submitting = await proposeState(context.api, flowRun.id, submittingState);
-    context.history.noteState(run, submitting.state);
+    context.history.recordState(run, submitting.state);
     if (!(await isStillOurs(context, run, submitting))) return null;
     if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
       await giveBack(context, run, submitting.state);

@@ -51,7 +51,7 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   }
   if (!(await confirmClaim(context.api, flowRun, decision.state, log))) return false;
   run.claim = decision.state;
-  context.history.noteClaim(run, decision.state);
+  context.history.recordClaim(run, decision.state);
   return true;
 }
 

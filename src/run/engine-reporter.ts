@@ -87,7 +87,7 @@ async function reportCrash(reporting: Reporting, message: string): Promise<Hooks
 
 async function readCurrent({ context, run }: Reporting): Promise<FlowRun | undefined> {
   const current = await findFlowRun(context.api, run.flowRun.id, forReport);
-  context.history.noteState(run, current?.state ?? null);
+  context.history.recordState(run, current?.state ?? null);
   return current;
 }
 

@@ -18,7 +18,7 @@ export async function report(
   const { id } = run.flowRun;
   try {
     const decision = await proposeState(context.api, id, state, options);
-    context.history.noteState(run, decision.state);
+    context.history.recordState(run, decision.state);
     if (state.type === "CRASHED" && decision.kind === "accepted") {
       run.log.info(`Reported flow run '${id}' as crashed: ${state.message}`);
     }

@@ -1,7 +1,7 @@
 // What became of the flow runs of one worker, for those who look on. Nothing that the worker does depends on it.
 import type { State } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
-import { type KnownState, type OutcomeType, parseTime, type RunRecord, type RunTimes } from "./run-record.ts";
+import { type LatestState, type OutcomeType, parseTime, type RunRecord, type RunTimes } from "./run-record.ts";
 import { isFinal } from "./states.ts";
 
 /** How many flow runs that have left are remembered, some 300 bytes each. */
@@ -20,7 +20,7 @@ export interface LatencySample {
 export type LatencyKind = "claim" | "running";
 
 /** A state as the server, an event or the engine tells it. The engine tells no time. */
-export type ToldState = Pick<State, "type" | "name" | "timestamp">;
+export type ObservedState = Pick<State, "type" | "name" | "timestamp">;
 
 /** What is remembered of a flow run that has left: its parameters may be half a megabyte. */
 export interface RunSummary {
@@ -28,7 +28,7 @@ export interface RunSummary {
   readonly name: string;
   readonly flowName: string | null;
   readonly deploymentName: string | null;
-  readonly state: Readonly<KnownState>;
+  readonly state: Readonly<LatestState>;
   readonly times: Readonly<RunTimes>;
 }
 
@@ -55,7 +55,7 @@ export class RunHistory {
   constructor(private readonly now: () => number = wallClockMs) {}
 
   /** The claim was accepted: `pending` is the server's answer. */
-  noteClaim(run: RunRecord, pending: ToldState): void {
+  recordClaim(run: RunRecord, pending: ObservedState): void {
     const at = parseTime(pending.timestamp) ?? this.now();
     run.phase = "claimed";
     run.times.claimed = at;
@@ -66,7 +66,7 @@ export class RunHistory {
   }
 
   /** Somebody tells of a state. A state that is older than what is known changes nothing. */
-  noteState(run: RunRecord, state: ToldState | null): void {
+  recordState(run: RunRecord, state: ObservedState | null): void {
     if (!state || run.times.claimed === null) return;
     const at = parseTime(state.timestamp);
     if (state.type === "RUNNING" && at !== null) this.#noteRunning(run, at);
@@ -82,7 +82,7 @@ export class RunHistory {
   }
 
   /** The claimed flow run leaves the worker's hands. Whoever calls this settles it later, because news may still come. */
-  noteLeft(run: RunRecord): void {
+  recordLeft(run: RunRecord): void {
     run.phase = "left";
     run.times.ended ??= this.now();
     if (isUnfinished(run.state.type)) Object.assign(run.state, { type: "UNKNOWN", name: "unknown" });

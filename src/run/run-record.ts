@@ -27,7 +27,7 @@ export interface RunTimes {
 }
 
 /** The newest state that anybody has told. `at`: when it was entered (ms since 1970), by the server's clock. */
-export interface KnownState {
+export interface LatestState {
   type: OutcomeType;
   name: string;
   at: number;
@@ -47,7 +47,7 @@ export interface RunRecord {
   handle: Handle | null;
   /** The event that told so; the event about the end follows it. */
   submitted: PrefectEvent | null;
-  readonly state: KnownState;
+  readonly state: LatestState;
   readonly times: RunTimes;
   /** When it was taken, on the monotonic clock. */
   readonly takenAt: number;

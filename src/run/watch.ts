@@ -25,7 +25,7 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
     await execution.ended;
   }
   const ending = await execution.ended;
-  if (ending.kind === "exited") context.history.noteState(run, ending.reported?.state ?? null);
+  if (ending.kind === "exited") context.history.recordState(run, ending.reported?.state ?? null);
   context.events.executed(run, run.submitted, { identifier: execution.handle.identifier, status: statusOf(ending) });
   run.slot[Symbol.dispose]();
   context.services.slotFreed();
