@@ -2,7 +2,7 @@
 // Source: prefect workers/base.py BaseJobConfiguration.
 import type { Deployment, FlowRun, Json, JsonObject, WorkPool } from "../api/wire.ts";
 import { pythonText } from "../python-text.ts";
-import type { Attribution } from "./environment.ts";
+import type { Attribution } from "./flow-run-environment.ts";
 import {
   applyValues,
   isJsonObject,

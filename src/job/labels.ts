@@ -1,7 +1,7 @@
 // Labels: those of the job configuration, and those the worker puts on a flow run.
 import type { WorkPool } from "../api/wire.ts";
 import { prefectVersion } from "../version.ts";
-import type { Attribution } from "./environment.ts";
+import type { Attribution } from "./flow-run-environment.ts";
 
 /** The labels under those of the job. A process cannot carry them. Source: prefect workers/base.py _base_*_labels. */
 export function jobLabels(workPool: WorkPool, attribution: Attribution): Record<string, string> {

@@ -1,5 +1,5 @@
 // Processes that another worker has started and left behind.
-import { wasStartedWith } from "../../process/process-environment.ts";
+import { wasStartedWith } from "../../process/read-process-environment.ts";
 import { signalGroup, terminate, terminateGraceMs } from "../../process/terminate.ts";
 import type { Execution, Handle } from "../pool-type.ts";
 

@@ -40,7 +40,7 @@ export function processExecution(started: StartedChild): Omit<Execution, typeof 
     sendsHeartbeats: python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince),
     async stop(why, now) {
       if (why === "cancel") {
-        if ((await controlled?.tell("cancel")) === "already concluded") return "had ended";
+        if ((await controlled?.sendIntent("cancel")) === "already concluded") return "had ended";
         if (launch.cancelsItself) await waitAtMost(child.exited, selfCancelMs, now);
       }
       await terminate(child, terminateGraceMs, now);

@@ -2,7 +2,7 @@
 // Source: prefect workers/process.py, runner/_starter_engine.py.
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { withoutNothing } from "../../job/environment.ts";
+import { omitUnset } from "../../job/flow-run-environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
 import { OutputFiles } from "../../process/output-files.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
@@ -79,7 +79,7 @@ async function start(
   const cwd = await openWorkingDirectory(job, makeTemporary, opened);
   const output = job.streamOutput ? await openOutput(services, flowRunId, makeTemporary) : "ignore";
   if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
-  const env = { ...withoutNothing(services.environment), ...job.program.env };
+  const env = { ...omitUnset(services.environment), ...job.program.env };
   const python = await services.python();
   const launch = await chooseLaunch({ python, command: job.program.command, flowRunId, cwd, env, makeTemporary });
   opened.add(async () => await launch[Symbol.asyncDispose]());

@@ -1,7 +1,7 @@
 // The job of a process work pool. Source: prefect workers/process.py ProcessJobConfiguration.
 import type { JsonObject } from "../../api/wire.ts";
 import { splitCommand } from "../../job/command.ts";
-import { flowRunEnvironment } from "../../job/environment.ts";
+import { flowRunEnvironment } from "../../job/flow-run-environment.ts";
 import { type RunFacts, renderName } from "../../job/job-fields.ts";
 import { jobLabels } from "../../job/labels.ts";
 import {

@@ -24,7 +24,7 @@ export interface EnvironmentLayers extends Attribution {
 export function flowRunEnvironment(layers: EnvironmentLayers): Record<string, string> {
   return {
     ...layers.exportedSettings,
-    ...withoutNothing({ ...attributionVariables(layers), ...layers.jobEnvironment }),
+    ...omitUnset({ ...attributionVariables(layers), ...layers.jobEnvironment }),
     // Last, because with another id the child would execute another flow run.
     PREFECT__FLOW_RUN_ID: layers.flowRun.id,
   };
@@ -43,7 +43,7 @@ function attributionVariables({ flowRun, flow, deployment, workerName, workerId 
 }
 
 /** Leaves out variables without a value. */
-export function withoutNothing(variables: Record<string, string | null | undefined>): Record<string, string> {
+export function omitUnset(variables: Record<string, string | null | undefined>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(variables).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
   );
