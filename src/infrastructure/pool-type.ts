@@ -46,7 +46,7 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    */
   obstacle(readJob: () => Promise<J>): Promise<string | null>;
   /**
-   * Starts a program. `onHandle` is awaited before this returns, so that the handle is stored first. Throws when the program
+   * Starts a program. `onHandle` is awaited before this returns, so that the handle is stored first. Throws if the program
    * cannot be started.
    */
   start(job: J, options: StartOptions): Promise<Execution>;
@@ -80,9 +80,9 @@ export interface Execution extends AsyncDisposable {
   /** Whether the program sends heartbeat events itself. */
   readonly sendsHeartbeats: boolean;
   /**
-   * Ends the program, first gently, then by force. An abort of `now` skips the gentle part. Before a cancellation, an engine
-   * is sent the reason. An engine that has just reported its end is not stopped; then "had ended" is returned. Returns
-   * "stopped" when no process of the program is left.
+   * Ends the program, first gently, then by force. An abort of `now` ends the gentle part. If `why` is "cancel", an engine
+   * is sent the reason first. An engine that has just reported its end is not stopped; then this returns "had ended". It
+   * returns "stopped" when no process of the program is left.
    */
   stop(why: "cancel" | "kill", now: AbortSignal): Promise<"stopped" | "had ended">;
 }
@@ -107,5 +107,5 @@ export interface HookRunner {
   run(call: HookRequest): Promise<void>;
 }
 
-/** Which hooks to run, and the `state` that they receive. `end` ends them gently, `leave` kills them at once. */
+/** Which hooks to run, and the `state` that they receive. An abort of `end` ends them gently, of `leave` at once. */
 export type HookRequest = Pick<HookCall, "kind" | "state" | "flowRun" | "end" | "leave">;

@@ -3,7 +3,7 @@ import type { WorkPool } from "../api/wire.ts";
 import { prefectVersion } from "../version.ts";
 import type { Attribution } from "./flow-run-environment.ts";
 
-/** Returns the default labels of a job; the job's own labels override them. Source: prefect workers/base.py _base_*_labels. */
+/** Returns the default labels of a job. The job's own override them. Source: prefect workers/base.py _base_*_labels. */
 export function jobLabels(workPool: WorkPool, attribution: Attribution): Record<string, string> {
   const { flowRun, flow, deployment, workerName } = attribution;
   return {

@@ -1,5 +1,5 @@
-// The loopback listener that engines connect to. The worker sends an engine the reason why it will be ended. An engine sends
-// a receipt when it has reported the end of its flow run. Without the listener, engines take a cancellation for a crash.
+// The loopback listener that engines connect to. The worker sends an engine the reason for its end. An engine sends a
+// receipt when it has reported the end of its flow run. Without the listener, engines take a cancellation for a crash.
 // Source: prefect runner/_control_channel.py.
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";

@@ -11,9 +11,9 @@ const unknownServerTimeoutSeconds = 15;
  * Takes three arguments: "cancellation" or "crashed", the flow run's id, and "known" if the worker reaches the server in
  * the same way. It loads the flow as an engine does and calls its hooks one by one. It works with every Prefect 3.
  *
- * Permanent failures end it at once: an untrusted certificate, or a host name that does not exist. A refused connection can
- * mean that the server restarts, or that the address is wrong. It is retried for long only if the worker or this process has
- * reached the server at that address.
+ * Permanent failures end it at once: an untrusted certificate, or a host name that does not exist. A refused connection
+ * can mean that the server restarts, or that the address is wrong. It is retried for minutes only if the worker or this
+ * process has reached the server at that address.
  */
 export const hookScript: string = `
 import asyncio, inspect, socket, ssl, sys, time

@@ -11,7 +11,7 @@ export type HookKind = "cancellation" | "crashed";
 const hookGraceMs = 5_000;
 
 /** Where and for how long a hook process runs. */
-export interface HookSurroundings {
+export interface HookProcessOptions {
   cwd: string;
   env: Readonly<Record<string, string>>;
   output: ChildOutput;
@@ -22,7 +22,7 @@ export interface HookSurroundings {
 }
 
 /** The flow run whose hooks to run, and where it ran. Flow run and state have the shape of the API. */
-export interface HookCall extends HookSurroundings {
+export interface HookCall extends HookProcessOptions {
   kind: HookKind;
   flowRun: { readonly id: string };
   /** The state that the hooks receive. */
@@ -37,9 +37,9 @@ export async function runHooks(python: readonly string[], call: HookCall): Promi
   await runHookProcess([...python, "-c", hookScript, kind, flowRun.id, serverIsKnown ? "known" : "unknown"], call);
 }
 
-/** Runs the process that runs the hooks. Throws if it fails, and without starting it if `end` or `leave` has aborted. */
-export async function runHookProcess(argv: readonly string[], surroundings: HookSurroundings): Promise<void> {
-  const { cwd, env, output, end, leave } = surroundings;
+/** Runs the process that runs the hooks. Throws if it fails, and does not start it if `end` or `leave` has aborted. */
+export async function runHookProcess(argv: readonly string[], options: HookProcessOptions): Promise<void> {
+  const { cwd, env, output, end, leave } = options;
   if (end.aborted || leave.aborted) throw new Error("the hooks were not started, because the worker is being ended");
   const child = await startProcess({ argv, cwd, env, output });
   let ending: Promise<void> | undefined;

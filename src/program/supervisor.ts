@@ -1,5 +1,5 @@
-// Starts an engine by Prefect's workspace supervisor. The supervisor fetches a flow run's code, chooses from it how to start
-// the engine, and becomes that engine. This costs a second start of Python, so it is used only where the choice matters.
+// Starts an engine by Prefect's workspace supervisor. The supervisor fetches a flow run's code, chooses how to start the
+// engine for it, and becomes that engine. This costs a second start of Python, so it is used only where the choice matters.
 // Source: prefect runner/_workspace_supervisor.py, _workspace_runtime.py, _workspace_hook_runner.py.
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

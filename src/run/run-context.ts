@@ -37,7 +37,7 @@ export interface RunServices {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Returns the settings for the program of a flow run as variables, with the credentials in use now. */
   exportedSettings(): Readonly<Record<string, string>>;
-  /** PREFECT_WORKER_ENABLE_CANCELLATION. It changes the state messages of flow runs that are cancelled before they start. */
+  /** PREFECT_WORKER_ENABLE_CANCELLATION. It changes the state message of a flow run that is cancelled before it starts. */
   readonly cancelsPending: boolean;
   /** The interval of heartbeat events for engines that send none; null for never. */
   readonly flowRunHeartbeatSeconds: number | null;

@@ -63,7 +63,7 @@ async function hasEnded({ ended }: Execution): Promise<boolean> {
 }
 
 /**
- * Returns the status for the event `prefect.worker.executed-flow-run`: 0 if the engine reported the end, else the exit code.
+ * Returns the status for the event `prefect.worker.executed-flow-run`: the exit code, or 0 if the engine reported the end.
  * Source: prefect workers/process.py, runner/_flow_run_executor.py.
  */
 function statusOf(ending: Ending): number {

@@ -127,10 +127,10 @@ async function readFrames(worker: Worker, channel: WorkerChannel, signal: AbortS
     if (frame.type === "cleanup.message.v1") {
       worker.services.background.run(
         () => cleanUp(worker, channel, frame, signal),
-        (error) => worker.log.debug({ err: error }, "A cleanup was broken off; the server asks for it again."),
+        (error) => worker.log.debug({ err: error }, "A cleanup failed. The server will request it again."),
       );
     } else if (frame.type === "cleanup.operation_result.v1") {
-      worker.log.debug({ ...frame.payload }, "answer to a cleanup");
+      worker.log.debug({ ...frame.payload }, "reply to a cleanup");
     } else if (frame.payload.snapshot_sequence > applied) {
       applied = frame.payload.snapshot_sequence;
       adoptPool(worker, frame.payload.work_pool);

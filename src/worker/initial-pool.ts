@@ -85,6 +85,6 @@ export async function noticePausedQueues(worker: Worker, signal: AbortSignal): P
     const effect = "This worker will not execute any flow runs until the work queues are unpaused.";
     worker.services.announce(`${which} ${effect}`);
   } catch (error) {
-    worker.log.debug({ err: error }, "paused work queues could not be looked for");
+    worker.log.debug({ err: error }, "The search for paused work queues failed");
   }
 }

@@ -12,13 +12,13 @@ import { isAtLeast } from "../../program/prefect-release.ts";
 import type { HookCall } from "../../program/run-hooks.ts";
 import type { Ending, Execution, HookRunner, InfrastructureServices, ReportedEnd } from "../pool-type.ts";
 
-/** A child that was started, and the parameters of its start. */
+/** A child that was started, and the options of its start. */
 export interface StartedChild {
   child: StartedProcess;
   /** The worker's side of the child's control channel. Undefined if the channel could not be opened. */
   controlled: ControlledChild | undefined;
   launch: Launch;
-  surroundings: Pick<HookCall, "cwd" | "env" | "output">;
+  childOptions: Pick<HookCall, "cwd" | "env" | "output">;
   python: PythonFinding;
   flowRunId: string;
   services: InfrastructureServices;
@@ -61,15 +61,15 @@ function reportedEnd({ reported }: ControlledChild): ReportedEnd {
   return { state: isStateType(type) && name !== undefined ? { type, name } : null };
 }
 
-function hookRunner({ launch, surroundings, services }: StartedChild): HookRunner {
+function hookRunner({ launch, childOptions, services }: StartedChild): HookRunner {
   const { log } = services;
   return {
     runsItself: launch.runsHooks,
     async run(request) {
       const { kind, flowRun } = request;
-      const serverIsKnown = reachesSameServer(surroundings.env, services.processEnvironment());
+      const serverIsKnown = reachesSameServer(childOptions.env, services.processEnvironment());
       try {
-        await launch.runHooks({ ...request, ...surroundings, serverIsKnown });
+        await launch.runHooks({ ...request, ...childOptions, serverIsKnown });
       } catch (error) {
         const failure = `Runner failed to retrieve flow to execute on_${kind} hooks for flow run '${flowRun.id}'.`;
         log.warn({ err: error, flow_run_id: flowRun.id }, failure);

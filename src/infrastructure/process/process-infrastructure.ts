@@ -34,7 +34,7 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
   };
 }
 
-/** Returns null if the channel cannot be opened. Flow runs can be cancelled without it, but their engines report a crash. */
+/** Returns null if the channel cannot be opened. Then flow runs can be cancelled, but their engines report a crash. */
 async function tryOpenControlChannel({ log }: InfrastructureServices): Promise<ControlChannel | null> {
   try {
     return await ControlChannel.open();
@@ -83,9 +83,9 @@ async function start(
   const python = await services.python();
   const launch = await chooseLaunch({ python, command: job.program.command, flowRunId, cwd, env, makeTemporary });
   opened.add(async () => await launch[Symbol.asyncDispose]());
-  const surroundings = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
-  const child = await startProcess({ argv: launch.argv, ...surroundings });
-  const execution = processExecution({ child, controlled, launch, surroundings, python, flowRunId, services });
+  const childOptions = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
+  const child = await startProcess({ argv: launch.argv, ...childOptions });
+  const execution = processExecution({ child, controlled, launch, childOptions, python, flowRunId, services });
   await onHandle(execution.handle);
   return { ...execution, ...opened.move() };
 }

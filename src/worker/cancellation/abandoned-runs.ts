@@ -19,7 +19,7 @@ export async function watchAbandoned(worker: Worker, signal: AbortSignal): Promi
     try {
       before = await endAbandoned(worker, before, signal);
     } catch (error) {
-      if (!signal.aborted) worker.log.debug({ err: error }, "abandoned flow runs could not be looked for");
+      if (!signal.aborted) worker.log.debug({ err: error }, "The search for abandoned flow runs failed");
     }
     await sleep(Math.max(pollSeconds * 1000, shortestIntervalMs), signal);
   }

@@ -62,7 +62,7 @@ async function tryToEndCancelled(worker: Worker, ids: readonly string[], signal:
     return undefined;
   } catch (error) {
     // The poll loop meets the same failure and decides whether the worker goes on.
-    if (!signal.aborted) worker.log.debug({ err: error }, "cancelled flow runs could not be looked for");
+    if (!signal.aborted) worker.log.debug({ err: error }, "The search for cancelled flow runs failed");
     return error;
   }
 }
