@@ -182,7 +182,7 @@ function openLogShipper({ api, connection }: OpenApi, { settings, logging }: Pro
       batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
       batchBytes: isBatchSizeSet ? values.PREFECT_LOGGING_TO_API_BATCH_SIZE : safeBatchBytes,
       maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
-      maxWaitingBytes: maxWaitingLogBytes,
+      maxQueueBytes: maxWaitingLogBytes,
     },
     (message) => logging.logger.warn(message),
   );

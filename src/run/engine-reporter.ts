@@ -29,7 +29,7 @@ interface Reporting {
 }
 
 /** What a report depends on has to be known as surely as the report has to arrive. */
-const forReport = { endless: true, outlastsRefusals: true };
+const forReport = { endless: true, retriesRefusals: true };
 
 const nothing = { cancellation: false, crashed: false };
 

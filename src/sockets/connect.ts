@@ -93,7 +93,7 @@ export async function connectSocket(
     options.signal.throwIfAborted();
     if (error instanceof NoHandshakeError) return await connectSocket(address, route, { ...options, inBand: false });
     // Other credentials, if there are any, are used when the socket is opened again.
-    if (isRefusal(error)) address.credentials.refused(used);
+    if (isRefusal(error)) address.credentials.tryReplace(used);
     if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
     throw error;
   } finally {
