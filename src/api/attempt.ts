@@ -1,4 +1,5 @@
-// The result of one attempt at a request: a response with its parsed body, or an error. `attempt` says what it means for a retry.
+// The result of one attempt at a request: a response with its parsed body, or an error. `attempt` says what it means
+// for a retry.
 import { wallClockMs } from "../async/clock.ts";
 import { type ExactPlaces, keepNumberTexts } from "../exact-json.ts";
 import { NoTokenError } from "./csrf.ts";
@@ -33,12 +34,17 @@ export interface ExpectedResponse {
   exact?: ExactPlaces | undefined;
 }
 
-/** Returns the result of an attempt that got a response. Throws UndecodableResponseError and UnexpectedResponseError. */
+/**
+ * Returns the result of an attempt that got a response. Throws UndecodableResponseError and UnexpectedResponseError.
+ */
 export function attemptWithResponse(response: HttpResponse, expected: ExpectedResponse): AttemptResult {
   return { response, value: decode(response, expected), attempt: outcomeOf(response) };
 }
 
-/** Returns the result of an attempt that threw. Rethrows an error that no response or network failure caused, such as an abort. */
+/**
+ * Returns the result of an attempt that threw. Rethrows an error that no response or network failure caused, such as an
+ * abort.
+ */
 export function attemptWithError(error: unknown): AttemptResult {
   // The server would refuse a write without a token, so the refused token is the response to the write.
   if (error instanceof NoTokenError) {

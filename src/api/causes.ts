@@ -1,5 +1,5 @@
-// The likely cause of a refused request, and what to do about it. `lictor doctor` and the errors that end a worker share
-// these tables. Pure.
+// The likely cause of a refused request, and what to do about it. `lictor doctor` and the errors that end a worker
+// share these tables. Pure.
 
 /** The parts of a response outside 2xx that tell its cause. */
 export interface Refusal {
@@ -124,7 +124,10 @@ const upgradeCauses: Readonly<Record<number, string>> = {
   504: gatewayUpgrade,
 };
 
-/** Returns the likely cause of a failed connection, by Node's error code. Returns null for a code that is not in the table. */
+/**
+ * Returns the likely cause of a failed connection, by Node's error code. Returns null for a code that is not in the
+ * table.
+ */
 export function causeOfLostConnection(code: string): string | null {
   return connectionCauses[code] ?? null;
 }

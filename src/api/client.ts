@@ -1,5 +1,5 @@
-// The HTTP client of the Prefect API. Adds the address, credentials, CSRF token and headers. Retries transient failures, and
-// turns any other failure into an error that says what was tried and what was received.
+// The HTTP client of the Prefect API. Adds the address, credentials, CSRF token and headers. Retries transient
+// failures, and turns any other failure into an error that says what was tried and what was received.
 
 import { setMaxListeners } from "node:events";
 import { monotonicMs } from "../async/clock.ts";
@@ -47,7 +47,9 @@ export class ApiClient implements Api, Disposable {
   readonly attribution: RequestAttribution = { workerName: null, workerId: null };
   /** The number of attempts by `<method> <status>`. The status is `none` if there was no response. */
   readonly attemptCounts = new Map<string, number>();
-  /** When a response last reported maintenance, on the monotonic clock. Requests are retried until the maintenance ends. */
+  /**
+   * When a response last reported maintenance, on the monotonic clock. Requests are retried until the maintenance ends.
+   */
   maintenanceAt: number | undefined;
   readonly #csrf: CsrfToken;
   /** True after the first response. From then on, a refused connection means that the server restarts. */

@@ -12,7 +12,10 @@ export interface Workspace {
   workspace_handle: string;
 }
 
-/** Returns the workspaces of the key. `cloud` is a client whose API URL is PREFECT_CLOUD_API_URL. Throws ApiError 401 or 403. */
+/**
+ * Returns the workspaces of the key. `cloud` is a client whose API URL is PREFECT_CLOUD_API_URL. Throws ApiError 401 or
+ * 403.
+ */
 export async function readWorkspaces(cloud: Api, options?: RequestOptions): Promise<Workspace[]> {
   return (await cloud.request("GET", "/me/workspaces", options)) as unknown as Workspace[];
 }

@@ -2,9 +2,9 @@
 import { promisify } from "node:util";
 
 /**
- * Returns the decompressed body. `encoding` is the header Content-Encoding: gzip, deflate, br, or several of them. The body
- * stays as it is for any other encoding. Throws an error with code ERR_BUFFER_TOO_LARGE beyond `maxBytes`, and the error of
- * node:zlib for a damaged body.
+ * Returns the decompressed body. `encoding` is the header Content-Encoding: gzip, deflate, br, or several of them. The
+ * body stays as it is for any other encoding. Throws an error with code ERR_BUFFER_TOO_LARGE beyond `maxBytes`, and the
+ * error of node:zlib for a damaged body.
  */
 export async function decodeContent(body: Buffer, encoding: string | undefined, maxBytes: number): Promise<Buffer> {
   const names = (encoding ?? "")

@@ -1,5 +1,5 @@
-// The credentials in use. They change when the server refuses them: lictor reads a rotated secret again, and replaces a key
-// that a self-hosted server does not know by the auth string.
+// The credentials in use. They change when the server refuses them: lictor reads a rotated secret again, and replaces a
+// key that a self-hosted server does not know by the auth string.
 
 import { monotonicMs } from "../async/clock.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
@@ -59,8 +59,9 @@ export class Credentials {
   }
 
   /**
-   * The server refused `used` with 401. Returns true if there are other credentials to send now. Waits up to a minute for a
-   * new secret if `mayRotate`. Requests that are refused at the same time share one wait. An abort ends it for its request.
+   * The server refused `used` with 401. Returns true if there are other credentials to send now. Waits up to a minute
+   * for a new secret if `mayRotate`. Requests that are refused at the same time share one wait. An abort ends it for
+   * its request.
    */
   async waitForReplacement(used: Authorization, signal: AbortSignal): Promise<boolean> {
     if (this.#current.header !== used.header) return true;
@@ -89,8 +90,8 @@ export class Credentials {
   }
 
   /**
-   * The server refused `used` with 401. Returns true if there are other credentials to send now. They are those that another
-   * caller has found, a rotated secret, or the fallback.
+   * The server refused `used` with 401. Returns true if there are other credentials to send now. They are those that
+   * another caller has found, a rotated secret, or the fallback.
    */
   tryReplace(used: Authorization): boolean {
     if (this.#current.header !== used.header) return true;

@@ -18,8 +18,9 @@ export class CsrfToken {
   constructor(private enabled: boolean) {}
 
   /**
-   * Returns the headers for a write. Fetches a token first if there is no valid one. Concurrent callers share one fetch.
-   * Throws the errors of `get`, NoTokenError, and the abort reason of `signal`. `get` must also end when `signal` aborts.
+   * Returns the headers for a write. Fetches a token first if there is no valid one. Concurrent callers share one
+   * fetch. Throws the errors of `get`, NoTokenError, and the abort reason of `signal`. `get` must also end when
+   * `signal` aborts.
    */
   async headers(get: Get, signal: AbortSignal | undefined): Promise<Record<string, string>> {
     if (this.enabled && (!this.#token || this.#token.expiresAt <= wallClockMs())) await this.#fetchOnce(get, signal);

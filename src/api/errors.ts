@@ -1,7 +1,10 @@
 // The errors of API requests. There is one class for each case that callers handle differently.
 import { causeOfTlsFailure, explainFailure } from "./tls-causes.ts";
 
-/** A status outside 2xx. `detail` is the server's explanation. `advice` is the likely cause and what to do. One line each. */
+/**
+ * A status outside 2xx. `detail` is the server's explanation. `advice` is the likely cause and what to do. One line
+ * each.
+ */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   constructor(
@@ -82,7 +85,10 @@ export function isTransient(error: unknown): boolean {
   );
 }
 
-/** Returns true if there was no response because the settings or the server are misconfigured, so that a retry is useless. */
+/**
+ * Returns true if there was no response because the settings or the server are misconfigured, so that a retry is
+ * useless.
+ */
 export function isMisconfigured(error: unknown): boolean {
   if (!(error instanceof UnreachableError)) return false;
   return error.code === "PROXY_407" || causeOfTlsFailure(error.code) !== undefined;

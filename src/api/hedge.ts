@@ -25,8 +25,8 @@ export class Hedge {
   #lane: "poll" | "poll-again" = "poll";
 
   /**
-   * Returns the result of the first attempt that gets a response. Returns the result of the second attempt if neither gets
-   * one. Rejects if `send` rejects.
+   * Returns the result of the first attempt that gets a response. Returns the result of the second attempt if neither
+   * gets one. Rejects if `send` rejects.
    */
   async attempt(send: Send, { agents, signal, limitMs }: HedgeOptions): Promise<AttemptResult> {
     const first = this.#start(send, this.#lane, signal);

@@ -17,8 +17,8 @@ export interface HttpResponse {
 }
 
 /**
- * A request to send. `timeoutMs` limits the time from the call to the first byte of the response. That includes the wait
- * for a free connection. After the first byte, it limits each pause within the response.
+ * A request to send. `timeoutMs` limits the time from the call to the first byte of the response. That includes the
+ * wait for a free connection. After the first byte, it limits each pause within the response.
  */
 export interface HttpRequest {
   url: URL;

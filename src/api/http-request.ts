@@ -18,8 +18,8 @@ const maxResponseBytes = 64 * 1024 * 1024;
 const wholeResponseFactor = 5;
 
 /**
- * Sends one request, follows up to five redirects, and returns the complete response. Throws UnreachableError if there is
- * no complete response in time, ResponseTooLargeError, and the abort reason of `signal`.
+ * Sends one request, follows up to five redirects, and returns the complete response. Throws UnreachableError if there
+ * is no complete response in time, ResponseTooLargeError, and the abort reason of `signal`.
  */
 export async function sendHttpRequest(request: HttpRequest): Promise<HttpResponse> {
   let current = request;
@@ -127,7 +127,9 @@ function startTimer(
   return setTimeout(() => giveUp(timeoutError(isLate ? null : sent.socket, timeoutMs, proxy)), timeoutMs);
 }
 
-/** The code is ETIMEDOUT, as in Node.js, only for a timeout while connecting. Any other timeout has a code of its own. */
+/**
+ * The code is ETIMEDOUT, as in Node.js, only for a timeout while connecting. Any other timeout has a code of its own.
+ */
 function timeoutError(socket: Socket | null, timeoutMs: number, proxy: ProxyAddress | undefined): Error {
   const within = `within ${timeoutMs / 1000} s`;
   const coded = (message: string, code: string): Error => Object.assign(new Error(message), { code });

@@ -1,4 +1,5 @@
-// Sends log records to the API in batches, at intervals or by size. Nothing waits for it. It counts records that are lost.
+// Sends log records to the API in batches, at intervals or by size. Nothing waits for it. It counts records that are
+// lost.
 // Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
 import { aborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
@@ -17,8 +18,8 @@ export interface LogShipperOptions {
 }
 
 /**
- * The size of a batch if the user has not set one. By default, nginx accepts bodies of 1 MiB and refuses the 4 MB that are
- * the default of the setting.
+ * The size of a batch if the user has not set one. By default, nginx accepts bodies of 1 MiB and refuses the 4 MB that
+ * are the default of the setting.
  */
 export const safeBatchBytes = 1_000_000;
 
@@ -90,8 +91,8 @@ export class LogShipper {
   }
 
   /**
-   * Sends the queued records until `signal` aborts or an outage begins. Then the rest stays queued. Records that the server
-   * refuses are dropped. Never throws.
+   * Sends the queued records until `signal` aborts or an outage begins. Then the rest stays queued. Records that the
+   * server refuses are dropped. Never throws.
    */
   async flush(signal: AbortSignal): Promise<void> {
     if (this.#sending !== undefined) await Promise.race([this.#sending, aborted(signal)]);
@@ -125,7 +126,8 @@ export class LogShipper {
         if (mayBeSentLater(error) && !this.#isRejectedAlone(batch, error)) return this.#startOutage(error as Error);
         this.warn(`${batch.length} log records could not be sent to the API: ${(error as Error).message}`);
       }
-      // The oldest records may have been dropped meanwhile. So remove up to the batch's last record, if it is still queued.
+      // The oldest records may have been dropped meanwhile. So remove up to the batch's last record, if it is still
+      // queued.
       this.#remove(this.#queue.indexOf(batch.at(-1) as QueuedRecord) + 1);
     }
   }
@@ -140,8 +142,8 @@ export class LogShipper {
   }
 
   /**
-   * Returns true for a single record that fails again and again while other batches succeed. Until that is known, halves the
-   * next batch, and moves a single record to the end of the queue.
+   * Returns true for a single record that fails again and again while other batches succeed. Until that is known,
+   * halves the next batch, and moves a single record to the end of the queue.
    */
   #isRejectedAlone(batch: readonly QueuedRecord[], error: unknown): boolean {
     if (!hasStatus(error, 500)) return false;
@@ -183,7 +185,10 @@ export class LogShipper {
   }
 }
 
-/** Returns true for a failure that the records did not cause: an outage, a server error, refused credentials, a rate limit. */
+/**
+ * Returns true for a failure that the records did not cause: an outage, a server error, refused credentials, a rate
+ * limit.
+ */
 function mayBeSentLater(error: unknown): boolean {
   return isTransient(error) || [401, 403, 408, 429].some((status) => hasStatus(error, status));
 }

@@ -1,4 +1,5 @@
-// The polls of one worker. Asks for fewer flow runs if a response is too large. Uses a second connection if there is no response.
+// The polls of one worker. Asks for fewer flow runs if a response is too large. Uses a second connection if there is no
+// response.
 import type { Logger } from "../logger.ts";
 import type { Api } from "./api.ts";
 import { ResponseTooLargeError } from "./errors.ts";
@@ -10,7 +11,10 @@ import { getScheduledFlowRuns } from "./work-pools.ts";
 
 /** The number of flow runs that a server returns at most. Source: prefect PREFECT_SERVER_API_DEFAULT_LIMIT. */
 const serverLimit = 200;
-/** 30 flow runs with the largest parameters that a server accepts (512 KiB each). The parsed response takes several times that. */
+/**
+ * 30 flow runs with the largest parameters that a server accepts (512 KiB each). The parsed response takes several
+ * times that.
+ */
 const maxResponseBytes = 16 * 1024 * 1024;
 
 /** What a poll asks for. `log` gets the changes of the health. */
@@ -42,8 +46,8 @@ export class Polls {
   }
 
   /**
-   * Returns flow runs scheduled before a time, in the order in which to start them. If the response is too large, polls again
-   * for half as many. Throws the errors of getScheduledFlowRuns.
+   * Returns flow runs scheduled before a time, in the order in which to start them. If the response is too large, polls
+   * again for half as many. Throws the errors of getScheduledFlowRuns.
    */
   async scheduled(scheduledBefore: Date, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
     return await this.health.watch(async () => {

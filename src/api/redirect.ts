@@ -5,8 +5,8 @@ import type { HttpRequest, HttpResponse } from "./http-message.ts";
 const harmlessHeaders = /^(accept|accept-encoding|user-agent|content-type)$/i;
 
 /**
- * Returns the changes for the redirected request, or undefined if there is no redirect to follow. A write follows only 307
- * and 308. Other redirects would turn it into a GET, whose response looks like a success. Another origin gets no
+ * Returns the changes for the redirected request, or undefined if there is no redirect to follow. A write follows only
+ * 307 and 308. Other redirects would turn it into a GET, whose response looks like a success. Another origin gets no
  * credentials and no custom headers.
  */
 export function redirected(request: HttpRequest, response: HttpResponse): Partial<HttpRequest> | undefined {
@@ -19,15 +19,18 @@ export function redirected(request: HttpRequest, response: HttpResponse): Partia
 }
 
 /**
- * Returns true for a redirect from http to https on the same host. The port must be the default or stay the same, because
- * another port may belong to another owner. An attacker who can forge this redirect has already read the credentials.
+ * Returns true for a redirect from http to https on the same host. The port must be the default or stay the same,
+ * because another port may belong to another owner. An attacker who can forge this redirect has already read the
+ * credentials.
  */
 function isUpgrade(from: URL, to: URL): boolean {
   const isSamePlace = from.hostname === to.hostname && (to.port === "" || to.port === from.port);
   return from.protocol === "http:" && to.protocol === "https:" && isSamePlace;
 }
 
-/** Returns the advice for a redirect that was not followed, or undefined for any other response. Shows no query string. */
+/**
+ * Returns the advice for a redirect that was not followed, or undefined for any other response. Shows no query string.
+ */
 export function redirectAdvice(method: string, path: string, response: HttpResponse): string | undefined {
   const to = targetOf(response);
   if (to === undefined) return undefined;

@@ -23,7 +23,10 @@ export async function readBlockDocument(
   return document.data as JsonObject;
 }
 
-/** Returns the data of the block document with this id, with its secrets in plain text. Throws ApiError 404 if it does not exist. */
+/**
+ * Returns the data of the block document with this id, with its secrets in plain text. Throws ApiError 404 if it does
+ * not exist.
+ */
 export async function readBlockDocumentById(api: Api, id: string, options?: RequestOptions): Promise<JsonObject> {
   const path = `/block_documents/${encodeURIComponent(id)}?include_secrets=true`;
   const document = (await api.request("GET", path, {

@@ -1,4 +1,5 @@
-// The error for a response outside 2xx. It holds the server's explanation, the kind of credentials sent, and the likely cause.
+// The error for a response outside 2xx. It holds the server's explanation, the kind of credentials sent, and the likely
+// cause.
 import http from "node:http";
 import type { Authorization } from "../settings/connection.ts";
 import { causeOfRefusal, type Refusal } from "./causes.ts";

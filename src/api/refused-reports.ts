@@ -1,4 +1,5 @@
-// State reports that the server refuses although it accepted the same credentials before. They are repeated, with one warning.
+// State reports that the server refuses although it accepted the same credentials before. They are repeated, with one
+// warning.
 import { clampedPoissonMs } from "../async/jitter.ts";
 import type { Logger } from "../logger.ts";
 import type { ApiError } from "./errors.ts";
@@ -8,8 +9,8 @@ import type { HttpResponse } from "./http-message.ts";
 const longestPauseMs = 60_000;
 
 /**
- * Returns true for a response that says nothing about the report itself: the credentials are refused, a proxy or a firewall
- * responds instead of the API, or the response redirects to a login page.
+ * Returns true for a response that says nothing about the report itself: the credentials are refused, a proxy or a
+ * firewall responds instead of the API, or the response redirects to a login page.
  */
 export function isRefusal({ status, headers }: HttpResponse): boolean {
   if (status === 401 || status === 403) return true;

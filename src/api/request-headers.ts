@@ -13,7 +13,9 @@ export interface HeaderSources {
 /** Custom headers of these names are ignored. Source: prefect client/base.py. */
 const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-csrf-token", "prefect-csrf-client"]);
 
-/** Returns the headers by name. A custom header replaces one of the same name. Source: prefect client/attribution.py. */
+/**
+ * Returns the headers by name. A custom header replaces one of the same name. Source: prefect client/attribution.py.
+ */
 export function requestHeaders({ authorization, workerName, workerId, customHeaders }: HeaderSources): {
   [name: string]: string;
 } {

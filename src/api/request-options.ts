@@ -18,11 +18,14 @@ export interface RequestOptions {
   body?: Json | undefined;
   /** An abort ends the request, waits and retries. The abort reason is thrown. */
   signal?: AbortSignal | undefined;
-  /** Retry without limit, instead of `maxRetries` times, while the failure is transient. Any 5xx counts as transient. */
+  /**
+   * Retry without limit, instead of `maxRetries` times, while the failure is transient. Any 5xx counts as transient.
+   */
   endless?: boolean;
   /**
-   * Also retry a refusal without limit, at longer intervals: 401, 403, or a response that is not from the API. This applies
-   * once the server has accepted the credentials, because they may expire and be renewed. For reports that must not be lost.
+   * Also retry a refusal without limit, at longer intervals: 401, 403, or a response that is not from the API. This
+   * applies once the server has accepted the credentials, because they may expire and be renewed. For reports that must
+   * not be lost.
    */
   retriesRefusals?: boolean;
   /** Called before each retry. If it returns a value, that is the response, and there is no retry. */

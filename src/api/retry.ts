@@ -17,18 +17,23 @@ export type Attempt =
   | { kind: "too large" }
   | { kind: "unreachable"; code: string };
 
-/** Retried for every method, because a server that responds so has not executed the request. Source: prefect client/base.py. */
+/**
+ * Retried for every method, because a server that responds so has not executed the request. Source: prefect
+ * client/base.py.
+ */
 const retriedStatuses: ReadonlySet<number> = new Set([408, 429, 502, 503]);
 
-/** Not retried before the first response, because a wrong URL causes them. Later a restart of the server may cause them. */
+/**
+ * Not retried before the first response, because a wrong URL causes them. Later a restart of the server may cause them.
+ */
 const failFastCode = /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EPROTO|PROXY_4\d\d)$/;
 
 /** TLS failures, treated in the same way. Node.js has many codes for them, which begin with these texts. */
 const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_INVALID)/;
 
 /**
- * Returns whether to retry after this attempt, regardless of the number of attempts. `hadResponse`: the client has had a
- * response before. Without one, a refused connection fails at once, so that a wrong URL is reported without delay.
+ * Returns whether to retry after this attempt, regardless of the number of attempts. `hadResponse`: the client has had
+ * a response before. Without one, a refused connection fails at once, so that a wrong URL is reported without delay.
  */
 export function isRetryable(attempt: Attempt, hadResponse: boolean, extraCodes: ReadonlySet<number>): boolean {
   switch (attempt.kind) {
@@ -48,9 +53,10 @@ export function isRetryable(attempt: Attempt, hadResponse: boolean, extraCodes: 
 export const longestPauseMs = 300_000;
 
 /**
- * Returns the milliseconds to wait after failed attempt number `failed` (1, 2, ...). That is the time that the server asked
- * for, up to `longestPauseMs`, or else 0.5, 1, 2, 4, 8, 8 ... s. The reference waits 2, 4, 8, 16, 32 s. With the shorter
- * waits, a short "database is locked" of SQLite costs half a second, and lictor finds a restarted server within 8 s.
+ * Returns the milliseconds to wait after failed attempt number `failed` (1, 2, ...). That is the time that the server
+ * asked for, up to `longestPauseMs`, or else 0.5, 1, 2, 4, 8, 8 ... s. The reference waits 2, 4, 8, 16, 32 s. With the
+ * shorter waits, a short "database is locked" of SQLite costs half a second, and lictor finds a restarted server within
+ * 8 s.
  */
 export function delayMs(
   failed: number,

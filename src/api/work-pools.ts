@@ -13,8 +13,8 @@ const template = fieldOf("base_job_template");
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
 
 /**
- * Returns the work pool, or undefined if it does not exist. Throws ApiError 404 if a self-hosted server does not have the
- * route, for example because the URL lacks `/api`.
+ * Returns the work pool, or undefined if it does not exist. Throws ApiError 404 if a self-hosted server does not have
+ * the route, for example because the URL lacks `/api`.
  */
 export async function findWorkPool(api: Api, name: string, options?: RequestOptions): Promise<WorkPool | undefined> {
   try {
@@ -60,7 +60,10 @@ export async function updateBaseJobTemplate(
   });
 }
 
-/** Returns the work queues of a pool with these names. Without names, returns all. Throws ApiError 404 if the pool does not exist. */
+/**
+ * Returns the work queues of a pool with these names. Without names, returns all. Throws ApiError 404 if the pool does
+ * not exist.
+ */
 export async function filterWorkQueues(
   api: Api,
   pool: string,
@@ -76,8 +79,8 @@ export async function filterWorkQueues(
 }
 
 /**
- * Sends a heartbeat of the worker. Returns the worker's id if the server sends it, else undefined. With `return_id`, Cloud
- * responds with the id as plain text. A self-hosted server responds with an empty 204.
+ * Sends a heartbeat of the worker. Returns the worker's id if the server sends it, else undefined. With `return_id`,
+ * Cloud responds with the id as plain text. A self-hosted server responds with an empty 204.
  */
 export async function sendWorkerHeartbeat(
   api: Api,
@@ -108,7 +111,8 @@ export async function filterOnlineWorkers(api: Api, pool: string, options?: Requ
 
 /**
  * Returns flow runs scheduled before a time, in the order in which to start them. An empty list of names means all work
- * queues. Without `limit`, the server returns at most 200. Throws ApiError 404 if the pool or a work queue does not exist.
+ * queues. Without `limit`, the server returns at most 200. Throws ApiError 404 if the pool or a work queue does not
+ * exist.
  */
 export async function getScheduledFlowRuns(
   api: Api,

@@ -1,7 +1,8 @@
 // The WebSockets of a worker: whether they open, whether the token inside is accepted, and whether they stay open.
 import { sleep } from "../async/sleep.ts";
-import { connectSocket, type Socket } from "../sockets/connect.ts";
+import { connectSocket } from "../sockets/connect.ts";
 import { inSeconds } from "../sockets/keep-alive.ts";
+import type { Socket } from "../sockets/socket.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
@@ -42,7 +43,7 @@ async function checkSocket(
   const inBand = !(connection.isCloud && route === "/events/in");
   try {
     using socket = await connectSocket(socketAddress, route, { inBand, signal });
-    await socket.confirmed(signal);
+    await socket.ping(signal);
     const taken = inBand ? "subprotocol prefect, token taken" : "Authorization taken";
     const message = `upgraded (101), ${taken}, ping answered`;
     if (holdMs === 0) return pass(route, message);
