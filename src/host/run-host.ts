@@ -40,7 +40,7 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
       ),
     );
   } finally {
-    await host.background.settled(AbortSignal.timeout(farewellMs));
+    await host.background.waitForAll(AbortSignal.timeout(farewellMs));
     await Promise.all([
       eventPublisher.flush(AbortSignal.timeout(farewellMs)),
       logShipper?.finish(AbortSignal.timeout(logFarewellMs)),
