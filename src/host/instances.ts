@@ -57,15 +57,18 @@ export async function requestControl(directory: string, method: string, path: st
 
 async function request(socketPath: string, method: string, path: string): Promise<ControlResponse> {
   return await new Promise((resolveResponse, reject) => {
-    const sent = http.request({ socketPath, method, path, timeout: responseTimeoutMs, agent: false }, async (response) => {
-      try {
-        let body = "";
-        for await (const chunk of response.setEncoding("utf8")) body += chunk;
-        resolveResponse({ status: response.statusCode ?? 0, body });
-      } catch (error) {
-        reject(error);
-      }
-    });
+    const sent = http.request(
+      { socketPath, method, path, timeout: responseTimeoutMs, agent: false },
+      async (response) => {
+        try {
+          let body = "";
+          for await (const chunk of response.setEncoding("utf8")) body += chunk;
+          resolveResponse({ status: response.statusCode ?? 0, body });
+        } catch (error) {
+          reject(error);
+        }
+      },
+    );
     sent.on("timeout", () => sent.destroy(new Error(`no answer within ${responseTimeoutMs / 1000} s`)));
     sent.on("error", reject);
     sent.end();
