@@ -1,40 +1,44 @@
-// JSON whose numbers keep their text where it matters. JSON.parse makes 1 of 1.0 and rounds 12345678901234567890, while Python
-// keeps both, and an environment variable made of them shows it. Node 20 has no parser that tells the text.
+// JSON whose numbers keep their text where it matters. JSON.parse turns 1.0 into 1 and rounds 12345678901234567890.
+// Python keeps both, and job variables may become environment variables. Node.js 20 has no parser that keeps the text.
 
-/** A number that is more than its value: the text it had in JSON. In arithmetic it is its value. */
+/** A number with its text in JSON. In arithmetic it is an ordinary number. */
 export class NumberText extends Number {
   readonly #text: string;
 
-  /** `text` is a number as JSON writes it. */
+  /** `text` is a number in JSON. */
   constructor(text: string) {
     super(text);
     this.#text = text;
   }
 
-  /** The number as JSON writes it. */
+  /** Returns the number as it was in JSON. */
   override toString(): string {
     return this.#text;
   }
 }
 
-/** Where a value stands: the field `key` of `holder`. */
+/** The place of a value: the field `key` of `holder`. */
 export interface Place {
   holder: { [key: string]: unknown };
   key: string;
 }
 
-/** Finds the places in a parsed JSON value where numbers have to keep their text. Called for two values of the same structure. */
+/**
+ * Returns the places in a parsed JSON value where numbers must keep their text. Called for two values of the same
+ * structure.
+ */
 export type ExactPlaces = (value: unknown) => Place[];
 
-// A string, in which nothing is looked for, or a number.
+// A string, which is skipped, or a number.
 const token = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
-/** From the private use area, so that no string of a user begins with it. */
+/** Begins with a private use character, so that no user's string begins with it. */
 const mark = "\ue000number:";
 const marked = new RegExp(`"${mark}([-+.\\deE]+)"`, "g");
 
 /**
- * Puts a NumberText in the place of each number that JavaScript would write otherwise. `text` is what `value` was parsed from.
- * Costs next to nothing where there is no whole number in `places`, and some times JSON.parse where there is such a number.
+ * Replaces each number in `places` that JavaScript would write differently by a NumberText. `value` was parsed from
+ * `text`. Takes almost no time if there is no whole number in `places`. Otherwise takes several times as long as
+ * JSON.parse.
  */
 export function keepNumberTexts(text: string, value: unknown, places: ExactPlaces): void {
   const found = places(value);
@@ -53,15 +57,15 @@ export function keepNumberTexts(text: string, value: unknown, places: ExactPlace
   }
 }
 
-/** As JSON.parse, with a NumberText for each number that JavaScript would write otherwise. Throws SyntaxError. */
+/** Like JSON.parse, with a NumberText for each number that JavaScript would write differently. Throws SyntaxError. */
 export function parseExactJson(text: string): unknown {
   const root = { value: JSON.parse(text) as unknown };
-  // The second value of the same structure comes without its root.
+  // The second call gets the parsed value without the root object.
   keepNumberTexts(text, root, (value) => [{ holder: value === root ? root : { value }, key: "value" }]);
   return root.value;
 }
 
-/** As JSON.stringify, with the text of each NumberText. */
+/** Like JSON.stringify, with the text of each NumberText. */
 export function stringifyExactJson(value: unknown): string {
   const text = JSON.stringify(value, (_key, item: unknown) =>
     item instanceof NumberText ? mark + String(item) : item,
@@ -69,14 +73,17 @@ export function stringifyExactJson(value: unknown): string {
   return text.replace(marked, "$1");
 }
 
-/** True for a fraction, of which the value is enough, and for a whole number that JavaScript writes the same. */
+/** Returns true for a fraction, because its value is enough, and for a whole number that JavaScript writes the same. */
 function isKept(text: string): boolean {
   const value = Number(text);
   const isFraction = Number.isFinite(value) && !Number.isInteger(value);
   return isFraction || String(value) === text;
 }
 
-/** Only a whole number can have lost its text: 1.0, 1e3, or one of too many digits. So can one that is too large. */
+/**
+ * Returns true if a number may have lost its text. Only whole numbers can, for example 1.0 or 1e3, and numbers that are
+ * too large.
+ */
 function hasWholeNumber(value: unknown): boolean {
   if (typeof value === "number") return Number.isInteger(value) || !Number.isFinite(value);
   return typeof value === "object" && value !== null && Object.values(value).some(hasWholeNumber);

@@ -1,14 +1,14 @@
-// Log records: pino makes them, and this file formats them for a terminal or a log collector and hides secrets.
+// Logging. pino creates the records. This file formats them for a terminal or a log collector, and hides secrets.
 import pino from "pino";
 import { wallClockMs } from "./async/clock.ts";
 import { SecretTexts } from "./secret-texts.ts";
 
 export type { Logger } from "pino";
 
-/** How log records look: the reference's lines, or one JSON object a line. */
+/** The format of log records: lines like those of the reference, or one JSON object a line. */
 export type LogFormat = "text" | "json";
 
-/** A record as pino writes it. `name` is the logger's, in Prefect's dotted form. */
+/** A record as pino writes it. `name` is the name of the logger, in Prefect's dotted form. */
 export interface PinoRecord {
   level: number;
   time: number;
@@ -16,28 +16,29 @@ export interface PinoRecord {
   msg: string;
   flow_run_id?: string;
   err?: { message: string; stack?: string };
-  /** Whatever else the caller gave. */
+  /** The other fields of the log call. */
   [field: string]: unknown;
 }
 
 /** The program's output. */
 export interface Logging {
-  /** The program's own logger, called `lictor`. */
+  /** The program's own logger, with the name `lictor`. */
   logger: pino.Logger;
-  /** A logger with a name in Prefect's dotted form. */
+  /** Returns a logger with this name, in Prefect's dotted form. */
   named(name: string): pino.Logger;
   /** Writes a message for the user to standard output: plain text, or a JSON record in JSON format. */
   announce(message: string): void;
   /**
-   * Writes a line that a flow run has printed as a JSON record to the stream of the same name. Null in text format: then flow
-   * runs print to lictor's own output themselves. The API is not sent these lines; engines send their logs themselves.
+   * Writes a line of a flow run's output as a JSON record to the same stream. Null in text format, because then flow
+   * runs write to lictor's output themselves. These lines are not sent to the API, because engines send their logs
+   * themselves.
    */
   writeChildLine: ((flowRunId: string, line: { stream: "stdout" | "stderr"; text: string }) => void) | null;
-  /** Gets every record too, after it was written; set once there is an API to ship to. */
+  /** Gets every record after it was written. Set when the log shipper exists. */
   onRecord: ((record: PinoRecord) => void) | undefined;
-  /** Replaces every secret of at least six characters in `text` by eight asterisks. */
+  /** Returns `text` with every secret of at least six characters replaced by eight asterisks. */
   redact(text: string): string;
-  /** Hides further secrets from now on. */
+  /** Adds secrets to hide. */
   hide(secrets: readonly string[]): void;
 }
 
@@ -57,12 +58,14 @@ const levelColours: Readonly<Record<string, string>> = {
   CRITICAL: "35;1",
 };
 
-/** Python's level numbers for pino's. Source: protocol of `POST /logs/`, 10 debug to 50 critical. */
+/** Returns Python's level for pino's level. Source: protocol of `POST /logs/`, 10 debug to 50 critical. */
 export function pythonLevel(pinoLevel: number): number {
   return Math.max(10, pinoLevel - 10);
 }
 
-/** The line for one record as the reference prints it: `HH:MM:SS.mmm | LEVEL   | logger - message`, local time. */
+/**
+ * Returns the line for a record, as the reference prints it: `HH:MM:SS.mmm | LEVEL   | logger - message`, local time.
+ */
 export function formatText(record: PinoRecord, colours: boolean): string {
   const at = new Date(record.time);
   const two = (n: number): string => String(n).padStart(2, "0");
@@ -74,7 +77,7 @@ export function formatText(record: PinoRecord, colours: boolean): string {
   return `${clock} | ${shown} | ${record.name} - ${record.msg}${cause}${details}\n`;
 }
 
-/** What a debug record says beside its message. */
+/** Returns the other fields of a debug record as text. */
 function detailsOf({
   level: _l,
   time: _t,
@@ -87,15 +90,15 @@ function detailsOf({
   return Object.keys(details).length > 0 ? ` ${JSON.stringify(details)}` : "";
 }
 
-/** pino's level name for one of Prefect's. */
+/** Returns pino's level name for one of Prefect's. */
 export function pinoLevel(prefectLevel: string): string {
   const names: Readonly<Record<string, string>> = { WARNING: "warn", CRITICAL: "fatal" };
   return names[prefectLevel] ?? prefectLevel.toLowerCase();
 }
 
 /**
- * Makes the program's output. Records go to `err`, announcements to `out`, as the reference does.
- * `secrets` are replaced in everything that is written.
+ * Returns the program's logging. Records go to `err` and announcements to `out`, as in the reference. `secrets` are
+ * replaced in all output.
  */
 export function createLogging(options: {
   format: LogFormat;
@@ -112,7 +115,7 @@ export function createLogging(options: {
   const destination = {
     write(line: string): void {
       const hasSecret = secrets.isIn(line);
-      // Most lines have no secret and can be written as they are.
+      // Most lines have no secret, so they need no parsing.
       if (isJson && !hasSecret && !logging.onRecord) {
         options.err.write(line);
         return;
@@ -153,16 +156,16 @@ function serializeError(error: unknown): { message: string; stack?: string } {
   return stack === "" ? { message: messageOf(error) } : { message: messageOf(error), stack };
 }
 
-/** An error of several others often has no message of its own. */
+/** Returns the message of an error. An AggregateError often has none, so the messages of its errors are joined. */
 function messageOf(error: Error): string {
   if (error.message !== "" || !(error instanceof AggregateError)) return error.message;
   return error.errors.map((inner: unknown) => (inner instanceof Error ? inner.message : String(inner))).join("; ");
 }
 
-/** Causes are rarely nested more deeply, and a circle of them must end. */
+/** Causes are rarely nested more deeply, and circular causes must end. */
 const MAX_CAUSES = 5;
 
-/** The stack of the error and of each cause, one below the other. */
+/** Returns the stacks of the error and of its causes, one below the other. */
 function stackWithCauses(error: Error): string {
   const stacks: string[] = [];
   for (let current: unknown = error; current !== undefined && stacks.length <= MAX_CAUSES; ) {

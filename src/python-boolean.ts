@@ -1,8 +1,8 @@
-// What Prefect takes for true and false, in settings, in job variables and in environment variables.
+// The values that Prefect accepts as booleans in settings, job variables and environment variables.
 
 import { NumberText } from "./exact-json.ts";
 
-/** The boolean that pydantic makes of a boolean, number or word, or undefined when it is none. */
+/** Returns the boolean that pydantic reads from a boolean, number or word, or undefined if it reads none. */
 export function pythonBoolean(value: unknown): boolean | undefined {
   if (typeof value === "boolean") return value;
   if (value instanceof NumberText) return pythonBoolean(Number(value));

@@ -1,16 +1,16 @@
-// Values as Python prints them, for texts that have to look like Prefect's own.
+// Values as Python prints them, for texts that must be the same as Prefect's.
 
 import { NumberText } from "./exact-json.ts";
 
 /**
- * The text Python's `str` makes of a value: `True`, `None`, `{'x': 1}`. A number of which only the value is known prints as an
- * integer if it is whole, since JSON.parse does not tell `1.0` from `1`; a NumberText prints as Python reads it.
+ * Returns the text that Python's `str` makes of a value: `True`, `None`, `{'x': 1}`. A whole number becomes an integer,
+ * because JSON.parse reads `1.0` and `1` as the same number. A NumberText becomes what Python reads from its text.
  */
 export function pythonText(value: unknown): string {
   return typeof value === "string" ? value : pythonRepr(value);
 }
 
-/** The text Python's `repr` makes of a value: as `str`, with quotes around a string. */
+/** Returns the text that Python's `repr` makes of a value: like `str`, with quotes around a string. */
 export function pythonRepr(value: unknown): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
@@ -23,7 +23,9 @@ export function pythonRepr(value: unknown): string {
   return `{${entries.join(", ")}}`;
 }
 
-/** Python writes an exponent, of two digits at least, below 0.0001; JavaScript only below 0.000001. */
+/**
+ * Python writes numbers below 0.0001 with an exponent of at least two digits. JavaScript does so only below 0.000001.
+ */
 function pythonNumber(value: number): string {
   if (value === 0 || Math.abs(value) >= 1e-4) return String(value);
   return value.toExponential().replace(/e-(\d)$/, "e-0$1");
@@ -39,7 +41,7 @@ function pythonNumberOfText(text: string): string {
   return Math.abs(value) < 1e16 ? `${value}.0` : value.toExponential();
 }
 
-/** Single quotes unless only those occur in the text; what does not print is escaped. */
+/** Uses single quotes, unless only single quotes occur in the text. Escapes characters that cannot be printed. */
 function pythonQuoted(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   const escaped = text.replaceAll("\\", "\\\\").replaceAll(quote, `\\${quote}`);

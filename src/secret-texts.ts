@@ -1,40 +1,43 @@
-// Secrets in what the program writes: which texts are hidden, and where in a log record.
+// Hides secrets in the program's output: which texts are secret, and in which fields of a log record they are hidden.
 
 /**
- * A shorter secret is not hidden in running text. It would blot out unrelated words and numbers, as the value of a header
- * `X-Tenant: 1` would in every line. Settings that are secret are never printed, whatever their length.
+ * A shorter secret is not hidden in text, because it would also hide unrelated words and numbers. For example, a header
+ * `X-Tenant: 1` would hide every 1. Secret settings are never printed, whatever their length.
  */
-const LEAST_LENGTH = 6;
+const MIN_LENGTH = 6;
 
 const MASK = "********";
 
-/** Fields of a log record that lictor fills with its own words, numbers and ids. They are never changed. */
+/** Fields of a log record that hold only lictor's own words, numbers and ids. They are never changed. */
 const OWN_FIELDS: ReadonlySet<string> = new Set(["level", "time", "name", "flow_run_id", "flow_run_ids", "state_type"]);
 
 /** The texts that must not be shown. */
 export class SecretTexts {
   readonly #forms = new Set<string>();
-  /** Matches any of the forms, the longest first because one may be a part of another. Undefined without any. */
+  /**
+   * Matches any of the forms. The longest is tried first, because a form may contain another. Undefined without
+   * secrets.
+   */
   #pattern: RegExp | undefined;
 
-  /** Adds secrets; those that are too short are ignored. */
+  /** Adds secrets. Ignores those that are too short. */
   add(secrets: readonly string[]): void {
     for (const secret of secrets) for (const form of formsOf(secret)) this.#forms.add(form);
     const longestFirst = [...this.#forms].sort((a, b) => b.length - a.length);
     this.#pattern = longestFirst.length === 0 ? undefined : new RegExp(longestFirst.map(escaped).join("|"), "g");
   }
 
-  /** Replaces every secret in `text` by eight asterisks. */
+  /** Returns `text` with every secret replaced by eight asterisks. */
   redact(text: string): string {
     return this.#pattern === undefined ? text : text.replace(this.#pattern, MASK);
   }
 
-  /** Whether there is a secret anywhere in `text`. */
+  /** Returns true if `text` contains a secret. */
   isIn(text: string): boolean {
     return this.#pattern !== undefined && text.search(this.#pattern) >= 0;
   }
 
-  /** The log record without secrets in its message, error and other fields, at any depth, keys included. */
+  /** Returns the log record without secrets in its message, error and other fields, at any depth, including keys. */
   redactRecord<T extends object>(record: T): T {
     const entries = Object.entries(record).map(([key, value]) =>
       OWN_FIELDS.has(key) ? [key, value] : [this.redact(key), this.#redactValue(value)],
@@ -51,11 +54,11 @@ export class SecretTexts {
   }
 }
 
-/** The secret as it appears in a text, in a URL, in JSON, and in JSON within a JSON string. */
+/** Returns the secret as it appears in text, in JSON, in JSON within a JSON string, and in a URL. */
 function formsOf(secret: string): string[] {
-  if (secret.length < LEAST_LENGTH) return [];
+  if (secret.length < MIN_LENGTH) return [];
   const inJson = withinJson(secret);
-  // Half of a surrogate pair cannot be encoded; a buffer replaces it.
+  // encodeURIComponent throws for half of a surrogate pair. A buffer replaces it.
   const wellFormed = Buffer.from(secret, "utf8").toString("utf8");
   return [secret, inJson, withinJson(inJson), encodeURIComponent(wellFormed)];
 }

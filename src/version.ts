@@ -1,4 +1,4 @@
-// Versions that go over the wire or into `lictor version`.
+// The versions that are sent to the server or printed by `lictor version`.
 import packageJson from "../package.json" with { type: "json" };
 
 /** lictor's own version. */
@@ -13,5 +13,5 @@ export const prefectVersion = "3.9.1";
 /** The client API version. Source: prefect client/constants.py SERVER_API_VERSION. */
 export const apiVersion = "0.8.4";
 
-/** Must match `prefect/<version> (API <version>)` exactly, or servers take the client for an ancient one. */
+/** Must match `prefect/<version> (API <version>)` exactly, because servers treat any other client as very old. */
 export const userAgent = `prefect/${prefectVersion} (API ${apiVersion})`;

@@ -1,4 +1,4 @@
-// Node's agents for every way out: directly, or through a proxy, whose library is loaded only then.
+// Node's HTTP agents, with or without a proxy. The proxy library is loaded only if a proxy is used.
 import http from "node:http";
 import https from "node:https";
 import type { Duplex } from "node:stream";
@@ -6,27 +6,27 @@ import type { TLSSocket } from "node:tls";
 import type { AgentsOptions, ProxyAddress } from "./connection-options.ts";
 import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
 
-/** An agent, and the proxy that it goes through. */
+/** An agent, and the proxy that its connections go through. */
 export interface Route {
   agent: http.Agent;
   proxy: ProxyAddress | undefined;
 }
 
 /**
- * Connections that wait for each other. Each lane has connections of its own, so that a poll never waits until reads that
- * hang have freed one. `poll` and `poll-again` are for the same requests: the second one opens a new connection.
+ * A group of requests that share connections. Each lane has its own connections. So a poll never waits for a connection
+ * that a hanging read occupies. `poll-again` is for repeated polls, because they need a new connection.
  */
 export type Lane = "poll" | "poll-again" | "heartbeat" | "state" | "request" | "socket";
 
-/** Keeps connections alive, 16 of them at most in each lane, as many as the reference's only pool has. */
+/** Connections are kept alive. Each lane has at most 16, which is the size of the reference's only pool. */
 const pool = {
   keepAlive: true,
   maxSockets: 16,
-  // Of a host's addresses, each gets this long. Node's default of 250 ms fails on a link with more latency.
+  // The time for each address of a host. Node's default of 250 ms fails on a link with more latency.
   autoSelectFamilyAttemptTimeout: 2_000,
 };
 
-/** How many connections stay open while nothing is sent, 15 in all. An idle one over TLS takes some 50 kB. */
+/** How many idle connections stay open, 15 in all. An idle TLS connection takes about 50 kB. */
 const idleConnections: Readonly<Record<Lane, number>> = {
   poll: 1,
   "poll-again": 1,
@@ -36,28 +36,28 @@ const idleConnections: Readonly<Record<Lane, number>> = {
   socket: 0,
 };
 
-/** One agent for each way out that was asked for. Disposing ends their sockets. */
+/** Keeps one agent per lane, scheme and proxy. Disposing ends their sockets. */
 export class Agents implements Disposable {
   readonly #opened = new Map<string, http.Agent>();
-  /** The newest TLS session by origin: with it, a new connection of any lane costs one round trip less. */
+  /** The newest TLS session by origin. It saves one round trip for a new connection of any lane. */
   readonly #tlsSessions = new Map<string, Buffer>();
 
   constructor(private readonly options: AgentsOptions) {}
 
-  /** The way to `url`, of http: or https:. Throws what `proxyFor` throws. */
+  /** Returns the agent for an http: or https: URL. Throws what `proxyFor` throws. */
   async route(url: URL, lane: Lane): Promise<Route> {
     const proxy = this.options.proxyFor(url);
     const isSecure = url.protocol === "https:";
     if (!proxy) return { proxy, agent: this.#reuse(`${lane} ${url.protocol}`, () => this.#openDirect(isSecure, lane)) };
     const { openProxyAgent } = await import("./proxy-agent.ts");
-    // A plain request is one the proxy can read and forward; all else needs a tunnel through it.
+    // A proxy can read and forward a plain request. TLS and WebSockets need a tunnel through it.
     const isTunnel = isSecure || lane === "socket";
     const agent = this.#reuse(`${lane} ${url.protocol} ${proxy.url}`, () =>
       openProxyAgent({
         proxy,
         isSecure,
         isTunnel,
-        // With a limit the library forgets who waits for a free socket once a connection fails.
+        // No limit, because the library forgets its waiting requests when a connection fails.
         pool: { ...pool, maxFreeSockets: idleConnections[lane], maxSockets: Number.POSITIVE_INFINITY },
         tls: this.options.tls,
         timeoutMs: this.options.timeoutMs,
@@ -68,7 +68,7 @@ export class Agents implements Disposable {
     return { proxy, agent };
   }
 
-  /** Closes the connections of a lane: its next request opens a new one. */
+  /** Closes the connections of a lane, so that its next request opens a new one. */
   closeLane(lane: Lane): void {
     for (const [key, agent] of this.#opened) if (key.startsWith(`${lane} `)) agent.destroy();
   }
@@ -89,13 +89,13 @@ export class Agents implements Disposable {
   }
 }
 
-/** An agent that shares its TLS sessions with others of the same options. */
+/** An agent that shares its TLS sessions with the other agents of the same options. */
 class SecureAgent extends https.Agent {
   constructor(
     options: https.AgentOptions,
     private readonly sessions: Map<string, Buffer>,
   ) {
-    // Node's own cache of sessions would be one per agent.
+    // Node's own session cache is off, because it is not shared between agents.
     super({ ...options, maxCachedSessions: 0 });
   }
 
@@ -107,7 +107,7 @@ class SecureAgent extends https.Agent {
     const session = this.sessions.get(origin);
     const socket = super.createConnection({ ...options, ...(session && { session }) }, callback) as TLSSocket;
     socket.on("session", (newer: Buffer) => this.sessions.set(origin, newer));
-    // A session that the server has forgotten or refuses is not tried again.
+    // The server may have forgotten or refused the session, so the next connection does not use it.
     socket.once("close", (hadError: boolean) => hadError && this.sessions.delete(origin));
     return socket;
   }

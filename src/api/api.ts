@@ -1,26 +1,26 @@
-// The Prefect API as those see it who send requests to it.
+// The interface through which the other folders send requests to the Prefect API.
 import type { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import type { Json } from "./wire.ts";
 
-/** Where the API is. */
+/** The address of the API. */
 export interface ApiAddress {
   /** Without a trailing slash. */
   apiUrl: string;
   isCloud: boolean;
 }
 
-/** Sends requests in the name of one worker, or of nobody. */
+/** Sends requests on behalf of one worker, or without a worker. */
 export interface Api {
   readonly address: ApiAddress;
   readonly attribution: RequestAttribution;
   /**
-   * Returns the parsed response of a 2xx, null for an empty one. Throws ApiError, UnreachableError,
-   * UndecodableResponseError and UnexpectedAnswerError.
+   * Returns the parsed body of a 2xx response, or null for an empty body. Throws ApiError for any other status. Throws
+   * UnreachableError, UndecodableResponseError, UnexpectedResponseError, ResponseTooLargeError and the abort reason.
    */
   request(method: string, path: string, request?: RequestOptions): Promise<Json>;
-  /** Returns the response as it came, whatever its status. Throws UnreachableError. */
+  /** Returns the response with its body as text, whatever its status. Throws UnreachableError and the abort reason. */
   requestRaw(method: string, path: string, request?: RequestOptions): Promise<HttpResponse>;
   /** Returns the error for a response outside 2xx. */
   refusal(method: string, path: string, response: HttpResponse): ApiError;

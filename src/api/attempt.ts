@@ -1,52 +1,63 @@
-// What one attempt at a request came to: a response with its parsed body, or an error, and what either means for a retry.
+// The result of one attempt at a request: a response with its parsed body, or an error. `attempt` says what it means
+// for a retry.
 import { wallClockMs } from "../async/clock.ts";
 import { type ExactPlaces, keepNumberTexts } from "../exact-json.ts";
 import { NoTokenError } from "./csrf.ts";
-import { ResponseTooLargeError, UndecodableResponseError, UnexpectedAnswerError, UnreachableError } from "./errors.ts";
+import {
+  ResponseTooLargeError,
+  UndecodableResponseError,
+  UnexpectedResponseError,
+  UnreachableError,
+} from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 import type { Check } from "./json-check.ts";
 import { type Attempt, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
-/** A response and its body as a value: parsed JSON, null for an empty body or one that is not to be parsed. */
-export interface Received {
+/** A response and its parsed body. `value` is null if the body is empty or must not be parsed. */
+export interface ParsedResponse {
   response: HttpResponse;
   value: Json;
 }
 
-/** One attempt. */
-export type Tried = { attempt: Attempt } & (Received | { error: Error });
+/** The result of one attempt. */
+export type AttemptResult = { attempt: Attempt } & (ParsedResponse | { error: Error });
 
-/** What a request expects of a successful response. */
-export interface Expected {
+/** What a successful response must look like. */
+export interface ExpectedResponse {
   method: string;
   path: string;
   /** The body is plain text. */
   text?: boolean | undefined;
   shape?: Check | undefined;
-  /** Where numbers keep their text. */
+  /** The places in the body where numbers keep their text. */
   exact?: ExactPlaces | undefined;
 }
 
-/** Returns the attempt that ended with a response. Throws UndecodableResponseError and UnexpectedAnswerError. */
-export function receive(response: HttpResponse, expected: Expected): Tried {
-  return { response, value: decode(response, expected), attempt: describe(response) };
+/**
+ * Returns the result of an attempt that got a response. Throws UndecodableResponseError and UnexpectedResponseError.
+ */
+export function attemptWithResponse(response: HttpResponse, expected: ExpectedResponse): AttemptResult {
+  return { response, value: decode(response, expected), attempt: outcomeOf(response) };
 }
 
-/** Returns the attempt that ended with an error. Rethrows what is no outcome of a request, such as an abort. */
-export function fail(error: unknown): Tried {
-  // Without a token the write would be refused for that, whatever the reason is.
+/**
+ * Returns the result of an attempt that threw. Rethrows an error that no response or network failure caused, such as an
+ * abort.
+ */
+export function attemptWithError(error: unknown): AttemptResult {
+  // The server would refuse a write without a token, so the refused token is the response to the write.
   if (error instanceof NoTokenError) {
-    return { response: error.response, value: null, attempt: describe(error.response) };
+    return { response: error.response, value: null, attempt: outcomeOf(error.response) };
   }
   if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
-  if (error instanceof UnexpectedAnswerError) return { error, attempt: { kind: "unexpected" } };
+  if (error instanceof UnexpectedResponseError) return { error, attempt: { kind: "unexpected" } };
   if (error instanceof ResponseTooLargeError) return { error, attempt: { kind: "too large" } };
   if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
   throw error;
 }
 
-function decode({ status, body, headers }: HttpResponse, { method, path, text, shape, exact }: Expected): Json {
+function decode({ status, body, headers }: HttpResponse, { method, path, text, shape, exact }: ExpectedResponse): Json {
   if (text || status < 200 || status > 299 || (body === "" && !shape)) return null;
   let value: Json;
   try {
@@ -54,12 +65,12 @@ function decode({ status, body, headers }: HttpResponse, { method, path, text, s
   } catch {
     throw new UndecodableResponseError(method, path, status, headers["content-type"] ?? "");
   }
-  if (shape && !shape(value)) throw new UnexpectedAnswerError(method, path, status);
+  if (shape && !shape(value)) throw new UnexpectedResponseError(method, path, status);
   if (exact) keepNumberTexts(body, value, exact);
   return value;
 }
 
-function describe(response: HttpResponse): Attempt {
+function outcomeOf(response: HttpResponse): Attempt {
   return {
     kind: "answer",
     status: response.status,

@@ -1,25 +1,25 @@
-// What a refusal most likely means, and what to do about it: one table for `lictor doctor` and for the errors that end a
-// worker. Pure.
+// The likely cause of a refused request, and what to do about it. `lictor doctor` and the errors that end a worker
+// share these tables. Pure.
 
-/** An HTTP answer outside 2xx, as far as its cause goes. */
+/** The parts of a response outside 2xx that tell its cause. */
 export interface Refusal {
   status: number;
-  /** The Prefect API's own explanation; undefined when the body is not one of its errors. */
-  words: string | undefined;
-  /** A web page came: something other than the API has answered. */
+  /** The explanation of the Prefect API. Undefined if the body is not one of its errors. */
+  detail: string | undefined;
+  /** The body is a web page, so something other than the API has answered. */
   isPage: boolean;
-  /** What answered calls itself, from the header `Server`. */
+  /** The header `Server` of the response. */
   server: string | undefined;
-  /** The body; a proxy's page names some causes that its status does not. */
+  /** The body. A proxy's error page names some causes that the status does not. */
   body: string;
   /** The path of PREFECT_API_URL. */
   apiPath: string;
   isCloud: boolean;
-  /** How the request was authenticated; `custom` by a header of the user's own. */
+  /** How the request was authenticated. `custom`: by a header in PREFECT_CLIENT_CUSTOM_HEADERS. */
   scheme: "bearer" | "basic" | "custom" | "none";
 }
 
-/** The likely cause of a refused request and what to do, or undefined where the API's own words say it all. */
+/** Returns the likely cause of a refused request and what to do, or undefined if the API's explanation is enough. */
 export function causeOfRefusal(refusal: Refusal): string | undefined {
   return requestCauses[refusal.status]?.(refusal);
 }
@@ -27,7 +27,7 @@ export function causeOfRefusal(refusal: Refusal): string | undefined {
 const proxyLogin =
   "A proxy wants a user and a password: put them into its URL, HTTPS_PROXY=http://user:password@host:port.";
 
-/** As nginx, Go's net/http and Apache say it. */
+/** The words of nginx, Go's net/http and Apache. */
 const plainOnTls =
   /plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server|speaking plain HTTP to an SSL/i;
 
@@ -38,31 +38,31 @@ const requestCauses: Readonly<Record<number, (refusal: Refusal) => string | unde
       : undefined,
   401: (refusal) =>
     refusal.isPage
-      ? `${answererOf(refusal)} asks for a login of its own; what it wants can go into PREFECT_CLIENT_CUSTOM_HEADERS.`
+      ? `${proxyName(refusal)} asks for a login of its own; what it wants can go into PREFECT_CLIENT_CUSTOM_HEADERS.`
       : credentialCauses[refusal.scheme](refusal.isCloud),
-  403: ({ words, isCloud, ...rest }) => {
+  403: ({ detail, isCloud, ...rest }) => {
     if (isCloud) return "The key is known, but may not do this in this workspace, or not from this network address.";
-    if (words === undefined) return `${answererOf(rest)} does not let the request through: ask who runs it.`;
-    if (words.includes("CSRF"))
+    if (detail === undefined) return `${proxyName(rest)} does not let the request through: ask who runs it.`;
+    if (detail.includes("CSRF"))
       return "Leave PREFECT_CLIENT_CSRF_SUPPORT_ENABLED on. Several servers behind one address have to share one database, which keeps the tokens.";
     return "The server took the credentials and refuses the request itself.";
   },
   404: missingRoute,
   407: () => proxyLogin,
   426: (refusal) =>
-    `${answererOf(refusal)} takes another protocol only, HTTPS or HTTP/2: check scheme and port of PREFECT_API_URL.`,
+    `${proxyName(refusal)} takes another protocol only, HTTPS or HTTP/2: check scheme and port of PREFECT_API_URL.`,
   502: (refusal) => gatewayCause(refusal, "gives it no proper answer"),
   503: (refusal) => gatewayCause(refusal, "is down or not ready"),
   504: (refusal) => gatewayCause(refusal, "does not answer it in time"),
 };
 
-/** The API answers with words of its own; what answers without them is something else. */
-function missingRoute({ words, server, apiPath, isCloud }: Refusal): string | undefined {
-  if (words === undefined) {
+/** Explains a 404. Without an explanation from the API, something else has answered. */
+function missingRoute({ detail, server, apiPath, isCloud }: Refusal): string | undefined {
+  if (detail === undefined) {
     const who = server ? `\`${server.slice(0, 40)}\`` : "Something other than the Prefect API";
     return `There is no such route here: ${who} has answered. Behind a proxy, PREFECT_API_URL may need a path prefix, as in https://HOST/PREFIX/api. ${urlShapes}`;
   }
-  if (words !== "Not Found") return undefined;
+  if (detail !== "Not Found") return undefined;
   if (isCloud || !/\/api$/.test(apiPath)) return `There is no such route here. ${urlShapes}`;
   return "There is no such route here, although PREFECT_API_URL ends in /api: the server is of another release, serves its API under a path prefix (https://HOST/PREFIX/api), or is no Prefect server.";
 }
@@ -84,20 +84,20 @@ const credentialCauses: Readonly<Record<Refusal["scheme"], (isCloud: boolean) =>
 };
 
 function gatewayCause(refusal: Refusal, failure: string): string | undefined {
-  if (refusal.words !== undefined) return undefined;
-  return `${answererOf(refusal)} is there, but the Prefect server behind it ${failure}: look at that server, and at where the proxy forwards to.`;
+  if (refusal.detail !== undefined) return undefined;
+  return `${proxyName(refusal)} is there, but the Prefect server behind it ${failure}: look at that server, and at where the proxy forwards to.`;
 }
 
-function answererOf({ server }: Pick<Refusal, "server">): string {
+function proxyName({ server }: Pick<Refusal, "server">): string {
   return server ? `A proxy (${server.slice(0, 40)})` : "A proxy";
 }
 
-/** The likely cause when the upgrade to a WebSocket is answered with `status`, and what to do. */
+/** Returns the likely cause if the upgrade to a WebSocket gets the response `status`, and what to do. */
 export function causeOfRefusedUpgrade(status: number, contentType: string): string {
   if (status >= 300 && status < 400) {
     return "WebSockets follow no redirect: set PREFECT_API_URL to where it leads, unless it is the login page of a proxy.";
   }
-  // The routes are WebSockets only; an error in JSON is what the API says to a plain request for one of them.
+  // These routes are for WebSockets only. The API answers a plain request for one of them with an error in JSON.
   if (status === 401 && contentType.includes("json")) {
     return `It came as a plain request without credentials: a reverse proxy on the way drops \`Upgrade\` or \`Authorization\`. ${proxyAdvice}`;
   }
@@ -112,7 +112,7 @@ const gatewayUpgrade = "A proxy on the way did not reach the Prefect server, or 
 const upgradeCauses: Readonly<Record<number, string>> = {
   200: droppedUpgrade,
   400: droppedUpgrade,
-  // A self-hosted server never looks for this header on an upgrade, so there it is not the one that asks.
+  // A self-hosted server ignores this header on an upgrade, so the 401 is not from the server.
   401: `Where HTTP takes the same credentials, a proxy on the way drops \`Authorization\` from upgrades, or asks for a login of its own. ${proxyAdvice}`,
   403: `The server has no such WebSocket (it is too old), a proxy on the way drops \`Sec-WebSocket-Protocol\`, or does not allow the upgrade. ${proxyAdvice}`,
   404: droppedUpgrade,
@@ -124,7 +124,10 @@ const upgradeCauses: Readonly<Record<number, string>> = {
   504: gatewayUpgrade,
 };
 
-/** The likely cause when no connection comes about, by Node's error code; null for one that is not in the table. */
+/**
+ * Returns the likely cause of a failed connection, by Node's error code. Returns null for a code that is not in the
+ * table.
+ */
 export function causeOfLostConnection(code: string): string | null {
   return connectionCauses[code] ?? null;
 }
@@ -140,7 +143,7 @@ const connectionCauses: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
   ENETUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
   ETIMEDOUT: "Nothing comes back: a firewall that drops packets, or a wrong address.",
-  // The two of http-request.ts: the connection is there, so that network and address are good.
+  // These two codes are made in http-request.ts. The connection is open, so network and address are right.
   RESPONSE_TIMEOUT:
     "The connection is there, but no answer comes: the server is overloaded or hangs. Where some requests are answered and some are not, one of several servers behind a proxy is dead: look at each of them.",
   BUSY_TIMEOUT: "Other requests wait for their answers: the server is overloaded or hangs.",

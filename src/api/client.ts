@@ -1,5 +1,5 @@
-// request(): the one way to the Prefect API over HTTP. Adds address, credentials, CSRF and headers, repeats what may
-// succeed the second time, and turns everything else into an error that says what was tried and what came back.
+// The HTTP client of the Prefect API. Adds the address, credentials, CSRF token and headers. Retries transient
+// failures, and turns any other failure into an error that says what was tried and what was received.
 
 import { setMaxListeners } from "node:events";
 import { monotonicMs } from "../async/clock.ts";
@@ -8,7 +8,7 @@ import { stringifyExactJson } from "../exact-json.ts";
 import type { Logger } from "../logger.ts";
 import { Agents } from "./agents.ts";
 import type { Api, ApiAddress } from "./api.ts";
-import { fail, type Received, receive, type Tried } from "./attempt.ts";
+import { type AttemptResult, attemptWithError, attemptWithResponse, type ParsedResponse } from "./attempt.ts";
 import type { AgentsOptions } from "./connection-options.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
@@ -23,7 +23,7 @@ import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
-/** How the client behaves; each value is a setting of that name. */
+/** The options of the client. Most of them are settings of the same name. */
 export interface ApiClientOptions {
   address: ApiAddress;
   credentials: Credentials;
@@ -39,21 +39,23 @@ export interface ApiClientOptions {
   random: () => number;
 }
 
-/** A connection to one API; opens nothing until the first request. Disposing closes its idle sockets. */
+/** A client of one API. Opens no connection before the first request. Disposing closes its sockets. */
 export class ApiClient implements Api, Disposable {
   readonly address: ApiAddress;
-  /** Sockets share them. */
+  /** The HTTP agents, which WebSockets share. */
   readonly agents: Agents;
   readonly attribution: RequestAttribution = { workerName: null, workerId: null };
-  /** Attempts at requests so far, by `<method> <status>`, the status being `none` where there was no response. */
+  /** The number of attempts by `<method> <status>`. The status is `none` if there was no response. */
   readonly attemptCounts = new Map<string, number>();
-  /** When a response said last, on the monotonic clock, that the API is down for maintenance; such requests are repeated until it is over. */
+  /**
+   * When a response last reported maintenance, on the monotonic clock. Requests are retried until the maintenance ends.
+   */
   maintenanceAt: number | undefined;
   readonly #csrf: CsrfToken;
-  /** True once this client has had a response: from then on a refused connection is a server that restarts. */
-  #hadContact = false;
-  /** True once the server has taken the credentials: from then on a refusal may be over some day. */
-  #wasAccepted = false;
+  /** True after the first response. From then on, a refused connection means that the server restarts. */
+  #hadResponse = false;
+  /** True after the server has accepted the credentials. From then on, a refusal may be temporary. */
+  #wasAuthorized = false;
   readonly #refusedReports: RefusedReports;
   readonly #longPauses: LongPauses;
 
@@ -66,13 +68,13 @@ export class ApiClient implements Api, Disposable {
   }
 
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
-    const { response, value } = await this.#sendAuthorized(method, path, request);
+    const { response, value } = await this.#sendThroughRefusals(method, path, request);
     if (response.status < 200 || response.status > 299) throw this.refusal(method, path, response);
     return request.text ? response.body : value;
   }
 
   async requestRaw(method: string, path: string, request: RequestOptions = {}): Promise<HttpResponse> {
-    const { response } = await this.#sendAuthorized(method, path, { ...request, text: true });
+    const { response } = await this.#sendThroughRefusals(method, path, { ...request, text: true });
     return response;
   }
 
@@ -81,7 +83,7 @@ export class ApiClient implements Api, Disposable {
     return refusal({ method, path, ...this.address, authorization: credentials.current, customHeaders }, response);
   }
 
-  /** The same API, for one of several workers that share this client. */
+  /** Returns an Api that sends requests on behalf of one of several workers, with this client. */
   as(attribution: RequestAttribution): Api {
     return {
       address: this.address,
@@ -96,21 +98,21 @@ export class ApiClient implements Api, Disposable {
     this.agents[Symbol.dispose]();
   }
 
-  /** Sends, and repeats what is refused if the request outlasts that. */
-  async #sendAuthorized(method: string, path: string, request: RequestOptions): Promise<Received> {
+  /** Sends the request. Retries refusals without limit if the request has `retriesRefusals`. */
+  async #sendThroughRefusals(method: string, path: string, request: RequestOptions): Promise<ParsedResponse> {
     const { jitter, random } = this.options;
-    let received = await this.#sendWithCredentials(method, path, request);
-    if (!request.outlastsRefusals || !this.#wasAccepted || !isRefusal(received.response)) return received;
+    let received = await this.#sendWithAnyCredentials(method, path, request);
+    if (!request.retriesRefusals || !this.#wasAuthorized || !isRefusal(received.response)) return received;
     this.#refusedReports.begin(this.refusal(method, path, received.response));
     try {
       for (let refusals = 1; isRefusal(received.response); refusals++) {
-        await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? never);
+        await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? neverAborts);
         request.signal?.throwIfAborted();
-        const known = await request.beforeRepeat?.();
+        const found = await request.beforeRepeat?.();
         received =
-          known === undefined
-            ? await this.#sendWithCredentials(method, path, request)
-            : this.#knownResponse(path, known);
+          found === undefined
+            ? await this.#sendWithAnyCredentials(method, path, request)
+            : this.#responseFound(path, found);
       }
       return received;
     } finally {
@@ -118,42 +120,42 @@ export class ApiClient implements Api, Disposable {
     }
   }
 
-  /** Sends, and after a 401 once more for everything else there is to authenticate with. */
-  async #sendWithCredentials(method: string, path: string, request: RequestOptions): Promise<Received> {
+  /** Sends the request. After a 401, sends it again with a rotated secret or with the fallback credentials. */
+  async #sendWithAnyCredentials(method: string, path: string, request: RequestOptions): Promise<ParsedResponse> {
     const { credentials, customHeaders } = this.options;
-    const isOverruled = customAuthorization(customHeaders) !== undefined;
+    const isReplacedByHeader = customAuthorization(customHeaders) !== undefined;
     for (let repeated = 0; ; repeated++) {
       const used = credentials.current;
       const received = await this.#send(method, path, request);
       const { response } = received;
-      if (response.status < 300 && !openPath.test(path)) {
-        credentials.accepted();
-        this.#wasAccepted = true;
+      if (response.status < 300 && !unauthenticatedPath.test(path)) {
+        credentials.markAccepted();
+        this.#wasAuthorized = true;
       }
-      if (response.status !== 401 || isOverruled || repeated === credentialChanges) return received;
-      const isReplaced = await credentials.replaced(used, request.signal ?? never);
+      if (response.status !== 401 || isReplacedByHeader || repeated === maxCredentialChanges) return received;
+      const isReplaced = await credentials.waitForReplacement(used, request.signal ?? neverAborts);
       request.signal?.throwIfAborted();
       if (!isReplaced) return received;
     }
   }
 
-  /** Sends until there is a response that is not to be repeated; throws what the last attempt threw. */
-  async #send(method: string, path: string, request: RequestOptions): Promise<Received> {
+  /** Sends until a response or an error needs no retry. Returns that response, or throws that error. */
+  async #send(method: string, path: string, request: RequestOptions): Promise<ParsedResponse> {
     const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
     for (let failed = 0; ; ) {
-      const hadContact = this.#hadContact;
+      const hadResponse = this.#hadResponse;
       const result = await this.#attempt(method, path, request);
       request.signal?.throwIfAborted();
       const { attempt } = result;
       if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
       if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = monotonicMs();
       else failed++;
-      const retryable = isRetryable(attempt, hadContact, retryExtraCodes);
-      // Neither says anything about the request itself.
-      const isFault = attempt.kind === "answer" && (attempt.status >= 500 || attempt.foreign);
+      const retryable = isRetryable(attempt, hadResponse, retryExtraCodes);
+      // The request did not cause these failures.
+      const isServerFault = attempt.kind === "answer" && (attempt.status >= 500 || attempt.foreign);
       // An unexpected response is likely to be the same next time.
-      const isEndless = request.endless && attempt.kind !== "unexpected";
-      if (isEndless ? !(retryable || isFault) : !retryable || failed > maxRetries) {
+      const isRetriedForever = request.endless && attempt.kind !== "unexpected";
+      if (isRetriedForever ? !(retryable || isServerFault) : !retryable || failed > maxRetries) {
         if ("response" in result) return result;
         throw result.error;
       }
@@ -161,28 +163,28 @@ export class ApiClient implements Api, Disposable {
       const waitMs = delayMs(Math.max(failed, 1), retryAfterMs, jitter, random);
       log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
       this.#longPauses.warn(`${method} ${path}`, retryAfterMs, waitMs);
-      await sleep(waitMs, request.signal ?? never);
+      await sleep(waitMs, request.signal ?? neverAborts);
       request.signal?.throwIfAborted();
-      const known = await request.beforeRepeat?.();
-      if (known !== undefined) return this.#knownResponse(path, known);
+      const found = await request.beforeRepeat?.();
+      if (found !== undefined) return this.#responseFound(path, found);
     }
   }
 
-  async #attempt(method: string, path: string, request: RequestOptions): Promise<Tried> {
-    const { hedge, signal = never } = request;
-    const tried = hedge
-      ? await hedge.attempt((lane, end) => this.#try(method, path, { ...request, lane, signal: end }), {
+  async #attempt(method: string, path: string, request: RequestOptions): Promise<AttemptResult> {
+    const { hedge, signal = neverAborts } = request;
+    const result = hedge
+      ? await hedge.attempt((lane, end) => this.#sendOnce(method, path, { ...request, lane, signal: end }), {
           agents: this.agents,
           signal,
           limitMs: this.options.requestTimeoutMs,
         })
-      : await this.#try(method, path, request);
-    const outcome = `${method} ${"response" in tried ? tried.response.status : "none"}`;
+      : await this.#sendOnce(method, path, request);
+    const outcome = `${method} ${"response" in result ? result.response.status : "none"}`;
     this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
-    return tried;
+    return result;
   }
 
-  async #try(method: string, path: string, request: RequestOptions): Promise<Tried> {
+  async #sendOnce(method: string, path: string, request: RequestOptions): Promise<AttemptResult> {
     try {
       const headers = requestHeaders({
         authorization: this.options.credentials.current.header,
@@ -206,24 +208,24 @@ export class ApiClient implements Api, Disposable {
         signal: request.signal,
         isOnce: request.beforeRepeat !== undefined,
       });
-      const tried = receive(response, { method, path, ...request });
-      this.#hadContact = true;
-      return tried;
+      const result = attemptWithResponse(response, { method, path, ...request });
+      this.#hadResponse = true;
+      return result;
     } catch (error) {
-      return fail(error);
+      return attemptWithError(error);
     }
   }
 
-  /** The response to a request that need not be repeated, because its effect has been found. */
-  #knownResponse(path: string, value: Json): Received {
+  /** Returns the response to a request that needs no retry, because its effect on the server was found. */
+  #responseFound(path: string, value: Json): ParsedResponse {
     return { response: { status: 200, headers: {}, body: "", url: this.#url(path), sent: {} }, value };
   }
 
-  /** One attempt: the write that needs the token is what is repeated. */
+  /** Makes a single attempt, because the write that needs the token is retried itself. */
   async #readToken(path: string, { signal, lane, attribution }: RequestOptions): Promise<HttpResponse> {
-    const tried = await this.#attempt("GET", path, { signal, lane, attribution });
-    if ("response" in tried) return tried.response;
-    throw tried.error;
+    const result = await this.#attempt("GET", path, { signal, lane, attribution });
+    if ("response" in result) return result.response;
+    throw result.error;
   }
 
   #url(path: string): URL {
@@ -236,12 +238,12 @@ function bodyText({ body, isBodyExact }: RequestOptions): string | undefined {
   return isBodyExact ? stringifyExactJson(body) : JSON.stringify(body);
 }
 
-/** Answered to everybody. Source: prefect server/api/server.py token_validation. */
-const openPath = /\/(health|ready)$/;
+/** Routes that need no credentials. Source: prefect server/api/server.py token_validation. */
+const unauthenticatedPath = /\/(health|ready)$/;
 
-/** A rotated secret and then the fallback: no request meets more changes than these. */
-const credentialChanges = 2;
+/** First a rotated secret and then the fallback, so a request meets at most two changes. */
+const maxCredentialChanges = 2;
 
-/** What a request without a signal waits on. */
-const never = new AbortController().signal;
-setMaxListeners(0, never);
+/** The signal of requests that have none. */
+const neverAborts = new AbortController().signal;
+setMaxListeners(0, neverAborts);

@@ -12,17 +12,20 @@ export interface Workspace {
   workspace_handle: string;
 }
 
-/** The workspaces of the key. `cloud` is a client whose API URL is PREFECT_CLOUD_API_URL. Throws ApiError 401, 403. */
+/**
+ * Returns the workspaces of the key. `cloud` is a client whose API URL is PREFECT_CLOUD_API_URL. Throws ApiError 401 or
+ * 403.
+ */
 export async function readWorkspaces(cloud: Api, options?: RequestOptions): Promise<Workspace[]> {
   return (await cloud.request("GET", "/me/workspaces", options)) as unknown as Workspace[];
 }
 
-/** How users name a workspace: `account/workspace`. */
+/** Returns the handle by which users name a workspace: `account/workspace`. */
 export function workspaceHandle(workspace: Workspace): string {
   return `${workspace.account_handle}/${workspace.workspace_handle}`;
 }
 
-/** The API URL of a workspace. */
+/** Returns the API URL of a workspace. */
 export function workspaceApiUrl(cloudApiUrl: string, workspace: Workspace): string {
   return `${cloudApiUrl}/accounts/${workspace.account_id}/workspaces/${workspace.workspace_id}`;
 }

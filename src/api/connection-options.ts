@@ -1,6 +1,6 @@
-// How connections are made: whom to trust, and which proxy they go through.
+// The options of connections: trusted certificates, proxy and time limit.
 
-/** A proxy; `url` is without user and password, `variable` is the environment variable that names it. */
+/** A proxy. `url` has no user and password. `variable` is the environment variable that names the proxy. */
 export interface ProxyAddress {
   readonly url: string;
   /** The value of the header Proxy-Authorization, null for none. */
@@ -8,12 +8,12 @@ export interface ProxyAddress {
   readonly variable: string;
 }
 
-/** How connections are made. */
+/** The options of connections. */
 export interface AgentsOptions {
-  /** PEM text of whom to trust instead of Node's own roots, and whether to check at all. */
+  /** `ca` is PEM text and replaces Node's root certificates. */
   tls: { readonly ca: string | undefined; readonly rejectUnauthorized: boolean };
-  /** The proxy on the way to `url`, undefined for none; may throw. */
+  /** Returns the proxy for `url`, or undefined for a direct connection. May throw. */
   proxyFor: (url: URL) => ProxyAddress | undefined;
-  /** Bounds how long a proxy may take to connect. */
+  /** The time limit for a connection through a proxy. */
   timeoutMs: number;
 }

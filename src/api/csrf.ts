@@ -1,4 +1,4 @@
-// The CSRF token that a self-hosted server may want with every write.
+// The CSRF token that a self-hosted server may require for every write.
 // Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
 import { randomUUID } from "node:crypto";
 import { wallClockMs } from "../async/clock.ts";
@@ -6,10 +6,10 @@ import { aborted } from "../async/sleep.ts";
 import { isTransient } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 
-/** Does a GET, and throws when there is no response. */
+/** Sends a GET request. Throws if there is no response. */
 type Get = (path: string) => Promise<HttpResponse>;
 
-/** Fetches and keeps the token of one client. */
+/** The token of one client, fetched when it is needed first. */
 export class CsrfToken {
   readonly #client = randomUUID();
   #token: { value: string; expiresAt: number } | undefined;
@@ -18,8 +18,9 @@ export class CsrfToken {
   constructor(private enabled: boolean) {}
 
   /**
-   * The headers for a write; fetches a token first when there is no valid one. Callers at the same time share one fetch.
-   * Throws what `get` throws, NoTokenError, and the abort reason of `signal`, with which `get` has to end too.
+   * Returns the headers for a write. Fetches a token first if there is no valid one. Concurrent callers share one
+   * fetch. Throws the errors of `get`, NoTokenError, and the abort reason of `signal`. `get` must also end when
+   * `signal` aborts.
    */
   async headers(get: Get, signal: AbortSignal | undefined): Promise<Record<string, string>> {
     if (this.enabled && (!this.#token || this.#token.expiresAt <= wallClockMs())) await this.#fetchOnce(get, signal);
@@ -27,7 +28,7 @@ export class CsrfToken {
     return { "Prefect-Csrf-Token": this.#token.value, "Prefect-Csrf-Client": this.#client };
   }
 
-  /** Takes back the token after the server called it invalid. */
+  /** Drops the token, because the server called it invalid. */
   forget(): void {
     this.#token = undefined;
   }
@@ -45,7 +46,7 @@ export class CsrfToken {
       await (signal ? Promise.race([others, aborted(signal)]) : others);
     } catch (error) {
       if (isTransient(error) || error instanceof NoTokenError) throw error;
-      // The request that the fetch belonged to was stopped, which is no reason for this one to end.
+      // The fetch belonged to another request, which was aborted. This request goes on.
       await this.#fetchOnce(get, signal);
     }
     signal?.throwIfAborted();
@@ -63,7 +64,7 @@ export class CsrfToken {
   }
 }
 
-/** The server gives no token; `response` is its reason, never a success. */
+/** The server refused to give a token. `response` says why; its status is never 2xx. */
 export class NoTokenError extends Error {
   constructor(readonly response: HttpResponse) {
     super(`the CSRF token was answered with ${response.status}`);

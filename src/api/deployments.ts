@@ -6,7 +6,7 @@ import type { RequestOptions } from "./request-options.ts";
 import { deploymentShape, flowShape } from "./shapes.ts";
 import type { Deployment, Flow } from "./wire.ts";
 
-/** The deployment, or undefined when it has been deleted. */
+/** Returns the deployment, or undefined if it has been deleted. Throws the errors of `Api.request`. */
 export async function findDeployment(api: Api, id: string, options?: RequestOptions): Promise<Deployment | undefined> {
   try {
     return (await api.request("GET", `/deployments/${id}`, {
@@ -20,7 +20,7 @@ export async function findDeployment(api: Api, id: string, options?: RequestOpti
   }
 }
 
-/** The flow. Throws ApiError 404 when it has been deleted. */
+/** Returns the flow. Throws ApiError 404 if it has been deleted. */
 export async function readFlow(api: Api, id: string, options?: RequestOptions): Promise<Flow> {
   return (await api.request("GET", `/flows/${id}`, { ...options, shape: flowShape })) as unknown as Flow;
 }

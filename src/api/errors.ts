@@ -1,7 +1,10 @@
-// What can go wrong with an API call, one class per cause that a caller decides on.
+// The errors of API requests. There is one class for each case that callers handle differently.
 import { causeOfTlsFailure, explainFailure } from "./tls-causes.ts";
 
-/** A status outside 2xx. `detail` is the server's own words, `advice` the likely cause and what to do; one line each. */
+/**
+ * A status outside 2xx. `detail` is the server's explanation. `advice` is the likely cause and what to do. One line
+ * each.
+ */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   constructor(
@@ -16,8 +19,8 @@ export class ApiError extends Error {
 }
 
 /**
- * No answer of the server: refused, reset, timed out, name not found, a TLS failure, or a proxy answered instead.
- * `code` is Node's error code, `PROXY_<status>` for a proxy.
+ * The server did not respond: refused, reset, timeout, unknown host, TLS failure, or a response of a proxy instead.
+ * `code` is Node's error code, or `PROXY_<status>` for a response of a proxy.
  */
 export class UnreachableError extends Error {
   override readonly name = "UnreachableError";
@@ -30,7 +33,7 @@ export class UnreachableError extends Error {
   }
 }
 
-/** A success status with a body that is not JSON: a proxy or a web page answered, not the Prefect API. */
+/** A status 2xx with a body that is not JSON. A proxy or a web server responded, not the Prefect API. */
 export class UndecodableResponseError extends Error {
   override readonly name = "UndecodableResponseError";
   constructor(
@@ -45,9 +48,9 @@ export class UndecodableResponseError extends Error {
   }
 }
 
-/** A success status with JSON of another shape than the API's: something else answered, or a server of another age. */
-export class UnexpectedAnswerError extends Error {
-  override readonly name = "UnexpectedAnswerError";
+/** A status 2xx with JSON of an unexpected shape. Something else responded, or a server of another release. */
+export class UnexpectedResponseError extends Error {
+  override readonly name = "UnexpectedResponseError";
   constructor(
     readonly method: string,
     readonly path: string,
@@ -59,7 +62,7 @@ export class UnexpectedAnswerError extends Error {
   }
 }
 
-/** A response of more bytes than lictor reads. Asking for the same again would bring the same. */
+/** A response of more bytes than lictor reads. A retry of the same request would get the same response. */
 export class ResponseTooLargeError extends Error {
   override readonly name = "ResponseTooLargeError";
   constructor(
@@ -71,24 +74,27 @@ export class ResponseTooLargeError extends Error {
   }
 }
 
-/** True for failures that may pass by themselves: no answer, an answer that is not the API's, or status 5xx. */
+/** Returns true for failures that may end by themselves: no response, a response of something else, or status 5xx. */
 export function isTransient(error: unknown): boolean {
   return (
     error instanceof UnreachableError ||
     error instanceof UndecodableResponseError ||
-    error instanceof UnexpectedAnswerError ||
+    error instanceof UnexpectedResponseError ||
     error instanceof ResponseTooLargeError ||
     (error instanceof ApiError && error.status >= 500)
   );
 }
 
-/** True when there was no answer for a reason that only a change of the settings or of the server's removes. */
+/**
+ * Returns true if there was no response because the settings or the server are misconfigured, so that a retry is
+ * useless.
+ */
 export function isMisconfigured(error: unknown): boolean {
   if (!(error instanceof UnreachableError)) return false;
   return error.code === "PROXY_407" || causeOfTlsFailure(error.code) !== undefined;
 }
 
-/** True for an `ApiError` with the given status. */
+/** Returns true for an `ApiError` with this status. */
 export function hasStatus(error: unknown, status: number): boolean {
   return error instanceof ApiError && error.status === status;
 }

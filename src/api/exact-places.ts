@@ -1,9 +1,9 @@
-// Which parts of the API's answers can come into a job configuration: there numbers keep their text.
+// The parts of API responses that may become part of a job configuration. Numbers keep their text there.
 import type { ExactPlaces, Place } from "../exact-json.ts";
 
 type Fields = { [key: string]: unknown };
 
-/** Returns places for the field `key` of the answer. */
+/** Returns the places for the field `key` of a response. */
 export const fieldOf =
   (key: string): ExactPlaces =>
   (value) =>

@@ -6,7 +6,7 @@ import type { RequestOptions } from "./request-options.ts";
 import { flowRunShape, orchestrationShape, statesShape } from "./shapes.ts";
 import type { FlowRun, Json, JsonObject, OrchestrationResult, State } from "./wire.ts";
 
-/** The flow run, or undefined when it has been deleted. */
+/** Returns the flow run, or undefined if it has been deleted. Throws the errors of `Api.request`. */
 export async function findFlowRun(api: Api, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
   try {
     return (await api.request("GET", `/flow_runs/${id}`, { ...options, shape: flowRunShape })) as unknown as FlowRun;
@@ -17,8 +17,8 @@ export async function findFlowRun(api: Api, id: string, options?: RequestOptions
 }
 
 /**
- * All states that the flow run has been in, in the order of their timestamps. This need not be the order in which they
- * took effect: the server sets the timestamp of a proposal before it waits for the database.
+ * Returns all states of the flow run, ordered by timestamp. The order in which they took effect may differ, because the
+ * server sets the timestamp of a proposal before it waits for the database.
  * Source: prefect server/api/flow_run_states.py, server/api/flow_runs.py set_flow_run_state.
  */
 export async function readFlowRunStates(api: Api, id: string, options?: RequestOptions): Promise<State[]> {
@@ -26,7 +26,7 @@ export async function readFlowRunStates(api: Api, id: string, options?: RequestO
   return (await api.request("GET", path, { ...options, shape: statesShape })) as unknown as State[];
 }
 
-/** The flow runs that match; servers return at most 200. */
+/** Returns the flow runs that match. Servers return at most 200. */
 export async function filterFlowRuns(api: Api, filter: JsonObject, options?: RequestOptions): Promise<FlowRun[]> {
   return await filterBy(api, { flow_runs: filter }, options);
 }
@@ -39,7 +39,7 @@ async function filterBy(api: Api, criteria: JsonObject, options?: RequestOptions
   })) as unknown as FlowRun[];
 }
 
-/** The flow runs of a work pool that are being cancelled, in the queues of these names; none means all queues. */
+/** Returns the flow runs of a work pool in a CANCELLING state. Without queue names, those of all work queues. */
 export async function filterCancelling(
   api: Api,
   pool: { name: string; workQueueNames: readonly string[] },
@@ -61,7 +61,7 @@ export async function updateFlowRun(
   await api.request("PATCH", `/flow_runs/${id}`, { ...options, body: changes });
 }
 
-/** Merges labels into those the flow run has. */
+/** Adds labels to the flow run, and replaces those of the same key. */
 export async function updateFlowRunLabels(
   api: Api,
   id: string,
@@ -71,7 +71,7 @@ export async function updateFlowRunLabels(
   await api.request("PATCH", `/flow_runs/${id}/labels`, { ...options, body: { ...labels } });
 }
 
-/** Proposes a state; the answer says what became of it. `force` skips most of the server's rules. */
+/** Proposes a state. Returns the server's decision. `force` skips most of the server's rules. */
 export async function setFlowRunState(
   api: Api,
   id: string,

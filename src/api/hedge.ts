@@ -1,51 +1,49 @@
-// Repeats a read that takes unusually long on a new connection, while the first one still waits: behind one address there
-// may be several servers of which one hangs.
+// Hedged reads: an unusually slow read is sent a second time on a new connection, while the first one still waits. This
+// helps if several servers share one address and one of them hangs.
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Agents, Lane } from "./agents.ts";
-import type { Tried } from "./attempt.ts";
+import type { AttemptResult } from "./attempt.ts";
 
-/** How many of the usual times a read may take before it is repeated. */
-const patienceFactor = 3;
-/** The usual time is the longest of so many reads. */
-const remembered = 10;
-/** A repetition costs the server a read, so that a short stall should not cause one. */
-const shortestPatienceMs = 1_000;
-/** The usual time of a server that has not answered yet. */
-const assumedMs = 1_000;
+/** A read is repeated after this many times the usual duration. */
+const waitFactor = 3;
+/** The usual duration is the longest of this many reads. */
+const sampleCount = 10;
+/** A short stall is not worth a second read. */
+const minWaitMs = 1_000;
+/** The usual duration before the server has responded once. */
+const assumedDurationMs = 1_000;
 
-/** Sends one attempt in a lane; `signal` ends it. */
-type Send = (lane: Lane, signal: AbortSignal) => Promise<Tried>;
+/** Sends one attempt in a lane. An abort of `signal` ends it. */
+type Send = (lane: Lane, signal: AbortSignal) => Promise<AttemptResult>;
 
-/** The reads of one loop, one at a time. For requests that may be made twice without harm. */
+/** The reads of one loop, one at a time. Only for requests that may be sent twice without harm. */
 export class Hedge {
-  /** Reads that were repeated because no answer came. */
+  /** The number of reads that were repeated because no response came in time. */
   repeatedCount = 0;
-  readonly #usualMs: number[] = [];
+  readonly #durationsMs: number[] = [];
   #lane: "poll" | "poll-again" = "poll";
 
   /**
-   * Returns the attempt that has a response first, else the one that failed last. `limitMs` is the time limit of an attempt.
-   * Rejects when `send` does.
+   * Returns the result of the first attempt that gets a response. Returns the result of the second attempt if neither
+   * gets one. Rejects if `send` rejects.
    */
-  async attempt(send: Send, { agents, signal, limitMs }: HedgeOptions): Promise<Tried> {
+  async attempt(send: Send, { agents, signal, limitMs }: HedgeOptions): Promise<AttemptResult> {
     const first = this.#start(send, this.#lane, signal);
-    const patience = new AbortController();
-    await Promise.race([first.tried, sleep(this.#patienceMs(limitMs), patience.signal)]).finally(() =>
-      patience.abort(),
-    );
-    if (first.isOver()) return await first.tried;
+    const waitEnd = new AbortController();
+    await Promise.race([first.result, sleep(this.#waitMs(limitMs), waitEnd.signal)]).finally(() => waitEnd.abort());
+    if (first.hasEnded()) return await first.result;
     this.repeatedCount++;
     const other = this.#lane === "poll" ? "poll-again" : "poll";
-    // Its connections may lead to the server that hangs.
+    // The open connections of that lane may lead to the hanging server.
     agents.closeLane(other);
     const second = this.#start(send, other, signal);
     try {
-      const winner = await Promise.any([first, second].map(answered));
+      const winner = await Promise.any([first, second].map(requireResponse));
       this.#lane = winner.lane;
-      return await winner.tried;
+      return await winner.result;
     } catch {
-      return await second.tried;
+      return await second.result;
     } finally {
       first.end.abort();
       second.end.abort();
@@ -55,41 +53,41 @@ export class Hedge {
   #start(send: Send, lane: "poll" | "poll-again", signal: AbortSignal) {
     const end = new AbortController();
     const startedAt = monotonicMs();
-    let isOver = false;
-    const tried = send(lane, AbortSignal.any([signal, end.signal])).finally(() => {
-      isOver = true;
+    let hasEnded = false;
+    const result = send(lane, AbortSignal.any([signal, end.signal])).finally(() => {
+      hasEnded = true;
     });
-    tried.then(
-      (result) => {
-        if ("response" in result) this.#remember(monotonicMs() - startedAt);
+    result.then(
+      (attempt) => {
+        if ("response" in attempt) this.#recordDuration(monotonicMs() - startedAt);
       },
-      // The loser is aborted; nobody waits for it.
+      // The slower attempt is aborted, and nothing waits for it.
       () => undefined,
     );
-    return { lane, tried, end, isOver: () => isOver };
+    return { lane, result, end, hasEnded: () => hasEnded };
   }
 
-  #remember(ms: number): void {
-    this.#usualMs.push(ms);
-    if (this.#usualMs.length > remembered) this.#usualMs.shift();
+  #recordDuration(ms: number): void {
+    this.#durationsMs.push(ms);
+    if (this.#durationsMs.length > sampleCount) this.#durationsMs.shift();
   }
 
-  #patienceMs(limitMs: number): number {
-    const usualMs = this.#usualMs.length === 0 ? assumedMs : Math.max(...this.#usualMs);
-    return Math.min(Math.max(usualMs * patienceFactor, shortestPatienceMs), limitMs / 2);
+  #waitMs(limitMs: number): number {
+    const usualMs = this.#durationsMs.length === 0 ? assumedDurationMs : Math.max(...this.#durationsMs);
+    return Math.min(Math.max(usualMs * waitFactor, minWaitMs), limitMs / 2);
   }
 }
 
-/** `limitMs` is the time limit of one attempt: a repetition needs a part of it. */
+/** `limitMs` is the time limit of one attempt. The second attempt starts after half of it at the latest. */
 export interface HedgeOptions {
   agents: Agents;
   signal: AbortSignal;
   limitMs: number;
 }
 
-/** Resolves to the started attempt once it has a response; rejects when it comes to nothing. */
-async function answered<Started extends { tried: Promise<Tried> }>(started: Started): Promise<Started> {
-  const result = await started.tried;
+/** Resolves to the attempt when it has a response. Rejects if it gets none. */
+async function requireResponse<Started extends { result: Promise<AttemptResult> }>(started: Started): Promise<Started> {
+  const result = await started.result;
   if (!("response" in result)) throw result.error;
   return started;
 }

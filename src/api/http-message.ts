@@ -1,24 +1,24 @@
-// A request and its response, as HTTP has them.
+// An HTTP request and its response.
 import type { IncomingHttpHeaders } from "node:http";
 import type { Agents, Lane } from "./agents.ts";
 
-/** The largest headers of a response, in bytes. Proxies that add cookies and policies exceed Node's default of 16 KiB. */
+/** The size limit of response headers. Proxies that add cookies and policies exceed Node's default of 16 KiB. */
 export const maxHeaderBytes = 64 * 1024;
 
-/** A whole response; header names are lower case. */
+/** A complete response. Header names are lower case. */
 export interface HttpResponse {
   status: number;
   headers: IncomingHttpHeaders;
   body: string;
-  /** Where it came from, after redirects. */
+  /** The URL of the response, after redirects. */
   url: URL;
-  /** The headers of the request that it answers, after redirects. */
+  /** The headers of the request, after redirects. */
   sent: Readonly<Record<string, string>>;
 }
 
 /**
- * A request to send. `timeoutMs` bounds the time from the call to the first byte of the response: waiting for a free
- * connection, connecting and sending included. Then it bounds each silence within the response.
+ * A request to send. `timeoutMs` limits the time from the call to the first byte of the response. That includes the
+ * wait for a free connection. After the first byte, it limits each pause within the response.
  */
 export interface HttpRequest {
   url: URL;
@@ -29,7 +29,7 @@ export interface HttpRequest {
   agents: Agents;
   lane: Lane;
   signal?: AbortSignal | undefined;
-  /** Is sent once at most, even if the connection turns out to have been closed. */
+  /** Sends at most once, even if a kept-alive connection turns out to be closed. */
   isOnce?: boolean;
   maxBodyBytes?: number | undefined;
 }

@@ -1,4 +1,4 @@
-// One HTTP request and its whole response, through node:http or node:https. It knows nothing about Prefect.
+// Sends one HTTP request and reads its complete response, with node:http or node:https. Knows nothing about Prefect.
 import { setMaxListeners } from "node:events";
 import http from "node:http";
 import https from "node:https";
@@ -11,15 +11,15 @@ import { type HttpRequest, type HttpResponse, maxHeaderBytes } from "./http-mess
 import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
 import { redirected } from "./redirect.ts";
 
-/** No response of the API comes near this; more is somebody else's download. */
-const largestBodyBytes = 64 * 1024 * 1024;
+/** No response of the API is nearly as large. */
+const maxResponseBytes = 64 * 1024 * 1024;
 
-/** How many times `timeoutMs` a whole response may take. At 60 s, 64 MiB then need 220 kB/s. */
+/** A complete response may take this many times `timeoutMs`. With 60 s, 64 MiB need 220 kB/s. */
 const wholeResponseFactor = 5;
 
 /**
- * Sends one request and reads the response to its end, following up to five redirects.
- * Throws UnreachableError when there is no whole response in time, ResponseTooLargeError, and the abort reason of `signal`.
+ * Sends one request, follows up to five redirects, and returns the complete response. Throws UnreachableError if there
+ * is no complete response in time, ResponseTooLargeError, and the abort reason of `signal`.
  */
 export async function sendHttpRequest(request: HttpRequest): Promise<HttpResponse> {
   let current = request;
@@ -31,28 +31,26 @@ export async function sendHttpRequest(request: HttpRequest): Promise<HttpRespons
   }
 }
 
-/** A kept-alive connection may have been closed by the server just as it was taken: then a fresh one is tried. */
+/** Sends without redirects. Tries again if the server closed the kept-alive connection at the moment of the request. */
 async function sendOnce(request: HttpRequest): Promise<HttpResponse> {
   for (;;) {
     const outcome = await attempt(request);
     if (outcome.kind === "response") return outcome.response;
     if (request.signal?.aborted) throw request.signal.reason;
     if (outcome.error instanceof ResponseTooLargeError) throw outcome.error;
-    if (!outcome.stale || request.isOnce) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
+    if (!outcome.isStale || request.isOnce) throw new UnreachableError(request.url.origin, outcome.code, outcome.error);
   }
 }
 
 type Outcome =
   | { kind: "response"; response: HttpResponse }
-  | { kind: "failed"; error: Error; code: string; stale: boolean };
+  | { kind: "failed"; error: Error; code: string; isStale: boolean };
 
 async function attempt(request: HttpRequest): Promise<Outcome> {
-  const { url, method, body, signal, timeoutMs } = request;
+  const { url, signal, timeoutMs } = request;
   const startedAt = monotonicMs();
   const { agent, proxy } = await request.agents.route(url, request.lane);
   signal?.throwIfAborted();
-  const headers: Record<string, string> = { ...request.headers };
-  if (body !== undefined) headers["Content-Length"] = String(Buffer.byteLength(body));
   return await new Promise<Outcome>((resolve) => {
     let sent: http.ClientRequest;
     let timer: NodeJS.Timeout | undefined;
@@ -61,18 +59,18 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
       signal?.removeEventListener("abort", onAbort);
       resolve(outcome);
     };
-    // A request that waits for a free connection tells nobody that it has been destroyed.
+    // A request that waits for a free connection emits no event when it is destroyed.
     const giveUp = (error: Error): void => {
       fail(error, true);
       sent.destroy(error);
     };
     const onAbort = (): void => giveUp(new Error("aborted"));
-    const fail = (error: NodeJS.ErrnoException, answered: boolean): void => {
+    const fail = (error: NodeJS.ErrnoException, hasResponse: boolean): void => {
       const code = error.code ?? error.name;
-      const stale = !answered && sent.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
-      finish({ kind: "failed", error, code, stale });
+      const isStale = !hasResponse && sent.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
+      finish({ kind: "failed", error, code, isStale });
     };
-    const onAnswer = (response: http.IncomingMessage): void => {
+    const onResponse = (response: http.IncomingMessage): void => {
       if (proxy && response.statusCode === 407) fail(proxyRefusal(proxy, 407), true);
       const onData = (): void => {
         if (monotonicMs() - startedAt < timeoutMs * wholeResponseFactor) timer?.refresh();
@@ -91,27 +89,29 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
       );
     };
     try {
-      sent = (url.protocol === "https:" ? https : http).request(url, {
-        method,
-        headers,
-        agent,
-        maxHeaderSize: maxHeaderBytes,
-      });
+      sent = openRequest(request, agent);
     } catch (error) {
-      finish({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", stale: false });
+      finish({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", isStale: false });
       return;
     }
     timer = startTimer(sent, timeoutMs, proxy, giveUp);
-    // Many requests share the signal that stops a worker.
+    // Many requests share one signal, and Node.js warns of more than ten listeners.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener("abort", onAbort);
-    sent.on("response", onAnswer);
+    sent.on("response", onResponse);
     sent.on("error", (error) => fail(error, false));
-    sent.end(body);
+    sent.end(request.body);
   });
 }
 
-/** Gives the request up after `timeoutMs`, with an error that says what it waited for. */
+/** Opens the request without sending it. Throws if a header is invalid. */
+function openRequest({ url, method, headers, body }: HttpRequest, agent: http.Agent): http.ClientRequest {
+  const length = body === undefined ? {} : { "Content-Length": String(Buffer.byteLength(body)) };
+  const options = { method, headers: { ...headers, ...length }, agent, maxHeaderSize: maxHeaderBytes };
+  return (url.protocol === "https:" ? https : http).request(url, options);
+}
+
+/** Gives up the request after `timeoutMs`, with an error that says what it waited for. */
 function startTimer(
   sent: http.ClientRequest,
   timeoutMs: number,
@@ -119,7 +119,7 @@ function startTimer(
   giveUp: (error: Error) => void,
 ): NodeJS.Timeout {
   const startedAt = monotonicMs();
-  // A connection that others have kept busy for most of the time is not to blame for the rest.
+  // If the request had to wait for a free connection most of the time, the connection is not the reason.
   let isLate = false;
   sent.once("socket", () => {
     isLate = !proxy && monotonicMs() - startedAt > timeoutMs / 2;
@@ -127,7 +127,9 @@ function startTimer(
   return setTimeout(() => giveUp(timeoutError(isLate ? null : sent.socket, timeoutMs, proxy)), timeoutMs);
 }
 
-/** Only a time-out before the connection is there is one of the network; ETIMEDOUT is what Node calls that. */
+/**
+ * The code is ETIMEDOUT, as in Node.js, only for a timeout while connecting. Any other timeout has a code of its own.
+ */
 function timeoutError(socket: Socket | null, timeoutMs: number, proxy: ProxyAddress | undefined): Error {
   const within = `within ${timeoutMs / 1000} s`;
   const coded = (message: string, code: string): Error => Object.assign(new Error(message), { code });
@@ -138,13 +140,14 @@ function timeoutError(socket: Socket | null, timeoutMs: number, proxy: ProxyAddr
   return coded(`no answer ${within}`, "RESPONSE_TIMEOUT");
 }
 
-/** True while TLS is being negotiated; Node's types do not have the field. */
+/** Returns true during the TLS handshake. Node's types lack the field. */
 function isHandshaking(socket: object): boolean {
   return "secureConnecting" in socket && socket.secureConnecting === true;
 }
 
+/** Returns the decoded body. Throws ResponseTooLargeError, and the error of a broken connection. */
 async function collect(response: http.IncomingMessage, request: HttpRequest, onData: () => void): Promise<string> {
-  const { maxBodyBytes = largestBodyBytes, method, url } = request;
+  const { maxBodyBytes = maxResponseBytes, method, url } = request;
   const tooLarge = (): Error => new ResponseTooLargeError(method, url.pathname, maxBodyBytes);
   if (Number(response.headers["content-length"]) > maxBodyBytes) throw tooLarge();
   const chunks: Buffer[] = [];

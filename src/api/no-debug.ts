@@ -1,6 +1,6 @@
-// Takes the place of the package `debug` in the bundle, and never prints anything.
+// Replaces the package `debug` in the bundle. Never prints anything.
 
-/** As `debug("name")`, whose result is called with what to print. */
+/** Returns a function that ignores its arguments, in place of `debug("name")`. */
 export default function createDebug(): () => void {
   return () => undefined;
 }

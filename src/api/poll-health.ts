@@ -1,15 +1,15 @@
-// Whether the polls of a worker are answered, for its log and for `/health`.
+// Whether the polls of a worker get responses, for its log and for `/health`.
 import { monotonicMs } from "../async/clock.ts";
 import type { Logger } from "../logger.ts";
 
-/** So many intervals without an answer are worth a warning. */
+/** A warning follows after this many intervals without a response. */
 const silentIntervals = 2;
-/** Every poll takes its time; with a very short interval that alone is no reason for a warning. */
-const shortestSilenceMs = 2_000;
+/** With a very short interval, a warning follows later, because every poll takes some time. */
+const minSilenceMs = 2_000;
 
-/** Told of each poll and of its end. Warns once when polls fail or are not answered, and says once that this is over. */
+/** Watches each poll. Warns once when polls fail or get no response, and reports once when they succeed again. */
 export class PollHealth {
-  /** The start of the first poll that failed or is overdue since the last one that was answered, on the monotonic clock. */
+  /** When the first poll began that failed or is overdue, on the monotonic clock. Undefined after a success. */
   failingSince: number | undefined;
 
   constructor(
@@ -17,10 +17,10 @@ export class PollHealth {
     private readonly log: Logger,
   ) {}
 
-  /** Runs one poll. Rejects as it does. */
+  /** Runs one poll and returns its result. Rejects if the poll rejects. */
   async watch<T>(poll: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const startedAt = monotonicMs();
-    const silenceMs = Math.max(silentIntervals * this.intervalMs, shortestSilenceMs);
+    const silenceMs = Math.max(silentIntervals * this.intervalMs, minSilenceMs);
     const overdue = setTimeout(() => {
       this.#fail(
         startedAt,

@@ -1,4 +1,5 @@
-// The polls of one worker: in pieces when the answer is too large, on a second connection when there is no answer.
+// The polls of one worker. Asks for fewer flow runs if a response is too large. Uses a second connection if there is no
+// response.
 import type { Logger } from "../logger.ts";
 import type { Api } from "./api.ts";
 import { ResponseTooLargeError } from "./errors.ts";
@@ -8,12 +9,15 @@ import { PollHealth } from "./poll-health.ts";
 import type { FlowRun, JsonObject, ScheduledFlowRun } from "./wire.ts";
 import { getScheduledFlowRuns } from "./work-pools.ts";
 
-/** What a server returns at most, unless asked for less. Source: prefect PREFECT_SERVER_API_DEFAULT_LIMIT. */
+/** The number of flow runs that a server returns at most. Source: prefect PREFECT_SERVER_API_DEFAULT_LIMIT. */
 const serverLimit = 200;
-/** 30 flow runs of the most parameters that a server takes (512 KiB each). In memory an answer takes some times that. */
-const largestAnswerBytes = 16 * 1024 * 1024;
+/**
+ * 30 flow runs with the largest parameters that a server accepts (512 KiB each). The parsed response takes several
+ * times that.
+ */
+const maxResponseBytes = 16 * 1024 * 1024;
 
-/** What polls are made of; the health is told of by `log`. */
+/** What a poll asks for. `log` gets the changes of the health. */
 export interface PollsOptions {
   workPoolName: string;
   workQueueNames: readonly string[];
@@ -21,11 +25,11 @@ export interface PollsOptions {
   log: Logger;
 }
 
-/** Polls one after the other. */
+/** Sends polls one after the other. */
 export class Polls {
   readonly health: PollHealth;
   readonly hedge = new Hedge();
-  /** How many flow runs to ask for; undefined for as many as the server returns. */
+  /** How many flow runs a poll asks for. Undefined means as many as the server returns. */
   #limit: number | undefined;
   #hasMore = false;
 
@@ -36,14 +40,14 @@ export class Polls {
     this.health = new PollHealth(options.intervalMs, options.log);
   }
 
-  /** The last answer was a piece of what there is: the rest can be had as soon as these flow runs are claimed. */
+  /** True if the last poll returned only some of the scheduled flow runs. Claim them, then poll again for the rest. */
   get hasMore(): boolean {
     return this.#hasMore;
   }
 
   /**
-   * Returns flow runs scheduled before a time, in the order in which they should be taken. When the answer is too large, half
-   * as many are asked for, until nothing is left behind. Throws as getScheduledFlowRuns does.
+   * Returns flow runs scheduled before a time, in the order in which to start them. If the response is too large, polls
+   * again for half as many. Throws the errors of getScheduledFlowRuns.
    */
   async scheduled(scheduledBefore: Date, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
     return await this.health.watch(async () => {
@@ -62,7 +66,7 @@ export class Polls {
     }, signal);
   }
 
-  /** Returns the flow runs of these ids; at most 200 of them. */
+  /** Returns the flow runs with these ids. Servers return at most 200. */
   async byId(ids: readonly string[], signal: AbortSignal): Promise<FlowRun[]> {
     const filter: JsonObject = { id: { any_: [...ids] } };
     return await filterFlowRuns(this.api, filter, { signal, hedge: this.hedge });
@@ -75,7 +79,7 @@ export class Polls {
       this.api,
       workPoolName,
       { workQueueNames, scheduledBefore, limit: this.#limit },
-      { signal, hedge: this.hedge, maxBodyBytes: largestAnswerBytes },
+      { signal, hedge: this.hedge, maxBodyBytes: maxResponseBytes },
     );
     if (this.hedge.repeatedCount > repeated)
       log.debug("a poll got no answer in time and was repeated on a new connection");

@@ -1,29 +1,29 @@
-// Agents that go through a proxy. Loaded only when one is set, so nothing here is imported by the rest but for types.
+// Agents whose connections go through a proxy. Loaded only if a proxy is set, so other files import only its types.
 import type http from "node:http";
 import type net from "node:net";
 import { HttpProxyAgent } from "http-proxy-agent";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import type { AgentsOptions, ProxyAddress } from "./connection-options.ts";
 
-/** A way through one proxy. */
+/** How to connect through one proxy. */
 export interface ProxyAgentOptions {
   proxy: ProxyAddress;
-  /** Whether the URLs begin with https:. */
+  /** True if the requested URLs begin with https:. */
   isSecure: boolean;
-  /** CONNECT instead of a request for an absolute URL. */
+  /** True for a tunnel by CONNECT. False for requests that name the absolute URL. */
   isTunnel: boolean;
   pool: http.AgentOptions;
-  /** Whom to trust: the proxy, if it speaks TLS, and the server behind it. */
+  /** The trusted certificates, for a proxy that speaks TLS and for the server behind it. */
   tls: AgentsOptions["tls"];
-  /** Bounds connecting to the proxy and its answer. */
+  /** The time limit for connecting to the proxy and for its response to CONNECT. */
   timeoutMs: number;
-  /** The error for a proxy that answers CONNECT with another status than 200. */
+  /** Returns the error for a proxy that answers CONNECT with a status other than 200. */
   refusal: (status: number) => Error;
-  /** The error for a proxy that cannot be connected to. */
+  /** Returns the error for a failed connection to the proxy. */
   failure: (error: Error) => Error;
 }
 
-/** Opens nothing until the first request. */
+/** Returns the agent. It opens no connection before the first request. */
 export function openProxyAgent(options: ProxyAgentOptions): http.Agent {
   return options.isTunnel ? new TunnelAgent(options) : new ForwardAgent(options);
 }
@@ -31,43 +31,43 @@ export function openProxyAgent(options: ProxyAgentOptions): http.Agent {
 type TunnelRequest = Parameters<HttpsProxyAgent<string>["connect"]>;
 type ForwardRequest = Parameters<HttpProxyAgent<string>["connect"]>;
 
-/** https: and WebSockets: through CONNECT. */
+/** For https: and WebSockets, by CONNECT. */
 class TunnelAgent extends HttpsProxyAgent<string> {
-  constructor(private readonly how: ProxyAgentOptions) {
-    super(how.proxy.url, agentOptions(how));
+  constructor(private readonly proxyOptions: ProxyAgentOptions) {
+    super(proxyOptions.proxy.url, agentOptions(proxyOptions));
   }
 
   override async connect(request: TunnelRequest[0], options: TunnelRequest[1]): Promise<net.Socket> {
-    const { tls, refusal } = this.how;
+    const { tls, refusal } = this.proxyOptions;
     let status = 0;
-    request.once("proxyConnect", (answer: { statusCode: number }) => {
-      status = answer.statusCode;
+    request.once("proxyConnect", (response: { statusCode: number }) => {
+      status = response.statusCode;
     });
-    const socket = await connecting(request, this.how, (signal) => {
+    const socket = await withTimeLimit(request, this.proxyOptions, (signal) => {
       this.connectOpts = { ...this.connectOpts, signal };
-      // The library keeps its options to the connection with the proxy: the server within needs the same trust.
+      // The library uses its options only for the proxy. The server behind it needs the same TLS options.
       return super.connect(request, { ...options, ...tls } as TunnelRequest[1]);
     });
     if (status === 200) return socket;
-    // The library would hand out the proxy's answer as if it were the server's.
+    // The library would return the proxy's response as if it were the server's.
     socket.destroy();
     throw refusal(status);
   }
 
-  /** The library would guess, from a stack trace. */
+  /** Overridden, because the library guesses from a stack trace. */
   override isSecureEndpoint(): boolean {
-    return this.how.isSecure;
+    return this.proxyOptions.isSecure;
   }
 }
 
-/** http: by requests that name the whole URL. */
+/** For http:, by requests that name the absolute URL. */
 class ForwardAgent extends HttpProxyAgent<string> {
-  constructor(private readonly how: ProxyAgentOptions) {
-    super(how.proxy.url, agentOptions(how));
+  constructor(private readonly proxyOptions: ProxyAgentOptions) {
+    super(proxyOptions.proxy.url, agentOptions(proxyOptions));
   }
 
   override async connect(request: ForwardRequest[0], options: ForwardRequest[1]): Promise<net.Socket> {
-    return await connecting(request, this.how, (signal) => {
+    return await withTimeLimit(request, this.proxyOptions, (signal) => {
       this.connectOpts = { ...this.connectOpts, signal };
       return super.connect(request, options);
     });
@@ -78,17 +78,17 @@ class ForwardAgent extends HttpProxyAgent<string> {
   }
 }
 
-/** The credentials go in as a header: the library decodes those of a URL in a way that can throw. */
+/** Credentials are sent as a header, because the library throws for some credentials in a URL. */
 function agentOptions({ proxy, pool, tls }: ProxyAgentOptions) {
   const headers = proxy.authorization ? { "Proxy-Authorization": proxy.authorization } : {};
   return { ...pool, ...tls, headers };
 }
 
 /**
- * Ends a connection that takes too long, or whose request is given up: the request has no socket yet that would end
- * with it. `connect` has to begin with the signal before it first waits.
+ * Ends a connection attempt after `timeoutMs`, or when its request is destroyed. The request has no socket yet, so
+ * destroying it would not end the attempt. `connect` must use the signal before its first await.
  */
-async function connecting(
+async function withTimeLimit(
   request: http.ClientRequest,
   { timeoutMs, failure }: ProxyAgentOptions,
   connect: (signal: AbortSignal) => Promise<net.Socket>,

@@ -1,10 +1,10 @@
-// What goes wrong at a proxy, as errors that name it and the variable it comes from, without its credentials.
+// Errors for failures at a proxy. They name the proxy and its environment variable, but not its credentials.
 import type { ProxyAddress } from "./connection-options.ts";
 
-/** An error with a code as Node's errors have one. */
+/** An error with a code, like Node's system errors. */
 export type CodedError = Error & { code: string };
 
-/** The error for a proxy that answers with `status` itself; its code is `PROXY_<status>`. */
+/** Returns the error for a proxy that responds with `status` itself. The code is `PROXY_<status>`. */
 export function proxyRefusal(proxy: ProxyAddress, status: number): CodedError {
   const { variable, authorization } = proxy;
   return coded(`the proxy ${proxy.url} of ${variable} ${explain()}`, `PROXY_${status}`);
@@ -20,7 +20,7 @@ export function proxyRefusal(proxy: ProxyAddress, status: number): CodedError {
   }
 }
 
-/** The error for a proxy that cannot be reached; the code is that of `error`. */
+/** Returns the error for a proxy that cannot be reached. The code is that of `error`. */
 export function proxyFailure(proxy: ProxyAddress, error: NodeJS.ErrnoException): CodedError {
   return coded(`the proxy ${proxy.url} of ${proxy.variable}: ${error.message}`, error.code ?? error.name);
 }

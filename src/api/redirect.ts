@@ -1,13 +1,13 @@
-// Where a redirected request goes, what it takes along, and what a user should do about it. Pure.
+// Redirects: the new URL, the headers that are sent there, and the advice for the user. Pure.
 import type { HttpRequest, HttpResponse } from "./http-message.ts";
 
-/** What another origin may know of a request: nothing that a user, a server or a proxy has handed out. */
+/** Headers that another origin may get. No other header, because it may hold credentials or cookies. */
 const harmlessHeaders = /^(accept|accept-encoding|user-agent|content-type)$/i;
 
 /**
- * Returns what changes for the redirected request, or undefined where there is no redirect to follow. A write is followed only
- * by 307 and 308: the others would make a read of it, whose answer looks like success. Another origin gets no credentials and
- * no custom headers.
+ * Returns the changes for the redirected request, or undefined if there is no redirect to follow. A write follows only
+ * 307 and 308. Other redirects would turn it into a GET, whose response looks like a success. Another origin gets no
+ * credentials and no custom headers.
  */
 export function redirected(request: HttpRequest, response: HttpResponse): Partial<HttpRequest> | undefined {
   const url = targetOf(response);
@@ -19,15 +19,18 @@ export function redirected(request: HttpRequest, response: HttpResponse): Partia
 }
 
 /**
- * True for the same host over https, at the default port or at the same one: what a server does that wants TLS. Whoever could
- * forge such a redirect has read the credentials already. Another port may be another program of another owner.
+ * Returns true for a redirect from http to https on the same host. The port must be the default or stay the same,
+ * because another port may belong to another owner. An attacker who can forge this redirect has already read the
+ * credentials.
  */
 function isUpgrade(from: URL, to: URL): boolean {
   const isSamePlace = from.hostname === to.hostname && (to.port === "" || to.port === from.port);
   return from.protocol === "http:" && to.protocol === "https:" && isSamePlace;
 }
 
-/** What to do about a redirect that was not followed; undefined for a response that is none. Shows no query. */
+/**
+ * Returns the advice for a redirect that was not followed, or undefined for any other response. Shows no query string.
+ */
 export function redirectAdvice(method: string, path: string, response: HttpResponse): string | undefined {
   const to = targetOf(response);
   if (to === undefined) return undefined;
@@ -39,7 +42,7 @@ export function redirectAdvice(method: string, path: string, response: HttpRespo
   return `It is redirected to ${to.origin}${to.pathname}${why}. Set PREFECT_API_URL=${apiUrl}.`;
 }
 
-/** The API URL whose route `path` is at `url`, or undefined. */
+/** Returns the API URL for which the route `path` has this `url`, or undefined if there is none. */
 export function apiUrlAt(url: URL, path: string): string | undefined {
   const route = (path.split("?")[0] ?? "").replace(/\/$/, "");
   const pathname = url.pathname.replace(/\/$/, "");

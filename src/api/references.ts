@@ -1,4 +1,4 @@
-// Block documents and variables named by a base job template.
+// Block documents and variables that a base job template refers to.
 // Source: prefect client/orchestration/_blocks_documents and _variables.
 import type { Api } from "./api.ts";
 import { hasStatus } from "./errors.ts";
@@ -7,7 +7,7 @@ import type { RequestOptions } from "./request-options.ts";
 import { blockDocumentShape, variableShape } from "./shapes.ts";
 import type { Json, JsonObject } from "./wire.ts";
 
-/** The data of a block document, secrets in clear. Throws ApiError 404. */
+/** Returns the data of a block document, with its secrets in plain text. Throws ApiError 404 if it does not exist. */
 export async function readBlockDocument(
   api: Api,
   typeSlug: string,
@@ -23,7 +23,10 @@ export async function readBlockDocument(
   return document.data as JsonObject;
 }
 
-/** The data of a block document by its id, secrets in clear. Throws ApiError 404. */
+/**
+ * Returns the data of the block document with this id, with its secrets in plain text. Throws ApiError 404 if it does
+ * not exist.
+ */
 export async function readBlockDocumentById(api: Api, id: string, options?: RequestOptions): Promise<JsonObject> {
   const path = `/block_documents/${encodeURIComponent(id)}?include_secrets=true`;
   const document = (await api.request("GET", path, {
@@ -34,7 +37,7 @@ export async function readBlockDocumentById(api: Api, id: string, options?: Requ
   return document.data as JsonObject;
 }
 
-/** The value of a variable, or undefined when there is none of that name. */
+/** Returns the value of a variable, or undefined if it does not exist. */
 export async function findVariable(api: Api, name: string, options?: RequestOptions): Promise<Json | undefined> {
   try {
     const variable = (await api.request("GET", `/variables/name/${encodeURIComponent(name)}`, {

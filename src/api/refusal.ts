@@ -1,4 +1,5 @@
-// The error for a response outside 2xx: the server's own words, what was sent as credentials, and the likely cause.
+// The error for a response outside 2xx. It holds the server's explanation, the kind of credentials sent, and the likely
+// cause.
 import http from "node:http";
 import type { Authorization } from "../settings/connection.ts";
 import { causeOfRefusal, type Refusal } from "./causes.ts";
@@ -7,7 +8,7 @@ import type { HttpResponse } from "./http-message.ts";
 import { apiUrlAt, redirectAdvice } from "./redirect.ts";
 import { customAuthorization } from "./request-headers.ts";
 
-/** What was requested, and where its credentials may have come from. */
+/** The refused request, and the possible origins of its credentials. */
 export interface RefusedRequest {
   method: string;
   path: string;
@@ -17,19 +18,19 @@ export interface RefusedRequest {
   customHeaders: Readonly<Record<string, string>>;
 }
 
-/** Makes the error; its message and its advice are one line each and hold no secret. */
+/** Returns the error for `response`. Its message and its advice are one line each and hold no secret. */
 export function refusal(request: RefusedRequest, response: HttpResponse): ApiError {
   const { method, path, apiUrl, isCloud } = request;
   const { status, headers, url } = response;
-  const words = serverWords(response);
+  const serverDetail = parseServerDetail(response);
   const isPage = (headers["content-type"] ?? "").includes("html");
-  const detail = words ?? (isPage ? "(a web page, not the Prefect API)" : (http.STATUS_CODES[status] ?? ""));
+  const detail = serverDetail ?? (isPage ? "(a web page, not the Prefect API)" : (http.STATUS_CODES[status] ?? ""));
   const sent = describeSent(request, response);
   const cause =
     redirectAdvice(method, path, response) ??
     causeOfRefusal({
       status,
-      words,
+      detail: serverDetail,
       isPage,
       isCloud,
       server: headers.server?.toString(),
@@ -53,7 +54,7 @@ export function refusal(request: RefusedRequest, response: HttpResponse): ApiErr
   );
 }
 
-/** What really went out as credentials, by where it came from. */
+/** Returns which credentials the request really carried, and from which setting. */
 function describeSent(
   { authorization, customHeaders }: RefusedRequest,
   response: HttpResponse,
@@ -69,14 +70,14 @@ function describeSent(
   return { scheme, text: `Sent ${scheme === "bearer" ? "Bearer" : "Basic"} with ${origin}` };
 }
 
-/** The server's own explanation on one line, `detail` or `exception_message`; undefined where the body is none of its. */
-function serverWords(response: HttpResponse): string | undefined {
+/** Returns the server's explanation on one line, or undefined if the body is not an error of the Prefect API. */
+function parseServerDetail(response: HttpResponse): string | undefined {
   try {
     const body = JSON.parse(response.body) as Record<string, unknown> | null;
-    const words = [body?.detail ?? body?.exception_message, body?.exception_detail]
+    const texts = [body?.detail ?? body?.exception_message, body?.exception_detail]
       .filter((part) => part !== undefined && part !== null)
       .map((part) => (typeof part === "string" ? part : JSON.stringify(part)));
-    return words.length > 0 ? words.join(" ").replace(/\s+/g, " ").slice(0, 500) : undefined;
+    return texts.length > 0 ? texts.join(" ").replace(/\s+/g, " ").slice(0, 500) : undefined;
   } catch {
     return undefined;
   }

@@ -2,7 +2,7 @@
 import { apiVersion, userAgent } from "../version.ts";
 import { utf8Header } from "./header-text.ts";
 
-/** What the headers are made of; `authorization` is the value of the header, null for none. */
+/** The values of the headers. `authorization` is null if no credentials are sent. */
 export interface HeaderSources {
   authorization: string | null;
   workerName: string | null;
@@ -10,16 +10,18 @@ export interface HeaderSources {
   customHeaders: Readonly<Record<string, string>>;
 }
 
-/** Headers the client owns: a custom one of these names is left out. Source: prefect client/base.py. */
+/** Custom headers of these names are ignored. Source: prefect client/base.py. */
 const protectedHeaders: ReadonlySet<string> = new Set(["user-agent", "prefect-csrf-token", "prefect-csrf-client"]);
 
-/** Returns the headers by name. A custom header replaces one of the same name. Source: prefect client/attribution.py. */
+/**
+ * Returns the headers by name. A custom header replaces one of the same name. Source: prefect client/attribution.py.
+ */
 export function requestHeaders({ authorization, workerName, workerId, customHeaders }: HeaderSources): {
   [name: string]: string;
 } {
   const headers: Record<string, string> = {
     Accept: "application/json",
-    // Unpacking would cost more than is saved on the small answers of the API.
+    // Decompression would cost more than it saves, because responses are small.
     "Accept-Encoding": "identity",
     "User-Agent": userAgent,
     "X-PREFECT-API-VERSION": apiVersion,

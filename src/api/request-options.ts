@@ -1,44 +1,47 @@
-// What a single request may ask for.
+// The options of a single request.
 import type { ExactPlaces } from "../exact-json.ts";
 import type { Lane } from "./agents.ts";
 import type { Hedge } from "./hedge.ts";
 import type { Check } from "./json-check.ts";
 import type { Json } from "./wire.ts";
 
-/** Who asks: sent with every request as soon as it is known. Source: prefect client/attribution.py. */
+/** The worker that sends the request, as headers. Null until known. Source: prefect client/attribution.py. */
 export interface RequestAttribution {
   workerName: string | null;
   workerId: string | null;
 }
 
-/** What a single request may ask for. */
+/** The options of a single request. */
 export interface RequestOptions {
-  /** In whose name it is sent, instead of the client's own. */
+  /** The worker that sends the request, instead of the client's default. */
   attribution?: RequestAttribution | undefined;
   body?: Json | undefined;
-  /** Ends waiting and retrying; the abort reason is thrown. */
+  /** An abort ends the request, waits and retries. The abort reason is thrown. */
   signal?: AbortSignal | undefined;
-  /** Repeat for as long as the failure is one that may pass (any 5xx included), instead of `maxRetries` times. */
+  /**
+   * Retry without limit, instead of `maxRetries` times, while the failure is transient. Any 5xx counts as transient.
+   */
   endless?: boolean;
   /**
-   * Repeat a refusal (401, 403, an answer that is not the API's) for ever too, slowly, once the server has taken the
-   * credentials: they expire and come back. For what must not be lost, such as the end of a flow run.
+   * Also retry a refusal without limit, at longer intervals: 401, 403, or a response that is not from the API. This
+   * applies once the server has accepted the credentials, because they may expire and be renewed. For reports that must
+   * not be lost.
    */
-  outlastsRefusals?: boolean;
-  /** Asked before each repetition: what it gives is the response, and nothing is repeated. */
+  retriesRefusals?: boolean;
+  /** Called before each retry. If it returns a value, that is the response, and there is no retry. */
   beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
-  /** Which requests it shares connections with, and may have to wait for; `request`, if not given. */
+  /** The group of requests with which this request shares connections. The default is `request`. */
   lane?: Lane | undefined;
-  /** Sends an attempt that gets no answer a second time, in lanes of its own. Only for reads. */
+  /** Sends a slow attempt a second time, on another connection. Only for reads. */
   hedge?: Hedge | undefined;
-  /** A larger response is not read: ResponseTooLargeError. */
+  /** A larger response causes ResponseTooLargeError. */
   maxBodyBytes?: number | undefined;
   /** The response is plain text, not JSON. */
   text?: boolean;
-  /** Where the numbers of a successful response keep their text. */
+  /** The places in a successful response where numbers keep their text. */
   exact?: ExactPlaces | undefined;
-  /** The body may hold numbers that keep their text, as what was read with `exact`. */
+  /** True if the body may hold NumberText values, for example from a response read with `exact`. */
   isBodyExact?: boolean;
-  /** What a successful response has to look like. Another one is asked for `maxRetries` times again, even if `endless`. */
+  /** The shape of a successful response. Another shape is retried at most `maxRetries` times, even if `endless`. */
   shape?: Check | undefined;
 }

@@ -1,14 +1,14 @@
-// When to retry a request, and after how long. Pure.
+// Whether to retry a request, and after how long. Pure.
 import { clampedPoissonMs } from "../async/jitter.ts";
 
-/** What one attempt at a request came to. */
+/** The outcome of one attempt at a request. */
 export type Attempt =
   | {
       kind: "answer";
       status: number;
       retryAfterMs: number | undefined;
       maintenance: boolean;
-      /** A 404 that is not the API's: a proxy has no server to forward to at the moment. */
+      /** A 404 that is not from the API, for example from a proxy that has no server at the moment. */
       foreign: boolean;
       staleCsrf: boolean;
     }
@@ -17,20 +17,25 @@ export type Attempt =
   | { kind: "too large" }
   | { kind: "unreachable"; code: string };
 
-/** Retried for every method: a server that says so has not done the work. Source: prefect client/base.py. */
+/**
+ * Retried for every method, because a server that responds so has not executed the request. Source: prefect
+ * client/base.py.
+ */
 const retriedStatuses: ReadonlySet<number> = new Set([408, 429, 502, 503]);
 
-/** Codes of a first contact that will not get better by waiting a second; later they are a server restarting. */
+/**
+ * Not retried before the first response, because a wrong URL causes them. Later a restart of the server may cause them.
+ */
 const failFastCode = /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EPROTO|PROXY_4\d\d)$/;
 
-/** So are TLS failures: later a proxy may be restarting. Node's codes for them are many but share these beginnings. */
+/** TLS failures, treated in the same way. Node.js has many codes for them, which begin with these texts. */
 const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_INVALID)/;
 
 /**
- * Returns whether to retry after this attempt, regardless of how many there were. `hadContact`: this client has had a response
- * before. Without one a refused connection fails at once, so that a wrong URL is reported without delay.
+ * Returns whether to retry after this attempt, regardless of the number of attempts. `hadResponse`: the client has had
+ * a response before. Without one, a refused connection fails at once, so that a wrong URL is reported without delay.
  */
-export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: ReadonlySet<number>): boolean {
+export function isRetryable(attempt: Attempt, hadResponse: boolean, extraCodes: ReadonlySet<number>): boolean {
   switch (attempt.kind) {
     case "answer":
       return retriedStatuses.has(attempt.status) || extraCodes.has(attempt.status) || attempt.staleCsrf;
@@ -40,17 +45,18 @@ export function isRetryable(attempt: Attempt, hadContact: boolean, extraCodes: R
     case "too large":
       return false;
     case "unreachable":
-      return hadContact || !(tlsCode.test(attempt.code) || failFastCode.test(attempt.code));
+      return hadResponse || !(tlsCode.test(attempt.code) || failFastCode.test(attempt.code));
   }
 }
 
-/** No server is believed that it will be away for longer: a slip like `Retry-After: 86400` would idle a worker for a day. */
+/** The longest pause that a server can ask for. A mistake like `Retry-After: 86400` would idle a worker for a day. */
 export const longestPauseMs = 300_000;
 
 /**
- * Returns the milliseconds to wait after failed attempt number `failed` (1, 2, ...). A time that the server asked for is
- * waited in full, up to `longestPauseMs`. Otherwise 0.5, 1, 2, 4, 8, 8 ... s. The reference waits 2, 4, 8, 16, 32 s. Here
- * the short "database is locked" of a SQLite server costs half a second, and a restarted server is found within 8 s.
+ * Returns the milliseconds to wait after failed attempt number `failed` (1, 2, ...). That is the time that the server
+ * asked for, up to `longestPauseMs`, or else 0.5, 1, 2, 4, 8, 8 ... s. The reference waits 2, 4, 8, 16, 32 s. With the
+ * shorter waits, a short "database is locked" of SQLite costs half a second, and lictor finds a restarted server within
+ * 8 s.
  */
 export function delayMs(
   failed: number,
@@ -63,7 +69,8 @@ export function delayMs(
 }
 
 /**
- * Milliseconds from a `Retry-After` header: seconds or an HTTP date, the past is 0, anything else undefined.
+ * Returns the milliseconds of a `Retry-After` header, which holds seconds or an HTTP date. A past date gives 0. Returns
+ * undefined for any other text. `now` is on the wall clock, in milliseconds.
  * Source: prefect client/base.py, RFC 9110 section 10.2.3.
  */
 export function parseRetryAfterMs(header: string | undefined, now: number): number | undefined {

@@ -1,5 +1,5 @@
-// What the answers of the API have to look like, as far as lictor reads them. One that looks different is an error of the
-// request, told in one line, and no surprise to whoever works with it.
+// The shapes of API responses, with the fields that lictor reads. A response of another shape fails the request with a
+// one-line error, so that the code that uses responses need not check them.
 import { boolean, type Check, integer, listOf, object, optional, string, text, time } from "./json-check.ts";
 
 const state = object({
@@ -27,10 +27,10 @@ const flowRunFields = {
   empirical_policy: optional(object({ retry_type: optional(string) })),
 };
 
-/** A flow run that is only looked at. */
+/** A flow run, with the fields for reading its state. */
 export const flowRunShape: Check = object(flowRunFields);
 
-/** The answer to a poll: flow runs with all that it takes to execute them. */
+/** The response to a poll: flow runs with all fields that are needed to execute them. */
 export const scheduledFlowRunsShape: Check = listOf(
   object({
     flow_run: object({
@@ -78,7 +78,7 @@ export const workQueueShape: Check = object({ is_paused: boolean });
 /** Workers of a work pool. */
 export const workersShape: Check = listOf(object({ name: string, status: text }));
 
-/** The answer to a proposed state. */
+/** The response to a state proposal. */
 export const orchestrationShape: Check = object({
   status: text,
   state: optional(state),

@@ -1,8 +1,8 @@
-// Why a TLS connection comes to nothing, and what to do about it, by Node's error code. Pure.
+// The likely causes of failed TLS connections, and what to do, by Node's error code. Pure.
 
 const trustIt = "set PREFECT_API_SSL_CERT_FILE to a PEM file with";
 const unknownIssuer = `The certificate is from an authority that is not trusted, or the server does not send its whole chain: let it, or ${trustIt} the authority's certificate.`;
-// Node.js has the same code for both, depending on which side notices first.
+// Node.js has the same codes for both causes. The code depends on which side notices first.
 const noTls =
   "The other side speaks no TLS on this port (is the scheme http?), or no version of it that Node.js takes.";
 
@@ -26,20 +26,20 @@ const causes: Readonly<Record<string, string>> = {
   ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: noTls,
 };
 
-/** The cause and what to do; undefined for a code that has nothing to do with TLS, and for rare ones. */
+/** Returns the cause and what to do. Returns undefined for codes that are rare or not about TLS. */
 export function causeOfTlsFailure(code: string): string | undefined {
   return causes[code];
 }
 
-/** What a connection's error says, on one line, and for TLS the cause too. */
+/** Returns the message of a connection error on one line. Adds the likely cause for TLS errors. */
 export function explainFailure(error: Error): string {
   const { code = error.name, cert } = error as NodeJS.ErrnoException & { cert?: { subjectaltname?: string } };
-  // One error for all addresses of a host has no message of its own.
+  // Node.js joins the errors of all addresses of a host into an AggregateError, which has no message.
   const text = error instanceof AggregateError ? error.errors.map(String).join("; ") : error.message;
   const message = text.trim().replace(/\s*\n\s*/g, " ") || code;
   const cause = causeOfTlsFailure(code);
   if (!cause) return message;
   const names = cert?.subjectaltname ?? "";
-  // Node.js leaves them out where the host is an IP address.
+  // Node.js does not name them if the host is an IP address.
   return `${message.includes(names) ? message : `${message.replace(/[:.]*$/, "")} (${names})`}. ${cause}`;
 }

@@ -1,7 +1,7 @@
-// Shapes exactly as the Prefect API sends and receives them, snake_case, only the fields that lictor uses.
-// Source: prefect client/schemas/objects.py and client/schemas/responses.py; unknown fields are ignored.
+// Objects exactly as the Prefect API sends and receives them, in snake_case, with the fields that lictor uses.
+// Other fields are ignored. Source: prefect client/schemas/objects.py and client/schemas/responses.py.
 
-/** Anything JSON can hold. */
+/** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** A JSON object. */
@@ -20,22 +20,22 @@ export const stateTypes = [
   "CANCELLING",
 ] as const;
 
-/** One of the nine. */
+/** One of the nine state types. */
 export type StateType = (typeof stateTypes)[number];
 
-/** True for one of the nine: events and engines may be of a release that knows more. */
+/** Returns true for one of the nine state types. A newer server or engine may send others. */
 export function isStateType(text: unknown): text is StateType {
   return (stateTypes as readonly unknown[]).includes(text);
 }
 
-/** A state as the API returns it; times are ISO 8601. */
+/** A state as the API returns it. Times are ISO 8601. */
 export interface State {
   id?: string;
   type: StateType;
   name: string;
   timestamp?: string;
   message: string | null;
-  /** The result, or where it is kept. */
+  /** The result, or a reference to its storage. */
   data?: Json;
   state_details?: { scheduled_time?: string | null; transition_id?: string | null };
 }
@@ -45,13 +45,13 @@ export interface StateProposal {
   type: StateType;
   name: string;
   message: string | null;
-  /** Only of a SCHEDULED state. */
+  /** Only for SCHEDULED states. */
   scheduled_time?: string;
-  /** Only of a state that is proposed again. */
+  /** Only for a state that is proposed again. */
   data?: Json;
 }
 
-/** A flow run. `state` is null in poll answers of servers before 3.9.1; `state_type` and `state_name` are always set. */
+/** A flow run. `state` is null in poll responses before Prefect 3.9.1. `state_type` and `state_name` are always set. */
 export interface FlowRun {
   id: string;
   name: string;
@@ -68,11 +68,11 @@ export interface FlowRun {
   next_scheduled_start_time: string | null;
   start_time: string | null;
   work_queue_id: string | null;
-  /** `in_process`: the engine waits for the retry itself, and no poll returns the flow run. */
+  /** With `in_process`, the engine waits for the retry itself, and no poll returns the flow run. */
   empirical_policy?: { retry_type?: string | null } | null;
 }
 
-/** One entry of a poll answer. */
+/** One entry of a poll response. */
 export interface ScheduledFlowRun {
   work_pool_id: string;
   work_queue_id: string;
@@ -104,7 +104,7 @@ export interface Flow {
   tags: string[];
 }
 
-/** A work pool. `base_job_template` is `{}` until a worker or a user has set one. */
+/** A work pool. `base_job_template` is `{}` until a worker or a user sets it. */
 export interface WorkPool {
   id: string;
   name: string;
@@ -123,14 +123,14 @@ export interface WorkQueue {
   concurrency_limit: number | null;
 }
 
-/** The answer of `POST /flow_runs/{id}/set_state`. */
+/** The response of `POST /flow_runs/{id}/set_state`. */
 export interface OrchestrationResult {
   status: "ACCEPT" | "REJECT" | "WAIT" | "ABORT";
   state: State | null;
   details: { type?: string; reason?: string | null; delay_seconds?: number };
 }
 
-/** One record of `POST /logs/`; `level` is Python's number (10 debug … 50 critical). */
+/** One record of `POST /logs/`. `level` is Python's number, from 10 (debug) to 50 (critical). */
 export interface LogRecord {
   name: string;
   level: number;
@@ -141,7 +141,7 @@ export interface LogRecord {
   worker_id?: string;
 }
 
-/** A resource of an event: label name to value. */
+/** A resource of an event: label values by label name. */
 export type EventResource = { [label: string]: string };
 
 /** An event as sent to `/events/in` and received from `/events/out`. */
@@ -161,5 +161,5 @@ export interface WorkerRecord {
   status: "ONLINE" | "OFFLINE";
 }
 
-/** What a worker tells of itself once: the packages of Prefect's collections in the Python of its flow runs. */
+/** The metadata that a worker sends once: the Prefect integrations installed in the Python of its flow runs. */
 export type WorkerMetadata = { integrations: { name: string; version: string }[] };

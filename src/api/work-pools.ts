@@ -1,4 +1,4 @@
-// Routes of work pools, their queues and their workers.
+// Routes of work pools, their work queues and their workers.
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
 import type { Api } from "./api.ts";
 import { ApiError, hasStatus } from "./errors.ts";
@@ -13,8 +13,8 @@ const template = fieldOf("base_job_template");
 const at = (name: string): string => `/work_pools/${encodeURIComponent(name)}`;
 
 /**
- * The work pool, or undefined when there is none of that name. Throws ApiError 404 when a self-hosted server has no such
- * route at all, as without the `/api` in its URL.
+ * Returns the work pool, or undefined if it does not exist. Throws ApiError 404 if a self-hosted server does not have
+ * the route, for example because the URL lacks `/api`.
  */
 export async function findWorkPool(api: Api, name: string, options?: RequestOptions): Promise<WorkPool | undefined> {
   try {
@@ -24,14 +24,14 @@ export async function findWorkPool(api: Api, name: string, options?: RequestOpti
       exact: template,
     })) as unknown as WorkPool;
   } catch (error) {
-    // Advice comes with a 404 only where the route itself is missing; a missing object is named by the server.
+    // A 404 has advice only if the route is missing. For a missing work pool, the server explains the 404.
     const isMissingRoute = error instanceof ApiError && error.advice !== undefined && !api.address.isCloud;
     if (hasStatus(error, 404) && !isMissingRoute) return undefined;
     throw error;
   }
 }
 
-/** Creates a work pool; throws ApiError 409 when somebody else just did. */
+/** Creates a work pool and returns it. Throws ApiError 409 if it already exists. */
 export async function createWorkPool(
   api: Api,
   pool: { name: string; type: string; base_job_template: JsonObject },
@@ -60,7 +60,10 @@ export async function updateBaseJobTemplate(
   });
 }
 
-/** The queues of a pool, or those of them that are named. Throws ApiError 404 without the pool. */
+/**
+ * Returns the work queues of a pool with these names. Without names, returns all. Throws ApiError 404 if the pool does
+ * not exist.
+ */
 export async function filterWorkQueues(
   api: Api,
   pool: string,
@@ -76,8 +79,8 @@ export async function filterWorkQueues(
 }
 
 /**
- * Tells the server that the worker lives. A self-hosted server answers with an empty 204; Cloud, while asked by
- * `return_id`, with the worker's id as bare text, which is returned.
+ * Sends a heartbeat of the worker. Returns the worker's id if the server sends it, else undefined. With `return_id`,
+ * Cloud responds with the id as plain text. A self-hosted server responds with an empty 204.
  */
 export async function sendWorkerHeartbeat(
   api: Api,
@@ -85,19 +88,19 @@ export async function sendWorkerHeartbeat(
   heartbeat: { name: string; heartbeat_interval_seconds: number; return_id?: true; metadata?: WorkerMetadata },
   options?: RequestOptions,
 ): Promise<string | undefined> {
-  const answer = await api.request("POST", `${at(pool)}/workers/heartbeat`, {
+  const response = await api.request("POST", `${at(pool)}/workers/heartbeat`, {
     lane: "heartbeat",
     ...options,
     body: heartbeat,
     text: true,
   });
-  const id = String(answer ?? "")
+  const id = String(response ?? "")
     .replaceAll('"', "")
     .trim();
   return /^[0-9a-f-]{36}$/i.test(id) ? id : undefined;
 }
 
-/** The workers of a pool that are online; servers return at most 200. Throws ApiError 404 without the pool. */
+/** Returns the online workers of a pool. Servers return at most 200. Throws ApiError 404 if the pool does not exist. */
 export async function filterOnlineWorkers(api: Api, pool: string, options?: RequestOptions): Promise<WorkerRecord[]> {
   return (await api.request("POST", `${at(pool)}/workers/filter`, {
     ...options,
@@ -107,8 +110,9 @@ export async function filterOnlineWorkers(api: Api, pool: string, options?: Requ
 }
 
 /**
- * Flow runs scheduled before a time, in the order in which they should be taken. An empty list of queue names means all
- * queues, no `limit` as many as the server returns (200). Throws ApiError 404 when the pool or one of the queues does not exist.
+ * Returns flow runs scheduled before a time, in the order in which to start them. An empty list of names means all work
+ * queues. Without `limit`, the server returns at most 200. Throws ApiError 404 if the pool or a work queue does not
+ * exist.
  */
 export async function getScheduledFlowRuns(
   api: Api,

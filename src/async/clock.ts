@@ -1,23 +1,23 @@
-// The two clocks. Durations use the monotonic clock, because the wall clock can be set forwards or back at any time. The
-// wall clock is only for times that are shown or sent. A lint rule keeps `Date.now()` out of every other file.
+// The two clocks. Durations use the monotonic clock, because the wall clock may be set forwards or back at any time.
+// The wall clock is only for times that are shown or sent. A lint rule forbids `Date.now()` in all other files.
 
-/** Milliseconds on the monotonic clock. Only the difference of two readings means anything. */
+/** Returns milliseconds on the monotonic clock. Only the difference of two readings has a meaning. */
 export function monotonicMs(): number {
   return performance.now();
 }
 
-/** Milliseconds since 1970 on the wall clock, for times that are shown, sent, or compared with the server's. */
+/** Returns milliseconds since 1970 on the wall clock, for times that are shown, sent, or compared with server times. */
 export function wallClockMs(): number {
   return Date.now();
 }
 
-/** The same moment on both clocks. */
+/** One moment on both clocks. */
 export interface BothClocks {
   readonly wallMs: number;
   readonly monotonicMs: number;
 }
 
-/** This moment on both clocks, to convert times of one into times of the other. */
+/** Returns this moment on both clocks, for converting times of one clock into times of the other. */
 export function bothClocks(): BothClocks {
   return { wallMs: wallClockMs(), monotonicMs: monotonicMs() };
 }

@@ -1,8 +1,9 @@
-// Random spread of waiting times, so that many workers do not call at once.
+// Random variation of waits, so that many workers do not send their requests at once.
 
 /**
- * Draws a waiting time around `averageMs`: exponential, clamped to about -log2-shaped bounds so that the mean stays
- * near the average (factor 0.3: between 0.752 and 1.3 of it). `random` returns [0, 1).
+ * Returns a random wait in milliseconds, with a mean close to `averageMs`. The distribution is exponential. Clamping
+ * both tails keeps the mean close to the average. With factor 0.3 the wait is 0.752 to 1.3 of it. `random` returns [0,
+ * 1).
  * Source: prefect utilities/math.py clamped_poisson_interval.
  */
 export function clampedPoissonMs(averageMs: number, factor: number, random: () => number): number {

@@ -1,7 +1,10 @@
-// Running loops side by side with one fate.
+// Runs loops concurrently. They end together.
 import { setMaxListeners } from "node:events";
 
-/** Runs the loops side by side until all have returned. The first failure stops the others; all are awaited. */
+/**
+ * Runs the loops concurrently until all have returned. The first failure aborts the signal of the others. Throws that
+ * error after all loops have ended, or an AggregateError if several failed.
+ */
 export async function runTogether(
   stop: AbortSignal,
   loops: ReadonlyArray<(signal: AbortSignal) => Promise<void>>,

@@ -1,10 +1,10 @@
-// Waiting that an abort ends quietly.
+// Waits that end without an error when a signal aborts.
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Milliseconds, 24 days. A timer of Node.js that is set for longer fires at once. */
+/** 24 days in milliseconds. A timer of Node.js that is set for longer fires at once. */
 export const longestTimerMs = 2 ** 31 - 1;
 
-/** Waits `ms` milliseconds, or less: an abort ends the wait without an error. */
+/** Waits `ms` milliseconds, or until `signal` aborts. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await delay(Math.min(ms, longestTimerMs), undefined, { signal }).catch((error: unknown) => {
@@ -12,15 +12,15 @@ export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Resolves when `signal` aborts; at once if it already has. */
+/** Resolves when `signal` aborts, or at once if it has aborted. */
 export async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
-/** Waits for `event`, `ms` milliseconds at most; an abort ends the wait too. Leaves no timer behind. */
+/** Waits for `event`, at most `ms` milliseconds, or until `signal` aborts. Rejects if `event` rejects. */
 export async function waitAtMost(event: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
   const over = new AbortController();
-  // Or the timer would keep the program alive.
+  // Ends the timer, because it would keep the program alive.
   await Promise.race([event, sleep(ms, AbortSignal.any([signal, over.signal]))]).finally(() => over.abort());
 }

@@ -1,22 +1,25 @@
-// A loop sleeps on a Wake; anything that gives it a reason to look again ends that sleep early.
+// Interruptible sleep of a loop. Any other part of the program can end the sleep early and say why.
 
 import { longestTimerMs } from "./sleep.ts";
 
-/** Why a sleeping loop went on: its time was up, it was stopped, or somebody gave a reason. */
+/** Why a sleep ended: its time was over, its signal aborted, or `wake` was called with this reason. */
 export type WakeReason = "timeout" | "stopped" | "event" | "connected" | "slot" | "pool" | "full";
 
-/** One sleeper, any number of wakers. A wake while nobody sleeps is remembered, several are one. */
+/**
+ * One loop sleeps, and any number of callers wake it. A wake without a sleeper ends the next sleep. Several count as
+ * one.
+ */
 export class Wake {
   #pending: WakeReason | undefined;
   #resume: ((reason: WakeReason) => void) | undefined;
 
-  /** Ends the current sleep, or makes the next one return at once. */
+  /** Ends the current sleep, or the next one at once. */
   wake(reason: WakeReason): void {
     if (this.#resume) this.#resume(reason);
     else this.#pending = reason;
   }
 
-  /** Sleeps until a wake, `ms` milliseconds, or the abort of `signal`, whichever is first. */
+  /** Sleeps until a wake, at most `ms` milliseconds, or until `signal` aborts. Returns why the sleep ended. */
   async sleep(ms: number, signal: AbortSignal): Promise<WakeReason> {
     const pending = this.#pending;
     this.#pending = undefined;

@@ -14,7 +14,7 @@ import { findPython, PythonFinder, type PythonFinding } from "../program/find-py
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
 import { explainUnauthorized } from "../sockets/refused-credentials.ts";
-import { readStatus, type StatusSources } from "../status/status.ts";
+import { readStatus, type StatusSources } from "../status/read-status.ts";
 import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
 import { Slots } from "../worker/slots.ts";
 import type { Worker, WorkerOptions } from "../worker/worker.ts";
@@ -41,7 +41,7 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
     // To end here would orphan all engines. The workers drain instead.
     logger.error({ err: error }, "An error that nobody caught; please report it. Taking no new flow runs");
     process.exitCode = 1;
-    stop.ask("drain", new StopRequested("met an error that nobody caught", 1));
+    stop.request("drain", new StopRequested("met an error that nobody caught", 1));
   };
   const sources: StatusSources & { workers: Worker[] } = {
     startedAt: monotonicMs(),
@@ -182,7 +182,7 @@ function openLogShipper({ api, connection }: OpenApi, { settings, logging }: Pro
       batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
       batchBytes: isBatchSizeSet ? values.PREFECT_LOGGING_TO_API_BATCH_SIZE : safeBatchBytes,
       maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
-      maxWaitingBytes: maxWaitingLogBytes,
+      maxQueueBytes: maxWaitingLogBytes,
     },
     (message) => logging.logger.warn(message),
   );

@@ -7,7 +7,7 @@ interface WorkspaceOption {
   workspace?: string;
 }
 
-const loadCommands = () => import("./cloud-commands.ts");
+const loadActions = () => import("./cloud-actions.ts");
 
 /** Adds the command group `cloud`. */
 export function addCloud(program: Command): void {
@@ -17,12 +17,12 @@ export function addCloud(program: Command): void {
   )
     .option("-k, --key <key>", "API key to authenticate with. [asked for on a terminal]")
     .action(async (own: WorkspaceOption & { key?: string }, command: Command) => {
-      const { login } = await loadCommands();
+      const { login } = await loadActions();
       await runWithProgram(command, (context) => login(context, own));
     });
   addCommand(cloud, "logout", "Remove key and workspace from the current profile.").action(
     async (_own: unknown, command: Command) => {
-      await (await loadCommands()).logout(inputOf(command));
+      await (await loadActions()).logout(inputOf(command));
     },
   );
   const workspace = cloud
@@ -31,13 +31,13 @@ export function addCloud(program: Command): void {
     .description("View and set Prefect Cloud workspaces.");
   withOutput(addCommand(workspace, "ls", "List the workspaces that the key can enter.")).action(
     async ({ output }: OutputOption, command: Command) => {
-      const { listWorkspaces } = await loadCommands();
+      const { listWorkspaces } = await loadActions();
       await runWithProgram(command, (context) => listWorkspaces(context, output));
     },
   );
   withWorkspace(addCommand(workspace, "set", "Write another workspace into the current profile.")).action(
     async (own: WorkspaceOption, command: Command) => {
-      const { setWorkspace } = await loadCommands();
+      const { setWorkspace } = await loadActions();
       await runWithProgram(command, (context) => setWorkspace(context, own.workspace));
     },
   );

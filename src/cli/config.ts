@@ -1,10 +1,10 @@
 // The commands `lictor config …`.
 import type { Command } from "commander";
-import type { ViewOptions } from "./config-commands.ts";
+import type { ViewOptions } from "./config-actions.ts";
 import { addCommand, inputOf, profileOf, withOutput } from "./options.ts";
 import { withProgram } from "./program-context.ts";
 
-const loadCommands = () => import("./config-commands.ts");
+const loadActions = () => import("./config-actions.ts");
 
 /** Adds the command group `config`. */
 export function addConfig(program: Command): void {
@@ -17,24 +17,24 @@ export function addConfig(program: Command): void {
     .option("--show-secrets", "Show secret values.", false)
     .option("--hide-secrets", "Mask secret values.")
     .action(async (own: ViewOptions, command: Command) => {
-      const { viewSettings } = await loadCommands();
+      const { viewSettings } = await loadActions();
       await withProgram({ ...profileOf(command), logFormat: "text" }, async ({ settings }) =>
         viewSettings(settings, own),
       );
     });
   addCommand(config, "set <settings...>", "Change settings, as VAR=VAL, in the current profile.").action(
     async (settings: string[], _own: unknown, command: Command) => {
-      await (await loadCommands()).setSettings(settings, inputOf(command));
+      await (await loadActions()).setSettings(settings, inputOf(command));
     },
   );
   addCommand(config, "unset <names...>", "Remove settings from the current profile.")
     .option("-y, --yes", "Skip confirmation.", false)
     .action(async (names: string[], { yes }: { yes: boolean }, command: Command) => {
-      await (await loadCommands()).unsetSettings(names, inputOf(command), yes);
+      await (await loadActions()).unsetSettings(names, inputOf(command), yes);
     });
   addCommand(config, "validate", "Check the current profile, and give its settings their current names.").action(
     async (_own: unknown, command: Command) => {
-      await (await loadCommands()).validateSettings(inputOf(command));
+      await (await loadActions()).validateSettings(inputOf(command));
     },
   );
 }

@@ -35,7 +35,7 @@ export function watchSignals(stop: StopControl, say: (message: string) => void):
     count++;
     const received = `received ${ordinals[step]}${signal}`;
     say(`R${received.slice(1)}. ${effects[step]}`);
-    stop.ask(step, new StopRequested(received, 128 + constants.signals[signal]));
+    stop.request(step, new StopRequested(received, 128 + constants.signals[signal]));
   };
   for (const signal of watchedSignals) process.on(signal, onSignal);
   stop.leave.addEventListener("abort", () => {

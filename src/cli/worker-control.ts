@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import { listInstances, requestControl, stateDirectory } from "../host/instances.ts";
-import type { Status, WorkerStatus } from "../status/page/status.ts";
-import { formatDuration } from "../status/page/words.ts";
+import { formatDuration } from "../status/page/format.ts";
+import type { Status, WorkerStatus } from "../status/page/status-json.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { addCommand, profileOf } from "./options.ts";
 import { type ProgramContext, withProgram } from "./program-context.ts";

@@ -1,4 +1,4 @@
-// The API itself: whether it responds, what it is, whether it accepts the credentials, and its clock.
+// Checks of the API: response, kind of server, credentials, CSRF tokens and clock.
 import type { ApiClient } from "../api/client.ts";
 import { readWorkspaces, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { ApiError, UnreachableError } from "../api/errors.ts";
@@ -10,7 +10,7 @@ import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 import { adviseTls, describeRefusal } from "./health-failure.ts";
 
-/** In their order. */
+/** The checks in the order of their output. */
 export const apiChecks: readonly Check[] = [
   { name: "health", needs: "TLS", run: checkHealth },
   { name: "server", needs: "health", run: checkServer },
@@ -18,46 +18,52 @@ export const apiChecks: readonly Check[] = [
   { name: "CSRF", needs: "authentication", run: checkCsrf },
 ];
 
-/** Flow runs are claimed some seconds early, by this machine's clock; a `Date` header is a second coarse. */
-const largestSkewMs = 5_000;
+/**
+ * A worker claims flow runs some seconds early, so a small skew does no harm. A `Date` header has no fractions of
+ * seconds.
+ */
+const maxSkewMs = 5_000;
 
-/** Whether the API responds; on Cloud a refused key is a response too. */
+/** Checks whether the API responds. On Cloud, a refused key is also a response. */
 async function checkHealth(examination: Examination): Promise<Finding[]> {
   const { access, signal } = examination;
   const { api, cloud } = await access;
   const [client, path] = cloud ? [cloud, "/me/workspaces"] : [api, "/health"];
-  const asked = new URL(client.address.apiUrl + path);
+  const requestedUrl = new URL(client.address.apiUrl + path);
   const startedAt = monotonicMs();
-  const askedAt = wallClockMs();
+  const sentAt = wallClockMs();
   const response = await client.requestRaw("GET", path, { signal }).catch((error: unknown) => error);
   const elapsedMs = Math.round(monotonicMs() - startedAt);
-  if (!isResponse(response)) return [await describeSilence(response, asked, examination)];
+  if (!isResponse(response)) return [await describeNoResponse(response, requestedUrl, examination)];
   const { status } = response;
   if (status > 299 && !(cloud && (status === 401 || status === 403))) {
     const error = client.refusal("GET", path, response);
     if (cloud) throw error;
-    return [await describeRefusal(response, error, asked, signal)];
+    return [await describeRefusal(response, error, requestedUrl, signal)];
   }
   const what = `GET ${path}: ${status} in ${elapsedMs} ms`;
-  return [healthOf(response, what, asked), ...describeClock(response, askedAt + elapsedMs / 2)];
+  return [describeHealth(response, what, requestedUrl), ...describeClock(response, sentAt + elapsedMs / 2)];
 }
 
 function isResponse(value: unknown): value is HttpResponse {
   return typeof value === "object" && value !== null && "status" in value && "headers" in value;
 }
 
-/** Without a response: many servers just close the connection when plain HTTP arrives at their TLS port. */
-async function describeSilence(error: unknown, asked: URL, { signal }: Examination): Promise<Finding> {
-  const advice = error instanceof UnreachableError ? await adviseTls(asked, signal) : undefined;
+/**
+ * Returns the finding for an http: URL whose port speaks TLS, because many servers close a connection with plain HTTP
+ * there. Otherwise throws `error`.
+ */
+async function describeNoResponse(error: unknown, requestedUrl: URL, { signal }: Examination): Promise<Finding> {
+  const advice = error instanceof UnreachableError ? await adviseTls(requestedUrl, signal) : undefined;
   if (advice === undefined) throw error;
   return fail("health", (error as Error).message, advice);
 }
 
-function healthOf({ body, headers, url }: HttpResponse, what: string, asked: URL): Finding {
-  if (asked.pathname.endsWith("/health") && body.trim() !== "true") {
+function describeHealth({ body, headers, url }: HttpResponse, what: string, requestedUrl: URL): Finding {
+  if (requestedUrl.pathname.endsWith("/health") && body.trim() !== "true") {
     return fail("health", `${what}, but with ${headers["content-type"] ?? "something"} instead of true`, notTheApi);
   }
-  if (url.href === asked.href) return pass("health", what);
+  if (url.href === requestedUrl.href) return pass("health", what);
   const advice = "Set PREFECT_API_URL to where that leads: WebSockets follow no redirect.";
   return warn("health", `${what}, redirected to ${url.origin}${url.pathname}`, advice);
 }
@@ -65,17 +71,17 @@ function healthOf({ body, headers, url }: HttpResponse, what: string, asked: URL
 const notTheApi =
   "Something other than the Prefect API answers: check PREFECT_API_URL (a self-hosted one ends in /api) and any proxy.";
 
-function describeClock({ headers }: HttpResponse, askedAt: number): Finding[] {
+function describeClock({ headers }: HttpResponse, sentAt: number): Finding[] {
   const serverTime = Date.parse(headers.date ?? "");
   if (Number.isNaN(serverTime)) return [];
-  const skewMs = serverTime - askedAt;
+  const skewMs = serverTime - sentAt;
   const seconds = Math.round(Math.abs(skewMs) / 1000);
-  if (Math.abs(skewMs) <= largestSkewMs) return [pass("clock", "agrees with the server's")];
+  if (Math.abs(skewMs) <= maxSkewMs) return [pass("clock", "agrees with the server's")];
   const message = `this machine's is ${seconds} s ${skewMs > 0 ? "behind" : "ahead of"} the server's`;
   return [warn("clock", message, "Let both synchronise (NTP): flow runs are claimed at the wrong time.")];
 }
 
-/** Which kind of server it is, and its version or workspace. The next check tells of a refused key. */
+/** Finds out the kind of server and its version or workspace. The next check reports a refused key. */
 async function checkServer({ access, signal }: Examination): Promise<Finding[]> {
   const { api, cloud } = await access;
   if (cloud) return [await describeWorkspace(cloud, api.address.apiUrl, signal)];
@@ -104,7 +110,7 @@ async function describeWorkspace(cloud: ApiClient, apiUrl: string, signal: Abort
   }
 }
 
-/** A request that needs credentials. CSRF protection takes it for a write, but it changes nothing. */
+/** Sends a request that needs credentials. It also needs a CSRF token, because it is a POST, but it changes nothing. */
 async function checkAuthentication({ access, signal }: Examination): Promise<Finding[]> {
   const { api, connection, credentials, socketAddress } = await access;
   await api.request("POST", "/work_pools/filter", { body: { limit: 1 }, signal }).catch(async (error: unknown) => {

@@ -1,12 +1,12 @@
-// Mistakes in PREFECT_API_URL that the reference does not warn of, and the address that was probably meant. Pure.
+// Mistakes in PREFECT_API_URL about which the reference does not warn, and the URL that was probably meant. Pure.
 
 const workspacePath = /\/accounts?\/([^/]+)\/workspaces?\/([^/]+)/;
 
-/** Returns the mistakes in `text`, a URL that can be parsed. `exposes` is true where the key would be readable by others. */
-export function furtherSlips(text: string, cloudApiUrl: string): { what: string; exposes: boolean }[] {
+/** Returns the mistakes in `text`, which is a valid URL. `exposes` is true if others could read the key. */
+export function findUrlMistakes(text: string, cloudApiUrl: string): { what: string; exposes: boolean }[] {
   const url = new URL(text);
   const isCloud = isCloudHost(url, cloudApiUrl);
-  const rows: [isSlip: boolean, what: string, exposes: boolean][] = [
+  const rows: [isMistake: boolean, what: string, exposes: boolean][] = [
     [isCloud && isPlain(url, cloudApiUrl), "http:// shows the key to everybody on the way to Prefect Cloud.", true],
     [isCloud && !workspacePath.test(url.pathname), "The path names no workspace of Prefect Cloud.", false],
     [
@@ -15,10 +15,10 @@ export function furtherSlips(text: string, cloudApiUrl: string): { what: string;
       false,
     ],
   ];
-  return rows.flatMap(([isSlip, what, exposes]) => (isSlip ? [{ what, exposes }] : []));
+  return rows.flatMap(([isMistake, what, exposes]) => (isMistake ? [{ what, exposes }] : []));
 }
 
-/** Returns the address that `text` probably means, without user and password. */
+/** Returns the URL that the user probably meant, without user and password. */
 export function correctedUrl(text: string, cloudApiUrl: string): string {
   const url = new URL(text);
   if (!isCloudHost(url, cloudApiUrl)) return `${url.origin}${url.pathname.replace(/(\/api)?\/*$/, "/api")}`;

@@ -1,4 +1,4 @@
-// How large a request may be. Log records go in batches, and many proxies refuse requests over 1 MiB.
+// Checks the size limit of requests. Log records are sent in batches, and many proxies refuse requests over 1 MiB.
 import { UnreachableError } from "../api/errors.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -6,50 +6,53 @@ import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, pass, skip, warn } from "./finding.ts";
 
 const name = "body limit";
-/** What the engines of flow runs send at most. Source: prefect settings/models/logging.py batch_size. */
+/** The largest batch that engines send. Source: prefect settings/models/logging.py batch_size. */
 const engineBatchBytes = 4_000_000;
-/** Just over the limit that most proxies have, 1 MiB. */
+/** Slightly more than 1 MiB, the limit of most proxies. */
 const overUsualLimitBytes = 1_100_000;
-/** A slow line is no fault, and the other checks need it too, so the check is given up early. */
-const patienceMs = 2_500;
+/** The check gives up early, because a slow network is no fault, and the other checks need the network too. */
+const timeLimitMs = 2_500;
 
-/** Whether requests as large as the batches of log records arrive. Prefect Cloud has no proxy of the user's in front. */
+/**
+ * Checks whether requests as large as batches of log records arrive. Skipped for Cloud, which has no reverse proxy of
+ * the user.
+ */
 export const bodyLimitCheck: Check = {
   name,
   needs: "authentication",
-  late: skip(name, "not found out in time"),
+  lateFinding: skip(name, "not found out in time"),
   run: checkBodyLimit,
 };
 
 async function checkBodyLimit({ access, settings, signal }: Examination): Promise<Finding[]> {
   const { api, connection } = await access;
   if (connection.isCloud) return [];
-  const given = new AbortController();
-  const inTime = AbortSignal.any([signal, given.signal]);
-  const patience = sleep(patienceMs, inTime).then(() => given.abort());
-  const whole = batchBytes(settings);
-  let arrived = 0;
+  const timeLimit = new AbortController();
+  const inTime = AbortSignal.any([signal, timeLimit.signal]);
+  const timer = sleep(timeLimitMs, inTime).then(() => timeLimit.abort());
+  const largestBytes = batchBytes(settings);
+  let arrivedBytes = 0;
   try {
-    // Over a slow line the first, smaller one has to do.
-    for (const bytes of new Set([Math.min(whole, overUsualLimitBytes), whole])) {
+    // On a slow network, only the first and smaller request may arrive in time.
+    for (const bytes of new Set([Math.min(largestBytes, overUsualLimitBytes), largestBytes])) {
       const obstacle = await tryBody(api, bytes, inTime);
-      if (obstacle !== undefined) return [warn(name, obstacle, adviceFor(whole))];
-      arrived = bytes;
+      if (obstacle !== undefined) return [warn(name, obstacle, adviceFor(largestBytes))];
+      arrivedBytes = bytes;
     }
   } catch (error) {
-    if (signal.aborted || !given.signal.aborted) throw error;
+    if (signal.aborted || !timeLimit.signal.aborted) throw error;
   } finally {
-    given.abort();
-    await patience;
+    timeLimit.abort();
+    await timer;
   }
-  if (arrived === 0) return [skip(name, "not found out in time")];
-  const rest = arrived < whole ? "; larger ones were not tried in time" : "";
-  return [pass(name, `a request of ${inMegabytes(arrived)} arrives${rest}`)];
+  if (arrivedBytes === 0) return [skip(name, "not found out in time")];
+  const rest = arrivedBytes < largestBytes ? "; larger ones were not tried in time" : "";
+  return [pass(name, `a request of ${inMegabytes(arrivedBytes)} arrives${rest}`)];
 }
 
-/** Returns what happened to a request of that size; undefined if it arrived. Throws the abort reason of `signal`. */
+/** Returns what happened to a request of this size, or undefined if it arrived. Throws the abort reason of `signal`. */
 async function tryBody(api: ApiAccess["api"], bytes: number, signal: AbortSignal): Promise<string | undefined> {
-  // A read that ignores what it does not know: nothing is stored.
+  // The route only reads and ignores unknown fields, so nothing is stored.
   const body = { limit: 1, lictor_doctor: "x".repeat(bytes) };
   try {
     const { status, headers } = await api.requestRaw("POST", "/work_pools/filter", { body, signal });
@@ -68,7 +71,7 @@ function inMegabytes(bytes: number): string {
   return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
-/** What flow runs will send: they get the setting if there is one, else they have a default of their own. */
+/** Returns the size of the largest batch of a flow run: the setting, or else the default of engines. */
 function batchBytes({ values, origins }: Settings): number {
   const isSet = origins.has("PREFECT_LOGGING_TO_API_BATCH_SIZE");
   return isSet ? values.PREFECT_LOGGING_TO_API_BATCH_SIZE : engineBatchBytes;

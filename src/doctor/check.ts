@@ -1,4 +1,4 @@
-// What a check is, and what it works with.
+// The interface of a check, and its inputs.
 import type { ApiClient } from "../api/client.ts";
 import type { Credentials } from "../api/credentials.ts";
 import type { PythonFinding } from "../program/find-python.ts";
@@ -7,43 +7,44 @@ import type { Settings } from "../settings/settings.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { Finding } from "./finding.ts";
 
-/** The way to the API. Its client repeats nothing. */
+/** Access to the API, with a client that never retries. */
 export interface ApiAccess {
   api: ApiClient;
-  /** For the routes above any workspace; null on a self-hosted server. */
+  /** The client for routes above workspaces. Null for a self-hosted server. */
   cloud: ApiClient | null;
   connection: Connection;
   credentials: Credentials;
   socketAddress: SocketAddress;
 }
 
-/** What the checks look at. */
+/** The inputs of all checks. */
 export interface Examination {
   settings: Settings;
   env: Readonly<Record<string, string | undefined>>;
-  /** Null when no work pool was named. */
+  /** The work pool to check, or null. */
   pool: string | null;
-  /** The types of work pool that can be served. */
+  /** The supported types of work pools. */
   poolTypes: readonly string[];
-  /** Rejects when there is no way to the API: no URL, a key that opens no workspace, and so on. */
+  /** Rejects if the settings give no access to the API: no URL, a key without a workspace, and so on. */
   access: Promise<ApiAccess>;
   python: Promise<PythonFinding>;
-  /** How long each socket is held open, in milliseconds; 0 for not at all. */
+  /** How long each socket is held open. 0 means not at all. */
   holdMs: number;
-  /** Aborts when the time is over. */
+  /** Aborts at the time limit. */
   signal: AbortSignal;
-  /** As `signal`, but for checks that hold something open: aborts `holdMs` later. */
+  /** Aborts `holdMs` later than `signal`. For checks that hold a socket open. */
   holdSignal: AbortSignal;
 }
 
-/** One concern. */
+/** One check. */
 export interface Check {
   name: string;
-  /** The check that must not fail for this one to make sense. */
+  /** The check that must succeed before this one makes sense. */
   needs?: string;
-  /** It has `holdMs` more time than the others. */
+  /** The check has `holdMs` more time than the others. */
   holds?: true;
-  /** What it means when the time is over before the check has ended: by default a failure. */
-  late?: Finding;
+  /** The finding if the check does not end within the time limit. The default is a failure. */
+  lateFinding?: Finding;
+  /** Returns the findings. An error that it throws becomes a failure. */
   run(examination: Examination): Finding[] | Promise<Finding[]>;
 }

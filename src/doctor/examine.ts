@@ -1,4 +1,4 @@
-// Runs all checks at once, each as soon as the check it needs has passed, and yields their findings in order.
+// Runs the checks concurrently, each as soon as the check that it needs has succeeded. Yields the findings in order.
 import { causeOfLostConnection } from "../api/causes.ts";
 import { ApiError, UnreachableError } from "../api/errors.ts";
 import { aborted } from "../async/sleep.ts";
@@ -12,7 +12,7 @@ import { settingsChecks } from "./settings-checks.ts";
 import { socketChecks } from "./socket-checks.ts";
 import { workPoolCheck } from "./work-pool-check.ts";
 
-/** In the order of their output. */
+/** The checks in the order of their output. */
 const checks: readonly Check[] = [
   ...settingsChecks,
   ...networkChecks,
@@ -23,7 +23,7 @@ const checks: readonly Check[] = [
   ...machineChecks,
 ];
 
-/** Yields every finding in order, each as soon as those before it are known. Never throws. */
+/** Yields all findings in order, each as soon as the findings before it are known. Never throws. */
 export async function* examine(examination: Examination): AsyncGenerator<Finding> {
   const running = new Map<string, Promise<Finding[]>>();
   for (const check of checks) {
@@ -33,7 +33,7 @@ export async function* examine(examination: Examination): AsyncGenerator<Finding
 }
 
 async function runCheck(
-  { name, run, holds, late }: Check,
+  { name, run, holds, lateFinding }: Check,
   needed: Promise<Finding[]> | undefined,
   shared: Examination,
 ): Promise<Finding[]> {
@@ -45,13 +45,13 @@ async function runCheck(
   try {
     const findings = await Promise.race([run(examination), aborted(signal)]);
     if (findings) return findings;
-    return [late ?? failureOf(name, signal.reason, signal)];
+    return [lateFinding ?? failureOf(name, signal.reason, signal)];
   } catch (error) {
-    return [signal.aborted && late ? late : failureOf(name, error, signal)];
+    return [signal.aborted && lateFinding ? lateFinding : failureOf(name, error, signal)];
   }
 }
 
-/** The finding of a check that throws. */
+/** Returns the finding for a check that throws. */
 function failureOf(name: string, error: unknown, signal: AbortSignal): Finding {
   if (signal.aborted) {
     return fail(name, "no answer in time", "It hangs or is slow: --timeout SECONDS gives everything more time.");
@@ -60,7 +60,7 @@ function failureOf(name: string, error: unknown, signal: AbortSignal): Finding {
     const { method, path, status, detail, advice } = error;
     return fail(name, `${method} ${path}: ${status} ${detail}`, advice ?? "The log of the server may say more.");
   }
-  // The other errors of the API and of the settings say what to do.
+  // The messages of other errors already say what to do.
   const message = error instanceof Error ? error.message : String(error);
   return fail(name, message, error instanceof UnreachableError ? causeOfLostConnection(error.code) : null);
 }

@@ -1,4 +1,4 @@
-// What it means when something other than a healthy Prefect API answers `GET /health`.
+// Explains a refused `GET /health`, which something other than a healthy Prefect API has answered.
 import { once } from "node:events";
 import { connect } from "node:tls";
 import type { ApiError } from "../api/errors.ts";
@@ -6,66 +6,67 @@ import type { HttpResponse } from "../api/http-message.ts";
 import { sleep } from "../async/sleep.ts";
 import { type Finding, fail } from "./finding.ts";
 
-/** A handshake with a port that speaks TLS is over long before. */
+/** The time limit for a TLS handshake. A port that speaks TLS needs much less. */
 const handshakeMs = 2_000;
 
 /**
- * Returns the finding for a refused `GET /health` of a self-hosted server: who answered, its words, and what to do.
- * `asked` is the URL of the request, `error` the refusal as the API client sees it.
+ * Returns the finding for a refused `GET /health` of a self-hosted server: which server answered, its explanation, and
+ * what to do. `error` is the error of the API client for `response`. `requestedUrl` is the URL before redirects.
  */
 export async function describeRefusal(
   response: HttpResponse,
   error: ApiError,
-  asked: URL,
+  requestedUrl: URL,
   signal: AbortSignal,
 ): Promise<Finding> {
   const { status, headers } = response;
   const server = headers.server?.toString().slice(0, 40);
   const title = pageTitle(response);
-  const words = title === undefined ? error.detail : `a web page, not the Prefect API: "${title}"`;
-  const message = `GET ${error.path}: ${status} ${title === undefined ? words : `(${words})`}`;
-  if (status === 400 && (await speaksTls(asked, signal))) return fail("health", message, tlsAdvice(asked));
-  const isOfNobody = status === 404 && asked.pathname.endsWith("/api/health");
-  if (isOfNobody) return fail("health", message, prefixAdvice(server, asked));
+  const explanation = title === undefined ? error.detail : `a web page, not the Prefect API: "${title}"`;
+  const message = `GET ${error.path}: ${status} ${title === undefined ? explanation : `(${explanation})`}`;
+  if (status === 400 && (await speaksTls(requestedUrl, signal)))
+    return fail("health", message, tlsAdvice(requestedUrl));
+  const isOtherServer = status === 404 && requestedUrl.pathname.endsWith("/api/health");
+  if (isOtherServer) return fail("health", message, prefixAdvice(server, requestedUrl));
   return fail("health", message, error.advice ?? `These are the words of ${server ?? "what answers there"}.`);
 }
 
-/** What to do where the API cannot be reached by http:// because the port speaks TLS; undefined where it does not. */
-export async function adviseTls(asked: URL, signal: AbortSignal): Promise<string | undefined> {
-  return (await speaksTls(asked, signal)) ? tlsAdvice(asked) : undefined;
+/** Returns the advice for an http:// URL whose port speaks TLS. Returns undefined if the port does not. */
+export async function adviseTls(requestedUrl: URL, signal: AbortSignal): Promise<string | undefined> {
+  return (await speaksTls(requestedUrl, signal)) ? tlsAdvice(requestedUrl) : undefined;
 }
 
-function tlsAdvice(asked: URL): string {
-  return `This port speaks TLS (HTTPS), and PREFECT_API_URL begins with http://. Set PREFECT_API_URL=${withTls(asked)}`;
+function tlsAdvice(requestedUrl: URL): string {
+  return `This port speaks TLS (HTTPS), and PREFECT_API_URL begins with http://. Set PREFECT_API_URL=${withTls(requestedUrl)}`;
 }
 
-function withTls(asked: URL): string {
-  const url = new URL(asked);
+function withTls(requestedUrl: URL): string {
+  const url = new URL(requestedUrl);
   url.protocol = "https:";
   return `${url.origin}${url.pathname.replace(/\/health$/, "")}`;
 }
 
-function prefixAdvice(server: string | undefined, asked: URL): string {
+function prefixAdvice(server: string | undefined, requestedUrl: URL): string {
   const who = server ?? "Something";
-  return `${who} answers at ${asked.host} and has no Prefect API at this path. Where a proxy serves it below a prefix, PREFECT_API_URL needs that prefix: ${asked.origin}/PREFIX/api.`;
+  return `${who} answers at ${requestedUrl.host} and has no Prefect API at this path. Where a proxy serves it below a prefix, PREFECT_API_URL needs that prefix: ${requestedUrl.origin}/PREFIX/api.`;
 }
 
-/** The title of a web page on one line. */
+/** Returns the title of a web page on one line, or undefined for other responses. */
 function pageTitle({ headers, body }: HttpResponse): string | undefined {
   if (!String(headers["content-type"] ?? "").includes("html")) return undefined;
   const title = /<title>([^<]*)<\/title>/i.exec(body)?.[1]?.replace(/\s+/g, " ").trim();
   return title ? title.slice(0, 100) : undefined;
 }
 
-/** Whether a TLS handshake succeeds where the URL says http. Sends nothing after it. */
-async function speaksTls(asked: URL, signal: AbortSignal): Promise<boolean> {
-  if (asked.protocol !== "http:") return false;
+/** Returns true if a TLS handshake succeeds at the port of an http: URL. Sends nothing after it. */
+async function speaksTls(requestedUrl: URL, signal: AbortSignal): Promise<boolean> {
+  if (requestedUrl.protocol !== "http:") return false;
   const over = new AbortController();
-  const patience = sleep(handshakeMs, AbortSignal.any([signal, over.signal])).then(() => over.abort());
-  // Whose certificate it is does not matter here.
+  const timer = sleep(handshakeMs, AbortSignal.any([signal, over.signal])).then(() => over.abort());
+  // The certificate does not matter here.
   const socket = connect({
-    host: asked.hostname.replace(/^\[|\]$/g, ""),
-    port: Number(asked.port || 80),
+    host: requestedUrl.hostname.replace(/^\[|\]$/g, ""),
+    port: Number(requestedUrl.port || 80),
     rejectUnauthorized: false,
   });
   try {
@@ -77,6 +78,6 @@ async function speaksTls(asked: URL, signal: AbortSignal): Promise<boolean> {
     socket.on("error", () => undefined);
     socket.destroy();
     over.abort();
-    await patience;
+    await timer;
   }
 }

@@ -1,19 +1,20 @@
-// This machine: the Python that runs the flows, the temporary directory, and who may read the files with secrets.
+// Checks of this machine: the Python that runs flows, the temporary directory, and the permissions of files with
+// secrets.
 import { statSync } from "node:fs";
 import { isSecret } from "../settings/catalogue.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 import { findTemporaryDirectory } from "./temporary-directory.ts";
 
-/** The code that flow runs fetch and the packages that they install need more than this. */
-const littleBytes = 100_000_000;
+/** Flow runs need more for the code that they fetch and the packages that they install. */
+const minFreeBytes = 100_000_000;
 
-/** In their order. */
+/** The checks in the order of their output. */
 export const machineChecks: readonly Check[] = [
   {
     name: "Python",
-    // A busy machine takes seconds to start a Python, which is no reason why flow runs should fail.
-    late: warn(
+    // A busy machine needs seconds to start a Python, but its flow runs still succeed.
+    lateFinding: warn(
       "Python",
       "no answer in time",
       "The machine is busy or slow: --timeout SECONDS gives everything more time.",
@@ -35,7 +36,7 @@ async function checkPython({ python }: Examination): Promise<Finding[]> {
   return [fail("Python", `${path} with Prefect ${prefectVersion}`, "Flow runs need Prefect 3 there.")];
 }
 
-/** Where each flow run gets a directory. */
+/** Checks the directory in which each flow run gets its own directory. */
 async function checkTemporaryDirectory({ env }: Examination): Promise<Finding[]> {
   const name = "temporary directory";
   const { usable, rejected } = await findTemporaryDirectory(env);
@@ -44,7 +45,7 @@ async function checkTemporaryDirectory({ env }: Examination): Promise<Finding[]>
     return [fail(name, `none is usable (${reasons})`, "Create one, or make room: each flow run needs one.")];
   }
   const { path, freeBytes } = usable;
-  if (freeBytes !== undefined && freeBytes < littleBytes) {
+  if (freeBytes !== undefined && freeBytes < minFreeBytes) {
     const free = `${Math.floor(freeBytes / 1_000_000)} MB free`;
     return [warn(name, `${path}: only ${free}`, "Make room, or set TMPDIR to a directory with more.")];
   }
@@ -53,7 +54,10 @@ async function checkTemporaryDirectory({ env }: Examination): Promise<Finding[]>
   return [warn(name, `${reasons}; ${path} is used instead`, "Correct or unset the variable.")];
 }
 
-/** The profiles file and other files with a secret. The files of *_FILE settings warn by themselves when loaded. */
+/**
+ * Checks the profiles file and other files with a secret. Loading the settings already warns about the files of *_FILE
+ * settings.
+ */
 function checkPermissions({ settings: { profile, origins, hidden } }: Examination): Finding[] {
   const secrets = [
     ...origins,

@@ -1,4 +1,4 @@
-// The way to the API, layer by layer: proxy, name, TCP, TLS.
+// Checks of the network to the API, layer by layer: proxy, DNS, TCP, TLS.
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";
 import { request } from "node:https";
@@ -6,12 +6,12 @@ import { connect, isIP } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { causeOfLostConnection } from "../api/causes.ts";
 import { causeOfTlsFailure } from "../api/tls-causes.ts";
-import { wallClockMs } from "../async/clock.ts";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { chooseProxy } from "../settings/proxy.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 
-/** In their order; each needs the one before it. */
+/** The checks in the order of their output. Each needs the one before it. */
 export const networkChecks: readonly Check[] = [
   { name: "proxy", needs: "credentials", run: checkProxy },
   { name: "DNS", needs: "proxy", run: checkName },
@@ -19,18 +19,20 @@ export const networkChecks: readonly Check[] = [
   { name: "TLS", needs: "TCP", run: checkTls },
 ];
 
-/** A certificate that expires sooner is worth a warning, because most are renewed a month before. */
-const shortDays = 14;
+/** A certificate that expires sooner causes a warning, because most are renewed a month before they expire. */
+const minValidDays = 14;
 
 async function checkProxy(examination: Examination): Promise<Finding[]> {
-  const { url, proxy } = await findWay(examination);
+  const { url, proxy } = await findRoute(examination);
   if (proxy) return [pass("proxy", `${proxy.url}, named by ${proxy.variable}`)];
-  const passedBy = chooseProxy(url, { ...examination.env, no_proxy: "" });
-  return [pass("proxy", passedBy ? `none: NO_PROXY excepts ${url.hostname} from ${passedBy.variable}` : "none")];
+  const skippedProxy = chooseProxy(url, { ...examination.env, no_proxy: "" });
+  return [
+    pass("proxy", skippedProxy ? `none: NO_PROXY excepts ${url.hostname} from ${skippedProxy.variable}` : "none"),
+  ];
 }
 
 async function checkName(examination: Examination): Promise<Finding[]> {
-  const { host } = await findWay(examination);
+  const { host } = await findRoute(examination);
   if (isIP(host) !== 0) return [pass("DNS", `not needed: ${host} is an address`)];
   try {
     const addresses = await lookup(host, { all: true });
@@ -41,12 +43,12 @@ async function checkName(examination: Examination): Promise<Finding[]> {
 }
 
 async function checkConnection(examination: Examination): Promise<Finding[]> {
-  const { host, port, proxy } = await findWay(examination);
-  const startedAt = performance.now();
+  const { host, port, proxy } = await findRoute(examination);
+  const startedAt = monotonicMs();
   const socket = connect({ host, port, signal: examination.signal });
   try {
     await once(socket, "connect");
-    const elapsedMs = Math.ceil(performance.now() - startedAt);
+    const elapsedMs = Math.ceil(monotonicMs() - startedAt);
     return [pass("TCP", `connected to ${proxy ? "the proxy at " : ""}${host}:${port} in ${elapsedMs} ms`)];
   } catch (error) {
     examination.signal.throwIfAborted();
@@ -61,9 +63,9 @@ function unreachable(name: string, message: string, error: unknown): Finding {
   return fail(name, `${message} (${code})`, causeOfLostConnection(code));
 }
 
-/** Looks at the certificate of the API, through the proxy if there is one. Sends nothing after the handshake. */
+/** Checks the certificate of the API, through the proxy if there is one. Sends nothing after the handshake. */
 async function checkTls(examination: Examination): Promise<Finding[]> {
-  const { url, agents } = await findWay(examination);
+  const { url, agents } = await findRoute(examination);
   if (url.protocol !== "https:") return [pass("TLS", "none: the URL begins with http://")];
   const { agent } = await agents.route(url, "request");
   // The signal ends both the request and the wait for its socket.
@@ -87,10 +89,11 @@ function describeCertificate(socket: TLSSocket): Finding {
   const message = `${socket.getProtocol()}; certificate for ${names}, by ${issuer?.O ?? issuer?.CN}, until ${until}`;
   if (!socket.authorized) return warn("TLS", `${message}, not verified`, "Let it be verified: see the settings above.");
   const days = (Date.parse(until) - wallClockMs()) / (24 * 3600 * 1000);
-  return days < shortDays ? warn("TLS", message, "Renew the certificate of the server.") : pass("TLS", message);
+  return days < minValidDays ? warn("TLS", message, "Renew the certificate of the server.") : pass("TLS", message);
 }
 
-async function findWay({ access }: Examination) {
+/** Returns the API URL, its proxy, and the host and port to connect to: those of the proxy or of the API. */
+async function findRoute({ access }: Examination) {
   const { agents, address } = (await access).api;
   const url = new URL(address.apiUrl);
   const { proxy } = await agents.route(url, "request");

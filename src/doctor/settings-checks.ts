@@ -1,16 +1,16 @@
-// What the settings are and where they come from: profile, credentials, URLs. Of a secret only the length and the last
-// letters are shown.
+// Checks of the settings and their origins: profile, credentials and URLs. A secret is shown only by its length and its
+// last letters.
 import { existsSync } from "node:fs";
 import { redact } from "../settings/catalogue.ts";
 import type { SettingName } from "../settings/definitions.ts";
 import { apiUrlWarnings } from "../settings/derived.ts";
 import { profileWarnings } from "../settings/load.ts";
 import type { Settings } from "../settings/settings.ts";
-import { correctedUrl, furtherSlips } from "./api-url.ts";
+import { correctedUrl, findUrlMistakes } from "./api-url.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 
-/** In their order. */
+/** The checks in the order of their output. */
 export const settingsChecks: readonly Check[] = [
   { name: "profile", run: checkProfile },
   { name: "settings", run: checkSettings },
@@ -18,7 +18,7 @@ export const settingsChecks: readonly Check[] = [
   { name: "credentials", run: checkCredentials },
 ];
 
-/** Which profile is active, and what chose it. */
+/** Reports the active profile, and what selected it. */
 function checkProfile({ settings }: Examination): Finding[] {
   const { name, chosenBy, file } = settings.profile;
   const choosers = {
@@ -32,9 +32,9 @@ function checkProfile({ settings }: Examination): Finding[] {
   return [warning ? warn("profile", message, warning) : pass("profile", message)];
 }
 
-/** Shown even when no source has them. */
-const always: readonly SettingName[] = ["PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"];
-const whenGiven: readonly SettingName[] = [
+/** Shown even if they are not set. */
+const alwaysShown: readonly SettingName[] = ["PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"];
+const shownIfSet: readonly SettingName[] = [
   "PREFECT_API_KEY_FILE",
   "PREFECT_API_AUTH_STRING_FILE",
   "PREFECT_CLOUD_API_URL",
@@ -44,23 +44,26 @@ const whenGiven: readonly SettingName[] = [
   "PREFECT_API_TLS_INSECURE_SKIP_VERIFY",
 ];
 
-/** Every credential and URL setting with its origin and the origins it hides, and the warnings from loading the settings. */
+/**
+ * Reports each credential and URL setting, its origin, and the origins that it overrides. Adds the warnings from
+ * loading.
+ */
 function checkSettings({ settings }: Examination): Finding[] {
   const { values, origins, hidden } = settings;
-  const rows = [...always, ...whenGiven.filter((name) => origins.has(name))].map((name) => {
+  const rows = [...alwaysShown, ...shownIfSet.filter((name) => origins.has(name))].map((name) => {
     const others = (hidden.get(name) ?? []).map(({ description }) => description);
     const hides = others.length > 0 ? `; hides the one ${others.join(", and the one ")}` : "";
     const message = `${shown(settings, name)}${hides}`;
-    const advice = complaints[name]?.(settings);
+    const advice = valueProblems[name]?.(settings);
     return advice ? warn(name, message, advice) : pass(name, message);
   });
-  const toldElsewhere = [...profileWarnings(settings.profile), ...apiUrlWarnings(values)];
-  const warnings = settings.warnings.filter((warning) => !toldElsewhere.includes(warning));
+  const reportedElsewhere = [...profileWarnings(settings.profile), ...apiUrlWarnings(values)];
+  const warnings = settings.warnings.filter((warning) => !reportedElsewhere.includes(warning));
   return [...rows, ...warnings.map((warning) => warn("settings", warning, "Correct it where it is written."))];
 }
 
-/** What is wrong with a value by itself. */
-const complaints: Partial<Record<SettingName, (settings: Settings) => string | false>> = {
+/** Returns the advice for a value that is wrong in itself, by setting. */
+const valueProblems: Partial<Record<SettingName, (settings: Settings) => string | false>> = {
   PREFECT_API_KEY: ({ values }) => isQuoted(values.PREFECT_API_KEY) && quotedAdvice,
   PREFECT_API_AUTH_STRING: ({ values: { PREFECT_API_AUTH_STRING: text } }) => {
     if (isQuoted(text)) return quotedAdvice;
@@ -73,7 +76,7 @@ const complaints: Partial<Record<SettingName, (settings: Settings) => string | f
 
 const quotedAdvice = "It begins and ends with a quote, which is sent too: remove both quotes.";
 
-/** Quotes that belong to a shell or an env file, and have become part of the value. */
+/** Returns true if quotes of a shell or an env file have become part of the value. */
 function isQuoted(text: string | null | undefined): boolean {
   return /^\s*(["']).*\1\s*$/s.test(text ?? "");
 }
@@ -90,25 +93,28 @@ function shown({ values, origins }: Settings, name: SettingName): string {
   return `${text === "" ? "empty" : (views[name]?.() ?? redact(name, text))}, ${origin.description}`;
 }
 
-/** The length and the last letters. Of a short key even those would reveal too much. */
+/**
+ * Returns the length and the last letters of a key. Omits the letters of a short key, because they would reveal too
+ * much.
+ */
 function abbreviated(key: string): string {
   return `${key.length} characters${key.length < 16 ? "" : `, the last ${key.slice(-4)}`}`;
 }
 
-/** Slips in PREFECT_API_URL, with what it probably should be. */
+/** Reports mistakes in PREFECT_API_URL, with the URL that was probably meant. */
 function checkUrl({ settings: { values } }: Examination): Finding[] {
   const text = values.PREFECT_API_URL?.trim() ?? "";
   if (text === "" || !URL.canParse(text)) return [];
-  const further = values.PREFECT_SILENCE_API_URL_MISCONFIGURATION
+  const found = values.PREFECT_SILENCE_API_URL_MISCONFIGURATION
     ? []
-    : furtherSlips(text, values.PREFECT_CLOUD_API_URL);
-  const slips = [...apiUrlWarnings(values), ...further.map(({ what }) => what)];
-  if (slips.length === 0) return [pass("API URL", "looks right")];
+    : findUrlMistakes(text, values.PREFECT_CLOUD_API_URL);
+  const mistakes = [...apiUrlWarnings(values), ...found.map(({ what }) => what)];
+  if (mistakes.length === 0) return [pass("API URL", "looks right")];
   const advice = `Try PREFECT_API_URL=${correctedUrl(text, values.PREFECT_CLOUD_API_URL)}`;
-  return [(further.some(({ exposes }) => exposes) ? fail : warn)("API URL", slips.join(" "), advice)];
+  return [(found.some(({ exposes }) => exposes) ? fail : warn)("API URL", mistakes.join(" "), advice)];
 }
 
-/** Which credentials are sent, and why. Throws the error of an API that cannot be opened at all. */
+/** Reports which credentials are sent, and why. Throws the error of `access`. */
 async function checkCredentials({ settings, access }: Examination): Promise<Finding[]> {
   const { connection } = await access;
   const { kind, origin } = connection.authorization;

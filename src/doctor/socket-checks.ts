@@ -1,12 +1,17 @@
-// The WebSockets of a worker: whether they open, whether the token inside is accepted, and whether they stay open.
+// Checks of the worker's WebSockets: whether they open, whether the server accepts the token, and whether they stay
+// open.
 import { sleep } from "../async/sleep.ts";
-import { connectSocket, type Socket } from "../sockets/connect.ts";
+import { connectSocket } from "../sockets/connect.ts";
 import { inSeconds } from "../sockets/keep-alive.ts";
+import type { Socket } from "../sockets/socket.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 
-/** In their order. Nothing depends on the worker channel: everything it carries is also sent over HTTP. */
+/**
+ * The checks in the order of their output. A failing worker channel is a warning, because everything it carries is also
+ * sent over HTTP.
+ */
 export const socketChecks: readonly Check[] = [
   {
     name: "/events/in",
@@ -25,24 +30,26 @@ export const socketChecks: readonly Check[] = [
     needs: "work pool",
     async run(examination) {
       const route = `/work_pools/${encodeURIComponent(examination.pool ?? "")}/workers/connect`;
-      // The server ends a channel without a hello, so it is not held.
+      // The server ends a channel without a hello, so the check does not hold it open.
       return [{ ...(await checkSocket({ ...examination, holdMs: 0 }, route, warn)), name: "worker channel" }];
     },
   },
 ];
 
-/** Goes as far as the authentication, because what a worker sends next would leave traces on the server. */
+/**
+ * Opens the socket and authenticates. Sends nothing else, because the next frames of a worker would change server data.
+ */
 async function checkSocket(
   { access, signal, holdMs }: Examination,
   route: string,
   failed: typeof fail,
 ): Promise<Finding> {
   const { api, connection, socketAddress } = await access;
-  // Cloud authenticates this one by its header alone.
+  // Cloud authenticates this socket only by its header.
   const inBand = !(connection.isCloud && route === "/events/in");
   try {
     using socket = await connectSocket(socketAddress, route, { inBand, signal });
-    await socket.confirmed(signal);
+    await socket.ping(signal);
     const taken = inBand ? "subprotocol prefect, token taken" : "Authorization taken";
     const message = `upgraded (101), ${taken}, ping answered`;
     if (holdMs === 0) return pass(route, message);
@@ -58,7 +65,7 @@ async function checkSocket(
   }
 }
 
-/** Reads for so long. Returns how the socket ended before; undefined if it did not. */
+/** Reads for `holdMs`. Returns how the socket ended before that, or undefined if it stayed open. */
 async function hold(socket: Socket, holdMs: number, signal: AbortSignal): Promise<SocketError | undefined> {
   const over = new AbortController();
   const timer = sleep(holdMs, AbortSignal.any([signal, over.signal])).then(() => over.abort());
@@ -74,7 +81,7 @@ async function hold(socket: Socket, holdMs: number, signal: AbortSignal): Promis
   }
 }
 
-/** A worker opens the socket again, and adapts its pings, so an end is a warning. */
+/** Returns a warning. It is no failure, because a worker opens the socket again and adapts its pings. */
 function describeEnd(route: string, message: string, { message: reason, details }: SocketError): Finding {
   const { openMs, silentMs } = details;
   if (openMs === undefined || silentMs === undefined) {
@@ -88,7 +95,7 @@ function describeEnd(route: string, message: string, { message: reason, details 
   );
 }
 
-/** Says whether a plain request for the route gets the same status, so that the upgrade was not seen at all. */
+/** Tells whether a plain request for the route gets the same status. Then the server has not seen the upgrade. */
 async function compareWithPlain(
   api: ApiAccess["api"],
   route: string,
@@ -101,7 +108,7 @@ async function compareWithPlain(
     : `a plain request with the same credentials with ${plain.status}`;
 }
 
-/** The likely cause of a failure after the upgrade, or without any HTTP response. */
+/** Returns the likely cause of a failure after the upgrade, or without an HTTP response. */
 function causeOf({ message, details: { code } }: SocketError): string {
   if (code === 1008) return "Inside a socket only the key or the auth string counts, not a header: set the right one.";
   if (message.includes("no subprotocol")) {

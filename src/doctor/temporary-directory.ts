@@ -1,4 +1,4 @@
-// Where temporary files go: the directories that Python's tempfile tries, in its order, and why some cannot be used.
+// Finds the directory for temporary files. Tries the same directories in the same order as Python's tempfile.
 // Source: Python 3.11 tempfile.py _candidate_tempdir_list, _get_default_tempdir.
 import { randomUUID } from "node:crypto";
 import { rm, statfs, writeFile } from "node:fs/promises";
@@ -6,17 +6,20 @@ import { join, resolve } from "node:path";
 
 const variables = ["TMPDIR", "TEMP", "TMP"] as const;
 const systemPaths = ["/tmp", "/var/tmp", "/usr/tmp"];
-/** More than a file system without room keeps in its metadata. */
+/** Larger than what a full file system can store in its metadata. */
 const probeBytes = 65_536;
 
-/** A directory that cannot be written to: what names it, and why not. */
+/** A directory that cannot be written to, the variable that names it, and the reason. */
 export interface RejectedDirectory {
   source: (typeof variables)[number] | "system";
   path: string;
   reason: string;
 }
 
-/** Returns the first directory that can be written to, with its free bytes if known, and those that were tried before. */
+/**
+ * Returns the first directory that can be written to, with its free bytes if known, and the directories tried before
+ * it.
+ */
 export async function findTemporaryDirectory(env: Readonly<Record<string, string | undefined>>): Promise<{
   usable: { path: string; freeBytes: number | undefined } | undefined;
   rejected: readonly RejectedDirectory[];
@@ -41,7 +44,7 @@ const reasons: Readonly<Record<string, string>> = {
   EDQUOT: "is full",
 };
 
-/** Writes a file there and removes it. Returns why that is not possible. */
+/** Writes a file there and removes it. Returns why that fails, or undefined. */
 async function findObstacle(path: string): Promise<string | undefined> {
   const file = join(path, `lictor-doctor-${randomUUID()}`);
   try {

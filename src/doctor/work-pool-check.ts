@@ -1,11 +1,11 @@
-// The work pool that a worker would serve.
+// Checks the work pool that a worker would serve.
 
 import type { WorkPool, WorkQueue } from "../api/wire.ts";
 import { filterWorkQueues, findWorkPool } from "../api/work-pools.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, skip, warn } from "./finding.ts";
 
-/** Whether the work pool exists, can be served, and lets flow runs through. */
+/** Checks whether the work pool exists, is supported, and allows flow runs to start. */
 export const workPoolCheck: Check = { name: "work pool", needs: "authentication", run: checkWorkPool };
 
 async function checkWorkPool({ access, pool: name, poolTypes, signal }: Examination): Promise<Finding[]> {

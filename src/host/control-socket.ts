@@ -1,14 +1,14 @@
-// The control socket of a program: HTTP over a Unix socket that only its user can open.
+// The control socket of the program: HTTP over a Unix socket that only its user can open.
 import http from "node:http";
 import type { Logger } from "../logger.ts";
 import { createInstance, listenOnControlSocket, removeDeadInstances } from "./instances.ts";
 import { type StopControl, StopRequested, type StopStep } from "./stop-control.ts";
 
-/** What the control socket serves. */
+/** The options of the control socket. */
 export interface ControlSocketOptions {
   readonly stateDir: string;
   readonly stop: StopControl;
-  /** What `GET /status` answers. */
+  /** Returns the body of `GET /status`. */
   status(): object;
   readonly log: Logger;
 }
@@ -16,18 +16,18 @@ export interface ControlSocketOptions {
 const steps: Readonly<Record<string, StopStep>> = { "/drain": "drain", "/kill": "kill" };
 
 /**
- * Opens the control socket in an instance directory of its own, and removes what dead instances left behind. Serves
- * `GET /status`, `POST /drain` and `POST /kill`. Returns null, with one warning, where it cannot be opened: everything
- * else works without it.
+ * Opens the control socket in a new instance directory, and removes the directories of dead instances. Serves `GET
+ * /status`, `POST /drain` and `POST /kill`. Returns null after one warning if the socket cannot be opened. The worker
+ * needs it for nothing else. Disposing closes it and removes the directory.
  */
 export async function tryOpenControlSocket(options: ControlSocketOptions): Promise<AsyncDisposable | null> {
   const { stateDir, log } = options;
   try {
     await removeDeadInstances(stateDir);
     const instance = await createInstance(stateDir);
-    const server = http.createServer((request, response) => answer(options, request, response));
+    const server = http.createServer((request, response) => respond(options, request, response));
     await listenOnControlSocket(server, instance.directory);
-    // Flow runs in flight keep the program alive, not this.
+    // The socket must not keep the program alive. Flow runs in flight do.
     server.unref();
     return {
       async [Symbol.asyncDispose]() {
@@ -43,22 +43,22 @@ export async function tryOpenControlSocket(options: ControlSocketOptions): Promi
   }
 }
 
-function answer(options: ControlSocketOptions, request: http.IncomingMessage, response: http.ServerResponse): void {
+function respond(options: ControlSocketOptions, request: http.IncomingMessage, response: http.ServerResponse): void {
   const { method, url = "/" } = request;
   const step = Object.hasOwn(steps, url) ? steps[url] : undefined;
   if (step !== undefined && method === "POST") {
     options.log.warn(`Told over the control socket to ${step}.`);
-    options.stop.ask(step, new StopRequested(`was told over its control socket to ${step}`, 1));
-    send(response, 202, options.status());
+    options.stop.request(step, new StopRequested(`was told over its control socket to ${step}`, 1));
+    sendJson(response, 202, options.status());
   } else if (url === "/status" && method === "GET") {
-    send(response, 200, options.status());
+    sendJson(response, 200, options.status());
   } else if (step !== undefined || url === "/status") {
-    send(response, 405, { detail: "Method Not Allowed" });
+    sendJson(response, 405, { detail: "Method Not Allowed" });
   } else {
-    send(response, 404, { detail: "Not Found" });
+    sendJson(response, 404, { detail: "Not Found" });
   }
 }
 
-function send(response: http.ServerResponse, status: number, body: object): void {
+function sendJson(response: http.ServerResponse, status: number, body: object): void {
   response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
 }

@@ -1,4 +1,4 @@
-// One program: what the workers of all its pools share, and the workers.
+// The host: the services that the workers of all work pools share, and the workers.
 import type { Api } from "../api/api.ts";
 import type { ApiClient } from "../api/client.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
@@ -15,41 +15,41 @@ import type { Slots } from "../worker/slots.ts";
 import { Worker, type WorkerOptions, type WorkerServices } from "../worker/worker.ts";
 import type { StopControl } from "./stop-control.ts";
 
-/** What a program is started with, beside the options of its workers. */
+/** The options of the program that are not options of one worker. */
 export interface HostOptions {
   readonly runOnce: boolean;
   readonly cancelsPending: boolean;
   readonly flowRunHeartbeatSeconds: number | null;
 }
 
-/** What a program works with. */
-export interface HostParts {
+/** The services that all workers of the program share. */
+export interface HostServices {
   readonly options: HostOptions;
   readonly api: ApiClient;
   readonly socketAddress: SocketAddress;
   readonly eventPublisher: EventPublisher;
-  /** Null where log records do not go to the API. */
+  /** Null if log records are not sent to the API. */
   readonly logShipper: LogShipper | null;
   readonly logging: Logging;
   readonly slots: Slots;
   readonly stop: StopControl;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Without a slash at the end; null if not known. */
+  /** The URL of the Prefect UI, without a slash at the end. Null if not known. */
   readonly uiUrl: string | null;
   readonly python: PythonFinder;
   exportedSettings(): Readonly<Record<string, string>>;
 }
 
-/** The program. Disposing closes what its pool types have opened. */
+/** The program with its workers. Disposing closes the infrastructure of its pool types. */
 export class Host implements Disposable {
   readonly workers: Worker[] = [];
   readonly background = new Background();
   readonly #infrastructures = new Map<string, Infrastructure>();
-  readonly #services: WorkerServices;
+  readonly #workerServices: WorkerServices;
 
-  constructor(readonly parts: HostParts) {
-    const { options, logging, slots, stop, environment, exportedSettings } = parts;
-    this.#services = {
+  constructor(readonly services: HostServices) {
+    const { options, logging, slots, stop, environment, exportedSettings } = services;
+    this.#workerServices = {
       stop,
       slots,
       environment,
@@ -66,17 +66,17 @@ export class Host implements Disposable {
     };
   }
 
-  /** Adds the worker of one pool. Opens its pool type, unless another worker has done so. */
+  /** Adds a worker for one work pool and returns it. Opens the infrastructure of its pool type if it is not open. */
   async addWorker(options: WorkerOptions, poolType: PoolType): Promise<Worker> {
-    const { eventPublisher } = this.parts;
+    const { eventPublisher } = this.services;
     const { name } = options;
-    const api = this.parts.api.as({ workerName: name, workerId: null });
+    const api = this.services.api.as({ workerName: name, workerId: null });
     const { name: type } = poolType;
     const worker = new Worker({
       options,
       poolType,
       api,
-      services: this.#services,
+      services: this.#workerServices,
       identity: {
         name,
         type,
@@ -95,23 +95,23 @@ export class Host implements Disposable {
   }
 
   async #open(poolType: PoolType): Promise<Infrastructure> {
-    const { environment, exportedSettings, python, logging } = this.parts;
+    const { environment, exportedSettings, python, logging } = this.services;
     const log = logging.named("prefect.flow_runs.worker");
-    const services: InfrastructureServices = {
+    const infrastructureServices: InfrastructureServices = {
       environment,
       processEnvironment: () => ({ ...environment, ...exportedSettings() }),
       python: () => python.current(),
       onOutput: logging.writeChildLine,
       log,
     };
-    const opened = this.#infrastructures.get(poolType.name) ?? (await poolType.open(services));
+    const opened = this.#infrastructures.get(poolType.name) ?? (await poolType.open(infrastructureServices));
     this.#infrastructures.set(poolType.name, opened);
     return opened;
   }
 
   #workerPageUrl({ workPoolName }: WorkerOptions, api: Api): string | null {
     const id = api.attribution.workerId;
-    if (!this.parts.uiUrl || !id) return null;
-    return `${this.parts.uiUrl}/work-pools/work-pool/${encodeURIComponent(workPoolName)}/worker/${encodeURIComponent(id)}`;
+    if (!this.services.uiUrl || !id) return null;
+    return `${this.services.uiUrl}/work-pools/work-pool/${encodeURIComponent(workPoolName)}/worker/${encodeURIComponent(id)}`;
   }
 }

@@ -1,27 +1,29 @@
-// The instance directories of the lictor processes of one user: each process has one, with its control socket in it.
+// The instance directories of one user's lictor processes. Each process has one, which holds its control socket.
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import http from "node:http";
 import { join, resolve } from "node:path";
 import { wallClockMs } from "../async/clock.ts";
 
-/** What a living process needs at the most to answer on its control socket. */
-const answerMs = 5_000;
-/** An instance directory without a control socket is that of a process that starts just now, or of one that died. */
+/** The time limit for a response on a control socket. */
+const responseTimeoutMs = 5_000;
+/** An instance directory without a control socket belongs to a dead process once it is older than this. */
 const startingMs = 60_000;
-/** The longest path of a Unix socket: 108 bytes on Linux, 104 elsewhere, the final zero included. */
+/**
+ * The longest path of a Unix socket. The system allows 108 bytes on Linux and 104 elsewhere, including the final zero.
+ */
 const maxSocketPathBytes = process.platform === "linux" ? 107 : 103;
 
 const socketName = "control.sock";
 
 /**
- * The directory for what lictor keeps on disk: LICTOR_STATE_DIR, else `lictor` in PREFECT_HOME. Absolute.
+ * Returns the absolute path of lictor's state directory: LICTOR_STATE_DIR, else `lictor` in PREFECT_HOME.
  */
 export function stateDirectory(env: Readonly<Record<string, string | undefined>>, prefectHome: string): string {
   return resolve(env.LICTOR_STATE_DIR || join(prefectHome, "lictor"));
 }
 
-/** An instance directory of this process. Disposing removes it. Throws the system's error when it cannot be made. */
+/** Creates an instance directory for this process and returns it. Disposing removes it. Throws the system's error. */
 export async function createInstance(stateDir: string): Promise<AsyncDisposable & { directory: string }> {
   const directory = join(instancesOf(stateDir), `${process.pid}-${randomBytes(4).toString("hex")}`);
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -31,7 +33,7 @@ export async function createInstance(stateDir: string): Promise<AsyncDisposable 
   };
 }
 
-/** Listens on the control socket of an instance, for its user alone. Throws the system's error. */
+/** Lets `server` listen on the control socket of an instance. Only its user can connect. Throws the system's error. */
 export async function listenOnControlSocket(server: http.Server, directory: string): Promise<void> {
   await withSocketPath(directory, async (path) => {
     await new Promise<void>((resolveListening, reject) => {
@@ -42,35 +44,38 @@ export async function listenOnControlSocket(server: http.Server, directory: stri
   });
 }
 
-/** The answer of a control socket. */
+/** The response of a control socket. */
 export interface ControlResponse {
   status: number;
   body: string;
 }
 
-/** Sends a request to the control socket of an instance. Throws the system's error, ECONNREFUSED when it is dead. */
+/** Sends a request to the control socket of an instance. Throws the system's error: ECONNREFUSED for a dead process. */
 export async function requestControl(directory: string, method: string, path: string): Promise<ControlResponse> {
   return await withSocketPath(directory, (socketPath) => request(socketPath, method, path));
 }
 
 async function request(socketPath: string, method: string, path: string): Promise<ControlResponse> {
   return await new Promise((resolveResponse, reject) => {
-    const sent = http.request({ socketPath, method, path, timeout: answerMs, agent: false }, async (response) => {
-      try {
-        let body = "";
-        for await (const chunk of response.setEncoding("utf8")) body += chunk;
-        resolveResponse({ status: response.statusCode ?? 0, body });
-      } catch (error) {
-        reject(error);
-      }
-    });
-    sent.on("timeout", () => sent.destroy(new Error(`no answer within ${answerMs / 1000} s`)));
+    const sent = http.request(
+      { socketPath, method, path, timeout: responseTimeoutMs, agent: false },
+      async (response) => {
+        try {
+          let body = "";
+          for await (const chunk of response.setEncoding("utf8")) body += chunk;
+          resolveResponse({ status: response.statusCode ?? 0, body });
+        } catch (error) {
+          reject(error);
+        }
+      },
+    );
+    sent.on("timeout", () => sent.destroy(new Error(`no answer within ${responseTimeoutMs / 1000} s`)));
     sent.on("error", reject);
     sent.end();
   });
 }
 
-/** The directories of all instances, dead ones included. */
+/** Returns the directories of all instances, including those of dead processes. Throws the system's error. */
 export async function listInstances(stateDir: string): Promise<string[]> {
   const root = instancesOf(stateDir);
   const names = await readdir(root).catch((error: NodeJS.ErrnoException) => {
@@ -80,7 +85,7 @@ export async function listInstances(stateDir: string): Promise<string[]> {
   return names.filter((name) => /^\d+-[0-9a-f]{8}$/.test(name)).map((name) => join(root, name));
 }
 
-/** Removes the directories of processes that were killed. Never throws: nothing depends on it. */
+/** Removes the directories of dead processes. Never throws, because nothing depends on it. */
 export async function removeDeadInstances(stateDir: string): Promise<void> {
   for (const directory of await listInstances(stateDir).catch(() => [])) {
     if (await isDead(directory)) await rm(directory, { recursive: true, force: true }).catch(() => {});
@@ -105,8 +110,8 @@ function instancesOf(stateDir: string): string {
 }
 
 /**
- * Calls `use` with a path of the socket that the system takes. On Linux a path that is too long is shortened: through the
- * open directory, whose file descriptor has a short path of its own. Elsewhere the system refuses it.
+ * Calls `use` with a path of the socket that is short enough for the system, and returns its result. On Linux, a long
+ * path is replaced by one through the file descriptor of the directory. Other systems refuse a long path.
  */
 async function withSocketPath<T>(directory: string, use: (path: string) => Promise<T>): Promise<T> {
   const path = join(directory, socketName);

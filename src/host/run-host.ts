@@ -1,4 +1,4 @@
-// A program from its first worker to its last report: runs the workers together, drains, sends what is left, closes.
+// Runs all workers of the program, drains them, and sends the last events and log records.
 import { setMaxListeners } from "node:events";
 import type { LogShipper } from "../api/log-shipper.ts";
 import { runTogether } from "../async/run-together.ts";
@@ -11,62 +11,68 @@ import type { Worker } from "../worker/worker.ts";
 import type { Host } from "./host.ts";
 import { StopRequested } from "./stop-control.ts";
 
-/** What the last reports about flow runs get before the program ends, and then the last events. */
-const farewellMs = 5_000;
-/** What the last log records get: a server that is only busy shall have them. */
-const logFarewellMs = 10_000;
-/** After `kill`, processes get their grace and reports this long. A server that is away must not hold the program. */
-const killedReportMs = 30_000;
+/** The time limit for the last reports about flow runs, and then for the last events. */
+const lastReportsMs = 5_000;
+/** The time limit for the last log records. It is longer, because a busy server should still get them. */
+const lastLogRecordsMs = 10_000;
+/**
+ * The time limit for reports after `kill`, in addition to the grace of processes. An outage must not keep the program
+ * alive.
+ */
+const reportsAfterKillMs = 30_000;
 
 /**
- * Runs the workers until `drain` aborts and the last flow run has left. Throws what ends a worker: an API that refuses it,
- * or that failed too often. Flow runs in flight are awaited first.
+ * Runs the workers until `drain` aborts and the last flow run has ended. Throws the error that ends a worker, because
+ * the API refuses it or failed too often. Waits for the flow runs in flight before it throws.
  */
 export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool>): Promise<void> {
-  const { options, eventPublisher, logShipper, logging, socketAddress, stop } = host.parts;
-  const farewell = new AbortController();
-  setMaxListeners(0, farewell.signal, stop.drain, stop.kill, stop.leave);
-  const onKill = (): void => killAll(host, farewell.signal);
-  stop.kill.addEventListener("abort", onKill, { signal: farewell.signal });
+  const { options, eventPublisher, logShipper, logging, socketAddress, stop } = host.services;
+  const closing = new AbortController();
+  setMaxListeners(0, closing.signal, stop.drain, stop.kill, stop.leave);
+  const onKill = (): void => killAll(host, closing.signal);
+  stop.kill.addEventListener("abort", onKill, { signal: closing.signal });
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
-  const sending = Promise.all([eventPublisher.run(farewell.signal), logShipper?.run(farewell.signal)]);
+  const sending = Promise.all([eventPublisher.run(closing.signal), logShipper?.run(closing.signal)]);
   try {
     await runTogether(
       stop.drain,
       [...pools].map(
         ([worker, pool]) =>
           (drain) =>
-            runWorker(worker, pool, { socketAddress, runOnce: options.runOnce, farewell: farewell.signal }, drain),
+            runWorker(worker, pool, { socketAddress, runOnce: options.runOnce, farewell: closing.signal }, drain),
       ),
     );
   } finally {
-    await host.background.settled(AbortSignal.timeout(farewellMs));
+    await host.background.waitForAll(AbortSignal.timeout(lastReportsMs));
     await Promise.all([
-      eventPublisher.flush(AbortSignal.timeout(farewellMs)),
-      logShipper?.finish(AbortSignal.timeout(logFarewellMs)),
+      eventPublisher.flush(AbortSignal.timeout(lastReportsMs)),
+      logShipper?.finish(AbortSignal.timeout(lastLogRecordsMs)),
     ]);
-    farewell.abort();
+    closing.abort();
     await sending;
     for (const { identity } of host.workers) logging.announce(`Worker '${identity.name}' stopped!`);
   }
 }
 
-/** Stops all flow runs. What they have to report gets a bounded time, after which the program leaves with an error. */
-function killAll({ workers, parts: { stop, logging } }: Host, over: AbortSignal): void {
+/** Stops all flow runs. After a time limit for their reports, the program exits with an error. */
+function killAll({ workers, services: { stop, logging } }: Host, over: AbortSignal): void {
   const by = (stop.kill.reason as StopRequested).message;
   for (const worker of workers) worker.runs.stopAll({ kind: "kill", by });
-  const limitMs = terminateGraceMs + killedReportMs;
+  const limitMs = terminateGraceMs + reportsAfterKillMs;
   void sleep(limitMs, AbortSignal.any([over, stop.leave])).then(() => {
     if (over.aborted || stop.leave.aborted) return;
     const left = workers.flatMap(({ runs }) => runs.list()).map(({ flowRun }) => `'${flowRun.name}'`);
     logging.logger.error(
       `The server could not be told within ${limitMs / 1000} s how these flow runs ended: ${left.join(", ") || "none"}. Leaving.`,
     );
-    stop.ask("leave", new StopRequested("waited too long for the server", 1));
+    stop.request("leave", new StopRequested("waited too long for the server", 1));
   });
 }
 
-/** What the reference sends to the API: records about flow runs, and on Cloud, where workers have ids, the workers'. */
+/**
+ * Sends the same records as the reference: those about flow runs, and on Cloud, where workers have ids, those of
+ * workers.
+ */
 function shipRecord(shipper: LogShipper, workers: readonly Worker[], record: PinoRecord): void {
   const flowRunId = record.name === "prefect.flow_runs.worker" ? record.flow_run_id : undefined;
   const isOf = ({ runs, log }: Worker): boolean =>

@@ -1,17 +1,17 @@
-// The ports on which a program serves people and supervisors. One that is taken is the user's to change.
+// Starts the healthcheck server and the metrics server. If a port is in use, the error says which setting to change.
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import type { Logging } from "../logger.ts";
 import { startHealthServer } from "../status/health-server.ts";
 import type { MetricsSources } from "../status/metrics-server.ts";
-import { readStatus, type StatusSources } from "../status/status.ts";
+import { readStatus, type StatusSources } from "../status/read-status.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 
-/** So many poll intervals without a poll, and a worker counts as stuck. Source: prefect workers/server.py. */
+/** A worker counts as stuck after this many poll intervals without a poll. Source: prefect workers/server.py. */
 const missedPolls = 30;
 
 /**
- * Serves `/health` and the status page. Called before anything is known but the options, because asking the API may take
- * long. Throws WorkerStartError.
+ * Serves `/health` and the status page until it is disposed. Called first, because requests to the API may take long.
+ * Throws WorkerStartError if it cannot listen.
  */
 export async function serveHealth(
   address: { host: string; port: number },
@@ -33,7 +33,7 @@ export async function serveHealth(
   }
 }
 
-/** Seconds since the last poll of a worker that should have polled since; undefined while all workers are alive. */
+/** Returns the seconds since the last poll of a worker that is stuck. Returns undefined if no worker is stuck. */
 export function secondsOverdue(sources: StatusSources): number | undefined {
   const now = monotonicMs();
   for (const options of sources.options) {
@@ -43,14 +43,14 @@ export function secondsOverdue(sources: StatusSources): number | undefined {
   return undefined;
 }
 
-/** Seconds since polls of a worker fail; undefined while those of all workers are answered. */
+/** Returns for how many seconds the polls of a worker have failed. Returns undefined if all polls succeed. */
 function secondsFailing({ workers }: StatusSources): number | undefined {
   const since = workers.flatMap(({ polling }) => polling.polls.health.failingSince ?? []);
   return since.length === 0 ? undefined : (monotonicMs() - Math.min(...since)) / 1000;
 }
 
 /**
- * A worker is alive that polls, that drains, or that waits until the API's maintenance is over. On the monotonic clock.
+ * Returns when the worker last polled, on the monotonic clock. A drain or maintenance of the API counts as a poll.
  * Source: prefect workers/server.py.
  */
 function lastSignOfLife(sources: StatusSources, options: StatusSources["options"][number]): number {
@@ -60,7 +60,7 @@ function lastSignOfLife(sources: StatusSources, options: StatusSources["options"
   return Math.max(polledAt, api?.maintenanceAt() ?? Number.NEGATIVE_INFINITY);
 }
 
-/** Serves the metrics on all interfaces. Throws WorkerStartError. */
+/** Serves the metrics on all interfaces until it is disposed. Throws WorkerStartError if it cannot listen. */
 export async function serveMetrics(port: number, sources: MetricsSources): Promise<Disposable> {
   const { startMetricsServer } = await import("../status/metrics-server.ts");
   try {

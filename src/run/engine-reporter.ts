@@ -29,7 +29,7 @@ interface Reporting {
 }
 
 /** Reads before a report are repeated as long as the report itself, because the report depends on them. */
-const forReport = { endless: true, outlastsRefusals: true };
+const forReport = { endless: true, retriesRefusals: true };
 
 const nothing = { cancellation: false, crashed: false };
 

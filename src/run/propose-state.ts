@@ -62,7 +62,7 @@ export async function proposeState(
     const result = await setFlowRunState(api, flowRunId, proposal, {
       endless: true,
       // Another worker with good credentials can claim the flow run.
-      outlastsRefusals: !options.isClaim,
+      retriesRefusals: !options.isClaim,
       beforeRepeat,
       signal,
     });
@@ -92,7 +92,7 @@ export async function proposeState(
  * Source: prefect server core_policy.py MinimalFlowPolicy.
  */
 async function readOwn(api: Api, flowRunId: string, transitionId: string): Promise<Json | undefined> {
-  const { state } = (await findFlowRun(api, flowRunId, { endless: true, outlastsRefusals: true })) ?? {};
+  const { state } = (await findFlowRun(api, flowRunId, { endless: true, retriesRefusals: true })) ?? {};
   if (state?.state_details?.transition_id !== transitionId) return undefined;
   return { status: "ACCEPT", state: state as unknown as Json, details: {} };
 }

@@ -2,22 +2,25 @@
 // Source: prefect server/events/schemas/events.py enforce_maximum_labels, enforce_maximum_related_resources.
 import type { EventResource, PrefectEvent } from "../api/wire.ts";
 
-/** The settings of these names; they are the server's own, so both sides should be given the same. */
+/** The server's settings of these names. The user should set them to the same values for lictor. */
 export interface EventLimits {
   PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES: number;
   PREFECT_SERVER_EVENTS_MAXIMUM_LABELS_PER_RESOURCE: number;
   PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES: number;
 }
 
-/** The labels that a resource cannot do without. */
+/** The labels that a resource must keep. */
 const requiredLabels = ["prefect.resource.id", "prefect.resource.role", "prefect.resource.name"];
 
 /**
- * Returns the event within the limits, and how many related resources it had to leave out. Tags are left out first,
- * the last ones before the others, because each of them is only a label; then the last of what remains. Returns
+ * Returns the event within the limits, and how many related resources were omitted. Omits tags first, because they
+ * carry the least information, and then the other resources. In both groups the last are omitted first. Returns
  * undefined for an event that is too large even without related resources.
  */
-export function fitEvent(event: PrefectEvent, limits: EventLimits): { event: PrefectEvent; left: number } | undefined {
+export function fitEvent(
+  event: PrefectEvent,
+  limits: EventLimits,
+): { event: PrefectEvent; omittedCount: number } | undefined {
   const maxLabels = limits.PREFECT_SERVER_EVENTS_MAXIMUM_LABELS_PER_RESOURCE;
   const fitted = {
     ...event,
@@ -27,22 +30,22 @@ export function fitEvent(event: PrefectEvent, limits: EventLimits): { event: Pre
   const sizes = fitted.related.map((resource) => bytesOf(resource) + 1);
   let bytes = bytesOf(fitted);
   let kept = fitted.related.length;
-  const isLeft = fitted.related.map(() => false);
+  const isOmitted = fitted.related.map(() => false);
   for (const index of leastImportantFirst(fitted.related)) {
     const fits =
       kept <= limits.PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES &&
       bytes <= limits.PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES;
     if (fits) break;
-    isLeft[index] = true;
+    isOmitted[index] = true;
     bytes -= sizes[index] ?? 0;
     kept--;
   }
   if (bytes > limits.PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES) return undefined;
-  const related = fitted.related.filter((_, index) => !isLeft[index]);
-  return { event: { ...fitted, related }, left: fitted.related.length - related.length };
+  const related = fitted.related.filter((_, index) => !isOmitted[index]);
+  return { event: { ...fitted, related }, omittedCount: fitted.related.length - related.length };
 }
 
-/** Indices of related resources: tags from the last to the first, then the others. */
+/** Returns the indices of the related resources: tags from last to first, then the others from last to first. */
 function leastImportantFirst(related: readonly EventResource[]): number[] {
   const indices = related.map((_, index) => index).reverse();
   const isTag = (index: number): boolean => related[index]?.["prefect.resource.role"] === "tag";

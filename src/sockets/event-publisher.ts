@@ -1,4 +1,4 @@
-// Sending events of the worker, best effort: an unreachable socket costs one warning, never a flow run.
+// Sends the worker's events, best effort. An unreachable server causes one warning and never harms a flow run.
 // Source: prefect events/clients.py PrefectEventsClient.
 import { ApiError } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
@@ -7,47 +7,48 @@ import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Logger } from "../logger.ts";
-import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
+import { connectSocket, type SocketAddress } from "./connect.ts";
 import { type EventLimits, fitEvent } from "./event-limits.ts";
 import { keepConnected } from "./keep-connected.ts";
 import { type EventsApi, postEvents } from "./post-events.ts";
+import type { Socket } from "./socket.ts";
 import { SocketError } from "./socket-error.ts";
 import { StoredEvents } from "./stored-events.ts";
 
-/** How many events are kept while the socket is away; then the oldest are dropped. At 1 KB each this is 1 MB. */
+/** How many events are queued during an outage. Beyond it, the oldest are dropped. At 1 KB each this is 1 MB. */
 const maxQueued = 1000;
-/** How long the sender sleeps without a reason to wake. */
+/** How long the sender sleeps without a wake. */
 const idleMs = 60_000;
-/** How long a flush waits for a socket that is not open. */
-const openingMs = 1_500;
-/** How long a flush leaves the events to an open socket, before it sends the rest by HTTP. */
-const socketFlushMs = 2_000;
+/** How long a flush waits for the socket to open. */
+const flushOpeningMs = 1_500;
+/** How long a flush waits for an open socket to send the events. Then it sends the rest by HTTP. */
+const flushSocketMs = 2_000;
 /**
- * If the connection ends this soon after an event was sent, the event may be the reason, or may have been lost. The
- * server answers a ping before it has looked at the frames that came first: a real one answered after 7 ms and closed
- * because of a bad event after 12 ms.
+ * If the connection ends this soon after an event was sent, the event may be the reason, or it may be lost. A pong does
+ * not help, because the server sends it before it checks earlier frames. One server sent the pong after 7 ms, and
+ * closed because of a bad event after 12 ms.
  */
 const doubtfulMs = 10_000;
-/** How long doubtful events are tried by HTTP before they go over the socket again. */
+/** The time limit for sending doubtful events by HTTP. Then they are sent over the socket again. */
 const postMs = 10_000;
-/** How long a flush tries HTTP. A server that is away must not hold up the end of the worker. */
-const lastPostMs = 2_500;
-/** How often an event goes over the socket when HTTP is no way to learn whether the event is at fault. */
+/** The time limit for HTTP in a flush, because an outage must not delay the end of the worker. */
+const flushPostMs = 2_500;
+/** How often an event is sent over the socket if HTTP does not show whether the event is the cause. */
 const maxAttempts = 3;
 
-/** An event and what is known of it. */
+/** An event and its progress. */
 interface Queued {
   event: PrefectEvent;
-  /** When it went over the present socket; undefined if it did not. */
+  /** When it was sent over the current connection. Undefined if it was not. */
   sentAtMs: number | undefined;
-  /** The server has answered a ping that was sent after it. */
+  /** The server has answered a ping that was sent after the event. */
   isConfirmed: boolean;
-  /** A connection ended soon after it was sent. */
+  /** A connection ended soon after the event was sent. */
   isDoubtful: boolean;
   attempts: number;
 }
 
-/** What the publisher of a worker works with. */
+/** The options of an event publisher. */
 export interface EventPublisherOptions {
   address: SocketAddress;
   isCloud: boolean;
@@ -57,12 +58,12 @@ export interface EventPublisherOptions {
   random: () => number;
 }
 
-/** The outgoing events of one worker. */
+/** Queues and sends the events of the workers. */
 export class EventPublisher {
-  /** How many events were taken so far, and how often the server had received everything that was sent. */
+  /** The number of emitted events, and how often the server confirmed that it had received all sent events. */
   emittedCount = 0;
   checkpointCount = 0;
-  /** In the order in which they were taken. */
+  /** In the order of `emit`. */
   #queue: Queued[] = [];
   #isConnected = false;
   readonly #wake = new Wake();
@@ -70,16 +71,16 @@ export class EventPublisher {
   readonly #warned = new Set<string>();
 
   constructor(private readonly options: EventPublisherOptions) {
-    // Only self-hosted servers are checked, because a key of Cloud may not have the right to read events.
+    // Only self-hosted servers are checked, because a key of Cloud may lack the permission to read events.
     this.#stored = options.isCloud ? null : new StoredEvents(options.api, options.log);
   }
 
-  /** Whether the socket is open now. */
+  /** True while the socket is open. */
   get isConnected(): boolean {
     return this.#isConnected;
   }
 
-  /** Takes an event, cut to the limits of the server, to be sent as soon as possible. Returns at once. */
+  /** Queues an event, cut to the limits of the server. Returns at once. */
   emit(event: PrefectEvent): void {
     this.emittedCount++;
     const fitted = fitEvent(event, this.options.limits);
@@ -88,7 +89,7 @@ export class EventPublisher {
       this.#warnOnce("size", `An event '${event.event}' is larger than ${limit} allows and is dropped.`);
       return;
     }
-    if (fitted.left > 0) {
+    if (fitted.omittedCount > 0) {
       const names = `${fitted.event.related.length} of its ${event.related.length} related resources`;
       const limit = "PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES";
       this.#warnOnce("related", `An event '${event.event}' names only ${names}; the limit is ${limit}.`);
@@ -97,12 +98,12 @@ export class EventPublisher {
       const [oldest] = this.#queue.splice(0, 1);
       if (!oldest?.isConfirmed) this.#warnOnce("full", "Too many worker events are waiting; the oldest are dropped.");
     }
-    const known = { sentAtMs: undefined, isConfirmed: false, isDoubtful: false, attempts: 0 };
-    this.#queue.push({ event: fitted.event, ...known });
+    const unsent = { sentAtMs: undefined, isConfirmed: false, isDoubtful: false, attempts: 0 };
+    this.#queue.push({ event: fitted.event, ...unsent });
     this.#wake.wake("event");
   }
 
-  /** Sends until `signal` aborts, reconnecting as needed. */
+  /** Sends events until `signal` aborts, and reconnects as needed. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#keepSending(signal), this.#stored?.run(signal)]);
   }
@@ -111,11 +112,11 @@ export class EventPublisher {
     await keepConnected(
       {
         name: "the events stream (/events/in)",
-        meanwhile: "worker events are kept and sent later",
-        // Cloud authenticates this route by the header alone and takes a message of another kind for a bad event.
-        open: (opening) =>
-          connectSocket(this.options.address, "/events/in", { inBand: !this.options.isCloud, signal: opening }),
-        serve: (socket, serving) => this.#serve(socket, serving),
+        fallback: "worker events are kept and sent later",
+        // Cloud authenticates this route only by the header, and treats an auth message as a bad event.
+        open: (openSignal) =>
+          connectSocket(this.options.address, "/events/in", { inBand: !this.options.isCloud, signal: openSignal }),
+        use: (socket, loopSignal) => this.#use(socket, loopSignal),
         log: this.options.log,
         random: this.options.random,
       },
@@ -124,36 +125,39 @@ export class EventPublisher {
   }
 
   /**
-   * Waits until the server has received the events taken so far, at most until `deadline` aborts. What the socket has
-   * not brought there soon goes by HTTP.
+   * Waits until the server has received the events emitted so far, at most until `deadline` aborts. Events that the
+   * socket does not send soon are sent by HTTP.
    */
   async flush(deadline: AbortSignal): Promise<void> {
-    const beganAtMs = monotonicMs();
-    const isPatient = (): boolean => monotonicMs() - beganAtMs < (this.#isConnected ? socketFlushMs : openingMs);
-    while (this.#pending().length > 0 && !deadline.aborted && isPatient()) await sleep(20, deadline);
+    const startedAtMs = monotonicMs();
+    const mayWait = (): boolean => monotonicMs() - startedAtMs < (this.#isConnected ? flushSocketMs : flushOpeningMs);
+    while (this.#pending().length > 0 && !deadline.aborted && mayWait()) await sleep(20, deadline);
     const rest = this.#pending();
-    const patience = AbortSignal.timeout(lastPostMs);
-    if (rest.length > 0 && !deadline.aborted) await this.#post(rest, AbortSignal.any([deadline, patience]));
+    const postLimit = AbortSignal.timeout(flushPostMs);
+    if (rest.length > 0 && !deadline.aborted) await this.#post(rest, AbortSignal.any([deadline, postLimit]));
   }
 
-  /** The events that the server may not have. */
+  /** Returns the events that the server may not have. */
   #pending(): Queued[] {
     return this.#queue.filter(({ isConfirmed, isDoubtful }) => !isConfirmed || isDoubtful);
   }
 
-  async #serve(socket: Socket, signal: AbortSignal): Promise<void> {
+  async #use(socket: Socket, signal: AbortSignal): Promise<void> {
     this.#isConnected = true;
     try {
-      await runTogether(signal, [(serving) => this.#sendAll(socket, serving), (serving) => watchEnd(socket, serving)]);
+      await runTogether(signal, [
+        (loopSignal) => this.#sendAll(socket, loopSignal),
+        (loopSignal) => watchEnd(socket, loopSignal),
+      ]);
     } finally {
       this.#isConnected = false;
-      this.#doubt();
+      this.#markDoubtful();
     }
   }
 
-  /** The connection has ended, so it is not known whether the server accepted the events that were sent last. */
-  #doubt(): void {
-    this.#forgetSettled();
+  /** Marks the events that were sent last. The connection has ended, so the server may not have accepted them. */
+  #markDoubtful(): void {
+    this.#dropSettled();
     for (const queued of this.#queue) {
       queued.isDoubtful ||= queued.sentAtMs !== undefined;
       queued.sentAtMs = undefined;
@@ -162,9 +166,9 @@ export class EventPublisher {
 
   async #sendAll(socket: Socket, signal: AbortSignal): Promise<void> {
     const doubtful = this.#queue.filter(({ isDoubtful }) => isDoubtful);
-    if (doubtful.length > 0) await this.#settle(doubtful, signal);
+    if (doubtful.length > 0) await this.#postDoubtful(doubtful, signal);
     while (!signal.aborted) {
-      this.#forgetSettled();
+      this.#dropSettled();
       const unsent = this.#queue.filter(({ sentAtMs, isConfirmed }) => sentAtMs === undefined && !isConfirmed);
       if (unsent.length === 0) {
         await this.#wake.sleep(idleMs, signal);
@@ -175,7 +179,7 @@ export class EventPublisher {
         queued.attempts++;
         socket.send(queued.event);
       }
-      await socket.confirmed(signal);
+      await socket.ping(signal);
       if (signal.aborted) return;
       this.checkpointCount++;
       for (const queued of unsent) queued.isConfirmed = true;
@@ -183,8 +187,8 @@ export class EventPublisher {
     }
   }
 
-  /** Forgets confirmed events after which the connection has stayed open for long enough. */
-  #forgetSettled(): void {
+  /** Removes confirmed events after which the connection has stayed open long enough. */
+  #dropSettled(): void {
     const now = monotonicMs();
     this.#queue = this.#queue.filter(
       ({ isConfirmed, isDoubtful, sentAtMs }) =>
@@ -192,20 +196,20 @@ export class EventPublisher {
     );
   }
 
-  /** Sends doubtful events by HTTP, where the server answers for each. If that fails, the socket is used again. */
-  async #settle(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
+  /** Sends doubtful events by HTTP, where refused events are named. If that fails, uses the socket again. */
+  async #postDoubtful(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
     const deadline = AbortSignal.timeout(postMs);
     if (await this.#post(doubtful, AbortSignal.any([signal, deadline]))) return;
     for (const queued of doubtful) queued.isDoubtful = false;
-    const hopeless = doubtful.filter(({ attempts, isConfirmed }) => attempts >= maxAttempts && !isConfirmed);
-    if (hopeless.length === 0) return;
-    this.#remove(hopeless);
+    const failing = doubtful.filter(({ attempts, isConfirmed }) => attempts >= maxAttempts && !isConfirmed);
+    if (failing.length === 0) return;
+    this.#remove(failing);
     this.options.log.warn(
-      `${hopeless.length} worker events are dropped: each time they were sent, the server ended the connection.`,
+      `${failing.length} worker events are dropped: each time they were sent, the server ended the connection.`,
     );
   }
 
-  /** Sends by HTTP and removes what the server accepts or refuses. Returns false if it does neither. */
+  /** Sends events by HTTP. Returns true after removing them, if the server has accepted or refused each. */
   async #post(queued: readonly Queued[], signal: AbortSignal): Promise<boolean> {
     const { api, log } = this.options;
     const events = queued.map(({ event }) => event);
@@ -221,15 +225,15 @@ export class EventPublisher {
       return true;
     } catch (error) {
       if (signal.aborted) return false;
-      // A server that is away says nothing about the events, so their attempts do not count.
+      // An outage says nothing about the events, so their attempts do not count.
       if (!(error instanceof ApiError && error.status < 500)) for (const each of queued) each.attempts = 0;
       log.debug({ err: error }, "The worker's events could not be sent by HTTP.");
       return false;
     }
   }
 
-  #remove(gone: readonly Queued[]): void {
-    const set = new Set(gone);
+  #remove(removed: readonly Queued[]): void {
+    const set = new Set(removed);
     this.#queue = this.#queue.filter((queued) => !set.has(queued));
   }
 
@@ -239,7 +243,7 @@ export class EventPublisher {
   }
 }
 
-/** The server sends nothing here, but reading notices the end of the connection. */
+/** Reads until the connection ends, and throws then. The server sends no frames on this socket. */
 async function watchEnd(socket: Socket, signal: AbortSignal): Promise<void> {
   for await (const _ of socket.frames(signal));
   if (!signal.aborted) throw new SocketError("closed by the server");

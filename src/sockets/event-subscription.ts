@@ -1,19 +1,21 @@
-// The subscription to events of flow runs. Source: prefect events/clients.py PrefectEventSubscriber, events/filters.py.
+// The subscription to the state events of flow runs. Source: prefect events/clients.py PrefectEventSubscriber,
+// events/filters.py.
 import { type Check, listOf, object, oneOf, optional, string, time, uuid } from "../api/json-check.ts";
 import { type Json, type PrefectEvent, type StateType, stateTypes } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
-import { connectSocket, type Socket, type SocketAddress } from "./connect.ts";
+import { connectSocket, type SocketAddress } from "./connect.ts";
+import type { Socket } from "./socket.ts";
 
-/** How far back the server replays events, because some may have been stored before the subscription. */
+/** The server replays events of this last period, because some may have been stored before the subscription. */
 const replayMs = 60_000;
-/** How far ahead the subscription ends. The filter needs an end, and the reference sends the same. */
+/** When the subscription ends. The filter needs an end, and the reference sends the same. */
 const untilMs = 365 * 24 * 3600 * 1000;
 
-/** The states a worker acts upon. PENDING says that a flow run has been claimed. */
-export const stateTypesToActUpon: readonly StateType[] = ["SCHEDULED", "PENDING", "CANCELLING"];
+/** The states that a worker reacts to. PENDING means that a worker has claimed the flow run. */
+export const handledStateTypes: readonly StateType[] = ["SCHEDULED", "PENDING", "CANCELLING"];
 
 /** The states that only the status page and the metrics need. */
-export const stateTypesToLookAt: readonly StateType[] = [
+export const observedStateTypes: readonly StateType[] = [
   "RUNNING",
   "PAUSED",
   "COMPLETED",
@@ -23,8 +25,8 @@ export const stateTypesToLookAt: readonly StateType[] = [
 ];
 
 /**
- * Opens `/events/out` and subscribes to states of the work pool's flow runs, by state type, so that renamed states (Late,
- * AwaitingRetry, Resuming …) count. Throws SocketError.
+ * Opens `/events/out` and subscribes to states of the work pool's flow runs, by state type, so that renamed states
+ * (Late, AwaitingRetry, Resuming …) count. Throws SocketError.
  */
 export async function subscribeToFlowRuns(
   address: SocketAddress,
@@ -47,24 +49,24 @@ export async function subscribeToFlowRuns(
   return socket;
 }
 
-/** How the id of a flow run begins as that of a resource. */
+/** The prefix of a flow run's id in a resource id. */
 const flowRunPrefix = "prefect.flow-run.";
 
 /**
- * The resource of a flow run. Anybody may send events, so the id is checked: the server refuses a whole look-up because
- * of one id that is none.
+ * The resource id of a flow run. It is checked because anybody may send events. With one invalid id, the server would
+ * refuse a whole request for flow runs.
  */
 const flowRunResourceId: Check = (value) =>
   typeof value === "string" && value.startsWith(flowRunPrefix) && uuid(value.slice(flowRunPrefix.length));
 
-/** What an event says about a flow run, in the worker's terms. */
+/** A state event of a flow run, with the fields that a worker needs. */
 export interface FlowRunEvent {
   id: string;
   flowRunId: string;
   stateType: StateType;
   stateName: string;
   workQueueName: string | undefined;
-  /** ISO 8601: the time of the state. */
+  /** The time of the state, ISO 8601. */
   occurred: string;
 }
 
@@ -84,7 +86,7 @@ const flowRunEvent = object({
   }),
 });
 
-/** Reads a frame of the subscription. Returns undefined for anything but the state of a flow run. */
+/** Parses a frame of the subscription. Returns undefined for anything but a state event of a flow run. */
 export function parseFlowRunEvent(frame: Json): FlowRunEvent | undefined {
   if (!flowRunEvent(frame)) return undefined;
   const { id, occurred, resource, related } = (frame as unknown as { event: PrefectEvent }).event;

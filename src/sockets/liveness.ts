@@ -1,4 +1,5 @@
-// Pings: they show whether the peer is there and what it has read, and they keep proxies from ending an idle connection.
+// Pings. They show whether the peer responds and what it has read. They also keep proxies from ending an idle
+// connection.
 import WebSocket from "ws";
 import { monotonicMs } from "../async/clock.ts";
 import { SocketError } from "./socket-error.ts";
@@ -8,57 +9,57 @@ const deadAfterMs = 20_000;
 
 /** The pings of one connection. */
 export class Liveness {
-  #sent = 0;
-  #answered = 0;
-  #receivedAt = monotonicMs();
+  #sentNumber = 0;
+  #answeredNumber = 0;
+  #receivedAtMs = monotonicMs();
   readonly #timer: NodeJS.Timeout;
 
-  /** Pings every `intervalMs`. Calls `onDead` and ends the socket when the peer has answered none for 20 s. */
+  /** Sends a ping every `intervalMs`. Calls `onDead` and ends the socket if the peer has answered none for 20 s. */
   constructor(
     private readonly socket: WebSocket,
     intervalMs: number,
     onDead: () => void,
   ) {
-    const received = (): void => {
-      this.#receivedAt = monotonicMs();
+    const onReceived = (): void => {
+      this.#receivedAtMs = monotonicMs();
     };
-    socket.on("message", received);
-    socket.on("ping", received);
+    socket.on("message", onReceived);
+    socket.on("ping", onReceived);
     socket.on("pong", (data) => {
-      received();
+      onReceived();
       // A peer may answer only the latest of several pings, so an answer counts for all before it (RFC 6455 5.5.3).
       const number = Number(data.toString());
-      if (number <= this.#sent) this.#answered = Math.max(this.#answered, number);
+      if (number <= this.#sentNumber) this.#answeredNumber = Math.max(this.#answeredNumber, number);
     });
     const toleratedPings = Math.ceil(deadAfterMs / intervalMs);
     this.#timer = setInterval(() => {
-      if (this.#sent - this.#answered >= toleratedPings) {
+      if (this.#sentNumber - this.#answeredNumber >= toleratedPings) {
         onDead();
         socket.terminate();
       } else if (socket.readyState === WebSocket.OPEN) {
-        this.#ping();
+        this.#sendPing();
       }
     }, intervalMs);
   }
 
-  /** Milliseconds since anything came from the peer, or since the socket opened. */
+  /** Milliseconds since the last data from the peer, or since the socket opened. */
   get silentMs(): number {
-    return monotonicMs() - this.#receivedAt;
+    return monotonicMs() - this.#receivedAtMs;
   }
 
-  /** The connection is open now: silence counts from here. */
-  opened(): void {
-    this.#receivedAt = monotonicMs();
+  /** Call when the connection is open, because `silentMs` counts from then. */
+  start(): void {
+    this.#receivedAtMs = monotonicMs();
   }
 
   /**
-   * Resolves when the peer has answered a ping that is sent now, or when `signal` aborts. Throws SocketError when the
-   * socket closes instead.
+   * Sends a ping. Resolves when the peer has answered it, or when `signal` aborts. Throws SocketError if the socket
+   * closes first.
    */
-  async confirmed(signal: AbortSignal): Promise<void> {
+  async ping(signal: AbortSignal): Promise<void> {
     const { socket } = this;
     if (socket.readyState !== WebSocket.OPEN) throw this.#closed();
-    const number = this.#ping();
+    const number = this.#sendPing();
     await new Promise<void>((resolve, reject) => {
       const listening = new AbortController();
       const end = (settle: () => void): void => {
@@ -67,9 +68,9 @@ export class Liveness {
         socket.off("close", onClose);
         settle();
       };
-      // The listener of the constructor came first, so this answer is counted already.
+      // The listener of the constructor was added first, so it has already counted this pong.
       const onPong = (): void => {
-        if (this.#answered >= number) end(resolve);
+        if (this.#answeredNumber >= number) end(resolve);
       };
       const onClose = (): void => end(() => reject(this.#closed()));
       socket.on("pong", onPong);
@@ -84,11 +85,11 @@ export class Liveness {
     clearInterval(this.#timer);
   }
 
-  /** Sends a ping that carries its number, which the peer repeats in its answer. */
-  #ping(): number {
-    this.#sent++;
-    this.socket.ping(String(this.#sent));
-    return this.#sent;
+  /** Sends a ping with its number as data, which the pong repeats. Returns the number. */
+  #sendPing(): number {
+    this.#sentNumber++;
+    this.socket.ping(String(this.#sentNumber));
+    return this.#sentNumber;
   }
 
   #closed(): SocketError {

@@ -1,28 +1,28 @@
-// Events over HTTP. Here the server says whether it accepts them and why not. A socket is just closed, without a code and
-// without a word about the event that was the reason.
+// Events over HTTP. The response says whether the server accepts them and why not. For a bad event on a socket, the
+// server only closes the socket, without a code or a reason.
 import type { Api } from "../api/api.ts";
 import { ApiError } from "../api/errors.ts";
 import { listOf, object, text } from "../api/json-check.ts";
 import type { Json, PrefectEvent } from "../api/wire.ts";
 
-/** The part of the API client that is needed here. */
+/** The part of `Api` that is needed here. */
 export type EventsApi = Pick<Api, "request">;
 
-/** An event that the server refuses as such, and its words. */
+/** An event that the server refuses, and its explanation. */
 export interface RefusedEvent {
   event: PrefectEvent;
   reason: string;
 }
 
-/** At 10 KB for an event with 100 tags, a batch stays below the 1 MiB that nginx lets through. */
+/** An event with 100 tags takes 10 KB, so a batch stays below the 1 MiB that nginx accepts. */
 const batchSize = 50;
-/** With these the event is at fault, not the way to the server. */
+/** With these statuses the event is the cause, not the connection or the server. */
 const refusalStatuses: ReadonlySet<number> = new Set([400, 413, 422]);
 
 /**
- * Sends events by `POST /events`. Returns those that the server refuses; the others are accepted. The server drops a
- * second event with the same id, so a repetition is harmless. Throws what the API client throws when the way to the
- * server or the route is the problem. Source: prefect server/api/events.py create_events.
+ * Sends events by `POST /events`. Returns those that the server refuses. It has accepted the others. The server drops a
+ * second event with the same id, so a repetition is harmless. Throws the errors of `Api.request` for other failures.
+ * Source: prefect server/api/events.py create_events.
  */
 export async function postEvents(
   api: EventsApi,
@@ -36,7 +36,7 @@ export async function postEvents(
   return refused;
 }
 
-/** The server refuses a whole batch because of one event. Halves are sent until that event is alone. */
+/** The server refuses a whole batch because of one event. So halves are sent until that event is alone. */
 async function postBatch(api: EventsApi, batch: readonly PrefectEvent[], signal: AbortSignal): Promise<RefusedEvent[]> {
   try {
     await api.request("POST", "/events", { body: batch as unknown as Json, signal });
@@ -55,7 +55,7 @@ async function postBatch(api: EventsApi, batch: readonly PrefectEvent[], signal:
 
 const eventPage = object({ events: listOf(object({ id: text })) });
 
-/** Returns which of the ids the server has stored; at most 50. Throws what the API client throws. */
+/** Returns which of the events the server has stored. Takes at most 50 ids. Throws the errors of `Api.request`. */
 export async function findStoredEvents(
   api: EventsApi,
   ids: readonly string[],

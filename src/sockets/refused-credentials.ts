@@ -1,22 +1,23 @@
-// Why a self-hosted server answers 401 although an auth string was sent. Over HTTP a wrong auth string and a proxy that
-// drops the header look the same. Inside a WebSocket the auth string is a message, which no proxy drops.
+// Finds out why a self-hosted server responds with 401 although an auth string was sent. Over HTTP, a wrong auth string
+// and a proxy that drops the header look the same. In a WebSocket the auth string is a message, which no proxy drops.
 import { Credentials } from "../api/credentials.ts";
 import { ApiError } from "../api/errors.ts";
 import type { Authorization } from "../settings/connection.ts";
-import { closeCode, connectSocket, type SocketAddress } from "./connect.ts";
+import { connectSocket, type SocketAddress } from "./connect.ts";
+import { closeCode } from "./socket.ts";
 import { SocketError } from "./socket-error.ts";
 
-/** Connecting twice; the answer is only advice. */
+/** The time limit for two connections. It is short, because the result is only advice. */
 const timeoutMs = 5_000;
-/** No server has it: it holds no colon. */
+/** No server has this auth string, because it has no colon. */
 const wrongToken = "lictor asks whether any auth string is accepted";
 
-/** What a server makes of an auth string inside a WebSocket. */
+/** How a server reacts to an auth string in a WebSocket. `login`: a proxy asks for its own login. */
 type Verdict = "accepted" | "refused" | "login" | "unknown";
 
 /**
- * Returns `error` with the cause found out, when it is a 401 to an auth string, or caused by one, and a WebSocket tells
- * more; else `error` itself. Takes 5 s at most; an abort of `signal` ends it sooner.
+ * Returns `error` with the cause added, if it is or was caused by a 401 to an auth string, and if a WebSocket shows the
+ * cause. Otherwise returns `error` itself. Takes at most 5 s. An abort of `signal` ends it sooner. Never throws.
  */
 export async function explainUnauthorized(
   error: unknown,
@@ -63,7 +64,7 @@ async function tryToken(address: SocketAddress, authorization: Authorization, si
     if (!(error instanceof SocketError)) return "unknown";
     const { code, status, isJson } = error.details;
     if (code === closeCode.policyViolation) return "refused";
-    // JSON is the server's answer to a plain request: a proxy has dropped `Upgrade` too.
+    // JSON is the server's response to a plain request, so a proxy has also dropped `Upgrade`.
     return status === 401 && !isJson ? "login" : "unknown";
   }
 }

@@ -1,9 +1,10 @@
-// The one error of all sockets.
+// The error class of all sockets.
 
 /**
- * Why a socket could not be opened, or ended. `code` and `reason` are those of the close, `status` is the HTTP status of
- * a refused upgrade, `isJson` whether its body is JSON, `cause` the likely cause and what to do. Of a connection that broke off, `openMs` is its age,
- * `silentMs` the time since the last byte, and `isNews` false when the cause was reported within the last hour.
+ * Why a socket could not be opened, or why it ended. `code` and `reason` are from the close frame. `status` is the HTTP
+ * status of a refused upgrade, and `isJson` tells whether its body is JSON. `cause` is the likely cause and what to do.
+ * For a connection that broke off, `openMs` is its age and `silentMs` is the time since its last byte. `shouldWarn` is
+ * false if a cause was reported within the last hour.
  */
 export class SocketError extends Error {
   override readonly name = "SocketError";
@@ -17,7 +18,7 @@ export class SocketError extends Error {
       cause?: string;
       openMs?: number;
       silentMs?: number;
-      isNews?: boolean;
+      shouldWarn?: boolean;
     } = {},
   ) {
     super(message);

@@ -1,5 +1,5 @@
-// Checks whether the events of a worker have arrived in the server's database, and sends missing ones again. The message
-// broker between the processes of a server may lose events, and nothing else would notice.
+// Checks whether the events of a worker have arrived in the server's database, and sends missing ones again. The
+// message broker between the processes of a server may lose events, and nothing else would notice.
 import { ApiError } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
@@ -13,44 +13,44 @@ import { type EventsApi, findStoredEvents, postEvents } from "./post-events.ts";
  */
 const settledMs = 360_000;
 const intervalMs = 60_000;
-/** How many events are remembered; at 1 KB each this is 1 MB. The oldest beyond it are not checked. */
+/** How many events are kept until the check. At 1 KB each this is 1 MB. Beyond it, the oldest are not checked. */
 const maxObserved = 1000;
 /** How many events one request may ask for. Source: prefect server/events/storage INTERACTIVE_PAGE_SIZE. */
 const pageSize = 50;
 
-/** An event that was sent at this time, and whether that was a repetition. */
+/** An event, when it was sent last, and whether that was the second time. */
 interface Observed {
   event: PrefectEvent;
   sentAtMs: number;
-  isRepeated: boolean;
+  wasRepeated: boolean;
 }
 
 /** The events of one worker that the server has accepted. */
 export class StoredEvents {
   #observed: Observed[] = [];
   /** Whether the server has stored at least one event. */
-  #hasFound = false;
-  #isOff = false;
-  #isTold = false;
+  #hasFoundAny = false;
+  #isDisabled = false;
+  #hasWarned = false;
 
-  /** `times` are in milliseconds: the age at which an event has to be stored, and the pause between two looks. */
+  /** `settledMs` is the age at which an event must be stored. `intervalMs` is the time between two checks. */
   constructor(
     private readonly api: EventsApi,
     private readonly log: Logger,
     private readonly times: { settledMs: number; intervalMs: number } = { settledMs, intervalMs },
   ) {}
 
-  /** Takes events that the server has accepted. */
+  /** Adds events that the server has accepted, for a later check. */
   observe(events: readonly PrefectEvent[]): void {
-    if (this.#isOff) return;
+    if (this.#isDisabled) return;
     const sentAtMs = monotonicMs();
-    this.#observed.push(...events.map((event) => ({ event, sentAtMs, isRepeated: false })));
+    this.#observed.push(...events.map((event) => ({ event, sentAtMs, wasRepeated: false })));
     this.#observed.splice(0, this.#observed.length - maxObserved);
   }
 
   /** Checks until `signal` aborts, or until the server turns out not to store events. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !this.#isOff) {
+    while (!signal.aborted && !this.#isDisabled) {
       await sleep(this.times.intervalMs, signal);
       const dueMs = monotonicMs() - this.times.settledMs;
       const due = this.#observed.filter(({ sentAtMs }) => sentAtMs <= dueMs);
@@ -58,7 +58,7 @@ export class StoredEvents {
         await this.#check(due.slice(start, start + pageSize), signal).catch((error: unknown) => {
           this.log.debug({ err: error }, "The worker's events could not be looked up.");
           // This worker may not read events, or the server has no such route.
-          if (error instanceof ApiError && error.status < 500) this.#isOff = true;
+          if (error instanceof ApiError && error.status < 500) this.#isDisabled = true;
         });
       }
     }
@@ -68,31 +68,31 @@ export class StoredEvents {
   async #check(due: readonly Observed[], signal: AbortSignal): Promise<void> {
     const ids = due.map(({ event }) => event.id);
     const stored = await findStoredEvents(this.api, ids, signal);
-    this.#hasFound ||= stored.size > 0;
+    this.#hasFoundAny ||= stored.size > 0;
     const missing = due.filter(({ event }) => !stored.has(event.id));
-    const again = missing.filter(({ isRepeated }) => !isRepeated);
-    if (again.length > 0) {
-      const events = again.map(({ event }) => event);
+    const repeated = missing.filter(({ wasRepeated }) => !wasRepeated);
+    if (repeated.length > 0) {
+      const events = repeated.map(({ event }) => event);
       await postEvents(this.api, events, signal);
-      this.#tell(`The server had lost ${again.length} of ${due.length} worker events, which were sent again.`);
+      this.#reportLoss(`The server had lost ${repeated.length} of ${due.length} worker events, which were sent again.`);
     }
-    const lost = missing.length - again.length;
-    if (lost > 0 && !this.#hasFound) {
+    const lost = missing.length - repeated.length;
+    if (lost > 0 && !this.#hasFoundAny) {
       this.log.debug("The server stores no events, so worker events are not looked up any more.");
-      this.#isOff = true;
+      this.#isDisabled = true;
     } else if (lost > 0) {
       this.log.debug(`${lost} worker events are missing although they were sent again.`);
     }
     this.#observed = this.#observed.filter((each) => !due.includes(each));
-    this.#observed.push(...again.map((each) => ({ ...each, sentAtMs: monotonicMs(), isRepeated: true })));
+    this.#observed.push(...repeated.map((each) => ({ ...each, sentAtMs: monotonicMs(), wasRepeated: true })));
   }
 
-  /** A server that has stored nothing yet may not store events at all, so a loss is only certain once one was found. */
-  #tell(message: string): void {
-    const isNews = this.#hasFound && !this.#isTold;
-    this.log[isNews ? "warn" : "debug"](
+  /** Warns once. A server that has stored no event so far may store none at all, so then the loss is not certain. */
+  #reportLoss(message: string): void {
+    const shouldWarn = this.#hasFoundAny && !this.#hasWarned;
+    this.log[shouldWarn ? "warn" : "debug"](
       `${message} Its message broker probably drops messages; automations on them may fire late.`,
     );
-    this.#isTold ||= isNews;
+    this.#hasWarned ||= shouldWarn;
   }
 }

@@ -1,38 +1,38 @@
-// The frames of the worker channel: their shapes, and what the end of a channel means.
+// The frames of the worker channel, and the meaning of its close reasons.
 // Source: prefect client/schemas/worker_channel.py, workers/_worker_channel/_transport.py.
 import { randomUUID } from "node:crypto";
 import { type Check, count, listOf, object, oneOf, optional, string, text, time } from "../api/json-check.ts";
 import { workPoolShape } from "../api/shapes.ts";
 import type { Json, JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
-import { closeCode } from "./connect.ts";
 import type { Retry } from "./keep-connected.ts";
+import { closeCode } from "./socket.ts";
 import type { SocketError } from "./socket-error.ts";
 
 /** The only version of the channel so far. */
 export const channelVersion = "work_pool_worker_channel.v1";
 /** The capabilities that every channel has. */
 export const requiredCapabilities = ["worker_heartbeat.v1", "work_pool_snapshot.v1"] as const;
-/** Optional: the server asks the worker to end processes of flow runs that it has given up. */
+/** Optional. With it, the server asks the worker to end the processes of flow runs that it has given up. */
 export const cleanupCapability = "cleanup_delivery.v1";
 /** The kind of cleanup for a flow run that stayed in Cancelling too long; the server has forced it to Cancelled. */
 export const cancellingTimeout = "cancelling_timeout_teardown.v1";
 
-/** How a worker introduces itself when it opens the channel. It counts as a heartbeat. */
+/** The first frame of a worker on the channel. It counts as a heartbeat. */
 export type WorkerHello = {
-  /** Identifies this process; the server repeats it. */
+  /** Identifies this process. The server's response repeats it. */
   consumer_id: string;
   worker_name: string;
   worker_type: string;
   heartbeat_interval_seconds: number;
   supported_channel_versions: string[];
   requested_capabilities: string[];
-  /** None means all. */
+  /** An empty list means all work queues. */
   work_queue_names: string[];
   handled_cleanup_kinds: string[];
   max_cleanup_concurrency: number;
   create_pool_if_not_found: boolean;
   default_base_job_template: JsonObject;
-  /** The first time only. */
+  /** Only in the first hello of the process, else null. */
   worker_metadata: WorkerMetadata | null;
 };
 
@@ -73,12 +73,12 @@ export interface ServerPayloads {
   "cleanup.operation_result.v1": { message_id: string; operation: string; status: string; reason?: string | null };
 }
 
-/** A frame of the server. `sent_at` is a time of its clock. */
+/** A frame of the server. `sent_at` is from the server's clock. */
 export type ServerFrame<Type extends keyof ServerPayloads = keyof ServerPayloads> = {
   [Each in Type]: { type: Each; sent_at: string; payload: ServerPayloads[Each] };
 }[Type];
 
-/** A frame to send. */
+/** Returns a frame to send. */
 export function clientFrame<Type extends keyof ClientPayloads>(type: Type, payload: ClientPayloads[Type]): JsonObject {
   return { type, id: randomUUID(), sent_at: new Date().toISOString(), payload };
 }
@@ -105,7 +105,7 @@ const payloads: { [Type in keyof ServerPayloads]: Check } = {
   "cleanup.operation_result.v1": object({ message_id: text, operation: text, status: text, reason: optional(string) }),
 };
 
-/** Reads a frame of the server. Returns undefined for one that breaks the protocol; unknown fields are ignored. */
+/** Parses a frame of the server. Returns undefined for a frame that violates the protocol. Ignores unknown fields. */
 export function parseServerFrame(frame: Json): ServerFrame | undefined {
   const type = (frame as JsonObject | null)?.type;
   if (typeof type !== "string" || !Object.hasOwn(payloads, type)) return undefined;
@@ -113,7 +113,7 @@ export function parseServerFrame(frame: Json): ServerFrame | undefined {
   return isGood ? (frame as unknown as ServerFrame) : undefined;
 }
 
-/** Why a server closes a channel, and whether it would do so again. */
+/** The close reasons of the server. After a terminal one, the server would close the next channel too. */
 const closeReasons: ReadonlyMap<string, "terminal" | "retry"> = new Map([
   ["authentication_failed", "terminal"],
   // The work pool is gone, or a work queue does not exist, or this worker may not create the pool.
@@ -124,24 +124,25 @@ const closeReasons: ReadonlyMap<string, "terminal" | "retry"> = new Map([
   ["transient_server_error", "retry"],
 ]);
 
-/** Refusals below 500 that ask for another attempt: timeout, too early, too many requests. */
+/** Statuses below 500 that are worth another attempt: timeout, too early, too many requests. */
 const transientStatuses: ReadonlySet<number> = new Set([408, 425, 429]);
 
 /**
- * Returns whether the server would end the channel in the same way again. Servers before 3.7.2 have no such route and
- * refuse the upgrade with 403.
+ * Returns true if the server would end the next channel in the same way. Servers before 3.7.2 do not have this route
+ * and refuse the upgrade with 403.
  */
 export function isTerminal({ status, code, reason = "" }: SocketError["details"]): boolean {
   if (status !== undefined) return status < 500 && !transientStatuses.has(status);
-  const known = closeReasons.get(reason);
-  if (known !== undefined) return known === "terminal";
+  const effect = closeReasons.get(reason);
+  if (effect !== undefined) return effect === "terminal";
   return code === closeCode.policyViolation || code === closeCode.protocolError;
 }
 
 /**
- * Returns what follows a terminal end. A channel that has never been open is given up, because the server does not have
- * it. A channel that was open is tried again after minutes: an ingress was reloaded, or the work pool is created again.
+ * Returns when to try again after a terminal end. Without an open channel so far the result is "never", because the
+ * server has no worker channel. After an open channel it is "later": perhaps an ingress was reloaded, or the work pool
+ * is created again.
  */
-export function retryAfterRefusal(wasOpen: boolean): Retry {
+export function retryAfterTerminalEnd(wasOpen: boolean): Retry {
   return wasOpen ? "later" : "never";
 }

@@ -1,7 +1,8 @@
-// One connection of the worker channel, from the upgrade to its typed frames.
+// One connection of the worker channel: opening, hello, and typed frames.
 // Source: prefect workers/_worker_channel/_protocol.py, server/api/workers.py.
 import type { Json } from "../api/wire.ts";
-import { closeCode, connectSocket, type Socket, type SocketAddress } from "./connect.ts";
+import { connectSocket, type SocketAddress } from "./connect.ts";
+import { closeCode, type Socket } from "./socket.ts";
 import { SocketError } from "./socket-error.ts";
 import {
   type ClientPayloads,
@@ -12,26 +13,29 @@ import {
   type WorkerHello,
 } from "./worker-channel-frames.ts";
 
-/** For authentication, hello and ready together. */
+/** The time limit for authentication, hello and ready together. */
 const setUpMs = 10_000;
 
 /** An open channel. Disposing closes it. */
 export interface WorkerChannel extends Disposable {
-  /** The server's answer to the hello. */
+  /** The server's response to the hello. */
   readonly ready: ServerPayloads["worker.ready.v1"];
-  /** Sends a frame. Does nothing when the channel has closed. */
+  /** Sends a frame. Does nothing if the channel has closed. */
   send<Type extends keyof ClientPayloads>(type: Type, payload: ClientPayloads[Type]): void;
   /**
    * Yields the frames in order until `signal` aborts or the channel ends. Throws SocketError unless it ended cleanly. A
-   * frame that breaks the protocol ends the channel.
+   * frame that violates the protocol ends the channel.
    */
   frames(signal: AbortSignal): AsyncGenerator<LaterFrame>;
 }
 
-/** The frames that may follow the handshake. */
+/** The frames that may follow `ready`. */
 type LaterFrame = ServerFrame<Exclude<keyof ServerPayloads, "worker.ready.v1">>;
 
-/** Opens the channel of a work pool and says hello. Throws SocketError, or the abort reason of `signal`. */
+/**
+ * Opens the channel of a work pool, sends hello and waits for ready. Throws SocketError, or the abort reason of
+ * `signal`.
+ */
 export async function openWorkerChannel(
   address: SocketAddress,
   workPoolName: string,
@@ -39,7 +43,8 @@ export async function openWorkerChannel(
   signal: AbortSignal,
   timeoutMs = setUpMs,
 ): Promise<WorkerChannel> {
-  // Kept in a variable: Node.js 20 collects a timeout that only AbortSignal.any refers to, and it never fires.
+  // A variable keeps the timeout alive. Node.js 20 collects a timeout to which only AbortSignal.any refers, so it never
+  // fires.
   const deadline = AbortSignal.timeout(timeoutMs);
   const inTime = AbortSignal.any([signal, deadline]);
   const route = `/work_pools/${encodeURIComponent(workPoolName)}/workers/connect`;

@@ -1,4 +1,4 @@
-// GET /health for supervisors of the program, and a page about it for people. Source: prefect workers/server.py.
+// Serves GET /health for supervisors and the status page for people. Source: prefect workers/server.py.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
@@ -6,42 +6,43 @@ import { isIP } from "node:net";
 import type { Logger } from "../logger.ts";
 import { listenHttp } from "./http-listener.ts";
 
-/** Lies beside the program; read for each request, so that it takes no memory when nobody looks. */
+/** Beside the program. Read for each request, so that it takes no memory otherwise. */
 const pageFile = new URL("./status-page.html", import.meta.url);
 
-/** What is served, and where. */
+/** The address of the server, and the sources of its responses. */
 export interface HealthServerOptions {
   host: string;
   port: number;
-  /** Seconds since the last poll of a worker that is stuck; undefined while none is. */
+  /** Returns the seconds since the last poll of a worker that is stuck. Returns undefined if none is stuck. */
   silentSeconds: () => number | undefined;
-  /** For how many seconds polls have failed; undefined while they are answered. */
+  /** Returns for how many seconds polls have failed. Returns undefined if they succeed. */
   pollsFailingSeconds: () => number | undefined;
-  /** What /status.json answers. */
+  /** Returns the body of /status.json. */
   status: () => object;
-  /** Hides secrets in a text. */
+  /** Returns the text without secrets. */
   redact: (text: string) => string;
   log: Logger;
 }
 
-interface Answer {
+interface RouteResponse {
   status: number;
   headers?: http.OutgoingHttpHeaders;
   body: string;
 }
 
 /**
- * Serves `/health`: 200 while all workers poll, 503 when one is stuck; the status page at `/` and what it shows at
- * `/status.json`. Disposing closes it. Throws when the address cannot be listened on.
+ * Serves `/health`, the status page at `/`, and its data at `/status.json`. `/health` is 200 while all workers poll,
+ * and 503 if one is stuck. Returns the port. Disposing closes the server. Throws the system's error if it cannot
+ * listen.
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<Disposable & { port: number }> {
-  const routes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
-    "/health": () => answerHealth(options),
-    "/status.json": () => answerStatus(options),
-    "/": answerPage,
+  const routes: Readonly<Record<string, () => RouteResponse | Promise<RouteResponse>>> = {
+    "/health": () => healthResponse(options),
+    "/status.json": () => statusResponse(options),
+    "/": pageResponse,
   };
   const server = http.createServer(async (request, response) => {
-    const { status, headers, body } = await answer(routes, request, options.host).catch((error: unknown) => {
+    const { status, headers, body } = await respond(routes, request, options.host).catch((error: unknown) => {
       options.log.error({ err: error }, "The status page cannot be served");
       return json(500, { detail: "Internal Server Error" });
     });
@@ -50,11 +51,11 @@ export async function startHealthServer(options: HealthServerOptions): Promise<D
   return await listenHttp(server, options);
 }
 
-async function answer(
-  routes: Readonly<Record<string, () => Answer | Promise<Answer>>>,
+async function respond(
+  routes: Readonly<Record<string, () => RouteResponse | Promise<RouteResponse>>>,
   { url, method, headers, socket }: http.IncomingMessage,
   configuredHost: string,
-): Promise<Answer> {
+): Promise<RouteResponse> {
   const path = url?.split("?")[0] ?? "";
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
   if (!route) return json(404, { detail: "Not Found" });
@@ -66,8 +67,9 @@ async function answer(
 }
 
 /**
- * Whether a request may read the status. A web page from elsewhere can point a name of its own at this machine (DNS
- * rebinding). A browser on this machine would then read the status for that page, but it would send that name.
+ * Returns true if a request may read the status. The reason is DNS rebinding: a foreign web page can let its own host
+ * name point at this machine. A browser on this machine would then read the status for that page. Its header `Host`
+ * holds that name. `peer` is the client's address, and `host` is the header.
  */
 export function isTrustedHost(peer: string | undefined, host: string | undefined, configuredHost: string): boolean {
   const isLocalPeer = peer === undefined || /^(::1|(::ffff:)?127\.)/.test(peer);
@@ -78,12 +80,12 @@ export function isTrustedHost(peer: string | undefined, host: string | undefined
   return isIP(name) !== 0 || /(^|\.)localhost$/.test(name) || name === configuredHost.toLowerCase();
 }
 
-function json(status: number, body: object, headers: http.OutgoingHttpHeaders = {}): Answer {
+function json(status: number, body: object, headers: http.OutgoingHttpHeaders = {}): RouteResponse {
   return { status, headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) };
 }
 
-/** The message is the reference's. The field beside it is there only while polls fail. */
-function answerHealth({ silentSeconds, pollsFailingSeconds, log }: HealthServerOptions): Answer {
+/** The messages are those of the reference. `polls_failing_seconds` exists only while polls fail. */
+function healthResponse({ silentSeconds, pollsFailingSeconds, log }: HealthServerOptions): RouteResponse {
   const seconds = silentSeconds();
   const failingSeconds = pollsFailingSeconds();
   const failing = failingSeconds === undefined ? {} : { polls_failing_seconds: Math.round(failingSeconds) };
@@ -92,23 +94,23 @@ function answerHealth({ silentSeconds, pollsFailingSeconds, log }: HealthServerO
   return json(503, { message: "Worker may be unresponsive at this time", ...failing });
 }
 
-/** For the eyes of this page only: nothing is kept, and no other site may have it. */
-const privately = {
+/** Browsers must not store these responses or show them to other sites. */
+const privateHeaders = {
   "Cache-Control": "no-store",
   "Cross-Origin-Resource-Policy": "same-origin",
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
 };
 
-/** In its texts, not in its JSON: a secret like `true` must not break it. */
-function answerStatus({ status, redact }: HealthServerOptions): Answer {
+/** Hides secrets in each text and not in the JSON, because a secret like `true` would break the JSON. */
+function statusResponse({ status, redact }: HealthServerOptions): RouteResponse {
   const hide = (_key: string, value: unknown): unknown => (typeof value === "string" ? redact(value) : value);
-  const headers = { "Content-Type": "application/json", ...privately };
+  const headers = { "Content-Type": "application/json", ...privateHeaders };
   return { status: 200, headers, body: JSON.stringify(status(), hide) };
 }
 
-/** The page may run its own script and style, known by their hashes, and talk to this server; nothing else. */
-async function answerPage(): Promise<Answer> {
+/** The policy allows only the page's own script and style, by their hashes, and requests to this server. */
+async function pageResponse(): Promise<RouteResponse> {
   const body = await readFile(pageFile, "utf8");
   const policy = [
     "default-src 'none'",
@@ -123,12 +125,12 @@ async function answerPage(): Promise<Answer> {
   const headers = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": policy.join("; "),
-    ...privately,
+    ...privateHeaders,
   };
   return { status: 200, headers, body };
 }
 
-/** Source: CSP level 3, hash-source. */
+/** Returns the hash of the page's script or style for the policy. Source: CSP level 3, hash-source. */
 function hashOf(page: string, element: "script" | "style"): string {
   const [, text = ""] = new RegExp(`<${element}[^>]*>(.*?)</${element}>`, "s").exec(page) ?? [];
   return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;

@@ -1,11 +1,11 @@
-// Listening of the worker's own HTTP servers, until they are disposed.
+// Lets the worker's HTTP servers listen until they are disposed.
 import { once } from "node:events";
 import type http from "node:http";
 import type { AddressInfo } from "node:net";
 
 /**
- * Listens, and gives the port, which the system chooses for 0. Disposing closes the server and its connections. Throws the
- * system's error when the address cannot be listened on.
+ * Listens and returns the port, which the system chooses for port 0. Disposing closes the server and its connections.
+ * Throws the system's error if it cannot listen.
  */
 export async function listenHttp(
   server: http.Server,

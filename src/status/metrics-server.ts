@@ -1,5 +1,5 @@
-// The Prometheus page of a program. Loaded only where PREFECT_CLIENT_METRICS_ENABLED asks for it, since the library behind
-// it takes time and memory that nobody else should spend. Source: prefect utilities/services.py, events/clients.py.
+// The Prometheus metrics of the program. Loaded only with PREFECT_CLIENT_METRICS_ENABLED, because the library takes
+// time and memory. Source: prefect utilities/services.py, events/clients.py.
 import http from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { monotonicMs } from "../async/clock.ts";
@@ -8,21 +8,21 @@ import type { EventPublisher } from "../sockets/event-publisher.ts";
 import type { Worker } from "../worker/worker.ts";
 import { listenHttp } from "./http-listener.ts";
 
-/** What the page tells of. */
+/** The sources of the metrics. */
 export interface MetricsSources {
   readonly isCloud: boolean;
-  /** Attempts at API requests, by `<method> <status>`. */
+  /** The number of attempts at API requests, by `<method> <status>`. */
   readonly attemptCounts: ReadonlyMap<string, number>;
   readonly workers: readonly Worker[];
   readonly eventPublisher: EventPublisher;
 }
 
-/** Seconds: the fast end is a claim by event, the slow end a worker that has been away. */
+/** Upper bounds in seconds, from a claim after an event to a worker that was offline. */
 const latencyBuckets = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300];
 
 /**
- * Serves the metrics on all interfaces, at any path, as the reference's library does. Disposing closes it. Throws when
- * the port cannot be listened on.
+ * Serves the metrics on all interfaces at any path, like the reference's library. Returns the port. Disposing closes
+ * the server. Throws the system's error if it cannot listen.
  */
 export async function startMetricsServer(
   port: number,
@@ -30,7 +30,7 @@ export async function startMetricsServer(
 ): Promise<Disposable & { port: number }> {
   const registry = createRegistry(sources);
   const server = http.createServer(async (_request, response) => {
-    // A scrape that fails must not become an unhandled rejection: it would end the program.
+    // A failed scrape must not become an unhandled rejection, which would end the program.
     const text = await registry.metrics().catch((error: unknown) => error as Error);
     if (text instanceof Error) response.writeHead(500).end(`${text.message}\n`);
     else response.writeHead(200, { "Content-Type": registry.contentType }).end(text);
@@ -40,19 +40,19 @@ export async function startMetricsServer(
 
 function createRegistry(sources: MetricsSources): Registry {
   const registry = new Registry();
-  // Memory, processor time, open files and what Node.js knows of itself.
+  // Memory, processor time, open files and metrics of Node.js.
   collectDefaultMetrics({ register: registry });
-  addMetricsOfTheReference(registry, sources);
+  addReferenceMetrics(registry, sources);
   addCounters(registry, sources);
   addGauges(registry, sources);
   addLatencies(registry, sources);
   return registry;
 }
 
-/** Values by their labels' values, in the order of the label names. */
+/** Values with their label values, in the order of the label names. */
 type Readings = Iterable<readonly [labels: readonly string[], value: number]>;
 
-/** Adds a metric that is kept elsewhere and read when somebody asks. */
+/** Adds a metric whose values are read at each scrape. */
 type Add = (registry: Registry, name: string, help: string, labelNames: string[], read: () => Readings) => void;
 
 const counter: Add = (registry, name, help, labelNames, read) => {
@@ -70,8 +70,11 @@ function collectFrom(read: () => Readings): (this: Counter | Gauge) => void {
   };
 }
 
-/** The same names and labels, the client called by what the reference would use there. */
-function addMetricsOfTheReference(registry: Registry, sources: MetricsSources): void {
+/**
+ * Adds metrics with the names and labels of the reference. The label `client` is the reference's class for that
+ * purpose.
+ */
+function addReferenceMetrics(registry: Registry, sources: MetricsSources): void {
   const { isCloud, workers, eventPublisher } = sources;
   const emitter = isCloud ? "PrefectCloudEventsClient" : "PrefectEventsClient";
   const subscriber = isCloud ? "PrefectCloudEventSubscriber" : "PrefectEventSubscriber";
@@ -93,7 +96,7 @@ function addMetricsOfTheReference(registry: Registry, sources: MetricsSources): 
   add("event_websocket_checkpoints", "Times the server was known to have read what was sent.", ["client"], () => [
     [[emitter], eventPublisher.checkpointCount],
   ]);
-  // A worker reads no logs: these are there for dashboards that ask for them.
+  // A worker reads no logs. These metrics exist for dashboards that expect them.
   add("logs_observed", "Log records the worker was told of.", ["client"], () => []);
   add("log_websocket_connections", "Connections to /logs/out.", connection, () => []);
 }
@@ -102,7 +105,7 @@ function sum(workers: readonly Worker[], of: (worker: Worker) => number): number
   return workers.reduce((total, worker) => total + of(worker), 0);
 }
 
-/** One reading per worker, under the name of its work pool. */
+/** Returns one value per worker, labelled with the name of its work pool. */
 function byPool(workers: readonly Worker[], of: (worker: Worker) => number | undefined): Readings {
   return workers.flatMap((worker) => {
     const value = of(worker);

@@ -16,7 +16,7 @@ import {
   cleanupCapability,
   isTerminal,
   requiredCapabilities,
-  retryAfterRefusal,
+  retryAfterTerminalEnd,
   type WorkerHello,
 } from "../sockets/worker-channel-frames.ts";
 import { cleanUp } from "./cancellation/clean-up.ts";
@@ -44,7 +44,7 @@ export async function keepChannel(
   await keepConnected(
     {
       name: "the worker channel",
-      meanwhile: null,
+      fallback: null,
       open: async (opening) => {
         used = address.credentials.current;
         try {
@@ -57,10 +57,10 @@ export async function keepChannel(
           throw error;
         }
       },
-      serve: (channel, serving) => serve(worker, channel, serving),
+      use: (channel, serving) => serve(worker, channel, serving),
       retry: (error, wasOpen) =>
         error instanceof SocketError && isFinal(error.details, used, address.credentials)
-          ? retryAfterRefusal(wasOpen)
+          ? retryAfterTerminalEnd(wasOpen)
           : "soon",
       laterMs,
       log,

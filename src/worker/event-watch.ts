@@ -2,15 +2,16 @@
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
-import type { Socket, SocketAddress } from "../sockets/connect.ts";
+import type { SocketAddress } from "../sockets/connect.ts";
 import {
   type FlowRunEvent,
+  handledStateTypes,
+  observedStateTypes,
   parseFlowRunEvent,
-  stateTypesToActUpon,
-  stateTypesToLookAt,
   subscribeToFlowRuns,
 } from "../sockets/event-subscription.ts";
 import { keepConnected } from "../sockets/keep-connected.ts";
+import type { Socket } from "../sockets/socket.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { Worker } from "./worker.ts";
 
@@ -23,18 +24,18 @@ const samePoolCheckMs = 5000;
 
 /** Watches events until `signal` aborts. Never throws. While the socket is closed, polls find the flow runs. */
 export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
-  const types = worker.options.isObserved ? [...stateTypesToActUpon, ...stateTypesToLookAt] : stateTypesToActUpon;
+  const types = worker.options.isObserved ? [...handledStateTypes, ...observedStateTypes] : handledStateTypes;
   while (!worker.pool.current && !signal.aborted) await sleep(poolCheckMs, signal);
   let poolId = "";
   await keepConnected(
     {
       name: "the events stream (/events/out)",
-      meanwhile: "flow runs are found by polling",
+      fallback: "flow runs are found by polling",
       open: (opening) => {
         poolId = worker.pool.current?.id ?? poolId;
         return subscribeToFlowRuns(address, poolId, types, opening);
       },
-      serve: async (socket, serving) => {
+      use: async (socket, serving) => {
         worker.sockets.eventConnections++;
         setConnected(worker, true);
         try {
@@ -73,8 +74,7 @@ async function readEvents(worker: Worker, socket: Socket, signal: AbortSignal): 
     if (!event) continue;
     worker.sockets.eventCount++;
     recordEvent(worker, event, openedAt);
-    if (stateTypesToActUpon.includes(event.stateType))
-      handleEvent(worker, event, Date.parse(event.occurred) < openedAt);
+    if (handledStateTypes.includes(event.stateType)) handleEvent(worker, event, Date.parse(event.occurred) < openedAt);
   }
   if (!signal.aborted) throw new SocketError("closed by the server");
 }

@@ -5,7 +5,7 @@ import { runLictor } from "../support/lictor.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 
 describe("a refused request", () => {
-  const page: Partial<Refusal> = { isPage: true, words: undefined };
+  const page: Partial<Refusal> = { isPage: true, detail: undefined };
   test.each<[string, Partial<Refusal>, RegExp | undefined]>([
     ["401 without credentials", { status: 401, scheme: "none" }, /^Set PREFECT_API_AUTH_STRING/],
     ["401 without a key for Cloud", { status: 401, scheme: "none", isCloud: true }, /^Set PREFECT_API_KEY/],
@@ -17,29 +17,29 @@ describe("a refused request", () => {
     ["403 of a proxy", { status: 403, ...page, server: "gate/1" }, /^A proxy \(gate\/1\) does not let/],
     [
       "403 for want of a CSRF token",
-      { status: 403, words: "Missing CSRF token." },
+      { status: 403, detail: "Missing CSRF token." },
       /CSRF_SUPPORT_ENABLED.*share one da/,
     ],
     [
       "404 for a route",
-      { status: 404, words: "Not Found", apiPath: "/" },
+      { status: 404, detail: "Not Found", apiPath: "/" },
       /PREFECT_API_URL of a self-hosted.*ends in \/api/,
     ],
-    ["404 for a route below /api", { status: 404, words: "Not Found" }, /although PREFECT_API_URL ends in \/api/],
+    ["404 for a route below /api", { status: 404, detail: "Not Found" }, /although PREFECT_API_URL ends in \/api/],
     ["404 of a proxy", { status: 404, ...page, server: "nginx/1" }, /`nginx\/1` has answered.*need a path prefix/],
     ["404 of who knows", { status: 404, ...page }, /Something other than the Prefect API has answered/],
     ["400 of nginx", { status: 400, body: "<center>The plain HTTP request was sent to HTTPS port</center>" }, /https:/],
     ["400 of Go", { status: 400, body: "Client sent an HTTP request to an HTTPS server.\n" }, /begin with https:/],
     ["400 of the API", { status: 400, body: '{"detail":"no"}' }, undefined],
-    ["404 for a thing", { status: 404, words: "Work pool not found" }, undefined],
+    ["404 for a thing", { status: 404, detail: "Work pool not found" }, undefined],
     ["407", { status: 407 }, /HTTPS_PROXY=/],
     ["426", { status: 426 }, /another protocol/],
     ["502 of a proxy", { status: 502, ...page }, /gives it no proper answer/],
     ["503 of a proxy", { status: 503, ...page }, /is down or not ready/],
-    ["503 in the words of the API", { status: 503, words: "database is locked" }, undefined],
+    ["503 in the words of the API", { status: 503, detail: "database is locked" }, undefined],
     ["500", { status: 500 }, undefined],
   ])("%s", (_, refusal, expected) => {
-    const answer = { words: "Unauthorized", isPage: false, server: undefined, body: "" } as const;
+    const answer = { detail: "Unauthorized", isPage: false, server: undefined, body: "" } as const;
     const plain = { ...answer, isCloud: false, apiPath: "/api", scheme: "none" } as const;
     const cause = causeOfRefusal({ status: 0, ...plain, ...refusal });
     if (expected) expect(cause).toMatch(expected);

@@ -2,7 +2,7 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { correctedUrl, furtherSlips } from "../../src/doctor/api-url.ts";
+import { correctedUrl, findUrlMistakes } from "../../src/doctor/api-url.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { cleanEnvironment } from "../support/clean-environment.ts";
 import { findFreePort } from "../support/free-port.ts";
@@ -134,7 +134,9 @@ describe("PREFECT_API_URL", () => {
     ["https://api.prefect.cloud/accounts/a/workspaces/w", [], workspace],
     [workspace.replace("https", "http"), [/http:\/\/ shows the key/], workspace],
   ])("%s is read as it was meant", (text, slips, corrected) => {
-    expect(furtherSlips(text, cloud).map(({ what }) => what)).toEqual(slips.map((slip) => expect.stringMatching(slip)));
+    expect(findUrlMistakes(text, cloud).map(({ what }) => what)).toEqual(
+      slips.map((slip) => expect.stringMatching(slip)),
+    );
     expect(correctedUrl(text, cloud)).toBe(corrected);
   });
 

@@ -59,7 +59,7 @@ describe("what is sent", () => {
     const address = socketAddress(server.url, { credentials });
     using socket = await connectSocket(address, "/events/in", { inBand: false, signal: untilTheEnd });
     socket.send({ first: true });
-    await socket.confirmed(untilTheEnd);
+    await socket.ping(untilTheEnd);
     expect(protocols).toEqual([undefined]);
     expect(received).toEqual(['{"first":true}']);
   });
@@ -75,7 +75,7 @@ describe("what is sent", () => {
     );
     using socket = await connectSocket(socketAddress(server.url, { credentials }), "/events/in", inBand);
     socket.send({ first: true });
-    await socket.confirmed(untilTheEnd);
+    await socket.ping(untilTheEnd);
     expect(received).toEqual(['{"first":true}']);
   });
 

@@ -102,7 +102,7 @@ test("2,000 answers of nonsense are values or errors with a line of words, and l
     }
   };
   await Promise.all(Array.from({ length: 16 }, callAll));
-  const expected = ["ApiError", "UndecodableResponseError", "UnexpectedAnswerError", "value"];
+  const expected = ["ApiError", "UndecodableResponseError", "UnexpectedResponseError", "value"];
   expect([...outcomes.keys()].sort()).toEqual(expected);
   for (const count of outcomes.values()) expect(count).toBeGreaterThan(20);
   expect(getEventListeners(over.signal, "abort")).toEqual([]);
@@ -122,7 +122,7 @@ test("1,000 decisions of nonsense about a proposed state are decisions or errors
   const propose = async (): Promise<void> => {
     for (let round = 0; round < 1_000 / 16; round++) {
       const decision = await proposeState(api, "r", pendingState).catch((error: Error) => error);
-      if (decision instanceof Error) expect(decision.name).toMatch(/^(ApiError|UnexpectedAnswerError)$/);
+      if (decision instanceof Error) expect(decision.name).toMatch(/^(ApiError|UnexpectedResponseError)$/);
       else expect(["accepted", "rejected", "aborted"]).toContain(decision.kind);
     }
   };

@@ -22,9 +22,9 @@ function keepOpen(address: SocketAddress, routes: string[]) {
     keepConnected(
       {
         name: route,
-        meanwhile: "flow runs are found by polling",
+        fallback: "flow runs are found by polling",
         open: (signal) => connectSocket(address, route, { inBand: true, signal }),
-        serve: async (socket, signal) => {
+        use: async (socket, signal) => {
           for await (const _ of socket.frames(signal));
         },
         log,

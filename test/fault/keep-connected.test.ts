@@ -1,7 +1,8 @@
 // The reconnect loop: comes back after every end, says so once, and leaves at once when told to.
 import { describe, expect, test } from "vitest";
-import { connectSocket, type Socket } from "../../src/sockets/connect.ts";
+import { connectSocket } from "../../src/sockets/connect.ts";
 import { keepConnected } from "../../src/sockets/keep-connected.ts";
+import type { Socket } from "../../src/sockets/socket.ts";
 import { type ScriptedServer, type SocketStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { recordingLogger, socketAddress } from "./test-socket.ts";
@@ -29,9 +30,9 @@ function keep(server: ScriptedServer, stop: AbortSignal) {
   const ended = keepConnected(
     {
       name: "the stream",
-      meanwhile: "flow runs are found by polling",
+      fallback: "flow runs are found by polling",
       open: (signal) => connectSocket(socketAddress(server.url), "/events/out", { inBand: true, signal }),
-      serve: async (socket, signal) => {
+      use: async (socket, signal) => {
         served.push(socket);
         for await (const _ of socket.frames(signal));
       },

@@ -30,7 +30,7 @@ async function open(answers: AnswerStep[] = [], changes: Partial<LogShipperOptio
     batchIntervalMs: hourMs,
     batchBytes: 4000,
     maxLogBytes: 1000,
-    maxWaitingBytes: 100_000,
+    maxQueueBytes: 100_000,
     ...changes,
   };
   const shipper = new LogShipper(client, options, (message) => complaints.push(message));

@@ -1,7 +1,8 @@
 // An open socket: its frames in order, how it ends, and how the reader learns of it.
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../src/api/wire.ts";
-import { connectSocket, type Socket } from "../../src/sockets/connect.ts";
+import { connectSocket } from "../../src/sockets/connect.ts";
+import type { Socket } from "../../src/sockets/socket.ts";
 import { SocketError } from "../../src/sockets/socket-error.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import type { ScriptedSocket } from "../support/scripted-socket.ts";
@@ -112,7 +113,7 @@ describe("a confirmation", () => {
     });
     using socket = await connectSocket(socketAddress(server.url), "/events/in", { inBand: true, signal: untilTheEnd });
     for (const n of [1, 2, 3]) socket.send({ n });
-    await socket.confirmed(untilTheEnd);
+    await socket.ping(untilTheEnd);
     expect(received.slice(1)).toEqual(['{"n":1}', '{"n":2}', '{"n":3}']);
   });
 
@@ -122,8 +123,8 @@ describe("a confirmation", () => {
       socket.on("ping", () => socket.terminate());
     });
     using socket = await connectSocket(socketAddress(server.url), "/events/in", { inBand: true, signal: untilTheEnd });
-    expect(await rejectionOf(socket.confirmed(untilTheEnd))).toBeInstanceOf(SocketError);
-    expect(await rejectionOf(socket.confirmed(untilTheEnd))).toBeInstanceOf(SocketError);
+    expect(await rejectionOf(socket.ping(untilTheEnd))).toBeInstanceOf(SocketError);
+    expect(await rejectionOf(socket.ping(untilTheEnd))).toBeInstanceOf(SocketError);
   });
 });
 

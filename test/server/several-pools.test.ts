@@ -1,6 +1,6 @@
 // One program that serves several work pools.
 import { expect, inject, test } from "vitest";
-import type { Status } from "../../src/status/page/status.ts";
+import type { Status } from "../../src/status/page/status-json.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { runLictor } from "../support/lictor.ts";
 import { startWorker } from "../support/start-worker.ts";

@@ -26,32 +26,32 @@ function open(
 describe("refused credentials", () => {
   test("stay what they are when there is nothing else", () => {
     const { credentials, said } = open({ authorization: bearer("a"), fallback: null });
-    expect(credentials.refused(credentials.current)).toBe(false);
+    expect(credentials.tryReplace(credentials.current)).toBe(false);
     expect([credentials.current, said]).toEqual([bearer("a"), []]);
   });
 
   test("give way to the fallback, once, with one message", () => {
     const { credentials, said } = open({ authorization: bearer("a"), fallback: basic });
-    expect(credentials.refused(bearer("a"))).toBe(true);
+    expect(credentials.tryReplace(bearer("a"))).toBe(true);
     expect(credentials.current).toEqual(basic);
-    expect(credentials.refused(basic)).toBe(false);
+    expect(credentials.tryReplace(basic)).toBe(false);
     expect(said).toEqual(["The server refused the key; going on with the auth string as Basic."]);
   });
 
   test("give way to a rotated secret before the fallback", () => {
     const rotated = { authorization: bearer("b"), fallback: basic };
     const { credentials, said } = open({ authorization: bearer("a"), fallback: basic }, [rotated, rotated]);
-    expect(credentials.refused(bearer("a"))).toBe(true);
+    expect(credentials.tryReplace(bearer("a"))).toBe(true);
     expect(credentials.current).toEqual(bearer("b"));
-    expect(credentials.refused(bearer("b"))).toBe(true);
+    expect(credentials.tryReplace(bearer("b"))).toBe(true);
     expect(credentials.current).toEqual(basic);
     expect(said).toHaveLength(2);
   });
 
   test("that another caller has replaced meanwhile are just to be sent again", () => {
     const { credentials, said } = open({ authorization: bearer("a"), fallback: basic });
-    credentials.refused(bearer("a"));
-    expect(credentials.refused(bearer("a"))).toBe(true);
+    credentials.tryReplace(bearer("a"));
+    expect(credentials.tryReplace(bearer("a"))).toBe(true);
     expect(said).toHaveLength(1);
   });
 });

@@ -35,7 +35,7 @@ describe("an event that is over a limit of the server", () => {
   ])("%s", (_name, given, kept, left) => {
     const fitted = fitEvent(event(all), given);
     expect(fitted?.event.related.map((resource) => resource["prefect.resource.id"])).toEqual(kept);
-    expect(fitted?.left).toBe(left);
+    expect(fitted?.omittedCount).toBe(left);
   });
 
   test("is dropped when it is too large by itself", () => {

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { secondsOverdue } from "../../src/host/serve-status.ts";
 import { isTrustedHost } from "../../src/status/health-server.ts";
-import type { StatusSources } from "../../src/status/status.ts";
+import type { StatusSources } from "../../src/status/read-status.ts";
 
 const hourMs = 3_600_000;
 const going = new AbortController().signal;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type BreakOff, findPattern } from "../../src/sockets/keep-alive.ts";
+import { type BrokenConnection, findPattern } from "../../src/sockets/keep-alive.ts";
 
 /** Ends one after the other, a second after the end before: [age, silence] in seconds. */
-function ends(...rows: [openSeconds: number, silentSeconds: number][]): BreakOff[] {
+function ends(...rows: [openSeconds: number, silentSeconds: number][]): BrokenConnection[] {
   let endedAtMs = 0;
   return rows.map(([openSeconds, silentSeconds]) => {
     endedAtMs += openSeconds * 1000 + 1000;
@@ -11,7 +11,7 @@ function ends(...rows: [openSeconds: number, silentSeconds: number][]): BreakOff
 }
 
 describe("what connections that broke off have in common", () => {
-  test.each<[name: string, ends: BreakOff[], pattern: ReturnType<typeof findPattern>]>([
+  test.each<[name: string, ends: BrokenConnection[], pattern: ReturnType<typeof findPattern>]>([
     ["one end says nothing", ends([5, 5]), undefined],
     ["the same silence twice is a read timeout", ends([5, 5], [5, 5]), { kind: "idle", afterMs: 5000 }],
     ["data before the silence changes nothing", ends([40, 15], [15.5, 15.5]), { kind: "idle", afterMs: 15_250 }],

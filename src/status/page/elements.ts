@@ -1,6 +1,6 @@
-// Making and changing what is on the page. Texts are set as texts, never as HTML: names come from anybody.
+// Creates and changes elements of the page. Sets texts only as text nodes, never as HTML, because users choose names.
 
-/** An element with attributes and children; a string becomes a text. */
+/** Returns a new element with these attributes and children. A string becomes a text node. */
 export function element<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
   attributes: Readonly<Record<string, string>> = {},
@@ -9,7 +9,7 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   return fill(document.createElement(name), attributes, children);
 }
 
-/** The same for what a drawing is made of. */
+/** Returns a new SVG element with these attributes and children. */
 export function shape(
   name: "svg" | "rect" | "line" | "text" | "title",
   attributes: Readonly<Record<string, string | number>> = {},
@@ -28,14 +28,14 @@ function fill<Filled extends Element>(
   return node;
 }
 
-/** The element of the page with that id. */
+/** Returns the element of the page with this id. Throws if there is none. */
 export function byId(id: string): HTMLElement {
   const found = document.getElementById(id);
   if (!found) throw new Error(`the page has no #${id}`);
   return found;
 }
 
-/** Shows `children` in the element, and leaves it alone if it does already: what somebody has selected stays selected. */
+/** Shows `children` in the element. Does nothing if it already shows the same, so that selected text stays selected. */
 export function show(id: string, ...children: readonly (Node | string)[]): void {
   const current = byId(id);
   const next = current.cloneNode(false);
@@ -43,14 +43,14 @@ export function show(id: string, ...children: readonly (Node | string)[]): void 
   if (!next.isEqualNode(current)) current.replaceChildren(...next.childNodes);
 }
 
-/** A cell of a table: a text or more; `wide` ones are left out on a small screen. */
+/** A column of a table. Small screens do not show `wide` columns. */
 export interface Column<Row> {
   title: string;
   kind?: "wide" | "number" | "wide number";
   cell: (row: Row) => Node | string;
 }
 
-/** A table whose first column names the rows; instead of an empty one a sentence. */
+/** Returns a table whose first column names the rows. Without rows, returns a paragraph with `ifEmpty`. */
 export function table<Row>(
   caption: string,
   columns: readonly Column<Row>[],

@@ -1,15 +1,15 @@
-// The latencies as bars, newest to the right, and as a table for those who cannot see them.
+// The chart of latencies, newest to the right. A table shows the same to people who cannot see the chart.
 import { element, shape, table } from "./elements.ts";
-import type { LatencyStatus } from "./status.ts";
-import { formatDuration, formatTime, medianOf } from "./words.ts";
+import { formatDuration, formatTime, medianOf } from "./format.ts";
+import type { LatencyStatus } from "./status-json.ts";
 
 const heightPx = 180;
-/** Room for the numbers at the left and half a line of text above and below. */
+/** Space for the numbers at the left, and for half a line of text above and below. */
 const margin = { left: 48, right: 8, top: 10, bottom: 8 };
-const widestBarPx = 16;
-const leastBarPx = 2;
+const maxBarPx = 16;
+const minBarPx = 2;
 
-/** The chart, `widthPx` wide; `isOpen` says whether its table is. */
+/** Returns the chart, `widthPx` wide, and its table. `isOpen` tells whether the table is open. */
 export function latencyChart(
   samples: readonly LatencyStatus[],
   { widthPx, isOpen, today }: { widthPx: number; isOpen: boolean; today: number },
@@ -55,9 +55,9 @@ function draw(samples: readonly LatencyStatus[], widthPx: number, median: number
     line(ms, "grid"),
     shape("text", { x: margin.left - 8, y: yOf(ms) + 4, "text-anchor": "end" }, `${ms / 1000} s`),
   ]);
-  const room = Math.min(widestBarPx, plot.width / samples.length);
+  const room = Math.min(maxBarPx, plot.width / samples.length);
   const bars = samples.map(({ name, ms }, index) => {
-    const height = Math.max(leastBarPx, yOf(0) - yOf(ms));
+    const height = Math.max(minBarPx, yOf(0) - yOf(ms));
     const x = widthPx - margin.right - room * (samples.length - index);
     const box = { x, y: yOf(0) - height, width: room * 0.75, height, rx: Math.min(2, room / 4) };
     return shape("rect", { class: "bar", ...box }, shape("title", {}, `${name}: ${formatDuration(ms)}`));
@@ -65,7 +65,7 @@ function draw(samples: readonly LatencyStatus[], widthPx: number, median: number
   return shape("svg", { viewBox: `0 0 ${widthPx} ${heightPx}` }, ...grid, ...bars, line(median, "median"));
 }
 
-/** A round number of ms that goes two to five times into `highest`. */
+/** Returns a round step in milliseconds, with at most five steps up to `highest`. */
 function stepFor(highest: number): number {
   const least = Math.max(highest, 100) / 5;
   const power = 10 ** Math.floor(Math.log10(least));

@@ -1,7 +1,14 @@
-// What the page says about the workers of one program, section by section.
+// The sections of the page, from the status of the program.
 import { type Column, element } from "./elements.ts";
-import type { ConnectionStatus, FlowRunStatus, HostStatus, InFlightStatus, Status, WorkerStatus } from "./status.ts";
-import { formatDuration, formatTime, medianOf } from "./words.ts";
+import { formatDuration, formatTime, medianOf } from "./format.ts";
+import type {
+  ConnectionStatus,
+  FlowRunStatus,
+  HostStatus,
+  InFlightStatus,
+  Status,
+  WorkerStatus,
+} from "./status-json.ts";
 
 type Tone = "good" | "bad" | "warn" | "calm" | "busy";
 
@@ -15,7 +22,7 @@ const tones: Readonly<Record<string, Tone>> = {
   RUNNING: "busy",
 };
 
-/** The phase in a word, and its tone. */
+/** The word and the colour for each phase of the program. */
 export const phases: Readonly<Record<HostStatus["phase"], [word: string, tone: Tone]>> = {
   starting: ["Starting", "warn"],
   running: ["Working", "good"],
@@ -25,7 +32,7 @@ export const phases: Readonly<Record<HostStatus["phase"], [word: string, tone: T
 
 const none = "–";
 
-/** Who the workers are and whom they work for. */
+/** Returns the section about the identity of the workers: work pools, API, credentials and profile. */
 export function facts({ host, workers }: Status): HTMLElement[] {
   const { api } = host;
   const authentication = api?.authentication === "none" ? "no credentials" : api?.authentication;
@@ -51,7 +58,7 @@ function queuesOf(workers: readonly WorkerStatus[]): string {
     .join(", ");
 }
 
-/** How much it does and has done; ends that are rare only if there are any. */
+/** Returns the counts. Rare kinds of ends appear only if there are any. */
 export function figures({ host: { slots }, workers }: Status): HTMLElement[] {
   const ends: [type: string, title: string, isRare: boolean][] = [
     ["COMPLETED", "Completed", false],
@@ -82,14 +89,14 @@ function terms(pairs: readonly [title: string, text: string][]): HTMLElement[] {
   return pairs.map(([title, text]) => element("div", {}, element("dt", {}, title), element("dd", {}, text)));
 }
 
-/** A poll may be late by its jitter and by a slow answer. */
+/** Returns the colour and the texts for the polls. Jitter and a slow response may delay a poll. */
 function polling({ hasWorkPool }: ConnectionStatus, ageMs: number, querySeconds: number): [Tone, string[]] {
   if (!hasWorkPool) return ["bad", ["no work pool has been read yet"]];
   const isLate = ageMs > 2 * querySeconds * 1000 + 5000;
   return [isLate ? "bad" : "good", [`last poll ${formatDuration(ageMs, 0)} ago`, ...(isLate ? ["overdue"] : [])]];
 }
 
-/** The connections, each with what goes on without it. With several work pools each has its own. */
+/** Returns the connections of all workers. The text of a closed connection says what happens without it. */
 export function connections({ host, workers }: Status): HTMLElement[] {
   return [
     ...workers.flatMap((worker) => connectionsOf(worker, host.now, workers.length > 1 ? ` of ${worker.workPool}` : "")),
@@ -128,7 +135,7 @@ function connection(name: string, tone: Tone, words: readonly string[]): HTMLEle
   return element("li", {}, title, element("span", { class: "less" }, words.join("; ")));
 }
 
-/** The columns of the flow runs in flight, at the worker's time `now`. */
+/** Returns the columns for flow runs in flight. `now` is the time of the program's clock. */
 export function inFlightColumns(now: number): Column<InFlightStatus>[] {
   return [
     nameColumn(),
@@ -139,7 +146,7 @@ export function inFlightColumns(now: number): Column<InFlightStatus>[] {
   ];
 }
 
-/** The columns of the flow runs that have ended. */
+/** Returns the columns for ended flow runs. `now` is the time of the program's clock. */
 export function endedColumns(now: number): Column<FlowRunStatus>[] {
   return [
     nameColumn(),

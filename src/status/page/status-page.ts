@@ -1,28 +1,28 @@
-// The status page's life: asks the worker again and again, shows what it says, and says so when it does not answer.
+// The script of the status page. Requests the status again and again and shows it. Says so if there is no response.
 import { byId, show, table } from "./elements.ts";
 import { latencyChart } from "./latency-chart.ts";
 import { connections, endedColumns, facts, figures, inFlightColumns, phases } from "./sections.ts";
-import type { Status } from "./status.ts";
+import type { Status } from "./status-json.ts";
 
 const refreshMs = 2000;
-/** A worker on a busy machine may take its time, one on the same host answers in milliseconds. */
-const patienceMs = 5000;
-const leastChartPx = 240;
+/** A worker usually responds in milliseconds, but needs longer on a busy machine. */
+const timeoutMs = 5000;
+const minChartPx = 240;
 
-/** When the worker answered last, by this machine's clock. */
-let answeredAt: Date | undefined;
+/** When the last response arrived, on the browser's clock. */
+let respondedAt: Date | undefined;
 let latest: Status | undefined;
 
 async function refresh(): Promise<void> {
   try {
-    const response = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(patienceMs) });
+    const response = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(timeoutMs) });
     if (!response.ok) throw new Error(`status.json: ${response.status}`);
     latest = (await response.json()) as Status;
   } catch {
-    showSilence();
+    showOutage();
     return;
   }
-  answeredAt = new Date();
+  respondedAt = new Date();
   showStatus(latest);
 }
 
@@ -44,10 +44,10 @@ function showStatus(status: Status): void {
   show("in-flight", table("Flow runs in flight", inFlightColumns(host.now), inFlight, "No flow run is in flight."));
   show("ended", table("Flow runs that ended last", endedColumns(host.now), ended, "None has ended yet."));
   showChart(status);
-  show("updated", `Refreshes itself; last answer at ${answeredAt?.toLocaleTimeString()}.`);
+  show("updated", `Refreshes itself; last answer at ${respondedAt?.toLocaleTimeString()}.`);
 }
 
-/** The workers of one program have one name. */
+/** Returns the name of the workers. All workers of one program have the same name. */
 function nameOf(status: Status | undefined): string {
   return status?.workers[0]?.name ?? "worker";
 }
@@ -58,12 +58,12 @@ function showChart({ host, workers }: Status): void {
   const isOpen = figure.querySelector("details")?.open ?? false;
   const style = getComputedStyle(figure);
   const padding = Number.parseFloat(style.paddingLeft) + Number.parseFloat(style.paddingRight);
-  const widthPx = Math.max(leastChartPx, Math.floor(figure.clientWidth - padding));
+  const widthPx = Math.max(minChartPx, Math.floor(figure.clientWidth - padding));
   show("latency", ...latencyChart(latencies, { widthPx, isOpen, today: host.now }));
 }
 
-function showSilence(): void {
-  const since = answeredAt ? ` It did last at ${answeredAt.toLocaleTimeString()}, and said what is shown here.` : "";
+function showOutage(): void {
+  const since = respondedAt ? ` It did last at ${respondedAt.toLocaleTimeString()}, and said what is shown here.` : "";
   showPhase("No answer", "bad", nameOf(latest));
   document.body.classList.add("silent");
   byId("silence").hidden = false;
@@ -79,7 +79,7 @@ function showPhase(word: string, tone: string, worker: string): void {
 
 let resume = (): void => {};
 
-/** Waits for the next turn; a page that nobody sees waits until it is seen. */
+/** Waits until the next refresh. A hidden page waits until it is visible. */
 async function pause(): Promise<void> {
   do {
     await new Promise<void>((resolve) => {

@@ -1,41 +1,41 @@
-// What the status page is told: the body of GET /status.json. Times in ms since 1970.
+// The body of GET /status.json. Times are in milliseconds since 1970.
 
-/** A flow run, in flight or ended; null is what is not known. */
+/** A flow run, in flight or ended. A field is null if it is not known. */
 export interface FlowRunStatus {
   name: string;
   flow: string | null;
   deployment: string | null;
-  /** UNKNOWN where nobody has told how it ended. */
+  /** The type is UNKNOWN if the worker does not know how the flow run ended. */
   state: { type: string; name: string };
   createdAt: number | null;
-  /** When it could be claimed at the earliest: its creation or its scheduled time. */
+  /** The earliest time at which it could be claimed: its creation or its scheduled time. */
   dueAt: number | null;
   claimedAt: number | null;
   runningAt: number | null;
   endedAt: number | null;
 }
 
-/** A flow run in flight, in the worker's hands since `since`. */
+/** A flow run in flight. `since` is when the worker took it. */
 export interface InFlightStatus extends FlowRunStatus {
   id: string;
   phase: string;
   since: number;
-  /** What was started for it, such as a process id. */
+  /** The infrastructure pid, such as a process id. */
   identifier: string | null;
 }
 
-/** How long a flow run took from when it was due until Running. */
+/** How long a flow run took from its due time until Running. `at` is when it was Running. */
 export interface LatencyStatus {
   name: string;
   at: number;
   ms: number;
 }
 
-/** Whether the sockets of a worker are open, and how far off the server is. */
+/** The connections of a worker to the server. */
 export interface ConnectionStatus {
-  /** Whether the server could be asked for the work pool: before, there is nothing to poll for. */
+  /** True if the work pool has been read. Without it there are no polls. */
   hasWorkPool: boolean;
-  /** The last answered poll, or the last turn without one because there is no work pool. */
+  /** When the last poll succeeded, or when the last poll was skipped because there is no work pool. */
   lastPollAt: number;
   workerChannel: boolean;
   eventsOut: boolean;
@@ -52,32 +52,32 @@ export interface WorkerStatus {
   type: string | null;
   connections: ConnectionStatus | null;
   claimed: number;
-  /** How many have ended, by state type. */
+  /** The number of ended flow runs by state type. */
   endedByType: Record<string, number>;
   inFlight: InFlightStatus[];
-  /** The last ones, newest first. */
+  /** The latest flow runs that ended, newest first. */
   ended: FlowRunStatus[];
-  /** The last ones, oldest first. */
+  /** The latest latencies, oldest first. */
   latencies: LatencyStatus[];
 }
 
-/** What the workers of one program share. */
+/** The part of the status that all workers of the program share. */
 export interface HostStatus {
   phase: "starting" | "running" | "draining" | "killing";
-  /** The program's clock, which all ages are counted by. */
+  /** The current time of the program's clock, for computing ages. */
   now: number;
   startedAt: number;
   pid: number;
   version: string;
   profile: string;
-  /** Null until it is known which API it is. */
+  /** Null until the API is known. */
   api: { host: string; authentication: "API key" | "auth string" | "none" } | null;
-  /** Whether the socket for events to the server is open. */
+  /** True if the socket for sending events is open. */
   eventsIn: boolean;
   slots: { used: number; limit: number | null };
 }
 
-/** One program at one moment. */
+/** The status of one program at one moment. */
 export interface Status {
   host: HostStatus;
   workers: WorkerStatus[];

@@ -1,4 +1,4 @@
-// What a program says about itself: on its status page, and over its control socket.
+// Reads the status of the program for the status page and the control socket.
 import type { Credentials } from "../api/credentials.ts";
 import type { BothClocks } from "../async/clock.ts";
 import type { StopSignals } from "../run/run-context.ts";
@@ -8,9 +8,9 @@ import type { RunRecord } from "../run/run-record.ts";
 import { lictorVersion } from "../version.ts";
 import type { Slots } from "../worker/slots.ts";
 import type { Worker, WorkerOptions } from "../worker/worker.ts";
-import type { FlowRunStatus, HostStatus, InFlightStatus, Status, WorkerStatus } from "./page/status.ts";
+import type { FlowRunStatus, HostStatus, InFlightStatus, Status, WorkerStatus } from "./page/status-json.ts";
 
-/** Where a status comes from. What is undefined does not exist yet. */
+/** The sources of the status. An undefined field does not exist yet. */
 export interface StatusSources {
   /** On the monotonic clock. */
   readonly startedAt: number;
@@ -18,28 +18,28 @@ export interface StatusSources {
   readonly profileName: string;
   readonly stop: StopSignals;
   readonly slots: Slots;
-  /** Of every worker that is or will be there. */
+  /** The options of all workers, including those that do not exist yet. */
   readonly options: readonly WorkerOptions[];
   readonly workers: readonly Worker[];
   api?: { url: string; credentials: Credentials; maintenanceAt: () => number | undefined };
   eventPublisher?: { readonly isConnected: boolean };
 }
 
-const authentications = { bearer: "API key", basic: "auth string", none: "none" } as const;
+const authenticationNames = { bearer: "API key", basic: "auth string", none: "none" } as const;
 
-/** The status at `now`. Nothing in it is a secret, except what somebody has put into a name. */
+/** Returns the status at `now`. It holds no secrets, except those in names that users chose. */
 export function readStatus(sources: StatusSources, now: BothClocks): Status {
-  const toWall = (at: number): number => Math.round(now.wallMs - (now.monotonicMs - at));
+  const toWallClock = (at: number): number => Math.round(now.wallMs - (now.monotonicMs - at));
   return {
-    host: readHost(sources, now, toWall),
+    host: readHost(sources, now, toWallClock),
     workers: sources.options.map((options) => {
       const worker = sources.workers.find((each) => each.options === options);
-      return { ...readOptions(options), ...(worker ? readWorker(worker, toWall) : notYet) };
+      return { ...readOptions(options), ...(worker ? readWorker(worker, toWallClock) : noWorkerYet) };
     }),
   };
 }
 
-function readHost(sources: StatusSources, now: BothClocks, toWall: (at: number) => number): HostStatus {
+function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: number) => number): HostStatus {
   const { api, stop, slots, workers, pid, profileName, startedAt, eventPublisher } = sources;
   return {
     phase: stop.kill.aborted
@@ -50,11 +50,13 @@ function readHost(sources: StatusSources, now: BothClocks, toWall: (at: number) 
           ? "running"
           : "starting",
     now: now.wallMs,
-    startedAt: toWall(startedAt),
+    startedAt: toWallClock(startedAt),
     pid,
     version: lictorVersion,
     profile: profileName,
-    api: api ? { host: new URL(api.url).host, authentication: authentications[api.credentials.current.kind] } : null,
+    api: api
+      ? { host: new URL(api.url).host, authentication: authenticationNames[api.credentials.current.kind] }
+      : null,
     eventsIn: eventPublisher?.isConnected ?? false,
     slots: { used: slots.taken, limit: slots.limit },
   };
@@ -66,7 +68,7 @@ function readOptions({ name, workPoolName, workQueueNames, querySeconds }: Worke
   return { name, workPool: workPoolName, workQueues: [...workQueueNames], querySeconds };
 }
 
-const notYet: Omit<WorkerStatus, keyof OptionsStatus> = {
+const noWorkerYet: Omit<WorkerStatus, keyof OptionsStatus> = {
   type: null,
   connections: null,
   claimed: 0,
@@ -76,30 +78,30 @@ const notYet: Omit<WorkerStatus, keyof OptionsStatus> = {
   latencies: [],
 };
 
-function readWorker(worker: Worker, toWall: (at: number) => number): Omit<WorkerStatus, keyof OptionsStatus> {
+function readWorker(worker: Worker, toWallClock: (at: number) => number): Omit<WorkerStatus, keyof OptionsStatus> {
   const { history, runs, sockets, pool, polling, poolType } = worker;
   runs.settle();
   return {
     type: poolType.name,
     connections: {
       hasWorkPool: pool.current !== undefined,
-      lastPollAt: toWall(polling.answeredAt),
+      lastPollAt: toWallClock(polling.answeredAt),
       workerChannel: sockets.channelHealthy,
       eventsOut: sockets.eventsConnected,
       eventLagMs: sockets.eventLagMs ?? null,
     },
     claimed: history.claimedCount,
     endedByType: Object.fromEntries(history.endedByType),
-    inFlight: runs.list().map((run) => readInFlight(run, toWall)),
+    inFlight: runs.list().map((run) => readInFlight(run, toWallClock)),
     ended: history.ended.map(readRun).sort(byEnd),
     latencies: history.latencies.running.map(({ flowRunName: name, at, ms }) => ({ name, at, ms })),
   };
 }
 
-function readInFlight(run: RunRecord, toWall: (at: number) => number): InFlightStatus {
+function readInFlight(run: RunRecord, toWallClock: (at: number) => number): InFlightStatus {
   const { flowRun, phase, takenAt, handle } = run;
   const identifier = handle?.identifier ?? null;
-  return { ...readRun(summarize(run)), id: flowRun.id, phase, since: toWall(takenAt), identifier };
+  return { ...readRun(summarize(run)), id: flowRun.id, phase, since: toWallClock(takenAt), identifier };
 }
 
 function readRun({ name, flowName: flow, deploymentName: deployment, state, times }: RunSummary): FlowRunStatus {
@@ -116,7 +118,7 @@ function readRun({ name, flowName: flow, deploymentName: deployment, state, time
   };
 }
 
-/** Newest first: what was reported later may have ended earlier. */
+/** Sorts by the time of the end, newest first, because ends may be reported in another order. */
 function byEnd(one: FlowRunStatus, other: FlowRunStatus): number {
   return (other.endedAt ?? 0) - (one.endedAt ?? 0);
 }
