@@ -54,7 +54,7 @@ async function prepare(context: RunContext, run: RunRecord): Promise<Job | null>
   return job;
 }
 
-/** Returns false if somebody set the flow run back to Scheduled after the claim, and another worker claimed it. */
+/** Returns false if somebody set the flow run back after the claim. Then nothing is started and nothing is reported. */
 async function isStillOurs({ api }: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
   return run.claim === null || (await confirmStart(api, run.flowRun, run.claim, submitting, run.log));
 }
