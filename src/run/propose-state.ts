@@ -22,12 +22,14 @@ setMaxListeners(0, never);
 export interface ProposalOptions {
   /** Skips most of the server's rules. */
   force?: boolean;
-  /** Ends the waits and the repetitions; the abort reason is thrown. By default only a response ends a proposal. */
+  /** Ends the waits that the server asks for; the abort reason is thrown. By default only a response ends a proposal. */
   signal?: AbortSignal;
+  /** Ends a request and its repetitions; the abort reason is thrown. The default is `signal`. */
+  requestSignal?: AbortSignal;
   /** Refused credentials end the proposal, so that another worker can claim the flow run. */
   isClaim?: boolean;
-  /** The transition id of the first proposal, for a caller that has to recognise the state later. */
-  transitionId?: string;
+  /** Called with the transition id of each proposal, for a caller that has to recognise the state later. */
+  onProposal?: (transitionId: string) => void;
 }
 
 /**
@@ -42,8 +44,10 @@ export async function proposeState(
   state: StateProposal,
   options: ProposalOptions = {},
 ): Promise<Decision> {
-  const { signal = never } = options;
-  for (let transitionId = options.transitionId ?? randomUUID(); ; transitionId = randomUUID()) {
+  const { signal = never, requestSignal = signal } = options;
+  for (;;) {
+    const transitionId = randomUUID();
+    options.onProposal?.(transitionId);
     const proposal = {
       state: {
         type: state.type,
@@ -64,7 +68,7 @@ export async function proposeState(
       // Another worker with good credentials can claim the flow run.
       retriesRefusals: !options.isClaim,
       beforeRepeat,
-      signal,
+      signal: requestSignal,
     });
     const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
