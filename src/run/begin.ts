@@ -44,7 +44,7 @@ async function prepare(context: RunContext, run: RunRecord): Promise<Job | null>
   const job = await makeJob(context, run);
   run.log.debug({ job_configuration: describeJob(job) }, "job configuration");
   run.phase = "starting";
-  const submitting = await proposeState(context.api, run.flowRun.id, submittingState);
+  const submitting = await proposeSubmitting(context, run);
   context.history.recordState(run, submitting.state);
   if (!(await isStillOurs(context, run, submitting))) return null;
   if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
@@ -52,6 +52,17 @@ async function prepare(context: RunContext, run: RunRecord): Promise<Job | null>
     return null;
   }
   return job;
+}
+
+/** Proposes Submitting. A stop ends a wait that the server asks for. Then the flow run still has the state of its claim. */
+async function proposeSubmitting({ api }: RunContext, run: RunRecord): Promise<Decision> {
+  const { signal } = run.stop;
+  try {
+    return await proposeState(api, run.flowRun.id, submittingState, { waitSignal: signal });
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    return { kind: "aborted", state: run.claim, reason: "it is stopped" };
+  }
 }
 
 /** Returns false if somebody set the flow run back after the claim. Then nothing is started and nothing is reported. */

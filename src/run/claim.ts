@@ -47,8 +47,8 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   try {
     decision = await proposeState(context.api, flowRun.id, pendingState, {
       isClaim: true,
-      signal: kill,
-      requestSignal: request.signal,
+      signal: request.signal,
+      waitSignal: kill,
       onProposal: (transitionId) => transitionIds.push(transitionId),
     });
   } catch (error) {

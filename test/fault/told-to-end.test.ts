@@ -110,6 +110,22 @@ test("twice recognises a claim that was proposed again after a wait", async () =
   ]);
 }, 60_000);
 
+test("twice while the server lets a claimed flow run wait for a day gives it back", async () => {
+  const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
+  const scheduled = { ...pending, type: "SCHEDULED", name: "Scheduled" };
+  const again = { status: 201, body: { status: "ACCEPT", state: scheduled, details: {} } };
+  await using server = await startPoolServer({ polls, http: { ...related, [setState]: [accepted, wait, again] } });
+  await using worker = await startPoolWorker(server);
+  const proposals = (): ReceivedRequest[] => server.requests.filter(({ path }) => path.endsWith("/set_state"));
+  await waitFor(() => proposals().length > 1, { timeoutMs: 20_000, what: "Submitting" });
+  expect(await tellTwice(worker)).toBeLessThan(10_000);
+  expect(proposals().map(({ body }) => (JSON.parse(body) as { state: JsonObject }).state.name)).toEqual([
+    "Pending",
+    "Submitting",
+    "Scheduled",
+  ]);
+});
+
 test("twice while it has something to report waits for a bounded time and says whose end is not told", async () => {
   const hangs = { hang: true, always: true } as const;
   const http = { ...related, [setState]: [accepted, hangs] };
