@@ -67,10 +67,28 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
     return false;
   }
-  if (!(await confirmClaim(context.api, flowRun, decision.state, log))) return false;
-  run.claim = decision.state;
-  context.history.recordClaim(run, decision.state);
-  return true;
+  return await acceptClaim(context, run, decision.state);
+}
+
+/** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
+async function acceptClaim(context: RunContext, run: RunRecord, claim: State): Promise<boolean> {
+  try {
+    if (!(await confirmClaim(context.api, run.flowRun, claim, run.log))) return false;
+    run.claim = claim;
+    context.history.recordClaim(run, claim);
+    return true;
+  } catch (error) {
+    // Otherwise the flow run would stay in Pending for ever.
+    await giveBack(context, run, "could not confirm its claim");
+    throw error;
+  }
+}
+
+/** Sets a claimed flow run back to Scheduled, for any worker. `by` completes "worker 'w' …". Throws ApiError. */
+async function giveBack(context: RunContext, run: RunRecord, by: string): Promise<void> {
+  const { flowRun, log } = run;
+  await report(context, run, rescheduledState(`Not started: worker '${context.identity.name}' ${by}.`));
+  log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);
 }
 
 /** Sets the flow run back to Scheduled if the server accepted a claim whose response was not received. */
@@ -82,9 +100,7 @@ async function rescheduleIfClaimed(
   const { flowRun, log } = run;
   const claim = await findLateClaim(context, run, transitionIds);
   if (claim === null || !(await confirmClaim(context.api, flowRun, claim, log))) return;
-  const message = `Not started: worker '${context.identity.name}' was told to end.`;
-  await report(context, run, rescheduledState(message));
-  log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);
+  await giveBack(context, run, "was told to end");
 }
 
 /**

@@ -49,8 +49,11 @@ export interface ClaimEvidence {
   history: readonly State[];
 }
 
-/** The requests are repeated until the server responds, because an outage must not lose a claimed flow run. */
-const untilAnswered = { endless: true };
+/**
+ * The requests are repeated until the server responds. Neither an outage nor refused credentials may leave an accepted claim
+ * in Pending.
+ */
+const untilAnswered = { endless: true, retriesRefusals: true };
 
 /** Returns whether the claim replaced the state that the poll returned. Then it is the only accepted claim. Pure. */
 export function isExclusive(claim: State, polled: Pick<FlowRun, "next_scheduled_start_time">): boolean {
