@@ -2,9 +2,12 @@
 import { setMaxListeners } from "node:events";
 import type { LogShipper } from "../api/log-shipper.ts";
 import { runTogether } from "../async/run-together.ts";
-import { sleep } from "../async/sleep.ts";
+import { sleep, waitAtMost } from "../async/sleep.ts";
 import { type PinoRecord, pythonLevel } from "../logger.ts";
 import { terminateGraceMs } from "../process/terminate.ts";
+import { hookGraceMs } from "../program/run-hooks.ts";
+import type { RunRecord } from "../run/run-record.ts";
+import { lastHooksMs } from "../run/watch.ts";
 import type { InitialPool } from "../worker/initial-pool.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import type { Worker } from "../worker/worker.ts";
@@ -16,10 +19,16 @@ const lastReportsMs = 5_000;
 /** The time limit for the last log records. It is longer, because a busy server should still get them. */
 const lastLogRecordsMs = 10_000;
 /**
- * The time limit for reports after `kill`, in addition to the grace of processes. An outage must not keep the program
- * alive.
+ * The time limit for processes and reports after `kill`, 60 s. Processes get 30 s between SIGTERM and SIGKILL. The other
+ * 30 s are for reports, because an outage must not keep the program alive.
  */
-const reportsAfterKillMs = 30_000;
+const reportsAfterKillMs = terminateGraceMs + 30_000;
+/**
+ * The time limit for hooks after that, 35 s. Hooks that start just before the first limit may run for 30 s. Then they get 5 s
+ * between SIGTERM and SIGKILL. In all, flow runs end within 95 s. If all have ended, the last events and log records get
+ * their 15 s.
+ */
+const hooksAfterKillMs = lastHooksMs + hookGraceMs;
 
 /**
  * Runs the workers until `drain` aborts and the last flow run has ended. Throws the error that ends a worker, because
@@ -54,19 +63,42 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   }
 }
 
-/** Stops all flow runs. After a time limit for their reports, the program exits with an error. */
-function killAll({ workers, services: { stop, logging } }: Host, over: AbortSignal): void {
+/** Stops all flow runs. After time limits for their reports and hooks, the program exits with an error. */
+function killAll(host: Host, over: AbortSignal): void {
+  const { stop } = host.services;
   const by = (stop.kill.reason as StopRequested).message;
-  for (const worker of workers) worker.runs.stopAll({ kind: "kill", by });
-  const limitMs = terminateGraceMs + reportsAfterKillMs;
-  void sleep(limitMs, AbortSignal.any([over, stop.leave])).then(() => {
-    if (over.aborted || stop.leave.aborted) return;
-    const left = workers.flatMap(({ runs }) => runs.list()).map(({ flowRun }) => `'${flowRun.name}'`);
-    logging.logger.error(
-      `The server could not be told within ${limitMs / 1000} s how these flow runs ended: ${left.join(", ") || "none"}. Leaving.`,
-    );
-    stop.request("leave", new StopRequested("waited too long for the server", 1));
+  for (const worker of host.workers) worker.runs.stopAll({ kind: "kill", by });
+  const ended = AbortSignal.any([over, stop.leave]);
+  setMaxListeners(0, ended);
+  void waitForLimits(host, ended).then(() => {
+    if (!ended.aborted) stop.request("leave", new StopRequested("waited too long for its flow runs", 1));
   });
+}
+
+/** Waits for the time limits of reports and hooks, or until `ended` aborts. Logs the flow runs that are left. */
+async function waitForLimits({ workers, services: { logging } }: Host, ended: AbortSignal): Promise<void> {
+  await sleep(reportsAfterKillMs, ended);
+  if (ended.aborted) return;
+  const left = (): RunRecord[] => workers.flatMap(({ runs }) => runs.list());
+  const inHooks = left().filter(({ phase }) => phase === "hooks");
+  const unreported = left().filter((run) => !inHooks.includes(run));
+  if (unreported.length > 0) {
+    logging.logger.error(
+      `The server could not be told within ${reportsAfterKillMs / 1000} s how these flow runs ended: ${namesOf(unreported)}.`,
+    );
+  }
+  const hooksEnd = workers.flatMap(({ runs }) => inHooks.map(({ flowRun }) => runs.left(flowRun.id)));
+  await waitAtMost(Promise.all(hooksEnd), hooksAfterKillMs, ended);
+  const late = inHooks.filter(({ phase }) => phase === "hooks");
+  if (ended.aborted) return;
+  if (late.length > 0) logging.logger.error(`The hooks of these flow runs did not end in time: ${namesOf(late)}.`);
+  if (unreported.length + late.length > 0) return;
+  await sleep(lastReportsMs + lastLogRecordsMs, ended);
+  if (!ended.aborted) logging.logger.error("The last events and log records could not be sent in time.");
+}
+
+function namesOf(runs: readonly RunRecord[]): string {
+  return runs.map(({ flowRun }) => `'${flowRun.name}'`).join(", ");
 }
 
 /**

@@ -80,11 +80,19 @@ export interface Execution extends AsyncDisposable {
   /** Whether the program sends heartbeat events itself. */
   readonly sendsHeartbeats: boolean;
   /**
-   * Ends the program, first gently, then by force. An abort of `now` ends the gentle part. If `why` is "cancel", an engine
-   * is sent the reason first. An engine that has just reported its end is not stopped; then this returns "had ended". It
-   * returns "stopped" when no process of the program is left.
+   * Ends the program, first gently, then by force. If `why` is "cancel", an engine is sent the reason first. An engine that
+   * has just reported its end is not stopped; then this returns "had ended". It returns "stopped" when no process of the
+   * program is left.
    */
-  stop(why: "cancel" | "kill", now: AbortSignal): Promise<"stopped" | "had ended">;
+  stop(why: "cancel" | "kill", limits: StopLimits): Promise<"stopped" | "had ended">;
+}
+
+/** What shortens the end of a program: the steps that end the worker. */
+export interface StopLimits {
+  /** After this, a program that ends itself is not waited for. */
+  readonly kill: AbortSignal;
+  /** After this, nothing is ended gently. */
+  readonly leave: AbortSignal;
 }
 
 /** How a program ended. */

@@ -8,7 +8,7 @@ import { hookScript } from "./hook-script.ts";
 export type HookKind = "cancellation" | "crashed";
 
 /** The grace period of hooks between SIGTERM and SIGKILL. Hooks are usually short. */
-const hookGraceMs = 5_000;
+export const hookGraceMs = 5_000;
 
 /** Where and for how long a hook process runs. */
 export interface HookProcessOptions {

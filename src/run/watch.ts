@@ -8,7 +8,7 @@ import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
 
 /** After the second signal, hooks that are still due may run for this time. */
-const lastHooksMs = 30_000;
+export const lastHooksMs = 30_000;
 
 /**
  * Waits until the program ends, or stops it when the flow run is to be stopped. Then it reports the end if the engine did
@@ -30,7 +30,9 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   context.events.executed(run, run.submitted, { identifier: execution.handle.identifier, status: statusOf(ending) });
   run.slot[Symbol.dispose]();
   context.services.slotFreed();
-  if (hooks) await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, ...hookLimits(context) });
+  if (!hooks) return;
+  run.phase = "hooks";
+  await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, ...hookLimits(context) });
 }
 
 /** Waits until the program has ended or has to be stopped. Sends heartbeats meanwhile if the program sends none. */
@@ -45,10 +47,9 @@ async function waitForEnd(context: RunContext, run: RunRecord, execution: Execut
 async function reportEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<HooksDue | null> {
   const reporter = engineReporter(context, run, execution);
   const reason = stopReason(run);
-  const { leave } = context.services.stop;
   // A program that has already ended by itself is not stopped.
   if (!reason || (await hasEnded(execution))) return await reporter.ended(await execution.ended);
-  if ((await execution.stop(reason.kind, leave)) === "had ended") {
+  if ((await execution.stop(reason.kind, context.services.stop)) === "had ended") {
     run.log.debug(`Flow run '${run.flowRun.name}' had ended before it could be cancelled.`);
     return await reporter.ended(await execution.ended);
   }

@@ -10,7 +10,7 @@ const flowRunId = "00000000-0000-4000-8000-00000000000a";
 /** Ends what was started for the flow run; false when it is not to be found. */
 async function end(id: string, identifier: string): Promise<boolean> {
   const found = await findAbandonedProcess({ poolType: "process", identifier, proof: { flowRunId: id } });
-  await found?.stop("cancel", untilTheEnd);
+  await found?.stop("cancel", { kill: untilTheEnd, leave: untilTheEnd });
   return found !== null;
 }
 

@@ -15,8 +15,8 @@ export async function findAbandonedProcess({ identifier, proof }: Handle): Promi
   // Prefect's worker starts commands in its own process group. A signal to the group would end that worker.
   if (!signalGroup(pid, 0)) return null;
   return {
-    async stop(_why, now) {
-      await terminate({ pid }, terminateGraceMs, now);
+    async stop(_why, { leave }) {
+      await terminate({ pid }, terminateGraceMs, leave);
       return "stopped";
     },
   };

@@ -27,7 +27,10 @@ export interface StartedChild {
 /** The first release whose engines send heartbeat events. Source: prefect runner/runner.py (3.5). */
 const heartbeatsSince = "3.6.13";
 
-/** `prefect flow-run execute` checks for a cancellation every 10 s, gives its engine 30 s, and then runs hooks. */
+/**
+ * `prefect flow-run execute` checks for a cancellation every 10 s, gives its engine 30 s, and then runs hooks. The step
+ * `kill` ends this wait, because the time limit of that step has no room for it.
+ */
 const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /** Returns the execution of a child process. The caller that started the child disposes of what it needed. */
@@ -38,12 +41,12 @@ export function processExecution(started: StartedChild): Omit<Execution, typeof 
     ended: child.exited.then((exit) => toEnding(exit, controlled)),
     hooks: launch.startsEngine ? hookRunner(started) : null,
     sendsHeartbeats: python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince),
-    async stop(why, now) {
+    async stop(why, { kill, leave }) {
       if (why === "cancel") {
         if ((await controlled?.sendIntent("cancel")) === "already concluded") return "had ended";
-        if (launch.cancelsItself) await waitAtMost(child.exited, selfCancelMs, now);
+        if (launch.cancelsItself) await waitAtMost(child.exited, selfCancelMs, kill);
       }
-      await terminate(child, terminateGraceMs, now);
+      await terminate(child, terminateGraceMs, leave);
       return "stopped";
     },
   };

@@ -56,7 +56,7 @@ export async function endProcessOf(worker: Worker, flowRun: FlowRun, identifier:
   const handle = { poolType: worker.poolType.name, identifier, proof: { flowRunId: id } };
   const found = await worker.infrastructure.adopt(handle);
   if (found === null) return false;
-  await found.stop("cancel", worker.services.stop.leave);
+  await found.stop("cancel", worker.services.stop);
   worker.log.info(`Ended what another worker had left running of the cancelled flow run '${name}'.`);
   const wasPending = startTime === null;
   const message = wasPending ? "Flow run cancelled by worker while pending." : "Flow run was cancelled successfully.";
