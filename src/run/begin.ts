@@ -1,6 +1,6 @@
 // Starts the program of a claimed flow run.
 import { hasStatus } from "../api/errors.ts";
-import { updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
+import { findFlowRun, updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
 import { workerLabels } from "../job/labels.ts";
@@ -88,7 +88,7 @@ function describeJob({ program, ...fields }: Job): object {
   return { ...fields, program: { ...program, env: Object.keys(program.env) } };
 }
 
-/** Reports Crashed. The message tells a program that could not be started from a failure on the way there. */
+/** Reports Crashed, unless the flow run belongs to somebody else by now. The message tells a program that could not be started from a failure on the way there. */
 async function reportFailure(context: RunContext, run: RunRecord, error: unknown): Promise<void> {
   run.log.error({ err: error }, `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`);
   const wasSubmitted = run.submitted !== null;
@@ -98,9 +98,18 @@ async function reportFailure(context: RunContext, run: RunRecord, error: unknown
   const reason = wasSubmitted
     ? `Flow run could not start: ${message}`
     : `Failed to submit flow run to infrastructure: ${name}: ${message}`;
+  if (await isLost(context, run)) return;
   const decision = await report(context, run, crashedState(reason));
   // The server rejects Crashed for a flow run that was cancelled meanwhile.
   if (decision?.state?.type === "CANCELLING") await reportNotStarted(context, run, decision.state);
+}
+
+/** Returns whether somebody set the flow run back since the claim. Nothing was started here, so nobody here runs it. */
+async function isLost({ api }: RunContext, { flowRun, log }: RunRecord): Promise<boolean> {
+  const { state } = (await findFlowRun(api, flowRun.id, { endless: true, retriesRefusals: true })) ?? {};
+  if (state?.type !== "RUNNING" && state?.type !== "PAUSED" && state?.type !== "SCHEDULED") return false;
+  log.info(`Flow run '${flowRun.name}' is '${state.name}' by now; it is not reported as crashed.`);
+  return true;
 }
 
 /** Reports why a claimed flow run is not started: Scheduled if the worker ends, else Cancelled. A final state is kept. */

@@ -7,7 +7,7 @@ import type { StateType } from "../../src/api/wire.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
 import { needsPrefect } from "../support/prefect-release.ts";
-import { type ReverseProxy, startReverseProxy } from "../support/reverse-proxy.ts";
+import { type Answer, type ReverseProxy, type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -25,8 +25,14 @@ interface HeldWorker extends AsyncDisposable {
   executions(): Promise<string[]>;
 }
 
+/** A request that is held back and never reaches the server, and its answer. */
+interface HeldRead {
+  path: RegExp;
+  answer: Answer;
+}
+
 /** Starts the worker with one flow run in its pool; `run` is what the flow run is created with. */
-async function startHeld(stateName: string, run: object = {}): Promise<HeldWorker> {
+async function startHeld(what: string | HeldRead, run: object = {}): Promise<HeldWorker> {
   const api = sharedApi();
   const pool = await newPool(api);
   const directory = await makeTemporaryDirectory("lictor-late-");
@@ -34,26 +40,26 @@ async function startHeld(stateName: string, run: object = {}): Promise<HeldWorke
   const command = programCommand("report-completed.mjs", log);
   const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
   const { id } = await api.request<{ id: string }>("POST", `/deployments/${deployment}/create_flow_run`, run);
+  const isHeld = ({ path, body }: SeenRequest): boolean =>
+    typeof what === "string" ? path.endsWith("/set_state") && body.includes(`"name":"${what}"`) : what.path.test(path);
   let release = (): void => {};
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
   const proxy = await startReverseProxy(inject("apiUrl"), {
-    onRequest: async ({ path, body }) => {
-      const isHeld = path.endsWith("/set_state") && JSON.parse(body).state.name === stateName;
-      if (isHeld) await released;
-      return undefined;
+    onRequest: async (request) => {
+      if (!isHeld(request)) return undefined;
+      await released;
+      return typeof what === "string" ? undefined : what.answer;
     },
   });
   const worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: { PREFECT_API_REQUEST_TIMEOUT: "120" } });
-  const isThere = () =>
-    proxy.requests.some(({ path, body }) => path.endsWith("/set_state") && body.includes(`"name":"${stateName}"`));
   return {
     api,
     worker,
     proxy,
     flowRunId: id,
-    held: waitFor(isThere, { timeoutMs: 30_000, what: `${stateName} to be proposed` }),
+    held: waitFor(() => proxy.requests.some(isHeld), { timeoutMs: 30_000, what: "the request that is held back" }),
     release,
     executions: async () => (await readFile(log, "utf8").catch(() => "")).split("\n").filter(Boolean),
     async [Symbol.asyncDispose]() {
@@ -148,6 +154,20 @@ describe("a flow run that is set back between claim and start", () => {
     expect(await held.worker.exited).toEqual({ code: 0, signal: null });
     expect(await held.executions()).toEqual([]);
     expect(await held.api.readStates(held.flowRunId)).toEqual(before);
+  });
+
+  test("is not reported as crashed if it cannot be started and another worker runs it", async () => {
+    const answer = { status: 404, headers: { "content-type": "application/json" }, body: '{"detail":"no flow"}' };
+    await using held = await startHeld({ path: /^\/flows\//, answer });
+    await held.held;
+    await held.api.setState(held.flowRunId, "SCHEDULED", { force: true });
+    await held.api.setState(held.flowRunId, "PENDING");
+    await held.api.setState(held.flowRunId, "RUNNING");
+    held.release();
+    await held.worker.waitForOutput(/is 'Running' by now; it is not reported as crashed\./, 20_000);
+    held.worker.signal("SIGTERM");
+    expect(await held.worker.exited).toEqual({ code: 0, signal: null });
+    expect((await held.api.readFlowRun(held.flowRunId)).state_type).toBe("RUNNING");
   });
 
   test("is not started if it has ended by then, and keeps its end", async () => {
