@@ -6,7 +6,10 @@ import { type StopControl, StopRequested, type StopStep, stopSteps } from "../ho
 /** SIGHUP is a terminal that was closed, SIGQUIT is Ctrl-\: flow runs must survive both as they survive SIGTERM. */
 const watchedSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
-/** Wrappers and terminals deliver one Ctrl-C twice: the same signal within this time is one wish. */
+/**
+ * Wrappers and terminals deliver one Ctrl-C twice, and supervisors send SIGHUP right after SIGTERM. Signals within this
+ * time after one that counted are the same wish.
+ */
 const sameWishMs = 1_000;
 
 /** What the last listeners get to send their signals. They are synchronous once resumed. */
@@ -25,13 +28,11 @@ const ordinals: Readonly<Record<StopStep, string>> = { drain: "", kill: "a secon
  */
 export function watchSignals(stop: StopControl, say: (message: string) => void): Disposable {
   let count = 0;
-  const last = new Map<NodeJS.Signals, number>();
+  let countedAt = Number.NEGATIVE_INFINITY;
   const onSignal = (signal: NodeJS.Signals): void => {
-    const now = monotonicMs();
-    const isSameWish = now - (last.get(signal) ?? Number.NEGATIVE_INFINITY) < sameWishMs;
-    last.set(signal, now);
     const step = stopSteps[count];
-    if (isSameWish || step === undefined) return;
+    if (monotonicMs() - countedAt < sameWishMs || step === undefined) return;
+    countedAt = monotonicMs();
     count++;
     const received = `received ${ordinals[step]}${signal}`;
     say(`R${received.slice(1)}. ${effects[step]}`);

@@ -40,14 +40,14 @@ export function addWorkerStart(worker: Command): void {
     .option(
       "--prefetch-seconds <seconds>",
       "Seconds to look ahead for scheduled flow runs. [from PREFECT_WORKER_PREFETCH_SECONDS]",
-      wholeNumber(0),
+      wholeNumber(0, mostSeconds),
     )
     .option("--run-once", "Only run worker polling once.", false)
     .option("-l, --limit <count>", "Maximum concurrent flow runs.", wholeNumber(1))
     .option(
       "--drain-timeout <seconds>",
       "End the running flow runs when a drain has lasted this long. [default: wait for ever]",
-      wholeNumber(0),
+      wholeNumber(0, mostSeconds),
     )
     .option("--with-healthcheck", "Start a healthcheck server, with a status page at its root.", false)
     .addOption(
@@ -83,15 +83,19 @@ export function addWorkerStart(worker: Command): void {
     });
 }
 
+/** 11 days: far below the longest timer of Node.js, and within the range of dates. */
+const mostSeconds = 1_000_000;
+
 function collect(value: string, previous: string[]): string[] {
   return [...previous, value];
 }
 
-function wholeNumber(least: number): (text: string) => number {
+function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
-    if (!Number.isSafeInteger(value) || value < least) {
-      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    if (!Number.isSafeInteger(value) || value < least || value > most) {
+      const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+      throw new InvalidArgumentError(`Expected a whole number ${range}.`);
     }
     return value;
   };

@@ -33,13 +33,15 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   stop.kill.addEventListener("abort", onKill, { signal: closing.signal });
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
   const sending = Promise.all([eventPublisher.run(closing.signal), logShipper?.run(closing.signal)]);
+  const onFailure = (error: unknown): void => drainAfterFailure(host, error);
+  const run = { socketAddress, runOnce: options.runOnce, farewell: closing.signal, onFailure };
   try {
     await runTogether(
       stop.drain,
       [...pools].map(
         ([worker, pool]) =>
           (drain) =>
-            runWorker(worker, pool, { socketAddress, runOnce: options.runOnce, farewell: closing.signal }, drain),
+            runWorker(worker, pool, run, drain),
       ),
     );
   } finally {
@@ -52,6 +54,14 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
     await sending;
     for (const { identity } of host.workers) logging.announce(`Worker '${identity.name}' stopped!`);
   }
+}
+
+/** Drains all workers because one has failed. Says why at once, unless there is nothing to wait for. */
+function drainAfterFailure({ workers, services: { stop, logging } }: Host, error: unknown): void {
+  if (stop.drain.aborted) return;
+  const hasToWait = workers.some(({ runs }) => runs.list().length > 0);
+  if (hasToWait) logging.logger.error({ err: error }, "A worker has failed. Taking no new flow runs");
+  stop.request("drain", new StopRequested("failed", 1));
 }
 
 /** Stops all flow runs. After a time limit for their reports, the program exits with an error. */
@@ -75,8 +85,8 @@ function killAll({ workers, services: { stop, logging } }: Host, over: AbortSign
  */
 function shipRecord(shipper: LogShipper, workers: readonly Worker[], record: PinoRecord): void {
   const flowRunId = record.name === "prefect.flow_runs.worker" ? record.flow_run_id : undefined;
-  const isOf = ({ runs, log }: Worker): boolean =>
-    flowRunId === undefined ? log.bindings().name === record.name : runs.find(flowRunId) !== undefined;
+  const isOf = ({ runs, options }: Worker): boolean =>
+    flowRunId === undefined ? options.workPoolName === record.work_pool : runs.find(flowRunId) !== undefined;
   const workerId = workers.find(isOf)?.identity.id();
   if (flowRunId === undefined && !(workerId && record.name.startsWith("prefect.workers."))) return;
   shipper.ship({

@@ -22,6 +22,8 @@ const drainReportMs = 30_000;
 export interface WorkerRun {
   readonly socketAddress: SocketAddress;
   readonly runOnce: boolean;
+  /** Gets what ends the worker as soon as it is known. The worker throws it when its flow runs have ended. */
+  onFailure(error: unknown): void;
   /** Aborts at the end of the program, after the last events and log records were sent. */
   readonly farewell: AbortSignal;
 }
@@ -33,10 +35,11 @@ export interface WorkerRun {
 export async function runWorker(
   worker: Worker,
   initial: InitialPool,
-  { socketAddress, runOnce, farewell }: WorkerRun,
+  run: WorkerRun,
   drain: AbortSignal,
 ): Promise<void> {
   const { events, pool } = worker;
+  const { socketAddress, runOnce, farewell } = run;
   const over = new AbortController();
   const watching = AbortSignal.any([over.signal, farewell]);
   const watches = Promise.all([watchEvents(worker, socketAddress, watching), watchCancellations(worker, watching)]);
@@ -46,7 +49,7 @@ export async function runWorker(
     started = events.started(pool.current);
     worker.services.announce(`Worker '${worker.identity.name}' started!`);
     if (runOnce) await pollOnce(worker, drain);
-    else await runLoops(worker, socketAddress, drain);
+    else await runLoops(worker, run, drain);
   } finally {
     if (started) events.stopped(pool.current, started);
     over.abort();
@@ -66,18 +69,25 @@ async function pollOnce(worker: Worker, drain: AbortSignal): Promise<void> {
 }
 
 /** Polls until `drain` aborts and waits for the flow runs in flight. The heartbeats continue until then. */
-async function runLoops(worker: Worker, socketAddress: SocketAddress, drain: AbortSignal): Promise<void> {
+async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun, drain: AbortSignal): Promise<void> {
   const drained = new AbortController();
   await runTogether(drained.signal, [
     async (failed) => {
       try {
         await pollLoop(worker, AbortSignal.any([drain, failed]));
+      } catch (error) {
+        onFailure(error);
+        throw error;
       } finally {
         await waitUntilDrained(worker);
         drained.abort();
       }
     },
-    (signal) => syncLoop(worker, signal),
+    (signal) =>
+      syncLoop(worker, signal).catch((error: unknown) => {
+        onFailure(error);
+        throw error;
+      }),
     (signal) => keepChannel(worker, socketAddress, signal),
     (signal) => watchAbandoned(worker, signal),
     (signal) => watchWorkers(worker, signal),

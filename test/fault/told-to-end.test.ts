@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
+import { signalUntil } from "../support/program-output.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { startPoolServer, startPoolWorker } from "./scripted-worker.ts";
 
@@ -19,11 +20,11 @@ const related = {
 };
 const accepted = { status: 201, body: { status: "ACCEPT", state: pending, details: {} } };
 
-/** Sends two signals, which are two wishes because they differ; returns how long the worker took to end after both. */
+/** Sends two signals; returns how long the worker took to end after both. */
 async function tellTwice(worker: Awaited<ReturnType<typeof startPoolWorker>>): Promise<number> {
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Taking no new flow runs/, 20_000);
-  worker.signal("SIGINT");
+  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
   const toldAt = performance.now();
   await worker.exited;
   return performance.now() - toldAt;
