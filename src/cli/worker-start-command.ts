@@ -1,4 +1,4 @@
-// The options of `lictor worker start`.
+// The command `lictor worker start` and its options.
 
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -87,6 +87,7 @@ function collect(value: string, previous: string[]): string[] {
   return [...previous, value];
 }
 
+/** Returns a parser of whole numbers of at least `least`. */
 function wholeNumber(least: number): (text: string) => number {
   return (text) => {
     const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
@@ -97,6 +98,7 @@ function wholeNumber(least: number): (text: string) => number {
   };
 }
 
+/** Returns the base job template in a JSON file. Throws WorkerStartError. */
 function readTemplate(file: string): JsonObject {
   let text: string;
   try {
