@@ -129,7 +129,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
   for (const [workerOptions, initial] of initialPools) {
     pools.set(await host.addWorker(workerOptions, supportedType(initial.workerType)), initial);
   }
-  python.tell((finding) => logPython(finding, program, assembly.search));
+  python.onFinding((finding) => logPython(finding, program, assembly.search));
   sources.workers.push(...host.workers);
   sources.eventPublisher = eventPublisher;
   const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;

@@ -1,4 +1,4 @@
-// The seam between the life of a flow run and what executes it. A pool type knows neither the API nor the states.
+// The interface between the execution of a flow run and the infrastructure it runs on. A pool type sends no API requests.
 import type { JsonObject, State } from "../api/wire.ts";
 import type { RunFacts } from "../job/job-fields.ts";
 import type { Logger } from "../logger.ts";
@@ -7,104 +7,105 @@ import type { PythonFinding } from "../program/find-python.ts";
 import type { Program } from "../program/program.ts";
 import type { HookCall } from "../program/run-hooks.ts";
 
-/** What is started, and how: every pool type adds its own fields. */
+/** What to start, and how. Every pool type adds its own fields. */
 export interface Job {
   readonly program: Program;
 }
 
-/** A kind of work pool that lictor can serve. */
+/** A type of work pool that lictor can serve. */
 export interface PoolType {
   /** The server's name of the type, such as `process`. */
   readonly name: string;
-  /** What a work pool gets that is created for it. */
+  /** The base job template of a new work pool of this type. */
   readonly baseJobTemplate: JsonObject;
-  /** Opens what all flow runs of this type share. Called once per program, when the first pool of the type is served. */
+  /** Opens what all flow runs of this type share. It is called once per program, for the first pool of the type. */
   open(services: InfrastructureServices): Promise<Infrastructure>;
 }
 
-/** What infrastructure may use of the program around it. */
+/** The services of the program that infrastructure may use. */
 export interface InfrastructureServices {
-  /** The environment that lictor itself was started with. */
+  /** The environment that lictor was started with. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The environment of a process on this machine whose flow run adds nothing of its own. */
+  /** Returns the environment of a process on this machine, without the variables of a flow run. */
   processEnvironment(): Readonly<Record<string, string | undefined>>;
-  /** The Python that runs flows on this machine, as far as it is known. */
+  /** Returns the Python that runs flows on this machine, or why there is none. */
   python(): Promise<PythonFinding>;
-  /** Takes the lines that flow runs print; null where they go straight to lictor's own output. */
+  /** Receives the lines that flow runs print. Null if they go directly to lictor's own output. */
   readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
-  /** The logger of everything about flow runs. */
+  /** The logger for messages about flow runs. */
   readonly log: Logger;
 }
 
 /** An opened pool type. */
 export interface Infrastructure<J extends Job = Job> extends Disposable {
-  /** The typed job. Throws JobConfigurationError, and CommandError for a command that cannot be split. */
+  /** Returns the typed job. Throws JobConfigurationError, and CommandError for a command that cannot be split. */
   toJob(fields: JsonObject, facts: RunFacts): J;
   /**
-   * Why a flow run cannot start here now, in one sentence, or null. Asked before each claim; `readJob` is called only
-   * where the answer depends on the job.
+   * Returns why a flow run cannot start here now, in one sentence, or null. It is called before each claim. It calls
+   * `readJob` only if the result depends on the job.
    */
   obstacle(readJob: () => Promise<J>): Promise<string | null>;
   /**
-   * Starts a program. `onHandle` is awaited before the program can have an effect that outlives a crash of the worker.
-   * Throws when it cannot be started.
+   * Starts a program. `onHandle` is awaited before this returns, so that the handle is stored first. Throws if the program
+   * cannot be started.
    */
   start(job: J, options: StartOptions): Promise<Execution>;
-  /** Finds what an earlier worker has started; null when nothing of it can be found from here. */
+  /** Finds what an earlier worker started. Returns null if it cannot be found from here. */
   adopt(handle: Handle): Promise<Pick<Execution, "stop"> | null>;
-  /** Packages of Prefect's collections that flow runs find here, as Prefect Cloud wants to know them. */
+  /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */
   integrations(): Promise<{ name: string; version: string }[]>;
 }
 
-/** Whose program is started. */
+/** The flow run whose program is started, and the callback for its handle. */
 export interface StartOptions {
   readonly flowRunId: string;
   onHandle(handle: Handle): Promise<void>;
 }
 
-/** Names what was started, in plain JSON. The server keeps `identifier` as `infrastructure_pid`. */
+/** Identifies what was started, as plain JSON. The server stores `identifier` as `infrastructure_pid`. */
 export interface Handle {
   readonly poolType: string;
   readonly identifier: string;
-  /** What proves that `identifier` is still the same thing, such as the flow run's id in a process's environment. */
+  /** Proves that `identifier` still names the same thing, for example by the flow run's id in a process's environment. */
   readonly proof: JsonObject;
 }
 
-/** A program that was started. Disposing clears away what it leaves behind. */
+/** A program that was started. Disposing removes its temporary files and closes its control channel. */
 export interface Execution extends AsyncDisposable {
   readonly handle: Handle;
   /** Resolves when the program has ended. Never rejects. */
   readonly ended: Promise<Ending>;
-  /** Null where nobody can run the flow's hooks: the program is no Prefect engine. */
+  /** Runs the flow's hooks. Null if the program is no Prefect engine, because then there are no hooks. */
   readonly hooks: HookRunner | null;
-  /** Whether the program itself sends events that it lives. */
+  /** Whether the program sends heartbeat events itself. */
   readonly sendsHeartbeats: boolean;
   /**
-   * Ends the program: gently, then by force; `now` cuts the gentle part short. An engine is told of a cancellation first,
-   * and is left alone when it has just reported its end. Returns when nothing of the program is left.
+   * Ends the program, first gently, then by force. An abort of `now` ends the gentle part. If `why` is "cancel", an engine
+   * is sent the reason first. An engine that has just reported its end is not stopped; then this returns "had ended". It
+   * returns "stopped" when no process of the program is left.
    */
   stop(why: "cancel" | "kill", now: AbortSignal): Promise<"stopped" | "had ended">;
 }
 
 /** How a program ended. */
 export type Ending =
-  /** `status` is negative for a death by signal. `reported`: the engine has told the server itself. */
+  /** `status` is negative for a death by signal. `reported` is set if the engine reported the end to the server. */
   | { readonly kind: "exited"; readonly status: number; readonly reported: ReportedEnd | null }
-  /** There is no exit code: the program was adopted, or its machine is gone. */
+  /** There is no exit code, because the program was adopted or its machine is gone. */
   | { readonly kind: "gone"; readonly why: string };
 
-/** The engine's word that it has reported the end of the flow run. `state` is null when it does not say which one. */
+/** The engine's receipt for the end of the flow run. `state` is null if the receipt names none. */
 export interface ReportedEnd {
   readonly state: Pick<State, "type" | "name"> | null;
 }
 
-/** Runs the hooks of a flow in place of an engine that could not. */
+/** Runs the hooks of a flow that its engine did not run. */
 export interface HookRunner {
-  /** The states whose hooks the program runs itself when it is the one that reports them. */
+  /** The hooks that the program runs itself when it reports the state. */
   readonly runsItself: { readonly cancellation: boolean; readonly crashed: boolean };
   /** Runs the hooks. Failures are logged, never thrown. */
   run(call: HookRequest): Promise<void>;
 }
 
-/** Which hooks to run; `state` is what they get. `end` ends them gently, `leave` kills them at once. */
+/** Which hooks to run, and the `state` that they receive. An abort of `end` ends them gently, of `leave` at once. */
 export type HookRequest = Pick<HookCall, "kind" | "state" | "flowRun" | "end" | "leave">;

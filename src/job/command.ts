@@ -1,16 +1,16 @@
-// From a command as people write it to the program and arguments that are started.
+// Splits a command line into the program and its arguments.
 
-/** A command with a quote that is not closed, or a backslash with nothing after it. */
+/** The error for a command with an open quote, or with a backslash at its end. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
-// A word is a row of pieces without a blank between them; `stray` is a quote or backslash that begins no piece.
+// A word is a sequence of pieces without a blank between them. `stray` is a quote or backslash that begins no piece.
 const pieces =
   /(?<blank>[ \t\r\n]+)|\\(?<escaped>[\s\S])|'(?<single>[^']*)'|"(?<double>(?:\\[\s\S]|[^\\"])*)"|(?<plain>[^ \t\r\n\\'"]+)|(?<stray>[\s\S])/g;
 
 /**
- * Splits as a POSIX shell would, but expands nothing and knows no comments. A blank command has no words.
+ * Returns the words of a command. Splits like a POSIX shell, without expansions and comments. A blank command has no words.
  * Throws CommandError. Source: prefect utilities/processutils command_from_string, which is Python's shlex.split.
  */
 export function splitCommand(command: string): string[] {

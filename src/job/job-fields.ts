@@ -1,8 +1,8 @@
-// The fields of a job: the job variables of a flow run laid over the base job template of its work pool.
+// Makes the fields of a job from the base job template of a work pool and the job variables of a flow run.
 // Source: prefect workers/base.py BaseJobConfiguration.
 import type { Deployment, FlowRun, Json, JsonObject, WorkPool } from "../api/wire.ts";
 import { pythonText } from "../python-text.ts";
-import type { Attribution } from "./environment.ts";
+import type { Attribution } from "./flow-run-environment.ts";
 import {
   applyValues,
   isJsonObject,
@@ -13,12 +13,12 @@ import {
 } from "./template.ts";
 import { describeKind, isTruthy, JobConfigurationError, objectField } from "./typed-fields.ts";
 
-/** What is known of a flow run when its job is made. */
+/** What a job is made from. */
 export interface RunFacts extends Attribution {
   workPool: WorkPool;
-  /** The settings that a flow run's program is given. */
+  /** The settings for the program of a flow run, as variables. */
   exportedSettings: Readonly<Record<string, string>>;
-  /** The environment that lictor was started with: placeholders may name its variables. */
+  /** The environment that lictor was started with. Placeholders may name its variables. */
   environment: Readonly<Record<string, string | undefined>>;
 }
 
@@ -34,17 +34,17 @@ export async function resolveJobFields(facts: RunFacts, readers: ReferenceReader
   return await resolveVariables(await resolveBlocks(filled, readers), readers);
 }
 
-/** The deployment's job variables under those of the flow run, with `env` merged by variable. */
+/** Returns the deployment's job variables, overridden by those of the flow run. `env` is merged variable by variable. */
 function jobVariables(deployment: Deployment | null, flowRun: FlowRun): JsonObject {
-  const ours = deployment?.job_variables ?? {};
-  const theirs = flowRun.job_variables ?? {};
-  if (!isJsonObject(ours.env) || theirs.env === undefined) return { ...ours, ...theirs };
-  return { ...ours, ...theirs, env: { ...ours.env, ...objectField("env", theirs.env) } };
+  const under = deployment?.job_variables ?? {};
+  const over = flowRun.job_variables ?? {};
+  if (!isJsonObject(under.env) || over.env === undefined) return { ...under, ...over };
+  return { ...under, ...over, env: { ...under.env, ...objectField("env", over.env) } };
 }
 
 /**
- * The template that is filled, and the variables it is filled with. `env` is special: where it is an object by itself
- * or by its default, the variables add to it and do not replace it.
+ * Returns the template to fill and the variables to fill it with. If `env` of the template or its default is an object, the
+ * variables are added to it instead of replacing it. Throws JobConfigurationError.
  */
 function mergeVariables(workPool: WorkPool, values: JsonObject) {
   const { job_configuration: template, variables: schema } = workPool.base_job_template;
@@ -72,7 +72,7 @@ function defaultsOf(schema: Json | undefined): JsonObject {
   return Object.fromEntries(entries);
 }
 
-/** Makes `{"env.A": 1}` an `{"env": {"A": 1}}`. Plain keys are merged over what the dotted ones make. */
+/** Turns `{"env.A": 1}` into `{"env": {"A": 1}}`. Plain keys override dotted ones. Throws JobConfigurationError. */
 function expandDottedKeys(values: JsonObject): JsonObject {
   const entries = Object.entries(values);
   const dotted = entries.filter(([key]) => key.includes("."));
@@ -98,13 +98,13 @@ function deepMerge(under: JsonObject, over: JsonObject): JsonObject {
   return { ...under, ...Object.fromEntries(merged) };
 }
 
-/** Renders `{{ ctx.flow.* }}` and `{{ ctx.flow_run.* }}`; a name that comes to nothing is the flow run's name. */
+/** Renders `{{ ctx.flow.* }}` and `{{ ctx.flow_run.* }}` in a name. Returns the flow run's name if the result is empty. */
 export function renderName(name: string | null, { flow, flowRun, environment }: RunFacts): string {
   if (!name) return flowRun.name;
-  // The server's objects as they came: more than the fields declared, all of them JSON.
+  // The server's objects have more fields than the types declare, and all of them are JSON.
   const ctx = { flow: flow ?? {}, flow_run: flowRun } as unknown as JsonObject;
   const rendered = applyValues({ name }, { ctx }, environment).name;
-  // One placeholder that leads nowhere stays as it is, unlike in a longer text.
+  // A name that is only one placeholder without a value stays as it is. In a longer text it becomes empty.
   if (rendered === undefined) return name;
   return isTruthy(rendered) ? pythonText(rendered) : flowRun.name;
 }

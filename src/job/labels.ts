@@ -1,9 +1,9 @@
-// Labels: those of the job configuration, and those the worker puts on a flow run.
+// The labels of a job, and the labels that the worker adds to a flow run.
 import type { WorkPool } from "../api/wire.ts";
 import { prefectVersion } from "../version.ts";
-import type { Attribution } from "./environment.ts";
+import type { Attribution } from "./flow-run-environment.ts";
 
-/** The labels under those of the job. A process cannot carry them. Source: prefect workers/base.py _base_*_labels. */
+/** Returns the default labels of a job. The job's own override them. Source: prefect workers/base.py _base_*_labels. */
 export function jobLabels(workPool: WorkPool, attribution: Attribution): Record<string, string> {
   const { flowRun, flow, deployment, workerName } = attribution;
   return {
@@ -19,7 +19,10 @@ export function jobLabels(workPool: WorkPool, attribution: Attribution): Record<
   };
 }
 
-/** The body of `PATCH /flow_runs/{id}/labels`. Source: prefect workers/base.py _give_worker_labels_to_flow_run. */
+/**
+ * Returns the body of `PATCH /flow_runs/{id}/labels`.
+ * Source: prefect workers/base.py _give_worker_labels_to_flow_run.
+ */
 export function workerLabels(worker: { name: string; type: string }, workPool: WorkPool): Record<string, string> {
   return {
     "prefect.worker.name": worker.name,
@@ -29,10 +32,10 @@ export function workerLabels(worker: { name: string; type: string }, workPool: W
   };
 }
 
-/** A time of the API as Python's `isoformat` gives it in UTC: six digits of a second, or none when they are zero. */
+/** Formats a time of the API like Python's `isoformat` in UTC, with six digits of a second or none if they are zero. */
 function pythonIsoFormat(time: string): string {
   const second = new Date(time).toISOString().slice(0, "2026-01-01T00:00:00".length);
-  // A Date would cut the microseconds.
+  // The digits are taken from the text, because a Date has no microseconds.
   const fraction = (/\.(\d+)/.exec(time)?.[1] ?? "").padEnd(6, "0").slice(0, 6);
   return `${second}${fraction === "000000" ? "" : `.${fraction}`}+00:00`;
 }

@@ -1,50 +1,50 @@
-// Placeholders of a base job template: what they look like, what replaces them, and the text they turn into.
+// Finds and replaces the placeholders of a base job template.
 // Source: prefect utilities/templating; lookups follow utilities/collections get_from_dict.
 import type { Json, JsonObject } from "../api/wire.ts";
 import { NumberText } from "../exact-json.ts";
 import { pythonText } from "../python-text.ts";
 
-/** Reads what placeholders refer to on the server. `findVariable` answers undefined when there is no such variable. */
+/** Reads from the server what placeholders refer to. `findVariable` returns undefined if there is no such variable. */
 export interface ReferenceReaders {
   readBlockDocument(typeSlug: string, name: string): Promise<JsonObject>;
   readBlockDocumentById(id: string): Promise<JsonObject>;
   findVariable(name: string): Promise<Json | undefined>;
 }
 
-/** A placeholder that cannot be replaced. The message quotes the placeholder, never a value: that may be a secret. */
+/** A placeholder that cannot be replaced. The message names the placeholder and no value, because it may be a secret. */
 export class TemplateError extends Error {
   override readonly name = "TemplateError";
 }
 
 interface Placeholder {
-  /** With its braces. */
+  /** The placeholder with its braces. */
   text: string;
   name: string;
-  /** False when it is the whole string, and so keeps the type of its value. */
+  /** False if the placeholder is the whole string. Then its value keeps its type. */
   embedded: boolean;
 }
 
-/** One walk over a template. What it does not handle it returns unchanged. */
+/** One pass over a template. It returns placeholders unchanged that it does not handle. */
 interface Pass {
-  /** The replacement, or undefined for nothing: an empty text, or no key or item at all for a whole string. */
+  /** Returns the replacement. Undefined removes the placeholder, and if it is the whole string, also its key or item. */
   replace(placeholder: Placeholder): Json | undefined;
-  /** A replacement for a whole object, which is then not walked. */
+  /** Returns a replacement for a whole object, whose content is then not searched. Undefined searches the object. */
   replaceObject?(object: JsonObject): JsonObject | undefined;
 }
 
-// Python's \w and \s. White_Space lacks four control characters of \s, which no template holds.
+// Like Python's \w and \s, except for four control characters of \s that no template contains.
 const placeholderPattern = /\{\{\p{White_Space}*([\p{L}\p{N}_.\-[\]$]+)\p{White_Space}*\}\}/gu;
 const blockPrefix = "prefect.blocks.";
 const variablePrefix = "prefect.variables.";
 
-/** True for a JSON object, false for arrays, null and scalars; a number that keeps its text is a scalar. */
+/** Returns true for a JSON object, false for arrays, null and scalars. A number that keeps its text is a scalar. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof NumberText);
 }
 
 /**
- * Replaces value and `{{ $ENV }}` placeholders; block and variable placeholders stay. A key or item that is one
- * placeholder without a value is left out. Inserted values are not looked at again. Source: apply_values.
+ * Returns the template with value and `{{ $ENV }}` placeholders replaced. Block and variable placeholders stay. A key or
+ * item that is one placeholder without a value is removed. Inserted values are not searched. Source: apply_values.
  */
 export function applyValues(
   template: JsonObject,
@@ -62,8 +62,8 @@ export function applyValues(
 }
 
 /**
- * Replaces block placeholders and `{"$ref": {"block_document_id"}}` objects; each document is read once.
- * Throws TemplateError and what the readers throw. Source: resolve_block_document_references.
+ * Returns the template with block placeholders and `{"$ref": {"block_document_id"}}` objects replaced. Reads each document
+ * once. Throws TemplateError and what the readers throw. Source: resolve_block_document_references.
  */
 export async function resolveBlocks(template: JsonObject, readers: ReferenceReaders): Promise<JsonObject> {
   const reads = new Map<string, () => Promise<JsonObject>>();
@@ -92,7 +92,10 @@ export async function resolveBlocks(template: JsonObject, readers: ReferenceRead
   });
 }
 
-/** Replaces variable placeholders, unknown ones by an empty text; each is read once. Source: resolve_variables. */
+/**
+ * Returns the template with variable placeholders replaced, unknown ones by an empty text. Reads each variable once.
+ * Throws what the readers throw. Source: resolve_variables.
+ */
 export async function resolveVariables(template: JsonObject, readers: ReferenceReaders): Promise<JsonObject> {
   const reads = new Map<string, () => Promise<Json | undefined>>();
   substituteIn(template, {
@@ -112,7 +115,7 @@ export async function resolveVariables(template: JsonObject, readers: ReferenceR
   });
 }
 
-/** `a.b[0]` as its parts. Source: get_from_dict. */
+/** Returns the parts of a path such as `a.b[0]`. Source: get_from_dict. */
 export function splitPath(path: string): string[] {
   return path.replaceAll("[", ".").replaceAll("]", "").split(".");
 }
@@ -138,7 +141,7 @@ function substitute(template: Json, pass: Pass): Json | undefined {
   return typeof template === "string" ? substituteText(template, pass) : template;
 }
 
-/** One sweep over the string, so that an inserted value is never taken for a placeholder. */
+/** Replaces all placeholders in one pass, so that an inserted value is never read as a placeholder. */
 function substituteText(template: string, pass: Pass): Json | undefined {
   const [first] = template.matchAll(placeholderPattern);
   const name = first?.[1];
@@ -150,7 +153,7 @@ function substituteText(template: string, pass: Pass): Json | undefined {
   });
 }
 
-/** Follows a path; undefined when it leads nowhere. As in Python, texts have items and -1 is the last one. */
+/** Returns the value at a path, or undefined. As in Python, a text has items, and -1 is the last item. */
 function lookUp(value: Json, path: readonly string[]): Json | undefined {
   let current: Json | undefined = value;
   for (const part of path) {
@@ -175,7 +178,7 @@ function parseBlockName(name: string): { document: [typeSlug: string, name: stri
   return { document: [typeSlug, document], path: path.length === 0 ? undefined : path.join(".") };
 }
 
-/** Data whose only key is `value` stands for that value, unless the path goes there by itself. */
+/** Data whose only key is `value` is replaced by that value, unless the path names `value` itself. */
 function blockValue({ text, embedded }: Placeholder, data: JsonObject, path: string | undefined): Json {
   const isBare = Object.keys(data).length === 1 && data.value !== undefined;
   const root = isBare && !/^value($|[.[])/.test(path ?? "") ? data.value : data;
@@ -196,7 +199,7 @@ function referencedId(object: JsonObject): string | undefined {
   return typeof id === "string" && id !== "" ? id : undefined;
 }
 
-/** All reads run side by side; the first failure is thrown. */
+/** Runs all reads at the same time. Throws the first failure. */
 async function readAll<T>(reads: ReadonlyMap<string, () => Promise<T>>): Promise<Map<string, T>> {
   return new Map(await Promise.all([...reads].map(async ([key, read]) => [key, await read()] as const)));
 }

@@ -5,25 +5,25 @@ import { pythonBoolean } from "../python-boolean.ts";
 import { pythonText } from "../python-text.ts";
 import { isJsonObject } from "./template.ts";
 
-/** A base job template or job variable of the wrong type; the message names the key. */
+/** A base job template or job variable with a wrong type. The message names the key. */
 export class JobConfigurationError extends Error {
   override readonly name = "JobConfigurationError";
 }
 
-/** An object, empty where the field is missing. Throws JobConfigurationError. */
+/** Returns an object, empty if the field is missing. Throws JobConfigurationError. */
 export function objectField(key: string, value: Json | undefined): JsonObject {
   if (value === undefined) return {};
   if (!isJsonObject(value)) throw mismatch(key, value, "an object");
   return value;
 }
 
-/** Environment variables, their values as Python prints them; null removes one. Throws JobConfigurationError. */
+/** Returns variables with their values as Python prints them. Null removes a variable. Throws JobConfigurationError. */
 export function environmentField(value: Json | undefined): Record<string, string | null> {
   const entries = Object.entries(objectField("env", value));
   return Object.fromEntries(entries.map(([key, item]) => [key, item === null ? null : pythonText(item)]));
 }
 
-/** Labels, all of them strings. Throws JobConfigurationError. */
+/** Returns labels, all of them strings. Throws JobConfigurationError. */
 export function labelsField(value: Json | undefined): Record<string, string> {
   const labels = Object.entries(objectField("labels", value)).map(([key, item]) => {
     if (typeof item !== "string") throw mismatch(`labels.${key}`, item, "a string");
@@ -32,19 +32,22 @@ export function labelsField(value: Json | undefined): Record<string, string> {
   return Object.fromEntries(labels);
 }
 
-/** A string, or null where the field is missing. Throws JobConfigurationError. */
+/** Returns a string, or null if the field is missing. Throws JobConfigurationError. */
 export function textField(key: string, value: Json | undefined): string | null {
   if (value === undefined || value === null || typeof value === "string") return value ?? null;
   throw mismatch(key, value, "a string or null");
 }
 
-/** A directory, null for a temporary one. An empty path is the worker's own directory, as in Python's pathlib. */
+/**
+ * Returns a directory, or null for a temporary one. An empty path is the worker's own directory, as in Python's pathlib.
+ * Throws JobConfigurationError.
+ */
 export function workingDirectoryField(value: Json | undefined): string | null {
   const path = textField("working_dir", value);
   return path === "" ? "." : path;
 }
 
-/** True or false, also in the spellings of pydantic. Throws JobConfigurationError. */
+/** Returns a boolean, `whenMissing` if the field is missing. Accepts pydantic's spellings. Throws JobConfigurationError. */
 export function booleanField(key: string, value: Json | undefined, whenMissing: boolean): boolean {
   if (value === undefined) return whenMissing;
   const boolean = pythonBoolean(value);
@@ -56,14 +59,14 @@ function mismatch(key: string, value: Json, expected: string, found = describeKi
   return new JobConfigurationError(`Job configuration key "${key}" is ${found}, but ${expected} is expected.`);
 }
 
-/** Names only the kind of a value, because a text or the content of an object may be a secret. */
+/** Returns the kind of a value instead of the value, because a text or an object may contain a secret. */
 export function describeKind(value: Json | undefined): string {
   if (typeof value === "string") return "a string";
   if (Array.isArray(value)) return "a list";
   return isJsonObject(value) ? "an object" : String(value);
 }
 
-/** Truth as in Python: empty texts, lists and objects are false. */
+/** Returns the truth of a value as in Python: empty texts, lists and objects are false. */
 export function isTruthy(value: Json | undefined): boolean {
   if (value instanceof NumberText) return Number(value) !== 0;
   return typeof value === "object" && value !== null ? Object.keys(value).length > 0 : Boolean(value);

@@ -1,5 +1,5 @@
-// The loopback listener that engines connect to: it tells them why they will be ended, and they tell that they have
-// reported the end of their flow run themselves. Without it everything works but the hooks of a cancelled flow.
+// The loopback listener that engines connect to. The worker sends an engine the reason for its end. An engine sends a
+// receipt when it has reported the end of its flow run. Without the listener, engines take a cancellation for a crash.
 // Source: prefect runner/_control_channel.py.
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -7,68 +7,68 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import {
   type EngineMessage,
   EngineMessageReader,
-  encodeHelloAnswer,
+  encodeHelloReply,
   encodeIntent,
   type Intent,
   type ReportedState,
-  receiptTaken,
+  receiptReply,
 } from "./control-frames.ts";
 
 /** A connection without a token is closed after this time. */
 const tokenTimeoutMs = 5_000;
-/** The engine only notes the intent, so it answers at once. */
+/** The engine only stores the intent, so it acknowledges at once. */
 const acknowledgeTimeoutMs = 1_000;
 
-/** What became of an intent: taken, too late since the engine has reported an end, or not known to have arrived. */
+/** What became of an intent: acknowledged, too late because the engine has reported an end, or perhaps not received. */
 export type IntentOutcome = "acknowledged" | "already concluded" | "not acknowledged";
 
-/** The worker's end for one child. Disposing it makes its token useless and ends its connection. */
+/** The worker's side of the channel to one child. Disposing it invalidates its token and closes its connection. */
 export class ControlledChild implements Disposable {
   readonly token = randomBytes(16).toString("hex");
   #socket: Socket | undefined;
   #intent: Intent | undefined;
-  #receipts = false;
+  #hasReceipts = false;
   #conclusion: Intent | "receipt" | undefined;
   #reported: ReportedState | undefined;
   #onChange: () => void = () => {};
 
   constructor(
     readonly port: number,
-    private readonly forget: () => void,
+    private readonly unregister: () => void,
   ) {}
 
-  /** What the child finds its way by. */
+  /** The variables by which the child finds the listener and identifies itself. */
   get environment(): Record<string, string> {
     return { PREFECT__CONTROL_PORT: String(this.port), PREFECT__CONTROL_TOKEN: this.token };
   }
 
-  /** How the engine's responsibility ended, if it did: by its receipt, or by an intent it acknowledged. */
+  /** Why the engine will report nothing more: its receipt, or an intent that it acknowledged. Undefined until then. */
   get conclusion(): Intent | "receipt" | undefined {
     return this.#conclusion;
   }
 
-  /** The state that the receipt names. */
+  /** The state that the receipt names; undefined without a receipt, or if the receipt names none. */
   get reported(): ReportedState | undefined {
     return this.#reported;
   }
 
-  /** Tells the engine why it is about to get a SIGTERM; waits for its answer for a second at most. */
-  async tell(intent: Intent): Promise<IntentOutcome> {
+  /** Sends the engine the reason for the SIGTERM that follows. Waits at most a second for its acknowledgement. */
+  async sendIntent(intent: Intent): Promise<IntentOutcome> {
     if (this.#conclusion) return "already concluded";
     if (!this.#socket || this.#intent) return "not acknowledged";
     this.#intent = intent;
-    const answered = new Promise<void>((resolve) => {
+    const changed = new Promise<void>((resolve) => {
       this.#onChange = resolve;
       setTimeout(resolve, acknowledgeTimeoutMs).unref();
     });
     this.#socket.write(encodeIntent(intent));
-    await answered;
+    await changed;
     const conclusion: Intent | "receipt" | undefined = this.#conclusion;
     if (conclusion === "receipt") return "already concluded";
     return conclusion === undefined ? "not acknowledged" : "acknowledged";
   }
 
-  /** Takes over a connection that has shown the token. */
+  /** Uses a connection that has sent the token of this child. */
   attach(socket: Socket): void {
     this.#socket = socket;
     socket.once("close", () => {
@@ -77,20 +77,20 @@ export class ControlledChild implements Disposable {
     });
   }
 
-  /** Acts on a message; false when the connection is to be closed. The first conclusion stands. */
-  take(message: EngineMessage): boolean {
+  /** Handles a message. Returns false when the connection has to be closed. The first conclusion stands. */
+  handle(message: EngineMessage): boolean {
     switch (message.kind) {
       case "hello":
-        this.#receipts = message.version >= 2 && (message.capabilities & 1) === 1;
-        this.#socket?.write(encodeHelloAnswer(message));
+        this.#hasReceipts = message.version >= 2 && (message.capabilities & 1) === 1;
+        this.#socket?.write(encodeHelloReply(message));
         return true;
       case "acknowledged":
         if (this.#intent) this.#conclude(this.#intent);
         return false;
       case "receipt":
-        if (this.#receipts && this.#conclude("receipt")) {
+        if (this.#hasReceipts && this.#conclude("receipt")) {
           this.#reported = message.state;
-          this.#socket?.end(receiptTaken);
+          this.#socket?.end(receiptReply);
         }
         return false;
       case "token":
@@ -100,7 +100,7 @@ export class ControlledChild implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.forget();
+    this.unregister();
     this.#socket?.destroy();
   }
 
@@ -112,7 +112,7 @@ export class ControlledChild implements Disposable {
   }
 }
 
-/** The listener of one worker. Disposing it closes all connections. */
+/** The listener for all children of one program. Disposing it closes all connections. */
 export class ControlChannel implements Disposable {
   readonly #children = new Map<string, ControlledChild>();
   readonly #sockets = new Set<Socket>();
@@ -122,21 +122,21 @@ export class ControlChannel implements Disposable {
     private readonly port: number,
   ) {
     server.on("connection", (socket) => this.#onConnection(socket));
-    // A connection that the system could not hand over (no memory, no handle) is its engine's loss, not the worker's end.
+    // The system may fail to accept a connection, for example without a free file handle. That must not end the worker.
     server.on("error", () => {});
   }
 
-  /** Listens on a free loopback port. Throws when there is none. */
+  /** Returns a listener on a free loopback port. Throws a system error when there is none. */
   static async open(): Promise<ControlChannel> {
     const server = createServer();
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
-    // Flow runs in flight keep the program alive, not this.
+    // Flow runs in flight keep the program alive. The listener must not.
     server.unref();
     return new ControlChannel(server, (server.address() as AddressInfo).port);
   }
 
-  /** A place for a child that is about to be started. */
+  /** Returns the worker's side of the channel for a child that is about to be started. */
   register(): ControlledChild {
     const child: ControlledChild = new ControlledChild(this.port, () => this.#children.delete(child.token));
     this.#children.set(child.token, child);
@@ -162,13 +162,13 @@ export class ControlChannel implements Disposable {
       for (const message of reader.push(chunk)) {
         if (!child && message.kind === "token") {
           child = this.#children.get(message.token);
-          // A token works once: nobody else can take the child's place.
+          // A token works once, so that no other program can connect in the child's place.
           this.#children.delete(message.token);
           clearTimeout(tooLate);
           child?.attach(socket);
           if (child) continue;
         }
-        if (child?.take(message)) continue;
+        if (child?.handle(message)) continue;
         socket.destroySoon();
         return;
       }

@@ -1,20 +1,20 @@
-// The bytes between a worker and the engine it has started. Pure.
+// The bytes that a worker and its engine exchange on the control channel. Pure.
 // Source: prefect _internal/attempt_control.py, runner/_control_channel.py.
 
-/** What the worker asks of the engine before it sends SIGTERM. */
+/** Why the worker is about to end the engine. It is sent before SIGTERM. */
 export type Intent = "cancel" | "reschedule" | "relinquish";
 
 const intentBytes: Readonly<Record<Intent, string>> = { cancel: "c", reschedule: "r", relinquish: "q" };
 
-/** A state as a receipt names it. */
+/** The state that a receipt names. */
 export interface ReportedState {
   type: string;
   name: string;
 }
 
 /**
- * One message of the engine. `receipt` says that it has reported the end of the flow run itself, `state` is undefined
- * when the server told it to stop.
+ * One message of the engine. `receipt` says that the engine has reported the end of the flow run. Its `state` is undefined
+ * when the server aborted the flow run.
  */
 export type EngineMessage =
   | { kind: "token"; token: string }
@@ -29,26 +29,26 @@ const receiptByte = 0x01;
 const maxReceiptBytes = 4096;
 const maxTokenBytes = 128;
 
-/** The byte that tells an intent. */
+/** Returns the byte of an intent. */
 export function encodeIntent(intent: Intent): Buffer {
   return Buffer.from(intentBytes[intent]);
 }
 
-/** The answer to a hello: version 2 with receipts if the engine can do both, else version 1. */
-export function encodeHelloAnswer(hello: { version: number; capabilities: number }): Buffer {
+/** Returns the reply to a hello: version 2 with receipts if the engine supports both, else version 1. */
+export function encodeHelloReply(hello: { version: number; capabilities: number }): Buffer {
   const both = hello.version >= 2 && (hello.capabilities & 1) === 1;
   return Buffer.concat([helloPrefix, Buffer.from(both ? [2, 1] : [1, 0])]);
 }
 
-/** The answer to a receipt that was taken. */
-export const receiptTaken: Buffer = Buffer.from([0x02]);
+/** The reply to an accepted receipt. */
+export const receiptReply: Buffer = Buffer.from([0x02]);
 
-/** Cuts a connection's bytes into messages, wherever the chunks break. The first line is the token. */
+/** Splits the bytes of a connection into messages, independent of chunk borders. The first line is the token. */
 export class EngineMessageReader {
   #buffer: Buffer = Buffer.alloc(0);
   #hasToken = false;
 
-  /** The messages that `chunk` completes; after one that is malformed nothing more is to be read. */
+  /** Returns the messages that `chunk` completes. A malformed message is the last one; the caller stops reading then. */
   push(chunk: Buffer): EngineMessage[] {
     this.#buffer = Buffer.concat([this.#buffer, chunk]);
     const messages: EngineMessage[] = [];
@@ -119,7 +119,7 @@ function parseReceipt(payload: Buffer): EngineMessage {
       return { kind: "receipt", disposition, state: { type, name } };
     }
   } catch {
-    // Falls through: whatever it is, it is no receipt.
+    // Not JSON, so it is malformed.
   }
   return { kind: "malformed" };
 }

@@ -1,12 +1,12 @@
-// What makes an environment too large for the system.
+// Explains why an environment is too large for the system.
 
-const namedAtMost = 3;
-/** Linux takes no longer text for one variable or argument: 32 pages. Source: linux/binfmts.h MAX_ARG_STRLEN. */
+const maxNamed = 3;
+/** The longest variable or argument on Linux, in bytes: 32 pages. Source: linux/binfmts.h MAX_ARG_STRLEN. */
 const longestText = 131_071;
 
 /**
- * Says that a program could not be started with so large an environment, and names the largest variables with their sizes
- * in bytes. Values are never shown.
+ * Returns the message for a program that could not be started because of its environment's size. It names the largest
+ * variables with their sizes in bytes. It never shows values.
  */
 export function describeLargest(argv: readonly string[], env: Readonly<Record<string, string>>): string {
   const sizes = Object.entries(env)
@@ -14,7 +14,7 @@ export function describeLargest(argv: readonly string[], env: Readonly<Record<st
     .sort((one, other) => other.bytes - one.bytes);
   const argumentBytes = argv.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
   const total = sizes.reduce((sum, { bytes }) => sum + bytes, argumentBytes);
-  const largest = sizes.slice(0, namedAtMost).map(({ name, bytes }) => `${name} (${bytes.toLocaleString("en")})`);
+  const largest = sizes.slice(0, maxNamed).map(({ name, bytes }) => `${name} (${bytes.toLocaleString("en")})`);
   return (
     `The environment and the command are too large for the system (E2BIG): ${total.toLocaleString("en")} bytes, ` +
     `${argumentBytes.toLocaleString("en")} of them for the command. The largest variables: ${largest.join(", ")}. ` +

@@ -1,10 +1,10 @@
-// Where a program lies, as the system would look for it.
+// Finds the file of a program, as the system does.
 import { access, constants } from "node:fs/promises";
 import { delimiter, resolve } from "node:path";
 
 /**
- * The absolute path of the program that `name` starts: itself where it has a slash, else by the PATH of `env`. Relative
- * paths begin at `cwd`, which is absolute. Undefined where there is none that may be executed.
+ * Returns the absolute path of the program that `name` starts; undefined if there is no executable file. A name with a
+ * slash is a path; any other is looked for in the PATH of `env`. Relative paths begin at `cwd`, which is absolute.
  */
 export async function findProgram(
   name: string,

@@ -1,4 +1,4 @@
-// One file that a program appends its output to, read as it grows, and kept small on disk.
+// Reads a file that a program appends its output to, while it grows. Frees the disk space of what was read.
 import { execFile } from "node:child_process";
 import { fstatSync, ftruncateSync } from "node:fs";
 import { type FileHandle, open, readFile, writeFile } from "node:fs/promises";
@@ -6,16 +6,16 @@ import { promisify } from "node:util";
 import { LineCutter } from "./output-lines.ts";
 
 const chunkBytes = 64 * 1024;
-/** How much that has been read may stay on disk. */
+/** How many bytes that were read may stay on disk. */
 const keptBytes = 8 * 1024 * 1024;
-/** `fallocate` gives whole blocks back only. */
+/** `fallocate` frees only whole blocks. */
 const blockBytes = 4096;
 
-/** A file that grows, and how far it has been read. The position is kept in a second file beside it. */
+/** A growing file and the position up to which it was read. The position is stored in a second file beside it. */
 export class FollowedFile implements AsyncDisposable {
   readonly #lines = new LineCutter();
   readonly #chunk = Buffer.alloc(chunkBytes);
-  /** How far the file has been read, how far an earlier reader has read it, and how much of it is no longer on disk. */
+  /** All in bytes from the start: what was read, what was stored as the position, and what is no longer on disk. */
   #offset: number;
   #savedPosition: number;
   #freedBytes: number;
@@ -31,21 +31,21 @@ export class FollowedFile implements AsyncDisposable {
     this.#freedBytes = position;
   }
 
-  /** Opens the file, creates it if there is none, and goes on where an earlier reader of it has stopped. */
+  /** Opens or creates the file. Reading begins where an earlier reader stopped. Throws the system's error. */
   static async open(path: string): Promise<FollowedFile> {
     const file = await open(path, "a+", 0o600);
     const saved = Number(await readFile(positionOf(path), "utf8").catch(() => "0"));
     const { size } = await file.stat();
-    // A file that is shorter than that was emptied just before its reader ended.
+    // A file that is shorter than its stored position was emptied just before its reader ended.
     return new FollowedFile(path, file, saved > 0 && saved <= size ? saved : 0);
   }
 
-  /** Opens the file for a program to append to; the caller closes it. */
+  /** Returns the file, opened for a program to append to. The caller closes it. Throws the system's error. */
   async openForProgram(): Promise<FileHandle> {
     return await open(this.path, "a");
   }
 
-  /** Reads what has come since and hands it over by whole lines; with `isLast`, also a line that has not ended. */
+  /** Reads new bytes and passes whole lines to `onLine`; with `isLast`, also a line without an end. */
   async read(onLine: (text: string) => void, { isLast = false } = {}): Promise<void> {
     for (;;) {
       const { bytesRead } = await this.file.read(this.#chunk, 0, chunkBytes, this.#offset);
@@ -64,18 +64,18 @@ export class FollowedFile implements AsyncDisposable {
     await this.file.close();
   }
 
-  /** Lines that have been handed over are not to be handed over again by the next reader. */
+  /** Stores the position, so that the next reader does not pass on the same lines again. */
   async #savePosition(): Promise<void> {
     const position = Math.max(0, this.#offset - this.#lines.pendingBytes);
     if (position === this.#savedPosition) return;
     this.#savedPosition = position;
-    // On a full disk lines are handed over all the same; the next reader may then repeat some.
+    // On a full disk the position is not stored, and the next reader may repeat some lines.
     await writeFile(positionOf(this.path), String(position), { mode: 0o600 }).catch(() => {});
   }
 
   /**
-   * Gives what has been read back to the file system. A hole at the file's start loses nothing. Where the system cannot make
-   * one, the file is emptied as soon as all of it has been read; a line that is written between the two calls is lost.
+   * Frees the disk space of what was read. A hole at the file's start loses nothing. If the system cannot make a hole, the
+   * file is emptied once all of it was read. A line that is written between these two calls is lost.
    */
   async #free(): Promise<void> {
     const until = this.#savedPosition - (this.#savedPosition % blockBytes);
@@ -95,7 +95,7 @@ function positionOf(path: string): string {
   return `${path}.position`;
 }
 
-/** Frees the blocks of the file's first bytes; its length stays. False where the system has no program for it, or cannot. */
+/** Frees the blocks of the file's first bytes; the length stays. Returns false if the system cannot do that. */
 async function makeHole(path: string, bytes: number): Promise<boolean> {
   const hole = ["--punch-hole", "--offset", "0", "--length", String(bytes), path];
   return await promisify(execFile)("fallocate", hole).then(

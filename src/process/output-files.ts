@@ -1,5 +1,5 @@
-// The output of a flow run's processes, as lines. It goes through files and not through pipes: a program that outlives the
-// worker goes on writing, and the next worker goes on reading.
+// Reads the output of a flow run's processes as lines. The output goes to files instead of pipes, because a program that
+// outlives the worker can continue to write. The next worker can continue to read.
 import { type FSWatcher, watch } from "node:fs";
 import { type FileHandle, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,27 +7,27 @@ import { sleep } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import { FollowedFile } from "./followed-file.ts";
 
-/** One line that a program has printed, without its end. A very long one comes in several pieces. */
+/** One line that a program printed, without its line end. A very long line is split into several. */
 export interface OutputLine {
   stream: OutputStream;
   text: string;
 }
 
-/** Where a program prints to. */
+/** The stream that a program prints to. */
 export type OutputStream = "stdout" | "stderr";
 
 const streams: readonly OutputStream[] = ["stdout", "stderr"];
-/** Looking at a file this often is enough for a program that prints without a pause. */
+/** The shortest pause between two reads, for a program that prints continuously. */
 const busyPauseMs = 50;
-/** File systems that tell of no changes are looked at this often, others only in case a change was missed. */
+/** The longest pause: without notices of changes, and with them, in case a notice was lost. */
 const unwatchedMs = 1_000;
 const watchedMs = 10_000;
 
-/** The two files of one flow run. Disposing hands over the last lines and removes them. */
+/** The two files of one flow run. Disposing passes on the last lines and removes the files. */
 export class OutputFiles implements AsyncDisposable {
   readonly #over = new AbortController();
   readonly #watcher: FSWatcher | undefined;
-  readonly #news = new Wake();
+  readonly #changed = new Wake();
   readonly #following: Promise<void>;
 
   private constructor(
@@ -36,13 +36,14 @@ export class OutputFiles implements AsyncDisposable {
     private readonly onLine: (line: OutputLine) => void,
     onError: (error: unknown) => void,
   ) {
-    this.#watcher = tryWatch(directory, () => this.#news.wake("event"));
+    this.#watcher = tryWatch(directory, () => this.#changed.wake("event"));
     this.#following = this.#follow(this.#watcher ? watchedMs : unwatchedMs).catch(onError);
   }
 
   /**
-   * Opens the files in `directory`, which is theirs alone, and hands over each line from now on. Files that an earlier
-   * worker has left there are read on from where it stopped. `onError` is told when the files can no longer be read.
+   * Opens the files in `directory`, which holds nothing else, and passes each line to `onLine` from now on. Files of an
+   * earlier worker are read from where it stopped. `onError` is called once when the files can no longer be read.
+   * Throws the system's error when the files cannot be opened.
    */
   static async open(
     directory: string,
@@ -59,7 +60,7 @@ export class OutputFiles implements AsyncDisposable {
     }
   }
 
-  /** Both files, for a program to append to: standard output and error. The caller closes them. */
+  /** Returns both files, opened for a program to append to. The caller closes them. Throws the system's error. */
   async openForProgram(): Promise<[stdout: FileHandle, stderr: FileHandle]> {
     const stdout = await this.files.stdout.openForProgram();
     try {
@@ -84,7 +85,7 @@ export class OutputFiles implements AsyncDisposable {
     while (!signal.aborted) {
       await this.#read(false);
       await sleep(busyPauseMs, signal);
-      await this.#news.sleep(longestPauseMs, signal);
+      await this.#changed.sleep(longestPauseMs, signal);
     }
     await this.#read(true);
   }
@@ -96,10 +97,10 @@ export class OutputFiles implements AsyncDisposable {
   }
 }
 
-/** Undefined where the system has no watches left. */
+/** Returns undefined if the system has no watches left. */
 function tryWatch(directory: string, onChange: () => void): FSWatcher | undefined {
   try {
-    // The position files change when lines were read, which is no news.
+    // The position files also change, but only because this program reads lines.
     const onEvent = (_: string, name: string | null): void => {
       if (name === null || (streams as readonly string[]).includes(name)) onChange();
     };

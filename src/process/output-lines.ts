@@ -1,6 +1,6 @@
-// Cuts the bytes that a program prints into lines.
+// Splits the bytes that a program prints into lines.
 
-/** What a program prints in one go. Longer lines are handed over in pieces, so that no line can fill the memory. */
+/** The longest line in bytes. Longer lines are split, so that one line cannot fill the memory. */
 export const longestLineBytes = 64 * 1024;
 
 const lineEnd = 0x0a;
@@ -10,12 +10,12 @@ const carriageReturn = 0x0d;
 export class LineCutter {
   #pending: Buffer = Buffer.alloc(0);
 
-  /** How many bytes wait for the end of their line. */
+  /** How many bytes belong to a line whose end has not arrived. */
   get pendingBytes(): number {
     return this.#pending.length;
   }
 
-  /** The lines that `chunk` completes, without their ends. */
+  /** Returns the lines that `chunk` completes, without their line ends. */
   push(chunk: Buffer): string[] {
     let rest = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     const lines: string[] = [];
@@ -32,12 +32,12 @@ export class LineCutter {
         break;
       }
     }
-    // A copy: the chunk's memory is the caller's.
+    // A copy, because the caller reuses the chunk's memory.
     this.#pending = Buffer.from(rest);
     return lines;
   }
 
-  /** The last line, where the program has not ended it. */
+  /** Returns the last line if it has no line end. */
   end(): string[] {
     const rest = this.#pending;
     this.#pending = Buffer.alloc(0);
@@ -50,7 +50,7 @@ function decode(line: Buffer): string {
   return line.toString("utf8", 0, length);
 }
 
-/** The start of the character that the byte at `index` belongs to; four bytes are the longest one. */
+/** Returns the index of the first byte of the character at `index`. A UTF-8 character has at most four bytes. */
 function characterStart(bytes: Buffer, index: number): number {
   for (let start = index; start > index - 4; start--) {
     if (((bytes[start] ?? 0) & 0xc0) !== 0x80) return start;

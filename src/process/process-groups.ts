@@ -1,10 +1,10 @@
-// The process groups of a process and its descendants, for what signals do not tell.
+// Finds the process groups of a process and its descendants.
 import { readProcessTable } from "./process-table.ts";
 
 /**
- * The groups of a living process and of all its descendants, its own first. A descendant that has made a session of its own
- * is not reached by a signal to the group it comes from: `prefect flow-run execute` starts its engine like that. Undefined
- * when the table of processes cannot be read. Never throws.
+ * Returns the groups of a living process and all its descendants, its own group first. A descendant in a new session has
+ * another group, so a signal to the first group does not reach it. `prefect flow-run execute` starts its engine like that.
+ * Returns undefined when the process table cannot be read. Never throws.
  */
 export async function descendantGroups(leader: number): Promise<number[] | undefined> {
   const rows = await readProcessTable();
@@ -17,7 +17,7 @@ export async function descendantGroups(leader: number): Promise<number[] | undef
     for (const { pid, parent, group } of rows) {
       if (!found.has(parent)) continue;
       found.add(pid);
-      // Signals to 0 and 1 would go to lictor's own group, or to everybody.
+      // A signal to group 0 would reach lictor's own group, and a signal to group 1 every process.
       if (group > 1) groups.add(group);
     }
   }
@@ -25,9 +25,9 @@ export async function descendantGroups(leader: number): Promise<number[] | undef
 }
 
 /**
- * Those of `groups` that have a process that has not ended. A signal reaches ended processes too: they stay until their
- * parent asks for their exit code, in a container without an init for ever. Undefined when the table of processes cannot
- * be read. Never throws.
+ * Returns the groups that have a process that has not ended. A signal cannot show this, because it also reaches zombies.
+ * Zombies stay until their parent reads their exit code: in a container without an init process, for ever. Returns
+ * undefined when the process table cannot be read. Never throws.
  */
 export async function livingGroups(groups: readonly number[]): Promise<number[] | undefined> {
   const rows = await readProcessTable();

@@ -1,10 +1,10 @@
-// The system's table of processes, read once for everybody who asks at the same time.
+// Reads the system's process table. Callers at the same time share one reading.
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 
-/** One process. `hasEnded` is true for one that has ended and whose exit code nobody has asked for yet (a zombie). */
+/** One process. `hasEnded` is true for a zombie: it has ended, but its parent has not read its exit code. */
 export interface ProcessRow {
   readonly pid: number;
   readonly parent: number;
@@ -12,9 +12,9 @@ export interface ProcessRow {
   readonly hasEnded: boolean;
 }
 
-/** Files that one reading holds open at the same time. Node.js reads with four threads, so more would only wait. */
+/** How many files one reading opens at the same time. Node.js reads with four threads, so more files would only wait. */
 const filesAtOnce = 4;
-/** A reading that fails is repeated: a lack of file handles usually lasts for some milliseconds only. */
+/** A failed reading is repeated, because a shortage of file handles usually lasts only some milliseconds. */
 const attempts = 5;
 const pauseMs = 50;
 
@@ -22,11 +22,11 @@ let current: Promise<readonly ProcessRow[] | undefined> | undefined;
 let following: Promise<readonly ProcessRow[] | undefined> | undefined;
 
 /**
- * Reads all processes of this machine; undefined when the table cannot be read completely, for example without a free
- * file handle. A partial table is never returned, because a missing row would be taken for a process that has ended.
+ * Returns all processes of this machine; undefined when the table cannot be read completely, for example without a free
+ * file handle. A partial table is never returned, because a missing row would look like a process that has ended.
  *
- * There is one table per machine, so all callers share a reading. A caller never gets a reading that began before its
- * call: that reading may have passed the place of a process that the caller knows of. Never throws.
+ * All callers share a reading, because there is one table per machine. A caller never gets a reading that began before its
+ * call, because that reading may lack a process that was started meanwhile. Never throws.
  */
 export async function readProcessTable(): Promise<readonly ProcessRow[] | undefined> {
   if (!current) return await startReading();
@@ -48,21 +48,21 @@ function startReading(): Promise<readonly ProcessRow[] | undefined> {
 async function readRepeatedly(): Promise<readonly ProcessRow[] | undefined> {
   for (let attempt = 1; attempt <= attempts; attempt++) {
     try {
-      return process.platform === "linux" ? await readProc() : await askPs();
+      return process.platform === "linux" ? await readProc() : await readPs();
     } catch {
-      // No handle, no memory: the next attempt may find some. The caller learns of the last failure by undefined.
+      // The shortage may end before the next attempt. After the last failure, the caller gets undefined.
       if (attempt < attempts) await delay(attempt * pauseMs);
     }
   }
   return undefined;
 }
 
-async function askPs(): Promise<ProcessRow[]> {
+async function readPs(): Promise<ProcessRow[]> {
   const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,state=,ppid=,pgid="]);
   return stdout.trim().split("\n").map(toRow);
 }
 
-/** Containers often have no `ps`. Throws when a process that may be ours cannot be read. */
+/** Reads /proc, because containers often have no `ps`. Throws when a process that may be ours cannot be read. */
 async function readProc(): Promise<ProcessRow[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const rows: ProcessRow[] = [];
@@ -76,7 +76,7 @@ async function readProc(): Promise<ProcessRow[]> {
 async function readProcess(pid: string): Promise<ProcessRow | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    // The name in parentheses may hold anything; after it come state, parent and group.
+    // The name in parentheses may contain any character. State, parent and group follow it.
     return toRow(`${pid} ${stat.slice(stat.lastIndexOf(")") + 2)}`);
   } catch (error) {
     if (isGone(error) || isForeign(error, Number(pid))) return undefined;
@@ -84,12 +84,12 @@ async function readProcess(pid: string): Promise<ProcessRow | undefined> {
   }
 }
 
-/** Whether a file of /proc could not be read because its process has ended. */
+/** Returns whether a file of /proc could not be read because its process has ended. */
 export function isGone(error: unknown): boolean {
   return ["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
-/** With the mount option hidepid=1 other users' processes cannot be read. They cannot be signalled either. */
+/** Returns whether the process is another user's. With the mount option hidepid=1 it can be neither read nor signalled. */
 function isForeign(error: unknown, pid: number): boolean {
   if (!["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
   try {
@@ -100,7 +100,7 @@ function isForeign(error: unknown, pid: number): boolean {
   }
 }
 
-/** From a line that begins with pid, state, parent and group. */
+/** Parses a line that begins with pid, state, parent and group. */
 function toRow(line: string): ProcessRow {
   const [pid, state = "", parent, group] = line.trim().split(/\s+/, 4);
   return { pid: Number(pid), parent: Number(parent), group: Number(group), hasEnded: /^[ZX]/.test(state) };

@@ -1,29 +1,29 @@
-// Environment variables whose bytes are not UTF-8. Node.js shows their values damaged, leaves out those whose names are
-// damaged, and can pass on neither of them.
+// Environment variables whose bytes are not UTF-8. Node.js shows damaged values, leaves out variables with damaged names,
+// and cannot pass on either of them to a child.
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
-/** A variable as lictor was started with it. */
+/** A variable of lictor's own environment whose bytes are not UTF-8. */
 export interface RawVariable {
-  /** With replacement characters for what is not UTF-8. */
+  /** Name and value have replacement characters for bytes that are not UTF-8. */
   name: string;
   value: string;
-  /** `name=value` as it is. */
+  /** The original bytes of `name=value`. */
   bytes: Buffer;
 }
 
-/** What passes them on: a shell that makes bytes of octal numbers, and a program that sets variables of any name. */
+/** A shell turns octal numbers into bytes, and `env` sets variables of any name. Together they pass the variables on. */
 const [shell, setter] = ["/bin/sh", "/usr/bin/env"];
 
 let own: Promise<readonly RawVariable[]> | undefined;
 
-/** The variables of lictor's own environment that are not UTF-8, which never change. Known on Linux only. Never throws. */
+/** Returns the variables of lictor's own environment that are not UTF-8; none if the system is not Linux. Never throws. */
 export function ownRawVariables(): Promise<readonly RawVariable[]> {
   own ??= readFile("/proc/self/environ").then(findRawVariables, () => []);
   return own;
 }
 
-/** The variables that are not UTF-8 in an environment as the system keeps it: each ends in a zero byte. */
+/** Returns the variables that are not UTF-8. `environment` has the form of /proc: each variable ends in a zero byte. */
 export function findRawVariables(environment: Buffer): RawVariable[] {
   const found: RawVariable[] = [];
   for (let start = 0; start < environment.length; ) {
@@ -40,14 +40,14 @@ export function findRawVariables(environment: Buffer): RawVariable[] {
   return found;
 }
 
-/** Whether this system has what it takes to pass on variables that are not UTF-8. */
+/** Returns whether this system has the programs that pass on variables that are not UTF-8. */
 export function canPassOn(): boolean {
   return existsSync(shell) && existsSync(setter);
 }
 
 /**
- * The same start with the raw variables as they are: by a shell that becomes the program, so that the process id stays. A
- * variable that `env` has with a value of its own is left as it is there. Pure.
+ * Returns a command and environment that start the same program with the raw variables. A shell sets them and then becomes
+ * the program, so the process id stays. A variable that `env` sets to another value is not replaced. Pure.
  */
 export function withRawVariables(
   start: { argv: readonly string[]; env: Readonly<Record<string, string>> },
@@ -57,14 +57,14 @@ export function withRawVariables(
   const passed = variables.filter(({ name, value }) => env[name] === undefined || isSame(env[name], value));
   if (passed.length === 0) return start;
   for (const { name } of passed) delete env[name];
-  // A command substitution drops line ends, and so the x keeps them.
+  // A command substitution removes line ends at the end. The x prevents that.
   const lines = passed.map(({ bytes }, index) => `v${index}=$(printf '%b' '${octal(bytes)}x')`);
   const words = passed.map((_, index) => `"\${v${index}%x}"`);
   const script = `${lines.join("\n")}\nexec ${setter} ${words.join(" ")} "$@"`;
   return { argv: [shell, "-c", script, "sh", ...start.argv], env };
 }
 
-/** Node.js may take several damaged bytes for one or for many. */
+/** Compares with runs of replacement characters as one, because Node.js may show several damaged bytes as one. */
 function isSame(one: string, other: string): boolean {
   const [short, shortOther] = [one, other].map((text) => text.replace(/\ufffd+/g, "\ufffd"));
   return short === shortOther;

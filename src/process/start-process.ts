@@ -1,4 +1,4 @@
-// Starting a child in a process group of its own, and waiting for its end.
+// Starts a child in its own process group, and waits for its end.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { stat } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { describeLargest } from "./environment-size.ts";
 import { findProgram } from "./find-program.ts";
 import type { OutputFiles } from "./output-files.ts";
 import { canPassOn, ownRawVariables, withRawVariables } from "./raw-environment.ts";
-import { findLack, systemCode } from "./system-errors.ts";
+import { findShortage, systemCode } from "./system-errors.ts";
 
 /** How a process ended: an exit code, or the signal that ended it. */
 export interface ProcessExit {
@@ -23,12 +23,12 @@ export interface StartedProcess {
 }
 
 /**
- * Where a child prints to: lictor's own standard output and error, nowhere, or files. A pipe would break, and end the
- * child, when lictor is gone.
+ * Where a child prints to: lictor's own standard output and error, nowhere, or files. There are no pipes, because the end
+ * of lictor would break them and end the child.
  */
 export type ChildOutput = "inherit" | "ignore" | OutputFiles;
 
-/** What is started, and with what. */
+/** The program to start, and how. */
 export interface StartOptions {
   argv: readonly string[];
   cwd: string;
@@ -36,23 +36,23 @@ export interface StartOptions {
   output: ChildOutput;
 }
 
-/** The pauses after which a start is tried again that a lack of the machine has prevented. */
-const lackPausesMs = [250, 750, 2_000];
+/** The pauses between attempts to start a program when the machine is short of something. */
+const shortagePausesMs = [250, 750, 2_000];
 
 /**
- * Starts `argv` without a shell, in a new session and so in a process group of its own: a signal to lictor's group
- * (Ctrl-C) does not reach it, a signal to its group reaches all its descendants.
+ * Starts `argv` without a shell in a new session, and so in its own process group. A signal to lictor's group (Ctrl-C) does
+ * not reach it. A signal to its group reaches all its descendants that do not start a new session. Returns when it runs.
  *
- * A start that fails for lack of processes, memory or file handles is repeated for 3 s. Throws the spawn error (ENOENT,
- * EACCES …) where it speaks for itself, or an error that says what is wrong: the working directory, an environment that
- * is too large, or what the machine lacks.
+ * A start that fails for a shortage of processes, memory or file handles is repeated for 3 s. Throws the spawn error
+ * (ENOENT, EACCES …), or an error that explains it: a missing working directory, an environment that is too large, or a
+ * shortage.
  */
 export async function startProcess(options: StartOptions): Promise<StartedProcess> {
-  for (const pauseMs of lackPausesMs) {
+  for (const pauseMs of shortagePausesMs) {
     try {
       return await tryStart(options);
     } catch (error) {
-      if (findLack(error) === undefined) throw await explain(error, options);
+      if (findShortage(error) === undefined) throw await explain(error, options);
     }
     await delay(pauseMs);
   }
@@ -73,7 +73,7 @@ async function tryStart(given: StartOptions): Promise<StartedProcess> {
   }
 }
 
-/** A program that is not there is started as it is: the shell in between would hide the system's error. */
+/** Adds raw variables. A missing program is started without them, because the shell would hide the system's error. */
 async function passOnRaw(options: StartOptions): Promise<Pick<StartOptions, "argv" | "env">> {
   const variables = await ownRawVariables();
   if (variables.length === 0 || !canPassOn()) return options;
@@ -91,7 +91,7 @@ async function spawnChild(
     detached: true,
     stdio: ["ignore", stdout, stderr],
   });
-  // Listening before the first await: a child may be gone before "spawn" has been handled.
+  // The listener is added before the first await, because a child may end before "spawn" is handled.
   const exited = new Promise<ProcessExit>((resolve) => {
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
@@ -101,8 +101,8 @@ async function spawnChild(
 }
 
 async function explain(error: unknown, { argv, cwd, env }: StartOptions): Promise<unknown> {
-  const lack = findLack(error);
-  if (lack !== undefined) return new Error(`${String((error as Error).message)}: ${lack}`, { cause: error });
+  const shortage = findShortage(error);
+  if (shortage !== undefined) return new Error(`${String((error as Error).message)}: ${shortage}`, { cause: error });
   if (systemCode(error) === "E2BIG") return new Error(describeLargest(argv, env), { cause: error });
   // The system's error is the same for a missing program and a missing directory.
   if (!(await isDirectory(cwd))) return new Error(`the working directory '${cwd}' does not exist`, { cause: error });

@@ -1,12 +1,12 @@
-// What the system's error codes mean for somebody who runs a worker.
+// Explains the system's error codes to somebody who runs a worker.
 
-/** The code of a system error ("ENOENT"), or undefined for anything else. */
+/** Returns the code of a system error ("ENOENT"), or undefined for any other value. */
 export function systemCode(error: unknown): string | undefined {
   const { code } = (error ?? {}) as NodeJS.ErrnoException;
   return typeof code === "string" ? code : undefined;
 }
 
-/** Completes the sentence "The directory … ". */
+/** Each completes the sentence "The directory …". */
 const directoryProblems: Readonly<Record<string, string>> = {
   ENOENT: "does not exist",
   ENOTDIR: "is not a directory",
@@ -19,14 +19,14 @@ const directoryProblems: Readonly<Record<string, string>> = {
   ENFILE: "cannot be written to: the system has no file handle left",
 };
 
-/** Why no file can be made in a directory, in words: "does not exist". */
+/** Returns why no file can be created in a directory, such as "does not exist". */
 export function directoryProblem(error: unknown): string {
   const code = systemCode(error);
   return directoryProblems[code ?? ""] ?? `cannot be written to (${code ?? String(error)})`;
 }
 
-/** Lacks of the machine that may be over in a moment, and what to do where they are not. */
-const lacks: Readonly<Record<string, string>> = {
+/** Shortages of the machine that may soon end, and what to do if they do not. */
+const shortages: Readonly<Record<string, string>> = {
   EAGAIN:
     "The system lets this user start no further process. Raise the limit of processes (ulimit -u, TasksMax of systemd, " +
     "the pids limit of a container), or lower the worker's --limit.",
@@ -36,7 +36,7 @@ const lacks: Readonly<Record<string, string>> = {
   ENFILE: "The system has no file handle left. Raise fs.file-max.",
 };
 
-/** What a machine lacks that could not start a process, and what to do; undefined when the error means something else. */
-export function findLack(error: unknown): string | undefined {
-  return lacks[systemCode(error) ?? ""];
+/** Returns which shortage prevented the start of a process, and what to do; undefined for any other error. */
+export function findShortage(error: unknown): string | undefined {
+  return shortages[systemCode(error) ?? ""];
 }

@@ -1,17 +1,16 @@
-// The directory for temporary files, found as Python finds it: the processes of flow runs use the same one.
+// Finds the directory for temporary files by Python's rules, so that it is the one that flow runs use.
 // Source: CPython Lib/tempfile.py _candidate_tempdir_list, _get_default_tempdir.
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { directoryProblem } from "./system-errors.ts";
 
-/** Either a directory that a file could be made in, or one line that says what was tried and what to do. */
+/** A directory in which a file could be written, or one line that says what was tried and what to do. */
 export type TemporaryDirectoryFinding = { kind: "found"; path: string } | { kind: "none"; message: string };
 
 /**
- * Looks for a directory for temporary files: TMPDIR, TEMP and TMP of `env`, then /tmp, /var/tmp, /usr/tmp and the working
- * directory. The first one counts in which a file can be written. The answer is for now: a disk may be full later, or have
- * space again. Never throws.
+ * Returns the first directory in which a file can be written: TMPDIR, TEMP and TMP of `env`, then /tmp, /var/tmp, /usr/tmp
+ * and the working directory. The result can change, because a disk may be full later or have space again. Never throws.
  */
 export async function findTemporaryDirectory(
   env: Readonly<Record<string, string | undefined>>,
@@ -32,7 +31,7 @@ export async function findTemporaryDirectory(
   };
 }
 
-/** Makes a directory of its own for temporary files; only this user can look into it. Throws when there is no place for one. */
+/** Creates a new temporary directory that only this user can read, and returns its path. Throws when there is no place. */
 export async function makeTemporaryDirectory(
   prefix: string,
   env: Readonly<Record<string, string | undefined>>,
@@ -56,7 +55,7 @@ function candidates(env: Readonly<Record<string, string | undefined>>): Map<stri
   return found;
 }
 
-/** A file that can be made can still be one that nothing fits into. */
+/** Writes a file with content, because on a full disk an empty file can still be created. */
 async function tryWriting(directory: string): Promise<void> {
   const file = join(directory, `lictor-${randomUUID()}`);
   try {

@@ -1,25 +1,24 @@
-// Ending a process with its descendants: SIGTERM, a time to tidy up, SIGKILL.
-
+// Ends a process and its descendants: SIGTERM, a grace period, SIGKILL.
 import { monotonicMs } from "../async/clock.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
 import { descendantGroups, livingGroups } from "./process-groups.ts";
 import type { StartedProcess } from "./start-process.ts";
 
-/** What a flow run's processes get between SIGTERM and SIGKILL. Source: prefect workers/process.py, 30 s. */
+/** The grace period of a flow run's processes between SIGTERM and SIGKILL. Source: prefect workers/process.py, 30 s. */
 export const terminateGraceMs = 30_000;
 
-/** When the groups of a process that has ended are looked at again: soon at first, then less and less often. */
+/** The pauses between two checks of the groups after their leader has ended. They grow from the first to the last. */
 const firstPollMs = 100;
 const lastPollMs = 1_000;
 /**
- * How often they are looked at while it lives. A group must be seen empty before its number can be in use again, and the
- * system gives a number again only after all others, which are 32,768 at least.
+ * The pause between two checks while the leader runs. An empty group must be seen before its number is reused. The system
+ * reuses a number only after all others, which are at least 32,768.
  */
 const leaderPollMs = 1_000;
-/** How long a table of processes that cannot be read is tried again before only the process's own group is ended. */
+/** How long an unreadable process table is tried again. After that, only the process's own group is ended. */
 const tableTimeoutMs = 5_000;
 
-/** Sends a signal to every process of the group that it can reach; false when there is none, or only other users'. */
+/** Sends a signal to a process group. Returns false if it has no process that lictor may signal. */
 export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(-groupId, signal);
@@ -30,12 +29,12 @@ export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolea
   }
 }
 
-/** A process that leads a group of its own; of one that is nobody's child here no exit is told. */
+/** A process that leads its own group. `exited` is missing if it is not a child of this process. */
 type Leader = Pick<StartedProcess, "pid"> & Partial<Pick<StartedProcess, "exited">>;
 
 /**
- * Ends a process and everything in its process group and in those of its descendants: SIGTERM, up to `graceMs` for all of
- * them to go, then SIGKILL. Returns when none is left. `now` cuts the grace short, `send` sends the signals.
+ * Ends all processes in the groups of a process and its descendants. Sends SIGTERM, waits up to `graceMs` ms for all of
+ * them to end, then sends SIGKILL. Returns when none is left. An abort of `now` ends the wait; `send` sends the signals.
  */
 export async function terminate(
   { pid, exited }: Leader,
@@ -58,19 +57,19 @@ export async function terminate(
     if (leaderEnd && leaderLives) await waitAtMost(leaderEnd, Math.min(leaderPollMs, until - monotonicMs()), now);
     else {
       await sleep(Math.min(pollMs, until - monotonicMs()), now);
-      // A reading of the table costs 20 ms and more, and 30 s are long.
+      // Each reading of the process table costs 20 ms or more, so the pauses grow.
       pollMs = Math.min(pollMs * 1.25, lastPollMs);
     }
     await forgetEnded(groups, { alsoUnreaped: !leaderLives, send });
   }
-  // Without more time there is no time to look again either.
+  // The descendants may have changed meanwhile. After an abort there is no time to read the table again.
   const found = leaderLives && !now.aborted ? await descendantGroups(pid) : undefined;
   if (leaderLives) for (const group of found ?? []) groups.add(group);
   signalAll("SIGKILL");
   await exited;
 }
 
-/** The groups to end; only the process's own when the table of processes stays unreadable. */
+/** Returns the groups to end; only the process's own if the process table stays unreadable. */
 async function findGroups(pid: number, now: AbortSignal): Promise<number[]> {
   const until = monotonicMs() + tableTimeoutMs;
   let groups = await descendantGroups(pid);
@@ -82,8 +81,8 @@ async function findGroups(pid: number, now: AbortSignal): Promise<number[]> {
 }
 
 /**
- * Removes the groups that are empty. Their numbers can be given to other processes from now on, which a later SIGKILL must
- * not hit. With `alsoUnreaped`, removes also groups of processes that have ended and whose parents do not notice.
+ * Removes empty groups, because their numbers can be reused and a later SIGKILL would hit other processes. With
+ * `alsoUnreaped`, also removes groups that have only zombies.
  */
 async function forgetEnded(
   groups: Set<number>,
@@ -94,7 +93,7 @@ async function forgetEnded(
   const living = await livingGroups([...groups]);
   for (const group of groups) {
     if (!living || living.includes(group)) continue;
-    // A process that was started while the table was read may have been missed.
+    // A process that was started while the table was read may be missing in it.
     send(group, "SIGKILL");
     groups.delete(group);
   }

@@ -1,4 +1,4 @@
-// Decides how the process of a flow run is started, and who runs its hooks.
+// Chooses how the process of a flow run is started, and who runs its hooks.
 // Source: prefect workers/process.py, runner/_workspace_starter.py.
 import { commandWords, mayStartEngine } from "./engine-command.ts";
 import type { Launch, LaunchRequest } from "./launch.ts";
@@ -8,23 +8,23 @@ import { supervisedLaunch, supervisorSince } from "./supervisor.ts";
 import { findWantedUv, isPrefectProject, projectPython } from "./uv-project.ts";
 
 /**
- * Engines since this release run the hooks of a crash that they report, whatever they are told about hooks. Source: prefect
- * flow_engine.py _engine_owns_cancellation_handling.
+ * Engines since this release always run the crash hooks when they report the crash themselves.
+ * Source: prefect flow_engine.py _engine_owns_cancellation_handling.
  */
 const runsCrashedHooksSince = "3.8.4";
 
-/** Decides how a flow run is started. Throws when it needs a Python and there is none. */
+/** Returns how to start a flow run. Throws an error with the finding's message when there is no Python for an engine. */
 export async function chooseLaunch(request: LaunchRequest): Promise<Launch> {
   const { python, command, cwd, env } = request;
   if (python.kind === "missing") {
     if (command === null) throw new Error(python.message);
     const startsEngine = await mayStartEngine(command, { cwd, env });
-    // Nobody else could run them.
+    // Without a Python, lictor cannot run hooks. Only the program itself can.
     return launch(command, { python: null, startsEngine, runsHooks: { cancellation: true, crashed: true } });
   }
   const { python: path, prefectVersion } = python.engine;
-  // The hooks of a cancellation are the worker's: an engine that owns them reports Cancelling once more, as if the flow run
-  // had been cancelled twice, and one before 3.6.27 takes a cancellation for a crash.
+  // The worker runs the cancellation hooks. An engine that runs them reports Cancelling again, as if the flow run had been
+  // cancelled twice. An engine before 3.6.27 takes a cancellation for a crash.
   const runsHooks = { cancellation: false, crashed: isAtLeast(prefectVersion, runsCrashedHooksSince) };
   if (command !== null) {
     const startsEngine = await mayStartEngine(command, { cwd, env });
@@ -32,7 +32,7 @@ export async function chooseLaunch(request: LaunchRequest): Promise<Launch> {
   }
   const uv = await findWantedUv(env);
   if (uv && isAtLeast(prefectVersion, supervisorSince)) return await supervisedLaunch(path, request);
-  // A project may have any release of Prefect.
+  // A project may have any release of Prefect, so nothing is assumed about its engine's hooks.
   if (uv && (await isPrefectProject(cwd))) {
     return launchEngine(projectPython(uv, cwd), { cancellation: false, crashed: false });
   }
@@ -43,7 +43,7 @@ function launchEngine(python: readonly string[], runsHooks: Launch["runsHooks"])
   return launch([...python, "-m", "prefect.engine"], { python, runsHooks, startsEngine: true });
 }
 
-/** `python` starts the Python that hooks are run in; without one they are not. */
+/** Returns the launch of `argv`. `python` is the command that starts Python for hooks; null if hooks cannot be run. */
 function launch(
   argv: readonly string[],
   { python, ...facts }: { python: readonly string[] | null } & Pick<Launch, "runsHooks" | "startsEngine">,

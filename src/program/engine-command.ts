@@ -1,8 +1,8 @@
-// Whether a command of a job configuration may start a Prefect engine. Only an engine has hooks to be run.
+// Decides whether a command of a job configuration may start a Prefect engine. Only an engine's flow has hooks.
 import { type FileHandle, open } from "node:fs/promises";
 import { findProgram } from "../process/find-program.ts";
 
-/** Programs that start what a file, a project or an image says, and so possibly an engine. */
+/** Programs that start what a file, a project or an image names, which may be an engine. */
 const starters = new Set(
   (
     "make just task tox nox invoke uv uvx pipx poetry pipenv hatch pdm pixi rye conda mamba micromamba " +
@@ -13,9 +13,9 @@ const scriptName = /\.(sh|bash|zsh|ksh|fish|py|pyz|pex)$/i;
 const python = /^python[\d.]*$/;
 
 /**
- * Whether the command may start a Prefect engine: `python -m prefect.engine`, `prefect flow-run execute`, the same inside
- * `uv run` or `sh -c`, and everything that cannot be seen through, such as a script or `make`. False only for a command
- * that clearly is something else, such as `sleep 60`. `cwd` is absolute, `env` holds the PATH. Never throws.
+ * Returns whether the command may start a Prefect engine. True for `python -m prefect.engine`, `prefect flow-run execute`,
+ * and the same inside `uv run` or `sh -c`. True also if the command does not show what it starts, like a script or `make`.
+ * False only for any other command, such as `sleep 60`. `cwd` is absolute, `env` holds the PATH. Never throws.
  */
 export async function mayStartEngine(
   command: readonly string[],
@@ -25,12 +25,12 @@ export async function mayStartEngine(
   return await isScript(await findProgram(command[0] ?? "", { cwd, env }));
 }
 
-/** The words of a command, those of a command line for a shell's `-c` among them: there it is a single one. */
+/** Returns the words of a command. A command line for a shell's `-c` is one argument and is split into its words too. */
 export function commandWords(command: readonly string[]): string[] {
   return command.flatMap((word) => word.split(/[\s;&|()`'"]+/)).filter((word) => word !== "");
 }
 
-/** Whether some word names a program or a script that decides by itself what it starts. */
+/** Returns whether some word names a program or a script that decides by itself what it starts. */
 function isOpaque(command: readonly string[]): boolean {
   const words = commandWords(command);
   return words.some((word, index) => {
@@ -40,7 +40,7 @@ function isOpaque(command: readonly string[]): boolean {
   });
 }
 
-/** Whether the program is a text for an interpreter, as the programs that Python packages install are. */
+/** Returns whether the program is a script with `#!`, like the programs that Python packages install. */
 async function isScript(program: string | undefined): Promise<boolean> {
   if (program === undefined) return false;
   let handle: FileHandle | undefined;
@@ -49,7 +49,7 @@ async function isScript(program: string | undefined): Promise<boolean> {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
     return buffer.toString("latin1", 0, bytesRead) === "#!";
   } catch {
-    // It may be executed but not read.
+    // The file may be executed but not read, so it may be a script.
     return true;
   } finally {
     await handle?.close();

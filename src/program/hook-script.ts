@@ -1,19 +1,19 @@
 // The Python program that runs the hooks of a flow in place of its engine.
 
-/** How long the hooks wait for a server that is away for a while; meanwhile a Python is up. */
-const patienceSeconds = 600;
-/** How long they try to reach a server that nobody has seen at this address: nothing says that it will come. */
-const strangerSeconds = 5;
-/** How long such a server may take for its answer. */
-const strangerTimeoutSeconds = 15;
+/** How long the script retries during an outage. Its Python process runs for as long. */
+const outageSeconds = 600;
+/** How long it retries if no server has responded at this address yet, because the address may be wrong. */
+const unknownServerSeconds = 5;
+/** The timeout of a request to such a server. */
+const unknownServerTimeoutSeconds = 15;
 
 /**
- * Takes three arguments: "cancellation" or "crashed", the flow run's id, and "known" where the worker itself reaches the
- * server in the same way. It loads the flow as an engine would and calls its hooks one by one; works with every Prefect 3.
+ * Takes three arguments: "cancellation" or "crashed", the flow run's id, and "known" if the worker reaches the server in
+ * the same way. It loads the flow as an engine does and calls its hooks one by one. It works with every Prefect 3.
  *
- * Failures that will not pass by themselves end it at once: a certificate that is not trusted, and a host name that does
- * not exist. A refused connection may be a server that restarts, or a wrong address. It is waited for only where the server
- * has been seen at that address: by the worker, or by this process.
+ * Permanent failures end it at once: an untrusted certificate, or a host name that does not exist. A refused connection
+ * can mean that the server restarts, or that the address is wrong. It is retried for minutes only if the worker or this
+ * process has reached the server at that address.
  */
 export const hookScript: string = `
 import asyncio, inspect, socket, ssl, sys, time
@@ -31,7 +31,7 @@ async def read(client, flow_run_id):
     global server_is_known
     reading = client.read_flow_run(UUID(flow_run_id))
     try:
-        flow_run = await asyncio.wait_for(reading, None if server_is_known else ${strangerTimeoutSeconds})
+        flow_run = await asyncio.wait_for(reading, None if server_is_known else ${unknownServerTimeoutSeconds})
     except asyncio.TimeoutError:
         raise httpx.ConnectTimeout("no answer") from None
     except httpx.HTTPStatusError:
@@ -69,8 +69,8 @@ async def load_when_possible(flow_run_id):
         try:
             return await load(flow_run_id)
         except httpx.HTTPError as error:
-            patience = ${patienceSeconds} if server_is_known else ${strangerSeconds}
-            if not is_transient(error) or time.monotonic() - started_at > patience:
+            limit = ${outageSeconds} if server_is_known else ${unknownServerSeconds}
+            if not is_transient(error) or time.monotonic() - started_at > limit:
                 raise
         await asyncio.sleep(2)
 
@@ -95,19 +95,19 @@ async def main(kind, flow_run_id):
 asyncio.run(main(*sys.argv[1:3]))
 `;
 
-/** What decides by which way a Python reaches the API. */
-const wayVariables = ["PREFECT_API_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].flatMap((name) => [
+/** The variables that decide how a Python process reaches the API. */
+const routeVariables = ["PREFECT_API_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].flatMap((name) => [
   name,
   name.toLowerCase(),
 ]);
 
 /**
- * Whether a process with environment `env` reaches the API in the same way as one with `other`: by the same URL, through the
- * same proxies. Then the one may expect a server that the other has just spoken to. False without a URL.
+ * Returns whether processes with the environments `env` and `other` reach the API by the same URL and the same proxies.
+ * Then a server that responds to one process also responds to the other. Returns false without a URL.
  */
 export function reachesSameServer(
   env: Readonly<Record<string, string | undefined>>,
   other: Readonly<Record<string, string | undefined>>,
 ): boolean {
-  return env.PREFECT_API_URL !== undefined && wayVariables.every((name) => env[name] === other[name]);
+  return env.PREFECT_API_URL !== undefined && routeVariables.every((name) => env[name] === other[name]);
 }

@@ -1,6 +1,6 @@
-// Comparing releases of Prefect.
+// Compares releases of Prefect.
 
-/** True when `version` ("3.6.27", "3.9.1.dev2+g1") is `least` or later; suffixes do not count. */
+/** Returns whether `version` ("3.6.27", "3.9.1.dev2+g1") is `least` or later. Suffixes do not count. */
 export function isAtLeast(version: string, least: string): boolean {
   const numbers = (text: string): number[] => (text.match(/\d+/g) ?? []).slice(0, 3).map(Number);
   const [own, other] = [numbers(version), numbers(least)];

@@ -1,11 +1,11 @@
-// What is started for a flow run, whatever it runs on.
+// The program of a flow run, independent of the infrastructure that runs it.
 
 /** The program of one flow run. */
 export interface Program {
-  /** The command as its words; null for the engine that Prefect's workers start, which the infrastructure knows. */
+  /** The words of the command; null for the Prefect engine, which the infrastructure knows how to start. */
   readonly command: readonly string[] | null;
-  /** The flow run's variables, without those of the machine that lictor runs on. */
+  /** The flow run's variables, without the variables of the machine that lictor runs on. */
   readonly env: Readonly<Record<string, string>>;
-  /** Who tells the server how the flow run goes on: the engine, or the worker for a program that cannot. */
+  /** Who reports the states of the flow run: the engine, or the worker for a program that reports nothing. */
   readonly reporter: "engine" | "worker";
 }

@@ -1,45 +1,45 @@
-// Running a flow's on_cancellation and on_crashed hooks after its engine has gone without doing so: killed by the
-// system, or of a release that cannot be told why it is being ended.
+// Runs a flow's on_cancellation and on_crashed hooks when its engine did not. The system may have killed the engine, or the
+// engine's release cannot receive the reason for its end.
 import { type ChildOutput, startProcess } from "../process/start-process.ts";
 import { signalGroup, terminate } from "../process/terminate.ts";
 import { hookScript } from "./hook-script.ts";
 
-/** Which hooks: those of a cancelled flow run, or those of a crashed one. */
+/** Which hooks to run: on_cancellation or on_crashed. */
 export type HookKind = "cancellation" | "crashed";
 
-/** What hooks that are ended get between SIGTERM and SIGKILL. They are short by their nature. */
+/** The grace period of hooks between SIGTERM and SIGKILL. Hooks are usually short. */
 const hookGraceMs = 5_000;
 
 /** Where and for how long a hook process runs. */
-export interface HookSurroundings {
+export interface HookProcessOptions {
   cwd: string;
   env: Readonly<Record<string, string>>;
   output: ChildOutput;
-  /** Ends the hooks gently: SIGTERM, 5 s, SIGKILL. */
+  /** An abort ends the hooks: SIGTERM, after 5 s SIGKILL. */
   end: AbortSignal;
-  /** Kills the hooks at once, before its listeners have returned. */
+  /** An abort kills the hooks at once, within the abort call, because the program may exit directly after it. */
   leave: AbortSignal;
 }
 
-/** A flow run whose hooks are to be run, where it ran. Flow run and state are the API's. */
-export interface HookCall extends HookSurroundings {
+/** The flow run whose hooks to run, and where it ran. Flow run and state have the shape of the API. */
+export interface HookCall extends HookProcessOptions {
   kind: HookKind;
   flowRun: { readonly id: string };
-  /** What the hooks get as the state. */
+  /** The state that the hooks receive. */
   state: { readonly type: string };
-  /** The worker reaches the server in the same way as the hooks will: an outage is waited for up to ten minutes. */
+  /** Whether the worker reaches the server in the same way as the hooks. Then they retry for ten minutes in an outage. */
   serverIsKnown: boolean;
 }
 
-/** Runs the hooks by the script. `python` is what starts Python. Throws when the flow cannot be loaded. */
+/** Runs the hooks with the script. `python` is the command that starts Python. Throws when the flow cannot be loaded. */
 export async function runHooks(python: readonly string[], call: HookCall): Promise<void> {
   const { kind, flowRun, serverIsKnown } = call;
   await runHookProcess([...python, "-c", hookScript, kind, flowRun.id, serverIsKnown ? "known" : "unknown"], call);
 }
 
-/** Runs the process that runs the hooks. Throws unless it ends with success; once `end` is aborted, it starts nothing. */
-export async function runHookProcess(argv: readonly string[], surroundings: HookSurroundings): Promise<void> {
-  const { cwd, env, output, end, leave } = surroundings;
+/** Runs the process that runs the hooks. Throws if it fails, and does not start it if `end` or `leave` has aborted. */
+export async function runHookProcess(argv: readonly string[], options: HookProcessOptions): Promise<void> {
+  const { cwd, env, output, end, leave } = options;
   if (end.aborted || leave.aborted) throw new Error("the hooks were not started, because the worker is being ended");
   const child = await startProcess({ argv, cwd, env, output });
   let ending: Promise<void> | undefined;
@@ -54,7 +54,7 @@ export async function runHookProcess(argv: readonly string[], surroundings: Hook
   const exit = await child.exited;
   end.removeEventListener("abort", onEnd);
   leave.removeEventListener("abort", onLeave);
-  // What the hooks have started may live a little longer.
+  // Processes that the hooks started may run a little longer.
   await ending;
   if (exit.code !== 0) throw new Error(`the hook process ended with ${exit.code ?? exit.signal}`);
 }

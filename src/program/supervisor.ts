@@ -1,24 +1,24 @@
-// Prefect's workspace supervisor: it brings a flow run's code into place, decides by it how the engine is started, and
-// becomes that engine. It costs a second start of Python, so it is used where its decision is needed.
+// Starts an engine by Prefect's workspace supervisor. The supervisor fetches a flow run's code, chooses how to start the
+// engine for it, and becomes that engine. This costs a second start of Python, so it is used only where the choice matters.
 // Source: prefect runner/_workspace_supervisor.py, _workspace_runtime.py, _workspace_hook_runner.py.
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Launch, LaunchRequest } from "./launch.ts";
 import { type HookCall, runHookProcess, runHooks } from "./run-hooks.ts";
 
-/** What the supervisor leaves behind about the engine it has started; only what lictor reads. */
+/** The part that lictor reads of the file that the supervisor writes about its engine. */
 interface Manifest {
   working_directory: string;
   hook_command: string[] | null;
   environment: Record<string, string>;
 }
 
-/** Releases of Prefect since this one have the supervisor. */
+/** The first release of Prefect with the supervisor. */
 export const supervisorSince = "3.8.4";
 
 /**
- * Starts an engine by the supervisor, with `cwd` as the directory the code is brought into. Throws when there is no place
- * for temporary files.
+ * Returns the launch of an engine by the supervisor, which fetches the code into `cwd`. Throws when there is no place for
+ * temporary files.
  */
 export async function supervisedLaunch(
   python: string,
@@ -39,12 +39,12 @@ export async function supervisedLaunch(
     cancelsItself: false,
     startsEngine: true,
     runHooks: (call) => runSupervisedHooks({ python, directory, manifest }, call),
-    // Best effort: a folder in a temporary one harms nobody.
+    // Best effort, because the folder is in a temporary directory.
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }).catch(() => {}),
   };
 }
 
-/** In the engine's own Python, which alone has what the flow imports; by the script where none was chosen yet. */
+/** Runs the hooks in the engine's Python, which has the packages of the flow. Uses the script if none was chosen yet. */
 async function runSupervisedHooks(
   files: { python: string; directory: string; manifest: string },
   call: HookCall,
@@ -62,7 +62,7 @@ async function runSupervisedHooks(
   });
 }
 
-/** Undefined when the supervisor ended before it had decided anything. It writes the file as a whole. */
+/** Returns undefined if the supervisor ended before it wrote the file. It never writes a part of the file. */
 async function findManifest(file: string): Promise<Manifest | undefined> {
   try {
     return JSON.parse(await readFile(file, "utf8")) as Manifest;
@@ -72,7 +72,7 @@ async function findManifest(file: string): Promise<Manifest | undefined> {
   }
 }
 
-/** Parameters of flow runs and environments may hold secrets. */
+/** Writes a file that only this user can read, because parameters and environments may hold secrets. */
 async function writePrivately(file: string, content: object): Promise<void> {
   await writeFile(file, JSON.stringify(content), { mode: 0o600 });
 }

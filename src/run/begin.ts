@@ -1,4 +1,4 @@
-// From a claimed flow run to its running program.
+// Starts the program of a claimed flow run.
 import { hasStatus } from "../api/errors.ts";
 import { updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
@@ -13,7 +13,7 @@ import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
 import { cancelledState, crashedState, isFinal, rescheduledState, submittingState } from "./states.ts";
 
-/** Starts the program of a claimed flow run. Returns null when it could not or must not be started, which is reported. */
+/** Returns the started program, or null if it could not or must not be started. Then the flow run's state is reported. */
 export async function begin(context: RunContext, run: RunRecord): Promise<Execution | null> {
   const { flowRun, log } = run;
   try {
@@ -25,16 +25,16 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     log.debug({ job_configuration: describeJob(job) }, "job configuration");
     run.phase = "starting";
     const submitting = await proposeState(context.api, flowRun.id, submittingState);
-    context.history.noteState(run, submitting.state);
+    context.history.recordState(run, submitting.state);
     if (!(await isStillOurs(context, run, submitting))) return null;
     if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
-      await giveBack(context, run, submitting.state);
+      await reportNotStarted(context, run, submitting.state);
       return null;
     }
     run.submitted = context.events.submitted(run);
     const execution = await start(context, run, job);
     log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
-    tellInBackground(context, run);
+    reportInfrastructure(context, run);
     return execution;
   } catch (error) {
     await reportFailure(context, run, error);
@@ -42,17 +42,17 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   }
 }
 
-/** Somebody may have set the flow run back meanwhile, so that another worker has claimed it. */
+/** Returns false if somebody set the flow run back to Scheduled after the claim, and another worker claimed it. */
 async function isStillOurs({ api }: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
   return run.claim === null || (await confirmStart(api, run.flowRun, run.claim, submitting, run.log));
 }
 
-/** What a debug record shows of a job: no value of an environment variable, because it may be a secret. */
+/** Returns the job for a debug record, without the values of environment variables, because they may be secrets. */
 function describeJob({ program, ...fields }: Job): object {
   return { ...fields, program: { ...program, env: Object.keys(program.env) } };
 }
 
-/** The program did not start, as opposed to a failure on the way there: the state's message says which. */
+/** The program could not be started. Other errors happened before that, and have another state message. */
 class InfrastructureError extends Error {}
 
 async function start(context: RunContext, run: RunRecord, job: Job): Promise<Execution> {
@@ -72,21 +72,21 @@ async function start(context: RunContext, run: RunRecord, job: Job): Promise<Exe
 
 async function reportFailure(context: RunContext, run: RunRecord, error: unknown): Promise<void> {
   run.log.error({ err: error }, `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`);
-  if (error instanceof InfrastructureError) tellInBackground(context, run);
+  if (error instanceof InfrastructureError) reportInfrastructure(context, run);
   const decision = await report(context, run, crashedState(submissionFailure(error)));
-  // The flow run was cancelled meanwhile: then the server takes no crash.
-  if (decision?.state?.type === "CANCELLING") await giveBack(context, run, decision.state);
+  // The server rejects Crashed for a flow run that was cancelled meanwhile.
+  if (decision?.state?.type === "CANCELLING") await reportNotStarted(context, run, decision.state);
 }
 
-/** The message of the Crashed state. Source: prefect workers/base.py, runner/_flow_run_executor.py. */
+/** Returns the message of the Crashed state. Source: prefect workers/base.py, runner/_flow_run_executor.py. */
 function submissionFailure(error: unknown): string {
   if (error instanceof InfrastructureError) return `Flow run could not start: ${error.message}`;
   const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return `Failed to submit flow run to infrastructure: ${cause}`;
 }
 
-/** A claimed flow run that will not be started: cancelled if somebody asked for that, else left for another worker. */
-async function giveBack(context: RunContext, run: RunRecord, state: State | null): Promise<void> {
+/** Reports why a claimed flow run is not started: Scheduled if the worker ends, else Cancelled. A final state is kept. */
+async function reportNotStarted(context: RunContext, run: RunRecord, state: State | null): Promise<void> {
   const { flowRun, log } = run;
   const reason = stopReason(run);
   if (isFinal(state)) {
@@ -102,8 +102,8 @@ async function giveBack(context: RunContext, run: RunRecord, state: State | null
   }
 }
 
-/** Tells the server process id and labels. Nothing waits for it, and a failure is a warning. */
-function tellInBackground({ api, identity, services }: RunContext, run: RunRecord): void {
+/** Sends the infrastructure pid and the labels in the background. A failure is logged as a warning. */
+function reportInfrastructure({ api, identity, services }: RunContext, run: RunRecord): void {
   const { flowRun, handle, log, workPool } = run;
   const untilAnswered = { endless: true };
   services.background.run(

@@ -1,4 +1,4 @@
-// Claiming a flow run: the worker proposes Pending, and the server decides.
+// Claims a flow run: the worker proposes Pending, and the server decides.
 import { findDeployment } from "../api/deployments.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
 import { confirmClaim } from "./confirm-claim.ts";
@@ -9,10 +9,13 @@ import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 import { cancelledState, pendingState, rescheduledState } from "./states.ts";
 
-/** How long the worker tries to give a flow run back whose claim was broken off. */
-const giveBackMs = 5_000;
+/** After an aborted claim, the worker tries for this time to set the flow run back to Scheduled. */
+const rescheduleTimeoutMs = 5_000;
 
-/** Claims the flow run. False when it cannot start here, or when the server gives it to nobody or to another worker. */
+/**
+ * Claims the flow run and returns whether it did. Returns false when the flow run cannot start here, or when the server
+ * declines the claim. Throws ApiError, and the abort reason after the second signal.
+ */
 export async function claim(context: RunContext, run: RunRecord): Promise<boolean> {
   const { flowRun, log } = run;
   const obstacle = await context.infrastructure.obstacle(() => readJob(context, run));
@@ -34,12 +37,12 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   try {
     decision = await proposeState(context.api, flowRun.id, pendingState, { transitionId, isClaim: true, signal: kill });
   } catch (error) {
-    if (kill.aborted) await giveBackIfClaimed(context, run, transitionId);
+    if (kill.aborted) await rescheduleIfClaimed(context, run, transitionId);
     throw error;
   }
   if (decision.kind === "aborted") {
     log.info(`Aborted submission of flow run '${flowRun.id}'. Server sent an abort signal: ${decision.reason}`);
-    // Servers give a flow run without its deployment to nobody, and return it to every poll.
+    // Servers abort every claim of a flow run whose deployment was deleted, and still return it to every poll.
     if (decision.state?.type === "SCHEDULED" && (await isDeploymentGone(context, run)))
       await cancelOrphan(context, run);
     return false;
@@ -51,14 +54,14 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   }
   if (!(await confirmClaim(context.api, flowRun, decision.state, log))) return false;
   run.claim = decision.state;
-  context.history.noteClaim(run, decision.state);
+  context.history.recordClaim(run, decision.state);
   return true;
 }
 
-/** The server may have accepted a claim whose answer never came: then the flow run is scheduled again. */
-async function giveBackIfClaimed({ api, identity }: RunContext, run: RunRecord, transitionId: string): Promise<void> {
+/** Sets the flow run back to Scheduled if the server accepted the aborted claim. Its response was not received. */
+async function rescheduleIfClaimed({ api, identity }: RunContext, run: RunRecord, transitionId: string): Promise<void> {
   const { id } = run.flowRun;
-  const signal = AbortSignal.timeout(giveBackMs);
+  const signal = AbortSignal.timeout(rescheduleTimeoutMs);
   const current = await findFlowRun(api, id, { signal });
   if (current?.state?.state_details?.transition_id !== transitionId) return;
   const message = `Not started: worker '${identity.name}' was told to end.`;
@@ -71,7 +74,7 @@ async function isDeploymentGone({ api, services }: RunContext, { flowRun }: RunR
   return id !== null && (await findDeployment(api, id, { endless: true, signal: services.stop.kill })) === undefined;
 }
 
-/** Cancels a flow run whose deployment was deleted. Source: prefect workers/base.py _check_flow_run. */
+/** Cancels a flow run whose deployment was deleted. Throws ApiError. Source: prefect workers/base.py _check_flow_run. */
 export async function cancelOrphan(context: RunContext, run: RunRecord): Promise<void> {
   const message = `Deployment ${run.flowRun.deployment_id} no longer exists, cancelled run.`;
   await report(context, run, cancelledState(message), { force: true });

@@ -1,31 +1,32 @@
-// Whether an accepted claim really makes this worker the only one that executes the flow run.
+// Decides whether an accepted claim is exclusive, so that only this worker executes the flow run.
 //
-// Why an accepted Pending is not enough. Servers decide proposals for one flow run one after the other: SQLite by BEGIN
-// IMMEDIATE, PostgreSQL by SELECT FOR UPDATE. They refuse Pending from PENDING, RUNNING, PAUSED, CANCELLING and CANCELLED,
-// but accept it from SCHEDULED, and also from COMPLETED without a stored result, FAILED and CRASHED. A proposal can wait
-// for seconds: for the database lock, in a proxy, or between two attempts of the client. If another worker's execution
-// ends meanwhile, the server accepts the late claim, and the flow run would run twice. The history hides this order,
-// because the server sets the timestamp of a state before the proposal waits.
+// Why an accepted Pending is not enough. Servers decide the proposals for one flow run one after the other: SQLite by BEGIN
+// IMMEDIATE, PostgreSQL by SELECT FOR UPDATE. They refuse Pending from PENDING, RUNNING, PAUSED, CANCELLING and CANCELLED.
+// They accept it from SCHEDULED, FAILED, CRASHED, and COMPLETED without a stored result. A proposal can wait for seconds:
+// for the database lock, in a proxy, or between two attempts of the client. If another worker's execution ends meanwhile,
+// the server accepts the late claim, and the flow run would run twice. The history does not show this order, because the
+// server sets the timestamp of a state before the proposal waits.
 //
 // The rule. The server copies the scheduled time of a SCHEDULED state into the Pending that replaces it, and into no other
 // Pending (CopyScheduledTime). Therefore:
-//   1. The accepted Pending has the scheduled time that the poll returned. It replaced the very state that the poll saw.
-//      Proposals are decided one after the other, so no other claim can have been accepted for that state, and until this
-//      one is left, every other claim is refused. The claim is exclusive; no further request is needed.
-//   2. It has no scheduled time. It replaced a final state: the flow run had ended, and the state is proposed again.
-//   3. It has another scheduled time. It replaced a later SCHEDULED state. That is a new attempt and rightly claimed,
-//      unless the engine of the last attempt waits for this time itself (retry_type "in_process"): then it is given back.
-// Cases 2 and 3 are rare, and only there the flow run and its history are read. A server that copies no scheduled time
-// is recognised by its history, where no other Pending has one: there the newest state before the claim decides.
+//   1. The accepted Pending has the scheduled time that the poll returned. It replaced the state that the poll returned.
+//      No other claim can have been accepted for that state, because proposals are decided one after the other. While
+//      this Pending stands, every other claim is refused. The claim is exclusive; no further request is needed.
+//   2. It has no scheduled time. It replaced a final state. The flow run had ended, so that state is proposed again.
+//   3. It has another scheduled time. It replaced a later SCHEDULED state. That is a new attempt, and the claim is valid.
+//      The exception is an engine that waits for this time itself (retry_type "in_process"). Then that SCHEDULED state is
+//      proposed again.
+// Cases 2 and 3 are rare. Only they read the flow run and its history. Some servers do not copy the scheduled time. In
+// their history no other Pending has one, and the newest state before the claim decides.
 //
-// Between claim and start. Somebody may set the flow run back to SCHEDULED, and another worker may claim it. The proposal
-// of Submitting would then be accepted over the other worker's Pending. It carries the scheduled time of the state that it
-// replaces, so the same comparison, now with the claim's own time, finds this however long the start takes. If it
-// differs, the history is read: another worker's Pending with the new time means that the flow run is that worker's.
+// Between claim and start. Somebody may set the flow run back to SCHEDULED, and another worker may claim it. The server
+// would then accept Submitting over the other worker's Pending. Submitting carries the scheduled time of the state that it
+// replaces. The comparison with the claim's time finds this, however long the start takes. If the times differ, the
+// history is read. Another worker's Pending with the new time means that the flow run belongs to that worker.
 //
-// What remains. Two workers can both start one flow run if somebody forces its state while a process runs; if the claim
-// is set back to SCHEDULED with its old scheduled time; or if it is set back after Submitting. A server without
-// Submitting (before 3.6.22) refuses that proposal with the current state: then its transition id is compared.
+// What remains. Two workers can both start one flow run in three cases: somebody forces its state while a process runs;
+// the claim is set back to SCHEDULED with its old scheduled time; or it is set back after Submitting. A server without
+// Submitting (before 3.6.22) rejects that proposal with the current state. Then the transition ids are compared.
 
 import type { Api } from "../api/api.ts";
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
@@ -34,34 +35,34 @@ import type { Logger } from "../logger.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { isFinal } from "./states.ts";
 
-/** Whose the flow run is after an accepted claim. `restore` is the state that the claim has replaced by mistake. */
+/** To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. */
 export type ClaimVerdict =
   | { kind: "ours" }
   | { kind: "somebody else's" }
   | { kind: "had ended"; restore: State }
   | { kind: "retried by its engine"; restore: State };
 
-/** What was read about the flow run after the claim; `flowRun` is undefined when it was deleted. */
+/** The flow run and its history, read after the claim. `flowRun` is undefined when it was deleted. */
 export interface ClaimEvidence {
   flowRun: Pick<FlowRun, "state" | "empirical_policy"> | undefined;
   history: readonly State[];
 }
 
-/** Reads for as long as it takes: a claimed flow run must not be lost to a server that is away for a while. */
+/** The requests are repeated until the server responds, because an outage must not lose a claimed flow run. */
 const untilAnswered = { endless: true };
 
-/** Whether the claim replaced the state that the poll returned, which proves that it is the only one. Pure. */
+/** Returns whether the claim replaced the state that the poll returned. Then it is the only accepted claim. Pure. */
 export function isExclusive(claim: State, polled: Pick<FlowRun, "next_scheduled_start_time">): boolean {
   return isSameTime(claim.state_details?.scheduled_time, polled.next_scheduled_start_time);
 }
 
-/** Decides whose the flow run is where the claim alone does not prove it. Pure. */
+/** Decides to whom the flow run belongs when the claim alone does not prove it. Pure. */
 export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): ClaimVerdict {
   if (!flowRun) return { kind: "somebody else's" };
   const ownId = claim.state_details?.transition_id;
   const others = history.filter((state) => state.state_details?.transition_id !== ownId);
   if (flowRun.state?.state_details?.transition_id !== ownId) {
-    // A cancellation is answered by the worker that holds the claim.
+    // The worker with the claim reports the end of a cancelled flow run.
     return { kind: flowRun.state?.type === "CANCELLING" ? "ours" : "somebody else's" };
   }
   if (claim.state_details?.scheduled_time) {
@@ -76,8 +77,8 @@ export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): C
 }
 
 /**
- * Decides whose the flow run is when Submitting was accepted with another scheduled time than that of `claim`. Another
- * worker's Pending with the new time has been replaced, or a final state that is newer than the claim. Pure.
+ * Decides to whom the flow run belongs when Submitting was accepted with another scheduled time than `claim` has.
+ * Submitting replaced either another worker's Pending with the new time, or a final state newer than the claim. Pure.
  */
 export function judgeStart(claim: State, submitting: State, history: readonly State[]): ClaimVerdict {
   const own = [claim, submitting].map(({ state_details }) => state_details?.transition_id);
@@ -92,17 +93,18 @@ export function judgeStart(claim: State, submitting: State, history: readonly St
 }
 
 /**
- * Returns whether this worker executes the flow run that it has claimed, `polled` being the poll's answer and `claim` the
- * accepted Pending. Normally sends no request. A state that the claim replaced by mistake is proposed again.
+ * Returns whether this worker executes the flow run that it claimed. `polled` is the flow run as the poll returned it, and
+ * `claim` is the accepted Pending. Usually sends no request. Proposes a state again that the claim replaced by mistake.
+ * Throws ApiError.
  */
 export async function confirmClaim(api: Api, polled: FlowRun, claim: State, log: Logger): Promise<boolean> {
   if (isExclusive(claim, polled)) return true;
-  return await settle(api, polled, judgeClaim(claim, await readEvidence(api, polled.id)), log);
+  return await applyVerdict(api, polled, judgeClaim(claim, await readEvidence(api, polled.id)), log);
 }
 
 /**
- * Returns whether the flow run is still this worker's when Submitting has been proposed, `claim` being its accepted
- * Pending. Normally sends no request.
+ * Returns whether the flow run still belongs to this worker after the proposal of Submitting. `claim` is the accepted
+ * Pending, and `submitting` is the server's decision. Usually sends no request. Throws ApiError.
  */
 export async function confirmStart(
   api: Api,
@@ -116,13 +118,13 @@ export async function confirmStart(
   if (submitting.kind !== "accepted") {
     const holder = state.state_details?.transition_id;
     if (!holder || holder === claim.state_details?.transition_id) return true;
-    return await settle(api, polled, { kind: "somebody else's" }, log);
+    return await applyVerdict(api, polled, { kind: "somebody else's" }, log);
   }
   const claimed = claim.state_details?.scheduled_time;
   const current = state.state_details?.scheduled_time;
   if (isSameTime(claimed, current) || (!claimed && !current)) return true;
   const { history } = await readEvidence(api, polled.id);
-  return await settle(api, polled, judgeStart(claim, state, history), log);
+  return await applyVerdict(api, polled, judgeStart(claim, state, history), log);
 }
 
 async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
@@ -130,15 +132,15 @@ async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
   return { flowRun, history: flowRun ? await readFlowRunStates(api, id, untilAnswered) : [] };
 }
 
-/** Acts on the verdict and returns whether the flow run is this worker's. */
-async function settle(api: Api, { id, name }: FlowRun, verdict: ClaimVerdict, log: Logger): Promise<boolean> {
+/** Acts on the verdict and returns whether the flow run belongs to this worker. */
+async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdict, log: Logger): Promise<boolean> {
   if (verdict.kind === "ours") return true;
   if (verdict.kind === "somebody else's") {
     log.info(`Aborted submission of flow run '${id}': another worker has it.`);
     return false;
   }
   const { restore } = verdict;
-  // Not forced: if somebody has gone further meanwhile, that stands.
+  // Not forced, so that a newer state of somebody else stands.
   const decision = await proposeState(api, id, {
     type: restore.type,
     name: restore.name,
@@ -152,7 +154,7 @@ async function settle(api: Api, { id, name }: FlowRun, verdict: ClaimVerdict, lo
   return false;
 }
 
-/** The state with the latest timestamp. */
+/** Returns the state with the latest timestamp. */
 function newest(states: readonly State[]): State | undefined {
   return states.reduce<State | undefined>((last, one) => (last && timeOf(last) > timeOf(one) ? last : one), undefined);
 }

@@ -1,4 +1,4 @@
-// Reports the end of a flow run whose states its engine reports, as far as the engine could not.
+// Reports the end of a flow run when its engine could not. Usually the engine reports all states itself.
 // Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
 import { ApiError } from "../api/errors.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
@@ -11,7 +11,7 @@ import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 import { cancelledState, cancellingState, crashedState, isFinal } from "./states.ts";
 
-/** Reports for one flow run. */
+/** Returns the reporter of one flow run that an engine executes. */
 export function engineReporter(context: RunContext, run: RunRecord, execution: Execution): Reporter {
   const reporting: Reporting = { context, run, runsItself: execution.hooks?.runsItself ?? nothing };
   return {
@@ -28,24 +28,24 @@ interface Reporting {
   readonly runsItself: { readonly cancellation: boolean; readonly crashed: boolean };
 }
 
-/** What a report depends on has to be known as surely as the report has to arrive. */
+/** Reads before a report are repeated as long as the report itself, because the report depends on them. */
 const forReport = { endless: true, retriesRefusals: true };
 
 const nothing = { cancellation: false, crashed: false };
 
-/** The hooks of a cancelled flow run get the state before its end. */
+/** The hooks of a cancelled flow run receive the state Cancelling, as in the reference. */
 const cancellationHooks: HooksDue = { kind: "cancellation", state: cancellingState("Flow run was cancelled.") };
 
 /**
- * After an end without success and without the engine's word on it, reports a crash. After a cancellation that came too
- * late to stop the program, reports Cancelled.
+ * Reports a crash if the program failed and its engine did not report the end. Reports Cancelled if the program ended by
+ * itself while the flow run was Cancelling.
  */
 async function reportEnd(reporting: Reporting, ending: Ending): Promise<HooksDue | null> {
   const { run } = reporting;
   if (ending.kind === "exited" && (ending.reported || ending.status === 0)) {
     if (!(await isLeftInCancelling(reporting, ending))) return null;
     await finishCancelled(reporting);
-    // An engine that owns the hooks has run them for a state that it could not leave.
+    // An engine that runs the cancellation hooks itself has run them, even though it could not report the state.
     return reporting.runsItself.cancellation ? null : cancellationHooks;
   }
   const message = ending.kind === "gone" ? ending.why : crashedMessage(ending.status);
@@ -56,15 +56,15 @@ async function reportEnd(reporting: Reporting, ending: Ending): Promise<HooksDue
 
 const lost = { level: "error", resolution: "Look at the logs of the flow run and of the machine it ran on." } as const;
 
-/** An engine tells by its receipt which state it left. After a success without a receipt the server has to be asked. */
+/** The engine's receipt names the state it reported. After a success without a receipt, the server is asked. */
 async function isLeftInCancelling({ context, run }: Reporting, ending: Ending & { kind: "exited" }): Promise<boolean> {
   if (ending.reported) return ending.reported.state?.type === "CANCELLING";
   return (await findFlowRun(context.api, run.flowRun.id, forReport))?.state_type === "CANCELLING";
 }
 
 /**
- * Reports a crash unless the flow run already has a final state, or is scheduled again. A flow run that is Cancelling takes
- * no crash: its end is Cancelled.
+ * Reports a crash unless the flow run already has a final state, or is scheduled again. The server rejects Crashed for a
+ * flow run that is Cancelling, so Cancelled is reported for it.
  */
 async function reportCrash(reporting: Reporting, message: string): Promise<HooksDue | null> {
   const { context, run } = reporting;
@@ -87,19 +87,19 @@ async function reportCrash(reporting: Reporting, message: string): Promise<Hooks
 
 async function readCurrent({ context, run }: Reporting): Promise<FlowRun | undefined> {
   const current = await findFlowRun(context.api, run.flowRun.id, forReport);
-  context.history.noteState(run, current?.state ?? null);
+  context.history.recordState(run, current?.state ?? null);
   return current;
 }
 
 /**
- * Whether somebody has set the flow run to run again. A crash that is reported now would end the next attempt. A retry
- * that only its own engine waited for has ended with that engine.
+ * Returns whether the flow run is scheduled again, so that a crash reported now would end the next attempt. A retry that
+ * its own engine was waiting for does not count, because that engine has ended.
  */
 function isScheduledAgain(flowRun: FlowRun | undefined): boolean {
   return flowRun?.state_type === "SCHEDULED" && flowRun.empirical_policy?.retry_type !== "in_process";
 }
 
-/** The worker has ended the program: a crash, unless the engine was suspended just before. */
+/** Reports a crash because the worker ended the program, unless the flow run was suspended just before. */
 async function reportKilled(reporting: Reporting, by: string, ending: Ending): Promise<HooksDue | null> {
   if (ending.kind === "exited" && ending.reported?.state?.type === "PAUSED") return null;
   return await reportCrash(
@@ -109,8 +109,8 @@ async function reportKilled(reporting: Reporting, by: string, ending: Ending): P
 }
 
 /**
- * The program was stopped because the flow run is cancelled. An engine that understood why may have reported Cancelled
- * itself. A flow run that has completed meanwhile stays what it is.
+ * Reports Cancelled after the program was stopped for a cancellation. An engine that knew the reason may have reported
+ * Cancelled itself. Any other final state except Crashed is kept.
  */
 async function reportCancelled(reporting: Reporting): Promise<HooksDue | null> {
   const { run } = reporting;
@@ -129,8 +129,8 @@ async function reportCancelled(reporting: Reporting): Promise<HooksDue | null> {
 }
 
 /**
- * Reports Cancelled for a flow run whose program has ended. When the server does not take it, Crashed is proposed, so that
- * the flow run is not left in Cancelling for ever. Source: prefect runner/_cancel_finalizer.py.
+ * Reports Cancelled for a flow run whose program has ended. If the server declines it, Crashed is proposed, because
+ * otherwise the flow run would stay in Cancelling for ever. Source: prefect runner/_cancel_finalizer.py.
  */
 async function finishCancelled(reporting: Reporting, { isPending = false } = {}): Promise<void> {
   const { context, run } = reporting;

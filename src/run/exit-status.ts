@@ -1,6 +1,6 @@
-// What the exit status of a flow run's program means, in words. A status is negative for a death by signal, as in Python.
+// Explains the exit status of a flow run's program. A status is negative for a death by signal, as in Python.
 
-/** `explanation` is part of a state message. */
+/** What an exit status means and what to do. `explanation` is part of a state message; `level` is for the log. */
 export interface ExitExplanation {
   explanation: string;
   resolution: string;
@@ -9,7 +9,7 @@ export interface ExitExplanation {
 
 type Row = [explanation: string, level: "info" | "error", resolution: string];
 
-// The explanations are literal, since scripts and automations match them in state messages.
+// The explanations are the reference's texts, because scripts and automations match them in state messages.
 // Source: prefect _internal/infrastructure_exit_codes.py.
 const rows: ReadonlyMap<number, Row> = new Map([
   [0, ["Process exited cleanly.", "info", "Nothing to do."]],
@@ -88,13 +88,13 @@ const unexpected: Row = [
   "Look at the logs of the flow run and of the machine it ran on.",
 ];
 
-/** Says what an exit status means, and what to do about it. Source: get_infrastructure_exit_info. */
+/** Returns what an exit status means and what to do. Source: get_infrastructure_exit_info. */
 export function explainExit(status: number): ExitExplanation {
   const [explanation, level, resolution] = rows.get(status) ?? unexpected;
   return { explanation, level, resolution };
 }
 
-/** The message of the Crashed state after an exit other than 0. Source: prefect runner/_flow_run_executor.py. */
+/** Returns the message of the Crashed state for a status other than 0. Source: prefect runner/_flow_run_executor.py. */
 export function crashedMessage(status: number): string {
   return `Process exited with status code: ${status}. ${explainExit(status).explanation}`;
 }

@@ -1,4 +1,4 @@
-// The whole life of one flow run in a worker's hands.
+// Executes one flow run from the claim to its end.
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
 import { begin } from "./begin.ts";
 import { claim } from "./claim.ts";
@@ -7,8 +7,8 @@ import type { RunRecord } from "./run-record.ts";
 import { watch } from "./watch.ts";
 
 /**
- * Executes a scheduled flow run to its end, and frees its slot. Returns whether the flow run was claimed. Never throws:
- * whatever goes wrong is logged and reported as a state of the flow run.
+ * Executes a scheduled flow run to its end, and frees its slot. Returns whether the flow run was claimed. Never throws: a
+ * failure is logged and, where possible, reported as a state of the flow run.
  */
 export async function live(context: RunContext, run: RunRecord): Promise<boolean> {
   using _slot = run.slot;

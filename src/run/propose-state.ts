@@ -1,4 +1,4 @@
-// Proposing a state to the server, which decides. Source: prefect utilities/engine propose_state.
+// Proposes a state to the server, which decides. Source: prefect utilities/engine propose_state.
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
@@ -6,15 +6,15 @@ import { findFlowRun, setFlowRunState } from "../api/flow-runs.ts";
 import type { Json, State, StateProposal } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
 
-/** The server's decision. `rejected` carries the state it holds instead, `aborted` the one it stays in. */
+/** The server's decision. `rejected`: the server set `state` instead. `aborted`: the flow run stays in `state`. */
 export type Decision =
   | { kind: "accepted"; state: State }
   | { kind: "rejected"; state: State | null; reason: string }
   | { kind: "aborted"; state: State | null; reason: string };
 
-/** The least pause between two proposals, whatever the server says. */
+/** The shortest pause between two proposals, whatever the server says. */
 const shortestDelaySeconds = 0.1;
-/** A claimed flow run is waited for, whatever happens to the worker. */
+/** The default signal. The state of a claimed flow run is proposed until the server responds. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
 
@@ -22,18 +22,18 @@ setMaxListeners(0, never);
 export interface ProposalOptions {
   /** Skips most of the server's rules. */
   force?: boolean;
-  /** Ends waiting and repeating; the abort reason is thrown. By default only an answer ends a proposal. */
+  /** Ends the waits and the repetitions; the abort reason is thrown. By default only a response ends a proposal. */
   signal?: AbortSignal;
-  /** The flow run is left to other workers when the server refuses the credentials. */
+  /** Refused credentials end the proposal, so that another worker can claim the flow run. */
   isClaim?: boolean;
-  /** The id of the first proposal, for a caller that has to recognise the state later. */
+  /** The transition id of the first proposal, for a caller that has to recognise the state later. */
   transitionId?: string;
 }
 
 /**
- * Proposes a state and returns the decision; waits and proposes again when the server says so. A request that fails for a
- * transient reason, or for its credentials unless it is a claim, is repeated with the same transition id. If only the answer was lost, the server rejects the
- * repetition with the very state that carries this id, and that is an acceptance.
+ * Proposes a state and returns the decision. Waits and proposes again when the server says so. A request is repeated with
+ * the same transition id after a transient failure, and after refused credentials unless it is a claim. If only the
+ * response was lost, the server rejects the repetition with the state that has this id, which counts as accepted.
  * Throws ApiError for any other refusal, such as 404 for a deleted flow run.
  */
 export async function proposeState(
@@ -61,7 +61,7 @@ export async function proposeState(
     const beforeRepeat = proposal.force ? () => readOwn(api, flowRunId, transitionId) : undefined;
     const result = await setFlowRunState(api, flowRunId, proposal, {
       endless: true,
-      // A flow run that is not claimed yet is left to a worker whose credentials are good.
+      // Another worker with good credentials can claim the flow run.
       retriesRefusals: !options.isClaim,
       beforeRepeat,
       signal,
@@ -87,8 +87,8 @@ export async function proposeState(
 }
 
 /**
- * The acceptance of a state that the flow run already has, recognised by its transition id. The server does not compare
- * the ids of forced states: one that is repeated after a lost answer would be there twice.
+ * Returns an acceptance if the flow run already has the state with this transition id, else undefined. The server does not
+ * compare the ids of forced states, so a repetition after a lost response would add the state twice.
  * Source: prefect server core_policy.py MinimalFlowPolicy.
  */
 async function readOwn(api: Api, flowRunId: string, transitionId: string): Promise<Json | undefined> {

@@ -1,4 +1,4 @@
-// What a flow run belongs to, and the job that is made of it.
+// Reads a flow run's deployment and flow, and makes its job.
 import { findDeployment, readFlow } from "../api/deployments.ts";
 import * as references from "../api/references.ts";
 import type { Job } from "../infrastructure/pool-type.ts";
@@ -6,12 +6,12 @@ import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 
-/** A claimed flow run must not be lost to a server that is away. Before the claim, the second signal ends the waiting. */
+/** An outage must not lose a claimed flow run, so requests have no end. Before the claim, the second signal ends them. */
 function untilAnswered({ services }: RunContext, { phase }: RunRecord): { endless: true; signal?: AbortSignal } {
   return phase === "claiming" ? { endless: true, signal: services.stop.kill } : { endless: true };
 }
 
-/** Reads deployment and flow into the record. False when the deployment was deleted. Throws ApiError. */
+/** Reads deployment and flow into the record. Returns false when the deployment was deleted. Throws ApiError. */
 export async function readRelated(context: RunContext, run: RunRecord): Promise<boolean> {
   const { api } = context;
   const { deployment_id: id, flow_id } = run.flowRun;
@@ -25,13 +25,13 @@ export async function readRelated(context: RunContext, run: RunRecord): Promise<
   return id === null || deployment !== undefined;
 }
 
-/** Reads what the flow run belongs to and makes its job, before the claim. Throws what `makeJob` throws. */
+/** Reads deployment and flow and returns the job, before the claim. Throws what `makeJob` throws. */
 export async function readJob(context: RunContext, run: RunRecord): Promise<Job> {
   await readRelated(context, run);
   return await makeJob(context, run);
 }
 
-/** Makes the job of a flow run. Throws JobConfigurationError, TemplateError, CommandError and ApiError. */
+/** Returns the job of a flow run. Throws JobConfigurationError, TemplateError, CommandError and ApiError. */
 export async function makeJob(context: RunContext, run: RunRecord): Promise<Job> {
   const { api, identity, services, infrastructure } = context;
   const facts: RunFacts = {

@@ -1,4 +1,4 @@
-// Reporting a state that ends the worker's part in a flow run.
+// Reports the last state that the worker sets for a flow run.
 import { hasStatus } from "../api/errors.ts";
 import type { StateProposal } from "../api/wire.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
@@ -6,8 +6,8 @@ import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 
 /**
- * Reports a state. The server declines it when the engine has reported an end itself, which is no failure. Returns
- * undefined when the flow run was deleted. Throws ApiError for any other refusal.
+ * Reports a state and returns the decision; undefined when the flow run was deleted. The server declines the state if the
+ * engine has reported a final state, which is no failure. Throws ApiError for any other refusal.
  */
 export async function report(
   context: RunContext,
@@ -18,7 +18,7 @@ export async function report(
   const { id } = run.flowRun;
   try {
     const decision = await proposeState(context.api, id, state, options);
-    context.history.noteState(run, decision.state);
+    context.history.recordState(run, decision.state);
     if (state.type === "CRASHED" && decision.kind === "accepted") {
       run.log.info(`Reported flow run '${id}' as crashed: ${state.message}`);
     }

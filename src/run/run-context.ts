@@ -1,55 +1,55 @@
-// What the life of a flow run needs of the worker around it.
+// What the execution of a flow run uses of its worker and program.
 import type { Api } from "../api/api.ts";
 import type { Background } from "../async/background.ts";
 import type { Infrastructure } from "../infrastructure/pool-type.ts";
 import type { RunHistory } from "./run-history.ts";
 import type { WorkerEvents } from "./worker-events.ts";
 
-/** Which worker it is, as flow runs and their programs are told. */
+/** The worker's name, type and id, as sent to the server and to programs. */
 export interface WorkerIdentity {
   readonly name: string;
   /** The name of its pool type. */
   readonly type: string;
-  /** Null until the server has told it. Only Prefect Cloud does, in answer to the first heartbeat. */
+  /** Returns the worker's id; null if it is not known. Only Prefect Cloud sends it, in response to the first heartbeat. */
   id(): string | null;
-  /** Its page in the UI, where workers have ids. */
+  /** Returns the URL of the worker's page in the UI; null if the worker has no id. */
   pageUrl(): string | null;
 }
 
-/** The three steps of the end of a program. Each aborts once; the reason's message completes "Worker 'w' …". */
+/** The three steps that end a program. Each aborts once. The reason's message completes "Worker 'w' …". */
 export interface StopSignals {
-  /** Take no new flow runs, wait for those that run. */
+  /** Take no new flow runs, and wait for those in flight. */
   readonly drain: AbortSignal;
-  /** End what runs. */
+  /** Stop all flow runs in flight. */
   readonly kill: AbortSignal;
-  /** Wait for nothing any more. */
+  /** Exit at once. */
   readonly leave: AbortSignal;
 }
 
-/** What all workers of one program share, as far as flow runs need it. */
+/** The services that all workers of one program share, as far as flow runs need them. */
 export interface RunServices {
   readonly stop: StopSignals;
-  /** Work on a flow run that its life does not wait for. */
+  /** Runs work that the flow run does not wait for. */
   readonly background: Background;
-  /** A flow run has freed its slot: another one may have waited for it. */
+  /** Called when a flow run has freed its slot, because another flow run may wait for one. */
   slotFreed(): void;
-  /** The environment that lictor itself was started with. */
+  /** The environment that lictor was started with. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The settings that the program of a flow run is given, with the credentials in use now. */
+  /** Returns the settings for the program of a flow run as variables, with the credentials in use now. */
   exportedSettings(): Readonly<Record<string, string>>;
-  /** PREFECT_WORKER_ENABLE_CANCELLATION: states of flow runs that are cancelled before they start say so. */
+  /** PREFECT_WORKER_ENABLE_CANCELLATION. It changes the state message of a flow run that is cancelled before it starts. */
   readonly cancelsPending: boolean;
-  /** How often the worker sends that a flow run lives whose engine does not; null for never. */
+  /** The interval of heartbeat events for engines that send none; null for never. */
   readonly flowRunHeartbeatSeconds: number | null;
 }
 
-/** One worker, as a flow run sees it. */
+/** The worker, as far as the execution of a flow run uses it. */
 export interface RunContext {
   readonly services: RunServices;
   readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly infrastructure: Infrastructure;
   readonly events: WorkerEvents;
-  /** Is told of claims, states and ends. */
+  /** Records claims, states and ends. */
   readonly history: RunHistory;
 }

@@ -1,9 +1,9 @@
-// A worker's name as part of a resource id, exactly as the reference makes it, so that automations find both workers.
+// Makes a worker's name part of a resource id, exactly as the reference does, so that automations match both workers.
 // Source: prefect workers/base.py get_name_slug; python-slugify 9, slugify/_legacy.py slugify.
 
 /**
- * Returns the name in lower-case ASCII words joined by dashes. Letters of other scripts are transliterated; their tables
- * are loaded only for a name that has such letters.
+ * Returns the name as lower-case ASCII words joined by dashes. Letters of other scripts are transliterated. The tables for
+ * that are loaded only when a name has such letters.
  */
 export async function slugify(name: string): Promise<string> {
   const decomposed = name.replace(/'+/g, "-").normalize("NFKD");
@@ -19,14 +19,14 @@ export async function slugify(name: string): Promise<string> {
 }
 
 async function toAscii(decomposed: string): Promise<string> {
-  // The accents of Latin letters need no table: they are left out.
+  // Latin letters with accents need no table, because their accents are removed.
   const plain = decomposed.replace(/[\u0300-\u036f]/g, "");
   if (/^\p{ASCII}*$/u.test(plain)) return plain;
   const { transliterate } = await import("./transliterate.ts");
   return transliterate(decomposed);
 }
 
-/** Character references with a number. Of those with a name, only the ones of punctuation, which become a dash. */
+/** Decodes numeric character references. Named ones of punctuation become a dash; others stay. */
 function decodeEntities(text: string): string {
   return text
     .replace(/&(amp|lt|gt|quot|nbsp);/g, "-")

@@ -1,4 +1,4 @@
-// A running flow run, until its end is reported.
+// Watches a running flow run until its end is reported.
 import { aborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import { engineReporter } from "./engine-reporter.ts";
@@ -7,12 +7,13 @@ import type { HooksDue } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
 
-/** After the second signal, hooks that are still due get this long. */
+/** After the second signal, hooks that are still due may run for this time. */
 const lastHooksMs = 30_000;
 
 /**
- * Waits for the program to end, or stops it when there is a reason to, reports what the engine could not, and runs the
- * hooks that are left to the worker. The slot is freed before the hooks. Returns when nothing of the program runs.
+ * Waits until the program ends, or stops it when the flow run is to be stopped. Then it reports the end if the engine did
+ * not, frees the slot, and runs the hooks that the engine did not run. Returns when no process of the program is left.
+ * Throws ApiError when the end cannot be reported.
  */
 export async function watch(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
   let hooks: HooksDue | null;
@@ -21,18 +22,18 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
     run.phase = "ending";
     hooks = await reportEnd(context, run, execution);
   } finally {
-    // Whatever failed: a program that runs keeps its slot.
+    // A running program keeps its slot even if the report failed.
     await execution.ended;
   }
   const ending = await execution.ended;
-  if (ending.kind === "exited") context.history.noteState(run, ending.reported?.state ?? null);
+  if (ending.kind === "exited") context.history.recordState(run, ending.reported?.state ?? null);
   context.events.executed(run, run.submitted, { identifier: execution.handle.identifier, status: statusOf(ending) });
   run.slot[Symbol.dispose]();
   context.services.slotFreed();
   if (hooks) await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, ...hookLimits(context) });
 }
 
-/** Waits until the program has ended or is to be stopped. Meanwhile it is told that the flow run lives. */
+/** Waits until the program has ended or has to be stopped. Sends heartbeats meanwhile if the program sends none. */
 async function waitForEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
   const over = new AbortController();
   const beating = execution.sendsHeartbeats ? undefined : sendHeartbeats(context, run, over.signal);
@@ -45,7 +46,7 @@ async function reportEnd(context: RunContext, run: RunRecord, execution: Executi
   const reporter = engineReporter(context, run, execution);
   const reason = stopReason(run);
   const { leave } = context.services.stop;
-  // A program that has ended by itself just before is not stopped any more.
+  // A program that has already ended by itself is not stopped.
   if (!reason || (await hasEnded(execution))) return await reporter.ended(await execution.ended);
   if ((await execution.stop(reason.kind, leave)) === "had ended") {
     run.log.debug(`Flow run '${run.flowRun.name}' had ended before it could be cancelled.`);
@@ -62,7 +63,7 @@ async function hasEnded({ ended }: Execution): Promise<boolean> {
 }
 
 /**
- * What `prefect.worker.executed-flow-run` carries: 0 where the engine has reported the outcome, whatever its exit code.
+ * Returns the status for the event `prefect.worker.executed-flow-run`: the exit code, or 0 if the engine reported the end.
  * Source: prefect workers/process.py, runner/_flow_run_executor.py.
  */
 function statusOf(ending: Ending): number {
@@ -70,7 +71,7 @@ function statusOf(ending: Ending): number {
   return ending.reported ? 0 : ending.status;
 }
 
-/** Hooks that run are ended by the second signal. Hooks of the flow runs which that signal has ended get some time. */
+/** The second signal ends running hooks. Hooks of flow runs that the signal itself ended may run for 30 s. */
 function hookLimits({ services: { stop } }: RunContext): { end: AbortSignal; leave: AbortSignal } {
   const end = stop.kill.aborted ? AbortSignal.timeout(lastHooksMs) : stop.kill;
   return { end, leave: stop.leave };

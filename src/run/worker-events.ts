@@ -1,18 +1,18 @@
-// The events a worker sends about itself. Source: prefect workers/base.py, events/related.py.
+// The events that a worker sends. Source: prefect workers/base.py, events/related.py.
 import { randomBytes } from "node:crypto";
 import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import { prefectVersion } from "../version.ts";
 
-/** The worker that sends the events; it becomes their resource. */
-export interface WorkerIdentity {
+/** The worker as the resource of its events. */
+export interface WorkerResource {
   name: string;
   /** The name as part of a resource id: see `slugify`. */
   slug: string;
   type: string;
 }
 
-/** What a flow run is related to. */
+/** A flow run and the objects that its events name as related. */
 export interface RelatedObjects {
   flowRun: FlowRun;
   flow: Flow | null;
@@ -20,28 +20,32 @@ export interface RelatedObjects {
   workPool: WorkPool;
 }
 
-/** Builds the events of a worker and hands them to `emit`. The methods return events that a later event may follow. */
+/** Builds the events of a worker and passes them to `emit`. The methods return events that a later event may follow. */
 export class WorkerEvents {
   /** When the last event occurred, in ms since 1970. */
   #lastMs = 0;
 
   constructor(
-    private readonly worker: WorkerIdentity,
+    private readonly worker: WorkerResource,
     private readonly emit: (event: PrefectEvent) => void,
   ) {}
 
+  /** Sends that the worker has started. */
   started(workPool: WorkPool | undefined): PrefectEvent {
     return this.#send("prefect.worker.started", workPool ? [related("work-pool", workPool)] : [], null);
   }
 
+  /** Sends that the worker has stopped. `started` is the event about its start. */
   stopped(workPool: WorkPool | undefined, started: PrefectEvent | null): PrefectEvent {
     return this.#send("prefect.worker.stopped", workPool ? [related("work-pool", workPool)] : [], started);
   }
 
+  /** Sends that the program of a flow run is about to start. */
   submitted(objects: RelatedObjects): PrefectEvent {
     return this.#send("prefect.worker.submitted-flow-run", relatedTo(objects), null);
   }
 
+  /** Sends that the program of a flow run has ended. `submitted` is the event about its start. */
   executed(objects: RelatedObjects, submitted: PrefectEvent | null, end: { identifier: string; status: number }): void {
     const infrastructure = {
       "prefect.infrastructure.identifier": end.identifier,
@@ -50,7 +54,7 @@ export class WorkerEvents {
     this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
   }
 
-  /** A sign of life, in the name of the flow run. */
+  /** Sends a heartbeat. Its resource is the flow run. */
   heartbeat(objects: RelatedObjects): void {
     const flowRun = {
       "prefect.resource.id": `prefect.flow-run.${objects.flowRun.id}`,
@@ -63,7 +67,7 @@ export class WorkerEvents {
     this.#send("prefect.flow-run.heartbeat", related, null, flowRun);
   }
 
-  /** A cancellation, in the name of the runner inside the worker, as the reference has it. */
+  /** Sends that a flow run was cancelled. Its resource is the runner inside the worker, as in the reference. */
   cancelled(objects: RelatedObjects): void {
     const runner = {
       "prefect.resource.id": "prefect.runner.standalone",
@@ -80,7 +84,7 @@ export class WorkerEvents {
     before: PrefectEvent | null,
     resource: EventResource = this.#resource(),
   ): PrefectEvent {
-    // Never twice the same: readers sort by it.
+    // No two events have the same time, because readers sort by it.
     this.#lastMs = Math.max(wallClockMs(), this.#lastMs + 1);
     const now = new Date(this.#lastMs);
     const event: PrefectEvent = {
@@ -140,7 +144,7 @@ function deploymentLabels(deployment: Deployment): EventResource {
   return Object.fromEntries(Object.entries(labels).flatMap(([label, value]) => (value ? [[label, value]] : [])));
 }
 
-/** A UUID of version 7, which sorts by time. Source: RFC 9562 section 5.7. */
+/** Returns a UUID of version 7, which sorts by time. `now` is in ms since 1970. Source: RFC 9562 section 5.7. */
 export function uuidv7(now: number): string {
   const bytes = randomBytes(16);
   bytes.writeUIntBE(now, 0, 6);

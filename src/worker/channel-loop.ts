@@ -1,5 +1,5 @@
-// Keeps the worker channel open: while it is, it carries the heartbeats and brings the work pool as it changes, and REST
-// does neither. Whatever happens to it, the worker goes on by REST.
+// Keeps the worker channel open. An open channel carries the heartbeats and every change of the work pool, so the worker
+// does not use REST for them. Without the channel the worker uses REST.
 // Source: prefect workers/_worker_channel/_sync.py, _protocol.py; server/utilities/worker_channel.py.
 import { randomUUID } from "node:crypto";
 import type { Credentials } from "../api/credentials.ts";
@@ -23,14 +23,14 @@ import { cleanUp } from "./cancellation/clean-up.ts";
 import { adoptPool, defaultTemplate } from "./sync-loop.ts";
 import type { Worker } from "./worker.ts";
 
-/** Ending a process is all a cleanup takes here, so there is no reason to have any of them wait. */
+/** A cleanup only ends a process, so no cleanup has to wait for another one. */
 const maxCleanups = 100;
-/** The wait after a refusal by a server that has had the channel: an ingress may have been reloaded. */
+/** The wait after a refusal by a server that has offered the channel before. It may be an ingress that reloads. */
 const refusedRetryMs = 300_000;
 
 /**
- * Keeps the channel open until `signal` aborts or the server has no use for it, as those before 3.7.2; never throws. A
- * server that is away, at the start too, is tried again.
+ * Keeps the channel open until `signal` aborts or the server does not offer it (servers before 3.7.2). An unreachable
+ * server is tried again, also at the start. Never throws.
  */
 export async function keepChannel(
   worker: Worker,
@@ -70,7 +70,7 @@ export async function keepChannel(
   );
 }
 
-/** A refusal of credentials that have been replaced since, or that are about to be, is none of the new ones. */
+/** A refused credential may have been replaced meanwhile, or may be about to be. Then the channel is tried again. */
 function isFinal(end: SocketError["details"], used: Credentials["current"], credentials: Credentials): boolean {
   const isOfCredentials = end.status === 401 || end.reason === "authentication_failed";
   return isTerminal(end) && used === credentials.current && !(isOfCredentials && credentials.mayRotate);
@@ -110,7 +110,7 @@ async function serve(worker: Worker, channel: WorkerChannel, signal: AbortSignal
   }
 }
 
-/** The first is due one interval after the hello. */
+/** Sends heartbeats until `signal` aborts. The hello counts as the first one. */
 async function sendHeartbeats(worker: Worker, channel: WorkerChannel, signal: AbortSignal): Promise<void> {
   const { consumer_id, effective_heartbeat_interval_seconds: seconds } = channel.ready;
   while (!signal.aborted) {
@@ -120,20 +120,21 @@ async function sendHeartbeats(worker: Worker, channel: WorkerChannel, signal: Ab
   }
 }
 
+/** Handles the server's frames. Throws SocketError when the server closes the channel. */
 async function readFrames(worker: Worker, channel: WorkerChannel, signal: AbortSignal): Promise<void> {
   let applied = channel.ready.initial_snapshot.snapshot_sequence;
   for await (const frame of channel.frames(signal)) {
     if (frame.type === "cleanup.message.v1") {
       worker.services.background.run(
         () => cleanUp(worker, channel, frame, signal),
-        (error) => worker.log.debug({ err: error }, "A cleanup was broken off; the server asks for it again."),
+        (error) => worker.log.debug({ err: error }, "A cleanup failed. The server will request it again."),
       );
     } else if (frame.type === "cleanup.operation_result.v1") {
-      worker.log.debug({ ...frame.payload }, "answer to a cleanup");
+      worker.log.debug({ ...frame.payload }, "reply to a cleanup");
     } else if (frame.payload.snapshot_sequence > applied) {
       applied = frame.payload.snapshot_sequence;
       adoptPool(worker, frame.payload.work_pool);
-      // It may have been resumed, or its limit raised.
+      // The work pool may have been resumed, or its limit raised.
       worker.polling.wake.wake("pool");
     }
   }

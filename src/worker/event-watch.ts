@@ -1,5 +1,4 @@
-// Acts on events of the server: a scheduled flow run wakes the poll loop, a flow run that is Cancelling is stopped.
-
+// Acts on events of the server. A scheduled flow run wakes the poll loop; a flow run that is Cancelling is stopped.
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
@@ -16,14 +15,14 @@ import type { Socket } from "../sockets/socket.ts";
 import { SocketError } from "../sockets/socket-error.ts";
 import type { Worker } from "./worker.ts";
 
-/** The server may miss events while it sets up the subscription, so the worker looks again after this time. */
-const blindMs = 1500;
-/** How often a worker that has started without its server looks whether it knows its work pool by now. */
+/** The server may miss events while it sets up the subscription. The worker polls again after this time. */
+const subscriptionSetUpMs = 1500;
+/** How often a worker that started without its server checks whether its work pool is known now. */
 const poolCheckMs = 500;
-/** How often the worker looks whether its work pool is still the same. */
+/** How often the worker checks whether its work pool is still the same. */
 const samePoolCheckMs = 5000;
 
-/** Watches events until `signal` aborts; never throws. Without the socket flow runs are found by polling. */
+/** Watches events until `signal` aborts. Never throws. While the socket is closed, polls find the flow runs. */
 export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const types = worker.options.isObserved ? [...handledStateTypes, ...observedStateTypes] : handledStateTypes;
   while (!worker.pool.current && !signal.aborted) await sleep(poolCheckMs, signal);
@@ -42,7 +41,7 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
         try {
           await runTogether(serving, [
             (reading) => readEvents(worker, socket, reading),
-            (waiting) => lookAgain(worker, waiting),
+            (waiting) => checkForMissedEvents(worker, waiting),
             (watching) => watchPool(worker, poolId, watching),
           ]);
         } finally {
@@ -67,46 +66,48 @@ function setConnected(worker: Worker, connected: boolean): void {
   worker.sockets.eventsChanged.wake("connected");
 }
 
+/** Handles events until `signal` aborts. Throws SocketError when the server closes the socket. */
 async function readEvents(worker: Worker, socket: Socket, signal: AbortSignal): Promise<void> {
-  const since = wallClockMs();
+  const openedAt = wallClockMs();
   for await (const frame of socket.frames(signal)) {
     const event = parseFlowRunEvent(frame);
     if (!event) continue;
     worker.sockets.eventCount++;
-    noteEvent(worker, event, since);
-    if (handledStateTypes.includes(event.stateType)) act(worker, event, Date.parse(event.occurred) < since);
+    recordEvent(worker, event, openedAt);
+    if (handledStateTypes.includes(event.stateType)) handleEvent(worker, event, Date.parse(event.occurred) < openedAt);
   }
   if (!signal.aborted) throw new SocketError("closed by the server");
 }
 
-/** Keeps what the event tells. An event from before `since` was replayed: its age says nothing about the lag. */
-function noteEvent(worker: Worker, event: FlowRunEvent, since: number): void {
+/** Records the event's state and lag. The server replays events from before `openedAt`, so their age is not a lag. */
+function recordEvent(worker: Worker, event: FlowRunEvent, openedAt: number): void {
   const { flowRunId, stateType, stateName, occurred } = event;
   const occurredAt = Date.parse(occurred);
   const lagMs = wallClockMs() - occurredAt;
-  if (occurredAt >= since) worker.sockets.eventLagMs = lagMs;
+  if (occurredAt >= openedAt) worker.sockets.eventLagMs = lagMs;
   worker.log.debug({ flow_run_id: flowRunId, state_type: stateType, lag_ms: lagMs }, "event");
   const run = worker.runs.find(flowRunId);
-  if (run) worker.history.noteState(run, { type: stateType, name: stateName, timestamp: occurred });
+  if (run) worker.history.recordState(run, { type: stateType, name: stateName, timestamp: occurred });
 }
 
-function act(worker: Worker, event: FlowRunEvent, wasBefore: boolean): void {
+function handleEvent(worker: Worker, event: FlowRunEvent, isReplayed: boolean): void {
   const { workQueueNames } = worker.options;
   if (event.stateType === "CANCELLING") {
-    // A replayed event may be about an earlier attempt, so it is only a reason to look.
-    if (wasBefore) worker.sockets.eventsChanged.wake("event");
+    // A replayed event may be about an earlier attempt, so the worker asks the server instead of stopping the flow run.
+    if (isReplayed) worker.sockets.eventsChanged.wake("event");
     else worker.runs.stop(event.flowRunId, { kind: "cancel" });
   } else if (event.stateType === "PENDING") {
-    if (!wasBefore) worker.runs.noteClaimed(event.flowRunId, monotonicMs());
+    if (!isReplayed) worker.runs.expected.markClaimedElsewhere(event.flowRunId, monotonicMs());
   } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {
-    worker.runs.announce(event.flowRunId, monotonicMs());
+    worker.runs.expected.announce(event.flowRunId, monotonicMs());
     worker.polling.wake.wake("event");
   }
 }
 
-async function lookAgain(worker: Worker, signal: AbortSignal): Promise<void> {
+/** Polls for what happened while the socket was closed, and once more for events that the server missed meanwhile. */
+async function checkForMissedEvents(worker: Worker, signal: AbortSignal): Promise<void> {
   worker.polling.wake.wake("connected");
-  await sleep(blindMs, signal);
+  await sleep(subscriptionSetUpMs, signal);
   if (signal.aborted) return;
   worker.polling.wake.wake("connected");
   worker.sockets.eventsChanged.wake("connected");

@@ -1,4 +1,4 @@
-// The work pool as a worker finds it at its start. Source: prefect cli/_worker_utils.py.
+// Reads the work pool at the start of a worker. Source: prefect cli/_worker_utils.py.
 import type { Api } from "../api/api.ts";
 import { ApiError, isMisconfigured, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
@@ -7,7 +7,7 @@ import type { Logger } from "../logger.ts";
 import type { Worker } from "./worker.ts";
 import { WorkerStartError } from "./worker-start-error.ts";
 
-/** Which pool is read, and what the user said about it. */
+/** Which pool to read, and which type the user asked for. */
 export interface InitialPoolRequest {
   readonly api: Api;
   readonly workPoolName: string;
@@ -17,15 +17,15 @@ export interface InitialPoolRequest {
   readonly log: Logger;
 }
 
-/** The type that the worker is to have, and the work pool if the server could be asked and has it. */
+/** The type of the worker, and the work pool. `pool` is undefined when it does not exist. */
 export interface InitialPool {
   readonly workerType: string;
   readonly read: { readonly kind: "read"; readonly pool: WorkPool | undefined } | { readonly kind: "unreachable" };
 }
 
 /**
- * Reads the work pool and decides on the worker's type: the one asked for, else the pool's, else process.
- * Throws WorkerStartError when the server cannot be asked, ApiError when it refuses.
+ * Reads the work pool and returns it with the worker's type: the one asked for, else the pool's, else `process`. Throws
+ * WorkerStartError when the request fails and no type was asked for, or when the server refuses it for good.
  */
 export async function readInitialPool(request: InitialPoolRequest, signal: AbortSignal): Promise<InitialPool> {
   const { api, workPoolName, workerType, announce, log } = request;
@@ -72,7 +72,7 @@ function toStartError(error: unknown, workPoolName: string): unknown {
   });
 }
 
-/** Says so when every queue that the worker would take flow runs from is paused. Only a notice: failures are ignored. */
+/** Announces it when every work queue of the worker is paused. It is only a notice, so a failure is logged at debug. */
 export async function noticePausedQueues(worker: Worker, signal: AbortSignal): Promise<void> {
   const { workPoolName, workQueueNames } = worker.options;
   try {
@@ -85,6 +85,6 @@ export async function noticePausedQueues(worker: Worker, signal: AbortSignal): P
     const effect = "This worker will not execute any flow runs until the work queues are unpaused.";
     worker.services.announce(`${which} ${effect}`);
   } catch (error) {
-    worker.log.debug({ err: error }, "paused work queues could not be looked for");
+    worker.log.debug({ err: error }, "The search for paused work queues failed");
   }
 }

@@ -1,4 +1,4 @@
-// Takes scheduled flow runs: at once when an event tells of them, and every so often, because events may be missed.
+// Polls for scheduled flow runs and takes them. An event causes a poll at once. Regular polls find what events missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import { hasStatus } from "../api/errors.ts";
 import type { FlowRun, ScheduledFlowRun, WorkPool } from "../api/wire.ts";
@@ -8,18 +8,19 @@ import { live } from "../run/live.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
 
-/** A burst of events, of free slots, or of due times makes one poll at once and then one per this time. */
+/** A burst of events, free slots, or due times causes one poll at once, and then one poll per this time. */
 const shortestGapMs = 200;
-/** While events come, the regular polls are as rare as their jitter would make some of them: 12 to 13 s apart. */
-const pauseWithEvents = 1.2;
-/** The jitter's upper bound, and some time for the poll itself: what is scheduled until then, the next poll may miss. */
-const longestPause = 1.3;
-const pollMs = 1_000;
-/** The flow runs of a piece are claimed by then. If none is claimed any more, the rest waits for the regular poll. */
-const betweenPiecesMs = 500;
-const takingMs = 5_000;
+/** While events arrive, regular polls are 1.2 to 1.3 intervals apart, which is the upper end of their jitter. */
+const intervalFactorWithEvents = 1.2;
+/** The upper end of the jitter, and some time for the request. The poll looks ahead as far as the next one may be. */
+const longestIntervalFactor = 1.3;
+const requestMs = 1_000;
+/** A response may hold only some of the due flow runs. They are claimed within this time; then the rest is polled for. */
+const betweenPartsMs = 500;
+/** If no flow run was taken for this time, the rest waits for the regular poll. */
+const recentlyTakenMs = 5_000;
 
-/** Polls until `drain` aborts. Throws when the API refuses for good. */
+/** Polls until `drain` aborts. Throws an error that a retry cannot mend, and ServiceError after too many failures. */
 export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void> {
   const { announce, random } = worker.services;
   let polledAt = Number.NEGATIVE_INFINITY;
@@ -40,9 +41,9 @@ export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void
 }
 
 /**
- * Waits until there is a reason to poll, at most `ms`. An event about a flow run that other workers come first for is no
- * reason, nor is the time of this worker's turn if a claim has been heard of by then. While no slot is free, events and
- * due times only note that there is work: the next free slot is the reason.
+ * Waits until there is a reason to poll, at most `ms` milliseconds, or a little longer while events arrive. An event is no
+ * reason while other workers come first for its flow run. While no slot is free, an event or a due time only sets
+ * `isRunLeft`, so that the next free slot causes a poll.
  */
 async function waitForReason(
   worker: Worker,
@@ -50,16 +51,16 @@ async function waitForReason(
   signal: AbortSignal,
 ): Promise<void> {
   const { polling, runs, services, sockets, options } = worker;
-  const pauseMs = sockets.eventsConnected ? Math.max(ms, options.querySeconds * 1000 * pauseWithEvents) : ms;
+  const pauseMs = sockets.eventsConnected ? Math.max(ms, options.querySeconds * 1000 * intervalFactorWithEvents) : ms;
   const until = monotonicMs() + pauseMs;
-  const restAt = monotonicMs() + restInMs(worker);
+  const nextPartAt = monotonicMs() + nextPartInMs(worker);
   for (;;) {
     const now = monotonicMs();
     const { isFull } = services.slots;
-    const nextInMs = Math.min(runs.dueInMs(now), restAt - now);
+    const nextInMs = Math.min(runs.expected.nextDueInMs(now), nextPartAt - now);
     const dueInMs = isFull ? Number.POSITIVE_INFINITY : Math.max(nextInMs, polledAt + shortestGapMs - now);
     const reason = await polling.wake.sleep(Math.max(0, Math.min(until - now, dueInMs)), signal);
-    const isDue = runs.isDue(monotonicMs()) || monotonicMs() >= restAt;
+    const isDue = runs.expected.hasDue(monotonicMs()) || monotonicMs() >= nextPartAt;
     const isRegular = reason === "timeout" ? monotonicMs() >= until : reason !== "event";
     if (!isRegular && services.slots.isFull) polling.isRunLeft ||= isDue;
     if (!isRegular && (services.slots.isFull || !isDue)) continue;
@@ -69,29 +70,29 @@ async function waitForReason(
   }
 }
 
-/** When to poll for the rest of an answer that came in pieces: soon while flow runs are being taken, else not for it. */
-function restInMs({ polling }: Worker): number {
-  const isTaking = monotonicMs() - polling.takenAt < takingMs;
-  return polling.polls.hasMore && !polling.isRunLeft && isTaking ? betweenPiecesMs : Number.POSITIVE_INFINITY;
+/** Returns when to poll for the flow runs that the last response left out, in ms; infinite if there is no reason to. */
+function nextPartInMs({ polling }: Worker): number {
+  const isTaking = monotonicMs() - polling.takenAt < recentlyTakenMs;
+  return polling.polls.hasMore && !polling.isRunLeft && isTaking ? betweenPartsMs : Number.POSITIVE_INFINITY;
 }
 
-/** Asks once for scheduled flow runs, takes those that there are slots for, and remembers when the next ones are due. */
+/** Polls once, takes as many due flow runs as there are slots, and remembers when the others are due. Throws ApiError. */
 export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   const { polling, runs, services, pool } = worker;
   if (!pool.current) {
     polling.answeredAt = monotonicMs();
     return;
   }
-  runs.beforePoll(monotonicMs());
+  runs.expected.beforePoll(monotonicMs());
   polling.isRunLeft = false;
   const scheduled = await readScheduled(worker, pool.current, signal);
   polling.answeredAt = monotonicMs();
-  noteUnannounced(worker, scheduled);
-  const due = runs.takeDue(scheduled, bothClocks());
-  for (const flowRun of runs.declinedLast(due)) {
+  countUnannounced(worker, scheduled);
+  const due = runs.expected.selectDue(scheduled, bothClocks());
+  for (const flowRun of runs.expected.sortDeclinedLast(due)) {
     if (signal.aborted) return;
     if (runs.has(flowRun.id)) {
-      // It was scheduled again while its process still lives. It can be taken as soon as that has ended.
+      // The flow run was scheduled again while its process still runs. It can be taken when that process has ended.
       polling.isRunLeft = true;
       continue;
     }
@@ -106,58 +107,58 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Counts what a poll has found although events come and none told of it: such flow runs have waited for the poll. */
-function noteUnannounced({ sockets, runs, polling, log }: Worker, scheduled: readonly ScheduledFlowRun[]): void {
+/** Counts the flow runs that a poll found without an event, while events arrived. They had to wait for the poll. */
+function countUnannounced({ sockets, runs, polling, log }: Worker, scheduled: readonly ScheduledFlowRun[]): void {
   if (!sockets.eventsConnected) return;
-  const found = scheduled.map(({ flow_run }) => flow_run.id).filter((id) => !runs.isKnown(id));
+  const found = scheduled.map(({ flow_run }) => flow_run.id).filter((id) => !runs.expected.isKnown(id));
   polling.unannouncedCount += found.length;
   if (found.length > 0) log.debug({ flow_run_ids: found }, "a poll found flow runs that no event announced");
 }
 
-/** Takes a flow run into the worker's hands. */
+/** Takes a flow run: executes it in the background with `slot`. */
 function take(worker: Worker, flowRun: FlowRun, slot: Disposable): void {
   const workPool = worker.pool.current as WorkPool;
   const log = worker.services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
   worker.runs.take(
     { flowRun, workPool, slot, log },
     (run) => live(worker, run),
-    // If the server declined the same flow run before, do not poll again. Otherwise poll and claim would trigger each other.
-    (isNews) => isNews && worker.services.slotFreed(),
+    // If the server declined the same flow run before, do not poll again. Poll and claim would trigger each other for ever.
+    (isChange) => isChange && worker.services.slotFreed(),
   );
 }
 
-/** Wakes the poll loop because a slot is free. That is a reason to poll only where a flow run may have waited for it. */
+/** Wakes the poll loop because a slot is free, if a flow run may have waited for it. */
 export function onSlotFree({ polling, pool }: Worker): void {
   if (polling.isRunLeft || pool.current?.concurrency_limit != null) polling.wake.wake("slot");
 }
 
 async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal): Promise<ScheduledFlowRun[]> {
   const { prefetchSeconds, querySeconds } = worker.options;
-  const untilNextPollMs = querySeconds * 1000 * longestPause + pollMs;
+  const untilNextPollMs = querySeconds * 1000 * longestIntervalFactor + requestMs;
   // Under a limit of the pool, a flow run that is not due yet may take the place of one that is.
   const aheadMs = pool.concurrency_limit == null ? untilNextPollMs : 0;
   const scheduledBefore = new Date(wallClockMs() + Math.max(Math.trunc(prefetchSeconds) * 1000, aheadMs));
   try {
     return await worker.polling.polls.scheduled(scheduledBefore, signal);
   } catch (error) {
-    // The pool or a queue does not exist (yet): nothing is scheduled in it.
+    // The work pool or a work queue does not exist (yet), so nothing is scheduled in it.
     if (hasStatus(error, 404)) return [];
     throw error;
   }
 }
 
-/** Finds out when announced flow runs are due that the poll did not return: scheduled for later, or taken by others. */
+/** Reads announced flow runs that the poll did not return. They are scheduled for later, or other workers claimed them. */
 async function lookUpAnnounced(worker: Worker, signal: AbortSignal): Promise<void> {
   const { runs, polling } = worker;
-  for (let ids = runs.toLookUp(); ids.length > 0; ids = runs.toLookUp()) {
+  for (let ids = runs.expected.idsToLookUp(); ids.length > 0; ids = runs.expected.idsToLookUp()) {
     try {
       const flowRuns = await polling.polls.byId(ids, signal);
-      runs.noteLookedUp(ids, flowRuns, bothClocks());
+      runs.expected.addLookedUp(ids, flowRuns, bothClocks());
     } catch (error) {
       signal.throwIfAborted();
-      // The regular poll finds them too. Servers before 3.9.1 fail over a flow run with an integer beyond 64 bits.
+      // The regular poll finds them too. Servers before 3.9.1 cannot return a flow run with an integer beyond 64 bits.
       worker.log.debug({ err: error, flow_run_ids: ids }, "announced flow runs could not be looked up");
-      runs.noteLookedUp(ids, [], bothClocks());
+      runs.expected.addLookedUp(ids, [], bothClocks());
     }
   }
 }

@@ -1,4 +1,4 @@
-// One worker from its first call to its last: runs its loops together, drains, and says that it has stopped.
+// Runs one worker: takes its work pool, runs its loops, drains, and sends the event that it has stopped.
 import { isTransient } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
@@ -15,20 +15,20 @@ import { sendTemplateAndHeartbeat, syncLoop, takeInitialPool } from "./sync-loop
 import { watchWorkers } from "./watch-workers.ts";
 import type { Worker } from "./worker.ts";
 
-/** How often a drain says what it waits for. */
+/** How often a drain logs the flow runs that it waits for. */
 const drainReportMs = 30_000;
 
 /** How a worker is run. */
 export interface WorkerRun {
   readonly socketAddress: SocketAddress;
   readonly runOnce: boolean;
-  /** Aborts when the program ends, after the last reports. */
+  /** Aborts at the end of the program, after the last events and log records were sent. */
   readonly farewell: AbortSignal;
 }
 
 /**
- * Runs a worker until `drain` aborts and its last flow run has left. Throws what ends a worker: an API that refuses it, or
- * that failed too often. Flow runs in flight are awaited first.
+ * Runs a worker until `drain` aborts and its last flow run has ended. Throws ApiError when the server refuses the worker,
+ * and ServiceError when requests failed too often. Before it throws, it waits for the flow runs in flight.
  */
 export async function runWorker(
   worker: Worker,
@@ -54,7 +54,7 @@ export async function runWorker(
   }
 }
 
-/** One heartbeat, one poll, and the flow runs that it finds. */
+/** Sends one heartbeat, polls once, and waits for the flow runs that the poll returned. */
 async function pollOnce(worker: Worker, drain: AbortSignal): Promise<void> {
   await sendTemplateAndHeartbeat(worker, drain).catch((error: unknown) => {
     if (drain.aborted || !isTransient(error)) throw error;
@@ -65,7 +65,7 @@ async function pollOnce(worker: Worker, drain: AbortSignal): Promise<void> {
   await waitUntilDrained(worker);
 }
 
-/** Polls until `drain` aborts, waits for the flow runs in flight, and only then lets the heartbeat end. */
+/** Polls until `drain` aborts and waits for the flow runs in flight. The heartbeats continue until then. */
 async function runLoops(worker: Worker, socketAddress: SocketAddress, drain: AbortSignal): Promise<void> {
   const drained = new AbortController();
   await runTogether(drained.signal, [
@@ -85,7 +85,7 @@ async function runLoops(worker: Worker, socketAddress: SocketAddress, drain: Abo
   ]);
 }
 
-/** Waits for the flow runs in flight. Says at once and then every so often which they are. */
+/** Waits for the flow runs in flight, and logs their names at once and then every 30 s. */
 async function waitUntilDrained(worker: Worker): Promise<void> {
   const over = new AbortController();
   const reporting = reportDrain(worker, over.signal);

@@ -1,4 +1,4 @@
-// The rhythm of the worker's two loops: jitter, back-off, and when to give up.
+// A loop with jitter, back-off, and a limit of failures. The poll loop and the sync loop use it.
 // Source: prefect utilities/services.py critical_service_loop.
 import { isTransient } from "../api/errors.ts";
 import { clampedPoissonMs } from "../async/jitter.ts";
@@ -12,15 +12,15 @@ const rememberedErrors = 10;
 export interface ServiceLoop {
   intervalMs: number;
   turn: (signal: AbortSignal) => Promise<void>;
-  /** Waits about `ms`; may return earlier when there is a reason to. */
+  /** Waits about `ms` milliseconds. It may return earlier when there is a reason for the next turn. */
   wait: (ms: number, signal: AbortSignal) => Promise<void>;
   announce: (message: string) => void;
   random: () => number;
 }
 
 /**
- * Repeats `turn` until `signal` aborts. After three failures in a row that may pass it says so and doubles the interval,
- * after the fourth such row it gives up. Throws then, and at once for a failure that will not pass.
+ * Repeats `turn` until `signal` aborts. After three transient failures in a row it announces them and doubles the
+ * interval. After the fourth such row it throws ServiceError. Any other failure is thrown at once.
  */
 export async function serviceLoop(loop: ServiceLoop, signal: AbortSignal): Promise<void> {
   let failed: Error[] = [];
@@ -48,7 +48,7 @@ export async function serviceLoop(loop: ServiceLoop, signal: AbortSignal): Promi
   }
 }
 
-/** A loop that gave up. */
+/** Too many transient failures in a row. */
 export class ServiceError extends Error {
   override readonly name = "ServiceError";
   constructor(message: string, cause: Error | undefined) {
@@ -56,7 +56,7 @@ export class ServiceError extends Error {
   }
 }
 
-/** The newest error of each kind, so that twelve times the same is said once. */
+/** Announces the newest error of each class, so that the same error is not repeated. */
 function announceFailures(announce: (message: string) => void, failed: readonly Error[]): void {
   announce(`\nFailed the last ${failuresUntilBackOff} attempts. Please check your environment and configuration.`);
   const newest = new Map(failed.map((error) => [error.name, error]));

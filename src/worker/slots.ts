@@ -1,4 +1,4 @@
-// The concurrency limit: how many flow runs all workers of one program execute at a time.
+// The concurrency limit: how many flow runs the workers of one program execute at a time, taken together.
 
 /** At most `limit` slots at a time; null means no limit. */
 export class Slots {
@@ -6,7 +6,7 @@ export class Slots {
 
   constructor(readonly limit: number | null) {}
 
-  /** How many are taken now. */
+  /** How many slots are taken now. */
   get taken(): number {
     return this.#taken;
   }
@@ -16,7 +16,7 @@ export class Slots {
     return this.limit !== null && this.#taken >= this.limit;
   }
 
-  /** A slot, freed by disposing it, or undefined when all are taken. Never waits. */
+  /** Returns a slot, or undefined when all are taken. Disposing the slot frees it, and may happen twice. Never waits. */
   tryAcquire(): Disposable | undefined {
     if (this.isFull) return undefined;
     this.#taken++;

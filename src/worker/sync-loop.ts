@@ -1,4 +1,4 @@
-// Keeps server and worker in touch: the work pool is read, created or given its template, and the heartbeat sent.
+// Reads or creates the work pool, sets its base job template if it has none, and sends heartbeats over REST.
 // Source: prefect workers/base.py sync_with_backend.
 import { hasStatus, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
@@ -8,12 +8,12 @@ import type { InitialPool } from "./initial-pool.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
 
-/** What the worker channel gets to open before the first sync, which there is no need for then. */
+/** How long the first sync waits for the worker channel. An open channel makes the sync unnecessary. */
 const channelFirstMs = 2_000;
 
 /**
- * Takes the work pool that the start has read, or creates it. What can wait is left to the loop: a template for a pool
- * without one, and everything when the server cannot be asked.
+ * Takes the work pool that was read at the start, or creates it. The loop does the rest: it sets a missing template, and
+ * does everything if the server was unreachable. Throws ApiError when the server refuses for good.
  */
 export async function takeInitialPool(worker: Worker, initial: InitialPool, signal: AbortSignal): Promise<void> {
   if (initial.read.kind === "unreachable") return;
@@ -26,14 +26,14 @@ export async function takeInitialPool(worker: Worker, initial: InitialPool, sign
 }
 
 /**
- * Syncs every heartbeat interval, unless the worker channel does, until `signal` aborts. Throws when the API refuses for
- * good.
+ * Syncs every heartbeat interval until `signal` aborts; an open worker channel makes that unnecessary. Throws ApiError when
+ * the server refuses for good, and ServiceError after too many failures.
  */
 export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<void> {
   const { announce, random } = worker.services;
-  // The start has just read the pool: then the first turn has only the rest to do.
+  // A pool that was just read at the start is not read again in the first turn.
   let fresh = worker.pool.current !== undefined;
-  // Both at once would write the same rows, which a server on SQLite answers to the channel with an error.
+  // Channel and sync write the same rows. If both do so at once, a server on SQLite closes the channel with an error.
   await worker.sockets.channelTried.sleep(channelFirstMs, signal);
   await serviceLoop(
     {
@@ -44,7 +44,7 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
       turn: async (turn) => {
         if (!fresh && !worker.sockets.channelHealthy) {
           const found = await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn });
-          // What the channel brought while this was read is newer.
+          // If the channel opened during the request, its work pool is newer.
           if (!worker.sockets.channelHealthy) await takePool(worker, found, turn);
         }
         await sendTemplateAndHeartbeat(worker, turn);
@@ -55,7 +55,7 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
   );
 }
 
-/** Gives the work pool its template if it has none, and tells the server that the worker lives. */
+/** Sets the work pool's base job template if it has none, and sends a heartbeat. Throws ApiError. */
 export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
   const template = worker.pool.missingTemplate;
   if (template) await updateBaseJobTemplate(worker.api, worker.options.workPoolName, template, { signal });
@@ -63,7 +63,7 @@ export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSign
   await heartbeat(worker, signal);
 }
 
-/** Takes `found` as the work pool, or creates it. */
+/** Uses `found` as the work pool, or creates the pool if that is allowed. */
 async function takePool(worker: Worker, found: WorkPool | undefined, signal: AbortSignal): Promise<void> {
   const { createPoolIfNotFound, workPoolName } = worker.options;
   const pool = found ?? (createPoolIfNotFound ? await createOrRead(worker, signal) : undefined);
@@ -76,7 +76,7 @@ async function takePool(worker: Worker, found: WorkPool | undefined, signal: Abo
   }
 }
 
-/** Makes `pool` the worker's, for the flow runs to come. One without a template is used as if it had the default. */
+/** Uses `pool` for the next flow runs. A pool without a base job template is used as if it had the default one. */
 export function adoptPool(worker: Worker, pool: WorkPool): void {
   const { poolType, log } = worker;
   if (pool.type !== poolType.name && worker.pool.current?.type !== pool.type) {
@@ -90,7 +90,7 @@ export function adoptPool(worker: Worker, pool: WorkPool): void {
   worker.pool.current = isBare ? { ...pool, base_job_template: template } : pool;
 }
 
-/** The base job template for a work pool without one: the user's, else the pool type's own. */
+/** Returns the base job template for a work pool without one: the user's, else the pool type's. */
 export function defaultTemplate({ options, poolType }: Worker): WorkPool["base_job_template"] {
   return options.baseJobTemplate ?? poolType.baseJobTemplate;
 }
@@ -103,15 +103,15 @@ async function createOrRead(worker: Worker, signal: AbortSignal): Promise<WorkPo
     worker.log.info(`Work pool '${name}' created.`);
     return pool;
   } catch (error) {
-    // Another worker was faster.
+    // Another worker created the pool meanwhile.
     if (hasStatus(error, 409)) return await findWorkPool(worker.api, name, { signal });
     throw error;
   }
 }
 
 /**
- * On Cloud the first ones ask for the worker's id and tell what it has to offer. Nothing is sent for a pool that does not exist, and while the worker
- * channel has heartbeats of its own.
+ * Sends a heartbeat, unless the pool does not exist or the worker channel sends heartbeats. On Prefect Cloud the first
+ * ones also request the worker's id and send its integrations.
  */
 async function heartbeat(worker: Worker, signal: AbortSignal): Promise<void> {
   if (!worker.pool.current || worker.sockets.channelHealthy) return;

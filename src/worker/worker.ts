@@ -1,4 +1,4 @@
-// What the loops of one worker share.
+// One worker: its options, the services it uses, and the state that its loops share.
 import type { Api } from "../api/api.ts";
 import { Polls } from "../api/polls.ts";
 import type { JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
@@ -13,36 +13,36 @@ import { ClaimOrder } from "./claim-order.ts";
 import { FlowRuns } from "./flow-runs.ts";
 import type { Slots } from "./slots.ts";
 
-/** What one worker is started with: options of `worker start` and settings, times in the unit of the name. */
+/** The options of one worker, from the command line and the settings. */
 export interface WorkerOptions {
   readonly name: string;
   readonly workPoolName: string;
   readonly workQueueNames: readonly string[];
   readonly createPoolIfNotFound: boolean;
-  /** Instead of the pool type's own, for a pool that is new or has no template. */
+  /** Used for a pool that is new or has no template; null for the pool type's own. */
   readonly baseJobTemplate: JsonObject | null;
   readonly prefetchSeconds: number;
   readonly querySeconds: number;
   readonly heartbeatSeconds: number;
-  /** Somebody looks on, so that events about running and ended flow runs are worth hearing. */
+  /** The status page or the metrics are on. Then the worker also subscribes to events of running and ended flow runs. */
   readonly isObserved: boolean;
   readonly cancellation: CancellationOptions;
 }
 
-/** What is done about cancelled flow runs beyond those in flight, and when they cannot be watched. */
+/** How the worker handles cancelled flow runs that are not in flight, and cancellations that it cannot read. */
 export interface CancellationOptions {
-  /** Flow runs of the work pool whose worker is gone are ended too. */
+  /** Whether cancelled flow runs of the pool are ended whose worker is gone. */
   readonly enabled: boolean;
-  /** How often those are looked for. */
+  /** How often the worker looks for them. */
   readonly pollSeconds: number;
-  /** End all flow runs in flight once nobody can tell which of them are cancelled. */
+  /** Whether all flow runs in flight are ended when the worker cannot find out which of them are cancelled. */
   readonly crashOnFailure: boolean;
 }
 
-/** What all workers of one program share. */
+/** The services that all workers of one program share. */
 export interface WorkerServices extends RunServices {
   readonly slots: Slots;
-  /** A logger with a name in Prefect's dotted form. */
+  /** Returns a logger with a name in Prefect's dotted form. */
   named(name: string): Logger;
   /** Writes a message for the user to standard output. */
   announce(message: string): void;
@@ -50,11 +50,11 @@ export interface WorkerServices extends RunServices {
   random(): number;
 }
 
-/** What one worker is made of. */
-export interface WorkerParts {
+/** What a worker is constructed from. */
+export interface WorkerDependencies {
   readonly options: WorkerOptions;
   readonly services: WorkerServices;
-  /** Speaks for this worker. */
+  /** Sends requests with this worker's attribution. */
   readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly poolType: PoolType;
@@ -62,51 +62,51 @@ export interface WorkerParts {
   readonly events: WorkerEvents;
 }
 
-/** What is known of the work pool. */
+/** The work pool as the worker knows it. */
 export interface PoolState {
-  /** As last read from the server; undefined until then, and nothing is polled. */
+  /** As last read from the server. Undefined if it was not read yet or does not exist; then the worker does not poll. */
   current: WorkPool | undefined;
-  /** The base job template that the server's copy has yet to be given. */
+  /** The base job template that is still to be sent to the server. */
   missingTemplate: JsonObject | undefined;
 }
 
-/** How the poll loop is doing. */
+/** The state of the poll loop. */
 export interface PollState {
   /** Wakes the poll loop. */
   readonly wake: Wake;
-  /** A flow run was seen and left because no slot was free: the next free slot is a reason to poll. */
+  /** A flow run could not be taken because no slot was free. The next free slot causes a poll. */
   isRunLeft: boolean;
   /** When the last poll was answered, on the monotonic clock. */
   answeredAt: number;
   /** When the worker last took a flow run, on the monotonic clock. */
   takenAt: number;
-  /** The requests. */
+  /** Sends the requests. */
   readonly polls: Polls;
-  /** How many flow runs polls have found without an event. */
+  /** How many flow runs were found by a poll without an event, while events arrived. */
   unannouncedCount: number;
 }
 
-/** The two sockets on which the server tells a worker what happens. */
+/** The state of the worker's two sockets: the event subscription and the worker channel. */
 export interface SocketState {
-  /** Whether the server tells of events now. */
+  /** Whether the event subscription is open. */
   eventsConnected: boolean;
-  /** A change of `eventsConnected` wakes whoever has to do without events. */
+  /** Woken when `eventsConnected` changes, and when the server should be asked for cancellations at once. */
   readonly eventsChanged: Wake;
-  /** From the last event's occurrence to its arrival; undefined before the first. */
+  /** The time from the last event's occurrence to its arrival; undefined before the first event. */
   eventLagMs: number | undefined;
-  /** Events that were told, and connections on which they were. */
+  /** How many events arrived, and how many times the subscription was opened. */
   eventCount: number;
   eventConnections: number;
-  /** The worker channel is open: it carries heartbeats and the work pool, so that REST need not. */
+  /** Whether the worker channel is open. It carries heartbeats and the work pool, so REST is not used for them. */
   channelHealthy: boolean;
-  /** Woken when the worker channel has been opened, or could not be. */
+  /** Woken after each attempt to open the worker channel. */
   readonly channelTried: Wake;
-  /** The server has been told what this worker has to offer. */
+  /** Whether the server has received this worker's integrations. */
   isMetadataSent: boolean;
 }
 
-/** One worker: what it is made of, and its state. */
-export class Worker implements RunContext, WorkerParts {
+/** One worker and its state. */
+export class Worker implements RunContext, WorkerDependencies {
   readonly options: WorkerOptions;
   readonly services: WorkerServices;
   readonly api: Api;
@@ -131,17 +131,17 @@ export class Worker implements RunContext, WorkerParts {
     isMetadataSent: false,
   };
 
-  constructor(parts: WorkerParts) {
-    this.options = parts.options;
-    this.services = parts.services;
-    this.api = parts.api;
-    this.identity = parts.identity;
-    this.poolType = parts.poolType;
-    this.infrastructure = parts.infrastructure;
-    this.events = parts.events;
-    const { name } = parts.options;
-    this.log = parts.services.named(`prefect.workers.${parts.poolType.name}.${name.toLowerCase()}`);
-    const { options } = parts;
+  constructor(dependencies: WorkerDependencies) {
+    this.options = dependencies.options;
+    this.services = dependencies.services;
+    this.api = dependencies.api;
+    this.identity = dependencies.identity;
+    this.poolType = dependencies.poolType;
+    this.infrastructure = dependencies.infrastructure;
+    this.events = dependencies.events;
+    const { options, services, poolType } = dependencies;
+    const { name } = options;
+    this.log = services.named(`prefect.workers.${poolType.name}.${name.toLowerCase()}`);
     this.polling = {
       wake: new Wake(),
       isRunLeft: false,
@@ -154,7 +154,7 @@ export class Worker implements RunContext, WorkerParts {
     this.runs = new FlowRuns(options.prefetchSeconds * 1000, this.history, this.claimOrder);
   }
 
-  /** What the server has yet to be told about the worker; null if nothing. */
+  /** Returns the worker's integrations if the server has not received them; null if there is nothing to send. */
   async unsentMetadata(): Promise<WorkerMetadata | null> {
     if (this.sockets.isMetadataSent) return null;
     const integrations = await this.infrastructure.integrations();

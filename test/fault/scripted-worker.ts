@@ -33,6 +33,8 @@ export function startPoolServer(
       "GET /api/csrf-token": [{ status: 404, ...always }],
       "POST /api/work_pools/p/queues/filter": [{ body: [], ...always }],
       "POST /api/work_pools/p/workers/heartbeat": [{ status: 204, ...always }],
+      // Events that no socket has taken come here at the end.
+      "POST /api/events": [{ status: 204, ...always }],
       "POST /api/work_pools/p/workers/filter": [{ body: [], ...always }],
       [poll]: [...(options.polls ?? []), { body: [], ...always }],
       ...options.http,

@@ -137,5 +137,5 @@ test("a flow run that a poll finds without an event is told at debug level, and 
   const seen = pollTimes(server).length;
   await waitFor(() => pollTimes(server).length >= seen + 3, polled);
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  expect(metrics).toMatch(/^lictor_flow_runs_unannounced_total 1$/m);
+  expect(metrics).toMatch(/^lictor_flow_runs_unannounced_total\{work_pool="p"\} 1$/m);
 });

@@ -63,7 +63,7 @@ describe("the control channel", () => {
     await until("the receipt to be taken", () => engine.received() === "005046020102");
     expect(child.conclusion).toBe("receipt");
     expect(child.reported).toEqual({ type: "COMPLETED", name: "Completed" });
-    expect(await child.tell("cancel")).toBe("already concluded");
+    expect(await child.sendIntent("cancel")).toBe("already concluded");
   });
 
   test("answers an older hello with version 1, without receipts", async () => {
@@ -85,7 +85,7 @@ describe("the control channel", () => {
     // Not before the channel has seen the token.
     engine.socket.write(HELLO);
     await until("the answer to the hello", () => engine.received() !== "");
-    expect(await child.tell("cancel")).toBe("acknowledged");
+    expect(await child.sendIntent("cancel")).toBe("acknowledged");
     expect(child.conclusion).toBe("cancel");
   });
 
@@ -98,7 +98,7 @@ describe("the control channel", () => {
     using engine = connected ? await connectEngine(child) : undefined;
     engine?.socket.write(HELLO);
     if (engine) await until("the answer to the hello", () => engine.received() !== "");
-    expect(await child.tell("cancel")).toBe("not acknowledged");
+    expect(await child.sendIntent("cancel")).toBe("not acknowledged");
     expect(child.conclusion).toBeUndefined();
   });
 

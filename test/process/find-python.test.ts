@@ -14,7 +14,7 @@ describe("PythonFinder", () => {
     const env = { PATH: process.env.PATH };
     const finder = new PythonFinder(() => findPython({ explicit: { python, origin: "the test" }, env }), 10);
     const told: PythonFinding["kind"][] = [];
-    finder.tell(({ kind }) => told.push(kind));
+    finder.onFinding(({ kind }) => told.push(kind));
     const missing = { kind: "missing", message: expect.stringContaining(`${python} not found`) };
     expect(await finder.current()).toEqual(missing);
     const unfinished = join(directory.path, "unfinished");

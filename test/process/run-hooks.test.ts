@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { describe, expect, inject, test } from "vitest";
 import { reachesSameServer } from "../../src/program/hook-script.ts";
-import { type HookSurroundings, runHookProcess, runHooks } from "../../src/program/run-hooks.ts";
+import { type HookProcessOptions, runHookProcess, runHooks } from "../../src/program/run-hooks.ts";
 import { startTlsServer } from "../fault/tls-server.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { cleanEnvironment } from "../support/clean-environment.ts";
@@ -71,7 +71,7 @@ describe("reachesSameServer", () => {
 
 describe("a hook process", () => {
   /** Starts a program with a mark by which its processes are found. */
-  function startHook(program: string, signals: Partial<HookSurroundings>) {
+  function startHook(program: string, signals: Partial<HookProcessOptions>) {
     const mark = randomUUID();
     const ended = runHookProcess([process.execPath, inCheckout(`test/fixtures/programs/${program}`)], {
       cwd: inCheckout("."),

@@ -196,12 +196,16 @@ describe("a flow run that has not started", { timeout: TIMEOUT_MS }, () => {
   });
 });
 
+const json = { "content-type": "application/json" };
+
 test.concurrent("a flow run whose state Cancelled is refused is proposed as Crashed", async () => {
   const crashes: string[] = [];
   await using proxy = await startReverseProxy(inject("apiUrl"), {
     onRequest: (request) => {
       if (proposes(request, "CRASHED")) crashes.push(JSON.parse(request.body).state.message);
-      return proposes(request, "CANCELLED") ? { status: 409, body: '{"detail":"not allowed"}' } : undefined;
+      return proposes(request, "CANCELLED")
+        ? { status: 409, headers: json, body: '{"detail":"not allowed"}' }
+        : undefined;
     },
   });
   await using run = await startCommand(sleeping, { apiUrl: proxy.apiUrl });

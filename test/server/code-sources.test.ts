@@ -35,6 +35,9 @@ async function run(code: {
   await using worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
   const { id } = await api.createFlowRun(deployment);
   const { flowRun } = await api.waitForState(id, ["COMPLETED", "FAILED", "CRASHED"], RUN_TIMEOUT_MS);
+  // Its last lines are there when the worker has ended.
+  worker.signal("SIGTERM");
+  await worker.exited;
   return {
     output: `${worker.stdout}${worker.stderr}`,
     end: flowRun.state_type ?? "",

@@ -82,6 +82,7 @@ describe("with the key in a file", () => {
     const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
     await using worker = await startWorker(pool, {
       apiUrl: gateway.apiUrl,
+      args: ["--log-format", "text"],
       env: {
         PREFECT_CLOUD_API_URL: gateway.cloudApiUrl,
         PREFECT_API_KEY_FILE: secret.file,
@@ -129,6 +130,7 @@ test("an auth string that is rotated in its file is read again, and the flow run
   const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
   await using worker = await startWorker(pool, {
     apiUrl: proxy.apiUrl,
+    args: ["--log-format", "text"],
     env: { PREFECT_API_AUTH_STRING_FILE: secret.file, PREFECT_WORKER_QUERY_SECONDS: "1" },
   });
   accepted = "admin:after";

@@ -85,6 +85,16 @@ describe("worker start", () => {
     );
   });
 
+  test("says so with --run-once too, before it ends", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await api.createWorkQueue(pool, "held", { is_paused: true });
+    const args = ["worker", "start", "--pool", pool, "--work-queue", "held", "--run-once"];
+    const { code, stdout } = await runLictor(args, { env: env() });
+    expect(stdout).toContain(`Specified work queue(s) in the work pool '${pool}' are currently paused.`);
+    expect(code).toBe(0);
+  });
+
   test("asks for the pool on a terminal", async () => {
     await using home = await makeTemporaryDirectory("lictor-ask-");
     const { code, output } = await runInTerminal(

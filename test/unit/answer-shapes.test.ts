@@ -45,9 +45,9 @@ async function execute({ scheduled, deployment, flow, workPool }: Execution): Pr
       if (!Object.values(each).every((value) => typeof value === "string")) throw new Error(JSON.stringify(each));
     }
     const runs = new FlowRuns(10_000, new RunHistory());
-    runs.announce(flowRun.id, 0);
-    runs.noteLookedUp([flowRun.id], [flowRun], bothClocks());
-    if (!(runs.dueInMs(monotonicMs()) >= 0)) throw new Error("due at no time");
+    runs.expected.announce(flowRun.id, 0);
+    runs.expected.addLookedUp([flowRun.id], [flowRun], bothClocks());
+    if (!(runs.expected.nextDueInMs(monotonicMs()) >= 0)) throw new Error("due at no time");
     const facts = { ...related, workerName: "w", workerId: null, exportedSettings: {}, environment: {} };
     const job = resolveJobFields(facts, {
       readBlockDocument: () => Promise.resolve({}),

@@ -97,58 +97,58 @@ describe("a flow run that others come first for", () => {
 
   test("is no reason to poll until its delay is over", () => {
     const runs = start();
-    runs.announce("later", 1_000);
-    expect(runs.isDue(1_499)).toBe(false);
-    expect(runs.dueInMs(1_000)).toBe(500);
-    runs.announce("first", 1_000);
-    expect(runs.isDue(1_000)).toBe(true);
+    runs.expected.announce("later", 1_000);
+    expect(runs.expected.hasDue(1_499)).toBe(false);
+    expect(runs.expected.nextDueInMs(1_000)).toBe(500);
+    runs.expected.announce("first", 1_000);
+    expect(runs.expected.hasDue(1_000)).toBe(true);
   });
 
   test("is never polled for once its claim is heard of", () => {
     const runs = start();
-    runs.announce("later", 1_000);
-    runs.noteClaimed("later", 1_200);
-    expect(runs.dueInMs(1_200)).toBe(Number.POSITIVE_INFINITY);
-    expect(runs.toLookUp()).toEqual([]);
+    runs.expected.announce("later", 1_000);
+    runs.expected.markClaimedElsewhere("later", 1_200);
+    expect(runs.expected.nextDueInMs(1_200)).toBe(Number.POSITIVE_INFINITY);
+    expect(runs.expected.idsToLookUp()).toEqual([]);
   });
 
   test("is left out of a poll that comes too early, and taken by the next one", () => {
     const runs = start();
-    runs.announce("later", 1_000);
+    runs.expected.announce("later", 1_000);
     const returned = [flowRun("later", 0), flowRun("first", 0)];
-    expect(ids(runs.takeDue(returned, at(1_100)))).toEqual(["first"]);
-    expect(runs.dueInMs(1_100)).toBe(400);
-    expect(ids(runs.takeDue(returned, at(1_500)))).toEqual(["later", "first"]);
+    expect(ids(runs.expected.selectDue(returned, at(1_100)))).toEqual(["first"]);
+    expect(runs.expected.nextDueInMs(1_100)).toBe(400);
+    expect(ids(runs.expected.selectDue(returned, at(1_500)))).toEqual(["later", "first"]);
   });
 
   test("is left to others from when the poll first returns it, where no event has told of it", () => {
     const runs = start();
-    expect(runs.takeDue([flowRun("later", 0)], at(1_000))).toEqual([]);
-    expect(runs.dueInMs(1_000)).toBe(500);
-    runs.beforePoll(1_500);
-    expect(ids(runs.takeDue([flowRun("later", 0)], at(1_500)))).toEqual(["later"]);
+    expect(runs.expected.selectDue([flowRun("later", 0)], at(1_000))).toEqual([]);
+    expect(runs.expected.nextDueInMs(1_000)).toBe(500);
+    runs.expected.beforePoll(1_500);
+    expect(ids(runs.expected.selectDue([flowRun("later", 0)], at(1_500)))).toEqual(["later"]);
   });
 
   test("is delayed once, not by each poll that returns it for want of a slot", () => {
     const runs = start();
-    runs.takeDue([flowRun("later", 0)], at(1_000));
+    runs.expected.selectDue([flowRun("later", 0)], at(1_000));
     for (const ms of [1_500, 2_000, 9_000]) {
-      expect(ids(runs.takeDue([flowRun("later", 0)], at(ms)))).toEqual(["later"]);
+      expect(ids(runs.expected.selectDue([flowRun("later", 0)], at(ms)))).toEqual(["later"]);
     }
   });
 
   test("is delayed from its own time on, where a poll returns it ahead", () => {
     const runs = start();
-    expect(runs.takeDue([flowRun("later", 20_000)], at(5_000))).toEqual([]);
-    expect(runs.dueInMs(5_000)).toBe(5_500);
+    expect(runs.expected.selectDue([flowRun("later", 20_000)], at(5_000))).toEqual([]);
+    expect(runs.expected.nextDueInMs(5_000)).toBe(5_500);
   });
 
   test("is delayed again when it is scheduled again after a claim", () => {
     const runs = start();
-    runs.announce("later", 1_000);
-    runs.noteClaimed("later", 1_200);
-    runs.announce("later", 5_000);
-    expect(runs.dueInMs(5_000)).toBe(500);
+    runs.expected.announce("later", 1_000);
+    runs.expected.markClaimedElsewhere("later", 1_200);
+    runs.expected.announce("later", 5_000);
+    expect(runs.expected.nextDueInMs(5_000)).toBe(500);
   });
 });
 
@@ -158,17 +158,17 @@ describe("a poll's answer that is older than the claim of a flow run", () => {
 
   test("starts nothing", () => {
     const runs = new FlowRuns(0, new RunHistory());
-    runs.noteClaimed("a", 1_000);
-    expect(runs.takeDue(returned, at(1_500))).toEqual([]);
-    expect(runs.dueInMs(1_500)).toBe(Number.POSITIVE_INFINITY);
+    runs.expected.markClaimedElsewhere("a", 1_000);
+    expect(runs.expected.selectDue(returned, at(1_500))).toEqual([]);
+    expect(runs.expected.nextDueInMs(1_500)).toBe(Number.POSITIVE_INFINITY);
   });
 
   test("is believed again after two seconds, and at once when the flow run is scheduled anew", () => {
     const runs = new FlowRuns(0, new RunHistory());
-    runs.noteClaimed("a", 1_000);
-    expect(runs.takeDue(returned, at(3_100))).toHaveLength(1);
-    runs.noteClaimed("a", 4_000);
-    runs.announce("a", 4_100);
-    expect(runs.takeDue(returned, at(4_200))).toHaveLength(1);
+    runs.expected.markClaimedElsewhere("a", 1_000);
+    expect(runs.expected.selectDue(returned, at(3_100))).toHaveLength(1);
+    runs.expected.markClaimedElsewhere("a", 4_000);
+    runs.expected.announce("a", 4_100);
+    expect(runs.expected.selectDue(returned, at(4_200))).toHaveLength(1);
   });
 });

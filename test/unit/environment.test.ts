@@ -1,7 +1,7 @@
 // A flow run's variables: which layer wins, one row per rule.
 import { describe, expect, test } from "vitest";
 import type { Deployment, Flow, FlowRun } from "../../src/api/wire.ts";
-import { type EnvironmentLayers, flowRunEnvironment } from "../../src/job/environment.ts";
+import { type EnvironmentLayers, flowRunEnvironment } from "../../src/job/flow-run-environment.ts";
 
 const layers: EnvironmentLayers = {
   exportedSettings: {},

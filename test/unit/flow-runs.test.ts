@@ -25,59 +25,66 @@ describe("announced flow runs", () => {
   test("are due by the monotonic clock, so that a wall clock that is set back does not delay them", () => {
     const runs = runsWithPrefetch(10_000);
     const later = new Date(100_000).toISOString();
-    runs.noteLookedUp([], [flowRun("later", { next_scheduled_start_time: later })], { wallMs: 50_000, monotonicMs: 7 });
-    expect(runs.dueInMs(1_007)).toBe(39_000);
+    runs.expected.addLookedUp([], [flowRun("later", { next_scheduled_start_time: later })], {
+      wallMs: 50_000,
+      monotonicMs: 7,
+    });
+    expect(runs.expected.nextDueInMs(1_007)).toBe(39_000);
   });
 
   test("are asked for until a poll returns them or the server says what they are", () => {
     const runs = runsWithPrefetch(10_000);
-    for (const id of ["returned", "taken", "later"]) runs.announce(id, 0);
-    runs.takeDue([scheduled(flowRun("returned"))], at(0));
-    expect(runs.toLookUp()).toEqual(["taken", "later"]);
+    for (const id of ["returned", "taken", "later"]) runs.expected.announce(id, 0);
+    runs.expected.selectDue([scheduled(flowRun("returned"))], at(0));
+    expect(runs.expected.idsToLookUp()).toEqual(["taken", "later"]);
     const later = new Date(100_000).toISOString();
     const answers = [
       flowRun("taken", { state_type: "PENDING" }),
       flowRun("later", { next_scheduled_start_time: later }),
     ];
-    runs.noteLookedUp(["taken", "later"], answers, at(50_000));
-    expect(runs.toLookUp()).toEqual([]);
-    expect(runs.dueInMs(50_000)).toBe(40_000);
+    runs.expected.addLookedUp(["taken", "later"], answers, at(50_000));
+    expect(runs.expected.idsToLookUp()).toEqual([]);
+    expect(runs.expected.nextDueInMs(50_000)).toBe(40_000);
   });
 
   test("that are due and were not returned are polled for once more, then left to the regular poll", () => {
     const runs = runsWithPrefetch(0);
-    runs.announce("held", 0);
+    runs.expected.announce("held", 0);
     const due = flowRun("held", { expected_start_time: new Date(1_000).toISOString() });
-    runs.noteLookedUp(["held"], [due], at(5_000));
-    expect(runs.dueInMs(5_000)).toBe(300);
-    runs.beforePoll(5_300);
-    expect(runs.dueInMs(5_300)).toBe(Number.POSITIVE_INFINITY);
-    expect(runs.toLookUp()).toEqual([]);
+    runs.expected.addLookedUp(["held"], [due], at(5_000));
+    expect(runs.expected.nextDueInMs(5_000)).toBe(300);
+    runs.expected.beforePoll(5_300);
+    expect(runs.expected.nextDueInMs(5_300)).toBe(Number.POSITIVE_INFINITY);
+    expect(runs.expected.idsToLookUp()).toEqual([]);
   });
 
   test("scheduled for later are read again when their poll did not return them", () => {
     const runs = runsWithPrefetch(0);
-    runs.announce("moved", 0);
-    runs.noteLookedUp(["moved"], [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })], at(5_000));
-    runs.beforePoll(9_000);
-    expect(runs.toLookUp()).toEqual(["moved"]);
+    runs.expected.announce("moved", 0);
+    runs.expected.addLookedUp(
+      ["moved"],
+      [flowRun("moved", { expected_start_time: new Date(9_000).toISOString() })],
+      at(5_000),
+    );
+    runs.expected.beforePoll(9_000);
+    expect(runs.expected.idsToLookUp()).toEqual(["moved"]);
   });
 
   test("that a poll returns ahead of their time are kept for that, minus prefetch", () => {
     const runs = runsWithPrefetch(10_000);
-    runs.announce("later", 0);
+    runs.expected.announce("later", 0);
     const now = flowRun("now", { next_scheduled_start_time: new Date(60_000).toISOString() });
     const later = flowRun("later", { next_scheduled_start_time: new Date(60_001).toISOString() });
     const returned = [later, now, flowRun("timeless")].map(scheduled);
-    expect(runs.takeDue(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
-    expect(runs.toLookUp()).toEqual([]);
-    expect(runs.dueInMs(50_000)).toBe(1);
+    expect(runs.expected.selectDue(returned, at(50_000)).map(({ id }) => id)).toEqual(["now", "timeless"]);
+    expect(runs.expected.idsToLookUp()).toEqual([]);
+    expect(runs.expected.nextDueInMs(50_000)).toBe(1);
   });
 
   test("beyond what is remembered are left to the regular poll", () => {
     const runs = runsWithPrefetch(0);
-    for (let id = 0; id < 20_000; id++) runs.announce(String(id), 0);
-    expect(runs.toLookUp()).toHaveLength(200);
+    for (let id = 0; id < 20_000; id++) runs.expected.announce(String(id), 0);
+    expect(runs.expected.idsToLookUp()).toHaveLength(200);
   });
 });
 
@@ -86,7 +93,7 @@ describe("flow runs in the worker's hands", () => {
   const ids = (flowRuns: readonly FlowRun[]): string[] => flowRuns.map(({ id }) => id);
   const now = { wallMs: 0, monotonicMs: 0 };
 
-  /** Takes a flow run; `end` lets it leave, claimed or declined, and tells whether that was news. */
+  /** Takes a flow run. The returned function ends it, claimed or declined, and returns whether that is a change. */
   function take(runs: FlowRuns, id: string): (isClaimed: boolean) => Promise<boolean> {
     let settle: (isClaimed: boolean) => void = () => undefined;
     const executed = new Promise<boolean>((resolve) => {
@@ -132,11 +139,12 @@ describe("flow runs in the worker's hands", () => {
   test("that could not be claimed come last, until they are claimed or no poll returns them", async () => {
     const runs = runsWithPrefetch(0);
     const all = ["a", "b", "c"].map(flowRun);
-    const poll = (returned: FlowRun[]) => runs.declinedLast(runs.takeDue(returned.map(scheduled), now));
+    const poll = (returned: FlowRun[]) =>
+      runs.expected.sortDeclinedLast(runs.expected.selectDue(returned.map(scheduled), now));
     expect(ids(poll(all))).toEqual(["a", "b", "c"]);
     expect(await take(runs, "a")(false)).toBe(true);
     expect(ids(poll(all))).toEqual(["b", "c", "a"]);
-    // The same answer again is no news.
+    // Declined twice in a row is no change.
     expect(await take(runs, "a")(false)).toBe(false);
     expect(await take(runs, "a")(true)).toBe(true);
     expect(ids(poll(all))).toEqual(["a", "b", "c"]);
@@ -148,10 +156,10 @@ describe("flow runs in the worker's hands", () => {
   test("that were cleaned up are remembered as such, but not while they run", async () => {
     const runs = runsWithPrefetch(0);
     const end = take(runs, "a");
-    runs.noteCleanedUp("a");
+    runs.markCleanedUp("a");
     expect(runs.isCleanedUp("a")).toBe(false);
     await end(true);
-    runs.noteCleanedUp("a");
+    runs.markCleanedUp("a");
     expect(runs.isCleanedUp("a")).toBe(true);
   });
 });

@@ -28,15 +28,15 @@ function newHistory() {
       log: recordingLogger().log,
     });
     records.set(id, run);
-    history.noteClaim(run, { type: "PENDING", name: "Pending", timestamp: at(seconds) });
+    history.recordClaim(run, { type: "PENDING", name: "Pending", timestamp: at(seconds) });
   };
   const hear = (id: string, type: StateType, seconds?: number): void =>
-    history.noteState(recordOf(id), {
+    history.recordState(recordOf(id), {
       type,
       name: `named-${type}`,
       ...(seconds !== undefined && { timestamp: at(seconds) }),
     });
-  const leave = (id: string): void => history.noteLeft(recordOf(id));
+  const leave = (id: string): void => history.recordLeft(recordOf(id));
   /** The time in which somebody may still tell is over. */
   const settle = (): void => {
     for (const run of records.values()) if (run.phase === "left") history.settle(run);

@@ -1,7 +1,7 @@
 // System errors in words.
 import { expect, test } from "vitest";
 import { describeLargest } from "../../src/process/environment-size.ts";
-import { directoryProblem, findLack } from "../../src/process/system-errors.ts";
+import { directoryProblem, findShortage } from "../../src/process/system-errors.ts";
 
 const error = (code: string): Error => Object.assign(new Error(`${code}: something`), { code });
 
@@ -18,11 +18,11 @@ test.each([
   ["ENOMEM", /no memory/],
   ["EMFILE", /no file handle left.*ulimit -n/],
 ])("%s is a lack of the machine, with advice", (code, words) => {
-  expect(findLack(error(code))).toMatch(words);
+  expect(findShortage(error(code))).toMatch(words);
 });
 
 test.each([error("ENOENT"), new Error("x"), undefined, "EAGAIN"])("%s is no lack of the machine", (other) => {
-  expect(findLack(other)).toBeUndefined();
+  expect(findShortage(other)).toBeUndefined();
 });
 
 test("the three largest variables are named by size, their values never", () => {

@@ -1,7 +1,7 @@
 // The base job template that lictor gives a work pool of type `process`.
 import type { Json, JsonObject } from "../../api/wire.ts";
 
-/** An optional text; `format` is `path` for a path. */
+/** Returns the schema of an optional text. `format` is `path` for a path. */
 function textOrNull(title: string, description: string, format?: "path"): JsonObject {
   const text: JsonObject = format === undefined ? { type: "string" } : { format, type: "string" };
   return { anyOf: [text, { type: "null" }], default: null, description, title };
@@ -12,8 +12,8 @@ function mapOf(title: string, values: Json, description: string): JsonObject {
 }
 
 /**
- * What is sent when a work pool is created or has no template yet. User interfaces show titles and descriptions.
- * Source: prefect workers/process.py ProcessWorker.get_default_base_job_template, equal to the letter.
+ * The template for a work pool that is created or has none. User interfaces show its titles and descriptions.
+ * It equals the reference's. Source: prefect workers/process.py ProcessWorker.get_default_base_job_template.
  */
 export const processBaseJobTemplate: JsonObject = {
   job_configuration: {

@@ -2,7 +2,7 @@
 // Source: prefect workers/process.py, runner/_starter_engine.py.
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { withoutNothing } from "../../job/environment.ts";
+import { omitUnset } from "../../job/flow-run-environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
 import { OutputFiles } from "../../process/output-files.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
@@ -34,7 +34,7 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
   };
 }
 
-/** Without the control channel a flow run can still be cancelled; its engine then takes that for a crash. */
+/** Returns null if the channel cannot be opened. Then flow runs can be cancelled, but their engines report a crash. */
 async function tryOpenControlChannel({ log }: InfrastructureServices): Promise<ControlChannel | null> {
   try {
     return await ControlChannel.open();
@@ -46,8 +46,8 @@ async function tryOpenControlChannel({ log }: InfrastructureServices): Promise<C
 }
 
 /**
- * Nothing can start without a directory for temporary files. Without a Python only a command can be started. Such flow
- * runs are left to other workers.
+ * Returns why a flow run cannot start here, or null. Without a directory for temporary files nothing can start. Without a
+ * Python only a command can start.
  */
 async function findObstacle(
   { python, processEnvironment }: InfrastructureServices,
@@ -79,13 +79,13 @@ async function start(
   const cwd = await openWorkingDirectory(job, makeTemporary, opened);
   const output = job.streamOutput ? await openOutput(services, flowRunId, makeTemporary) : "ignore";
   if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
-  const env = { ...withoutNothing(services.environment), ...job.program.env };
+  const env = { ...omitUnset(services.environment), ...job.program.env };
   const python = await services.python();
   const launch = await chooseLaunch({ python, command: job.program.command, flowRunId, cwd, env, makeTemporary });
   opened.add(async () => await launch[Symbol.asyncDispose]());
-  const surroundings = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
-  const child = await startProcess({ argv: launch.argv, ...surroundings });
-  const execution = processExecution({ child, controlled, launch, surroundings, python, flowRunId, services });
+  const childOptions = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
+  const child = await startProcess({ argv: launch.argv, ...childOptions });
+  const execution = processExecution({ child, controlled, launch, childOptions, python, flowRunId, services });
   await onHandle(execution.handle);
   return { ...execution, ...opened.move() };
 }
@@ -95,7 +95,7 @@ function childVariables(launch: Launch, controlled: ControlledChild | undefined)
   return { ...controlled?.environment, PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: ownsHooks };
 }
 
-/** Absolute. A temporary one is removed afterwards. */
+/** Returns the absolute path of the working directory. A temporary one is removed at the end. */
 async function openWorkingDirectory(
   { workingDirectory }: ProcessJob,
   makeTemporary: (prefix: string) => Promise<string>,
@@ -103,7 +103,7 @@ async function openWorkingDirectory(
 ): Promise<string> {
   if (workingDirectory !== null) return resolve(workingDirectory);
   const path = await makeTemporary("lictor-flow-run-");
-  // Best effort: what a grandchild still writes there keeps the directory alive.
+  // Best effort, because a grandchild may still write there and so prevent the removal.
   opened.add(() => rm(path, { recursive: true, force: true }).catch(() => {}));
   return path;
 }
@@ -121,7 +121,7 @@ async function openOutput(
     const directory = await makeTemporary("lictor-output-");
     return await OutputFiles.open(directory, (line) => onOutput(flowRunId, line), onError);
   } catch (error) {
-    // Lines that are no JSON are better than a flow run that does not start.
+    // The flow run starts without JSON output, because that is better than not to start.
     log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output is not passed on as JSON");
     return "inherit";
   }
@@ -135,7 +135,7 @@ class AsyncDisposables implements AsyncDisposable {
     this.#dispose.unshift(dispose);
   }
 
-  /** Hands all over: from now on the returned object disposes of it. */
+  /** Moves all into the returned object, which disposes of them from now on. */
   move(): AsyncDisposable {
     const moved = new AsyncDisposables();
     moved.#dispose = this.#dispose;

@@ -1,7 +1,7 @@
 // The job of a process work pool. Source: prefect workers/process.py ProcessJobConfiguration.
 import type { JsonObject } from "../../api/wire.ts";
 import { splitCommand } from "../../job/command.ts";
-import { flowRunEnvironment } from "../../job/environment.ts";
+import { flowRunEnvironment } from "../../job/flow-run-environment.ts";
 import { type RunFacts, renderName } from "../../job/job-fields.ts";
 import { jobLabels } from "../../job/labels.ts";
 import {
@@ -13,18 +13,18 @@ import {
 } from "../../job/typed-fields.ts";
 import type { Job } from "../pool-type.ts";
 
-/** How to start one flow run as a process. */
+/** The job of one flow run that runs as a process. */
 export interface ProcessJob extends Job {
   readonly name: string;
-  /** A process cannot carry labels; they are in the debug record of the job. */
+  /** A process has no labels. They are only shown in the debug record of the job. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Whether the output goes to lictor's own. */
+  /** Whether the output of the process goes to lictor's own output. */
   readonly streamOutput: boolean;
-  /** Null for a temporary directory. */
+  /** The path of the directory; null for a temporary one. */
   readonly workingDirectory: string | null;
 }
 
-/** Makes the job from the resolved fields of the template. Throws JobConfigurationError and CommandError. */
+/** Returns the job from the resolved fields of the template. Throws JobConfigurationError and CommandError. */
 export function toProcessJob(fields: JsonObject, facts: RunFacts): ProcessJob {
   const command = textField("command", fields.command);
   return {

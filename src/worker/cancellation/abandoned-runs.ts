@@ -1,6 +1,6 @@
-// Cancelled flow runs that no worker has in its hands any more, since the one that claimed them is gone: looked for where
-// the setting PREFECT_WORKER_ENABLE_CANCELLATION asks for it. Without it servers from 3.7.2 on give them up after 300 s.
-// Source: prefect workers/base.py _cancel_run, which knows only what its own worker has claimed.
+// Ends cancelled flow runs whose worker is gone. The setting PREFECT_WORKER_ENABLE_CANCELLATION switches this on. Without
+// it, servers from 3.7.2 on force such flow runs to Cancelled after 300 s.
+// Source: prefect workers/base.py _cancel_run, which ends only flow runs that its own worker has claimed.
 import { filterCancelling, findFlowRun } from "../../api/flow-runs.ts";
 import type { FlowRun } from "../../api/wire.ts";
 import { sleep } from "../../async/sleep.ts";
@@ -8,10 +8,10 @@ import { proposeState } from "../../run/propose-state.ts";
 import { cancelledState } from "../../run/states.ts";
 import type { Worker } from "../worker.ts";
 
-/** Whatever the setting says, the server gets that rest. */
+/** The shortest interval, whatever the setting says, because it limits the load of the server. */
 const shortestIntervalMs = 1000;
 
-/** Looks for them every so often until `signal` aborts, which is at once without the setting. Never throws. */
+/** Looks for such flow runs until `signal` aborts. Returns at once without the setting. Never throws. */
 export async function watchAbandoned(worker: Worker, signal: AbortSignal): Promise<void> {
   const { enabled, pollSeconds } = worker.options.cancellation;
   let before: ReadonlySet<string> = new Set();
@@ -19,15 +19,15 @@ export async function watchAbandoned(worker: Worker, signal: AbortSignal): Promi
     try {
       before = await endAbandoned(worker, before, signal);
     } catch (error) {
-      if (!signal.aborted) worker.log.debug({ err: error }, "abandoned flow runs could not be looked for");
+      if (!signal.aborted) worker.log.debug({ err: error }, "The search for abandoned flow runs failed");
     }
     await sleep(Math.max(pollSeconds * 1000, shortestIntervalMs), signal);
   }
 }
 
 /**
- * Ends those that were there at the look `before` too: whoever has one in his hands has got that time to end it. Gives
- * the ids of this look.
+ * Ends the abandoned flow runs that were also found by the search before, whose ids are `before`. A worker that still
+ * executes one had that time to end it. Returns the ids found by this search.
  */
 async function endAbandoned(worker: Worker, before: ReadonlySet<string>, signal: AbortSignal): Promise<Set<string>> {
   const { workPoolName: name, workQueueNames } = worker.options;
@@ -37,7 +37,7 @@ async function endAbandoned(worker: Worker, before: ReadonlySet<string>, signal:
   return new Set(others.map(({ id }) => id));
 }
 
-/** One whose process was never started, or runs on this machine, ends as Cancelled; of any other nothing is known. */
+/** Ends a flow run as Cancelled if its process was never started or runs on this machine. Leaves any other unchanged. */
 async function end(worker: Worker, flowRun: FlowRun): Promise<void> {
   const { id, infrastructure_pid: pid, start_time: startTime } = flowRun;
   if (pid !== null) await endProcessOf(worker, flowRun, pid);
@@ -47,7 +47,10 @@ async function end(worker: Worker, flowRun: FlowRun): Promise<void> {
   }
 }
 
-/** Ends what another worker has left running of a cancelled flow run; false when it is not to be found from here. */
+/**
+ * Ends the process of a cancelled flow run that another worker started, and reports Cancelled. Returns false when there is
+ * no such process on this machine. Throws ApiError.
+ */
 export async function endProcessOf(worker: Worker, flowRun: FlowRun, identifier: string): Promise<boolean> {
   const { id, name, start_time: startTime } = flowRun;
   const handle = { poolType: worker.poolType.name, identifier, proof: { flowRunId: id } };
@@ -62,7 +65,7 @@ export async function endProcessOf(worker: Worker, flowRun: FlowRun, identifier:
   return true;
 }
 
-/** An engine that nobody could tell why it was ended has reported a crash, whatever the state was: that is replaced. */
+/** Reports Cancelled. It also replaces Crashed, because an engine that is ended without a reason reports a crash. */
 async function cancel(worker: Worker, { id }: FlowRun, message: string): Promise<void> {
   const current = await findFlowRun(worker.api, id, { endless: true });
   if (!current || current.state_type === "CANCELLED") return;

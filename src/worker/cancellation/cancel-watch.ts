@@ -1,21 +1,22 @@
-// Finds cancelled flow runs by asking, for as long as no event can tell of them: while the socket is away, once whenever it
-// is back, since what happened meanwhile is not told again, and now and then, since servers drop events under load and do
-// not name the work pool in those of a flow run whose queue was deleted. Source: prefect _internal/observers.py.
+// Finds cancelled flow runs by requests, because events do not report all of them. While the event socket is closed, it
+// asks every interval. After the socket has opened it asks once, because missed events are not sent again. While the
+// socket is open it asks rarely: servers drop events under load, and their events do not name the work pool if the flow
+// run's work queue was deleted. Source: prefect _internal/observers.py.
 import { filterFlowRuns } from "../../api/flow-runs.ts";
 import type { FlowRun, JsonObject } from "../../api/wire.ts";
 import type { Worker } from "../worker.ts";
 
-/** How often it is asked. Source: prefect _internal/observers.py, 10 s. */
+/** The interval of the requests without events. Source: prefect _internal/observers.py, 10 s. */
 const usualIntervalMs = 10_000;
-/** So much more rarely while events tell of cancellations; nothing is asked while no flow run is in flight. */
-const rareness = 6;
-/** Servers return no more per call. */
+/** The interval grows by this factor while events arrive. Nothing is sent while no flow run is in flight. */
+const factorWithEvents = 6;
+/** The most flow runs that a server returns per request. */
 const idsPerCall = 200;
 
-/** So many failures in a row are told of. Source: prefect _internal/observers.py, which asks no more then. */
+/** After so many failures in a row an error is logged. Source: prefect _internal/observers.py, which stops then. */
 const failuresUntilUnwatched = 3;
 
-/** Watches until `signal` aborts. Never throws. */
+/** Watches until `signal` aborts. `intervalMs` is the interval without events. Never throws. */
 export async function watchCancellations(
   worker: Worker,
   signal: AbortSignal,
@@ -32,13 +33,13 @@ export async function watchCancellations(
     } else if (failure !== undefined && ++failures === failuresUntilUnwatched) {
       onUnwatched(worker, failure);
     }
-    // A change of the socket wakes this: up means one more look at once, down means looking every interval from now on.
-    const isAllKnown = worker.sockets.eventsConnected && failure === undefined;
-    await worker.sockets.eventsChanged.sleep(isAllKnown ? intervalMs * rareness : intervalMs, signal);
+    // A change of the socket ends this wait: an opened socket causes one request, a closed one the shorter interval.
+    const isWatched = worker.sockets.eventsConnected && failure === undefined;
+    await worker.sockets.eventsChanged.sleep(isWatched ? intervalMs * factorWithEvents : intervalMs, signal);
   }
 }
 
-/** Neither an event nor an answer tells of cancellations. The first time in an outage is the only one that is told. */
+/** Called once per outage: neither events nor requests report cancellations. */
 function onUnwatched(worker: Worker, failure: unknown): void {
   const failed = "Cancellation polling task failed.";
   if (worker.options.cancellation.crashOnFailure) {
@@ -51,7 +52,7 @@ function onUnwatched(worker: Worker, failure: unknown): void {
   }
 }
 
-/** Asks once which of these flow runs are being cancelled, and ends them. Gives the failure, if there was one. */
+/** Asks once which of these flow runs are Cancelling, and stops them. Returns the error if the request failed. */
 async function tryToEndCancelled(worker: Worker, ids: readonly string[], signal: AbortSignal): Promise<unknown> {
   try {
     for (let start = 0; start < ids.length; start += idsPerCall) {
@@ -60,13 +61,13 @@ async function tryToEndCancelled(worker: Worker, ids: readonly string[], signal:
     }
     return undefined;
   } catch (error) {
-    // The poll meets the same trouble and decides what becomes of the worker.
-    if (!signal.aborted) worker.log.debug({ err: error }, "cancelled flow runs could not be looked for");
+    // The poll loop meets the same failure and decides whether the worker goes on.
+    if (!signal.aborted) worker.log.debug({ err: error }, "The search for cancelled flow runs failed");
     return error;
   }
 }
 
-/** The reference asks for both: the type of its own, and the older form, CANCELLED by the name of Cancelling. */
+/** Returns flow runs with the type CANCELLING, or with the older form: type CANCELLED and name Cancelling. */
 async function findCancelling(worker: Worker, ids: readonly string[], signal: AbortSignal): Promise<FlowRun[]> {
   const states: JsonObject[] = [
     { type: { any_: ["CANCELLED"] }, name: { any_: ["Cancelling"] } },

@@ -1,5 +1,5 @@
-// Cleanup that the server asks for over the worker channel: a flow run stayed in Cancelling too long, so the server has
-// forced it to Cancelled and wants its process gone.
+// Cleanups that the server requests over the worker channel. A flow run stayed in Cancelling too long, so the server forced
+// it to Cancelled. The worker ends its process.
 // Source: prefect workers/_cleanup.py, _cleanup_handlers.py; server/worker_communication/cleanup_queue.
 import { findFlowRun } from "../../api/flow-runs.ts";
 import type { FlowRun } from "../../api/wire.ts";
@@ -9,12 +9,13 @@ import { cancellingTimeout, type ServerFrame } from "../../sockets/worker-channe
 import type { Worker } from "../worker.ts";
 import { endProcessOf } from "./abandoned-runs.ts";
 
-/** However short the lease, it is not renewed more often than this. */
+/** The shortest interval between two renewals, even for a short lease. */
 const shortestRenewalMs = 500;
 
 /**
- * Does what a message asks for and tells the server: done, or for another worker to do. No answer is waited for: the
- * server asks again for what it has not heard by the end of the lease. Throws when the server cannot be asked for the run.
+ * Executes one cleanup message, then acknowledges it or releases it for another worker. It does not wait for the server's
+ * reply, because the server repeats a message that is not acknowledged when its lease ends. Throws ApiError when the flow
+ * run cannot be read.
  */
 export async function cleanUp(
   worker: Worker,
@@ -28,21 +29,21 @@ export async function cleanUp(
   const id = target.flow_run_id;
   if (kind !== cancellingTimeout) return release("unsupported_cleanup_kind");
   const flowRun = await findFlowRun(worker.api, id, { signal });
-  // A flow run that is not Cancelled was scheduled again: the message is not about what runs now.
+  // A flow run that is not Cancelled was scheduled again, so the message is about an earlier attempt.
   const isCurrent = flowRun?.state_type === "CANCELLED";
   if (isCurrent) {
-    // Both times are the server's, so its clock need not agree with this machine's.
+    // Both times are from the server's clock, so a difference to this machine's clock does not matter.
     const leaseMs = Date.parse(lease_expires_at) - Date.parse(sent_at);
     const renew = (): void => channel.send("cleanup.renew.v1", reservation);
     const ended = endProgram(worker, flowRun, target.infrastructure_pid ?? null);
-    // Remembered, because the server may not hear the answer and ask again.
-    if (await whileRenewing(ended, leaseMs, renew, signal)) worker.runs.noteCleanedUp(id);
+    // Remembered, because the server repeats the message if the acknowledgement is lost.
+    if (await whileRenewing(ended, leaseMs, renew, signal)) worker.runs.markCleanedUp(id);
   }
   if (!isCurrent || worker.runs.isCleanedUp(id)) channel.send("cleanup.ack.v1", reservation);
   else release(target.infrastructure_pid ? "infrastructure_not_available" : "missing_infrastructure_handle");
 }
 
-/** Ends what runs here for the flow run, in this worker's hands or left by one before it. False when nothing runs here. */
+/** Ends the flow run's program, started by this worker or an earlier one. Returns false when none runs here. */
 async function endProgram(worker: Worker, flowRun: FlowRun, identifier: string | null): Promise<boolean> {
   const { runs, log } = worker;
   const { id, name } = flowRun;

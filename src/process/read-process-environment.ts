@@ -1,16 +1,16 @@
-// What other processes of this machine were started with.
+// Reads the environment that another process of this machine was started with.
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { isGone } from "./process-table.ts";
 
-/** A lack of file handles usually lasts for some milliseconds only. */
+/** A shortage of file handles usually lasts only some milliseconds. */
 const attempts = 5;
 const pauseMs = 50;
 
 /**
- * Whether the process was started with `name=value` in its environment. It recognises a process that somebody else has
- * started, whose pid may belong to another process by now. False where this cannot be known: no such process, another
- * user's, or not on Linux. Throws when the machine cannot answer now, for example without a free file handle.
+ * Returns whether the process was started with `name=value` in its environment. This proves that a pid still belongs to the
+ * process that another program started. Returns false if it cannot be known: there is no such process, it is another
+ * user's, or the system is not Linux. Throws the system's error for a shortage, for example of file handles.
  */
 export async function wasStartedWith(pid: number, name: string, value: string): Promise<boolean> {
   const environment = await readEnvironment(pid);
