@@ -146,22 +146,22 @@ export class ApiClient implements Api, Disposable {
       const hadResponse = this.#hadResponse;
       const result = await this.#attempt(method, path, request);
       request.signal?.throwIfAborted();
-      const { attempt } = result;
-      if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
-      if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = monotonicMs();
+      const { outcome } = result;
+      if (outcome.kind === "response" && outcome.staleCsrf) this.#csrf.forget();
+      if (outcome.kind === "response" && outcome.maintenance) this.maintenanceAt = monotonicMs();
       else failed++;
-      const retryable = isRetryable(attempt, hadResponse, retryExtraCodes);
+      const retryable = isRetryable(outcome, hadResponse, retryExtraCodes);
       // The request did not cause these failures.
-      const isServerFault = attempt.kind === "answer" && (attempt.status >= 500 || attempt.foreign);
+      const isServerFault = outcome.kind === "response" && (outcome.status >= 500 || outcome.foreign);
       // An unexpected response is likely to be the same next time.
-      const isRetriedForever = request.endless && attempt.kind !== "unexpected";
+      const isRetriedForever = request.endless && outcome.kind !== "unexpected";
       if (isRetriedForever ? !(retryable || isServerFault) : !retryable || failed > maxRetries) {
         if ("response" in result) return result;
         throw result.error;
       }
-      const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
+      const retryAfterMs = outcome.kind === "response" ? outcome.retryAfterMs : undefined;
       const waitMs = delayMs(Math.max(failed, 1), retryAfterMs, jitter, random);
-      log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
+      log.debug({ method, path, attempt: outcome, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
       this.#longPauses.warn(`${method} ${path}`, retryAfterMs, waitMs);
       await sleep(waitMs, request.signal ?? neverAborts);
       request.signal?.throwIfAborted();
@@ -179,8 +179,8 @@ export class ApiClient implements Api, Disposable {
           limitMs: this.options.requestTimeoutMs,
         })
       : await this.#sendOnce(method, path, request);
-    const outcome = `${method} ${"response" in result ? result.response.status : "none"}`;
-    this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
+    const countKey = `${method} ${"response" in result ? result.response.status : "none"}`;
+    this.attemptCounts.set(countKey, (this.attemptCounts.get(countKey) ?? 0) + 1);
     return result;
   }
 

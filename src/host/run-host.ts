@@ -39,7 +39,7 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
       [...pools].map(
         ([worker, pool]) =>
           (drain) =>
-            runWorker(worker, pool, { socketAddress, runOnce: options.runOnce, farewell: closing.signal }, drain),
+            runWorker(worker, pool, { socketAddress, runOnce: options.runOnce, closing: closing.signal }, drain),
       ),
     );
   } finally {

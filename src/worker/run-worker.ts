@@ -23,7 +23,7 @@ export interface WorkerRun {
   readonly socketAddress: SocketAddress;
   readonly runOnce: boolean;
   /** Aborts at the end of the program, after the last events and log records were sent. */
-  readonly farewell: AbortSignal;
+  readonly closing: AbortSignal;
 }
 
 /**
@@ -33,12 +33,12 @@ export interface WorkerRun {
 export async function runWorker(
   worker: Worker,
   initial: InitialPool,
-  { socketAddress, runOnce, farewell }: WorkerRun,
+  { socketAddress, runOnce, closing }: WorkerRun,
   drain: AbortSignal,
 ): Promise<void> {
   const { events, pool } = worker;
   const over = new AbortController();
-  const watching = AbortSignal.any([over.signal, farewell]);
+  const watching = AbortSignal.any([over.signal, closing]);
   const watches = Promise.all([watchEvents(worker, socketAddress, watching), watchCancellations(worker, watching)]);
   let started: PrefectEvent | null = null;
   try {

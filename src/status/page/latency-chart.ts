@@ -16,7 +16,7 @@ export function latencyChart(
 ): HTMLElement[] {
   const median = medianOf(samples.map(({ ms }) => ms));
   if (median === undefined) {
-    return [element("figcaption", {}, "No flow run has started running yet, or no event has told of it.")];
+    return [element("figcaption", {}, "No flow run has been Running yet, or no event has reported it.")];
   }
   const slowest = Math.max(...samples.map(({ ms }) => ms));
   const count = samples.length === 1 ? "the last flow run" : `the last ${samples.length} flow runs`;
