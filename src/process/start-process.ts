@@ -1,5 +1,5 @@
 // Starts a child in its own process group, and waits for its end.
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
@@ -62,14 +62,21 @@ export async function startProcess(options: StartOptions): Promise<StartedProces
 }
 
 async function tryStart(given: StartOptions): Promise<StartedProcess> {
-  const options = { ...given, ...(await passOnRaw(given)) };
-  const { output } = options;
-  if (typeof output === "string") return await spawnChild(options, [output, output]);
-  const files = await output.openForProgram();
+  const { argv, cwd, env, output } = { ...given, ...(await passOnRaw(given)) };
+  const [file = "", ...args] = argv;
+  const files = typeof output === "string" ? [] : await output.openForProgram();
+  const [stdout, stderr] = typeof output === "string" ? [output, output] : files.map(({ fd }) => fd);
   try {
-    return await spawnChild(options, [files[0].fd, files[1].fd]);
+    const child = spawn(file, args, { cwd, env: { ...env }, detached: true, stdio: ["ignore", stdout, stderr] });
+    // The listener is added before the first await, because a child may end before "spawn" is handled.
+    const exited = new Promise<ProcessExit>((resolve) => {
+      child.once("exit", (code, signal) => resolve({ code, signal }));
+    });
+    await once(child, "spawn");
+    if (child.pid === undefined) throw new Error(`${file} started without a pid`);
+    return { pid: child.pid, exited };
   } finally {
-    for (const file of files) await file.close();
+    for (const opened of files) await opened.close();
   }
 }
 
@@ -78,26 +85,6 @@ async function passOnRaw(options: StartOptions): Promise<Pick<StartOptions, "arg
   const variables = await ownRawVariables();
   if (variables.length === 0 || !canPassOn()) return options;
   return (await findProgram(options.argv[0] ?? "", options)) ? withRawVariables(options, variables) : options;
-}
-
-async function spawnChild(
-  { argv, cwd, env }: StartOptions,
-  [stdout, stderr]: ["inherit" | "ignore" | number, "inherit" | "ignore" | number],
-): Promise<StartedProcess> {
-  const [file = "", ...args] = argv;
-  const child: ChildProcess = spawn(file, args, {
-    cwd,
-    env: { ...env },
-    detached: true,
-    stdio: ["ignore", stdout, stderr],
-  });
-  // The listener is added before the first await, because a child may end before "spawn" is handled.
-  const exited = new Promise<ProcessExit>((resolve) => {
-    child.once("exit", (code, signal) => resolve({ code, signal }));
-  });
-  await once(child, "spawn");
-  if (child.pid === undefined) throw new Error(`${file} started without a pid`);
-  return { pid: child.pid, exited };
 }
 
 async function explain(error: unknown, { argv, cwd, env }: StartOptions): Promise<unknown> {

@@ -2,7 +2,7 @@
 import { hasStatus } from "../api/errors.ts";
 import { updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
-import type { Execution, Job } from "../infrastructure/pool-type.ts";
+import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
 import { workerLabels } from "../job/labels.ts";
 import { cancelOrphan } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
@@ -16,30 +16,42 @@ import { cancelledState, crashedState, isFinal, rescheduledState, submittingStat
 /** Returns the started program, or null if it could not or must not be started. Then the flow run's state is reported. */
 export async function begin(context: RunContext, run: RunRecord): Promise<Execution | null> {
   const { flowRun, log } = run;
+  const onHandle = async (handle: Handle): Promise<void> => {
+    run.handle = handle;
+  };
+  let execution: Execution;
   try {
-    if (!(await readRelated(context, run))) {
-      await cancelOrphan(context, run);
-      return null;
-    }
-    const job = await makeJob(context, run);
-    log.debug({ job_configuration: describeJob(job) }, "job configuration");
-    run.phase = "starting";
-    const submitting = await proposeState(context.api, flowRun.id, submittingState);
-    context.history.recordState(run, submitting.state);
-    if (!(await isStillOurs(context, run, submitting))) return null;
-    if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
-      await reportNotStarted(context, run, submitting.state);
-      return null;
-    }
+    const job = await prepare(context, run);
+    if (job === null) return null;
     run.submitted = context.events.submitted(run);
-    const execution = await start(context, run, job);
-    log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
-    reportInfrastructure(context, run);
-    return execution;
+    execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, onHandle });
   } catch (error) {
     await reportFailure(context, run, error);
     return null;
   }
+  run.phase = "running";
+  log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
+  reportInfrastructure(context, run);
+  return execution;
+}
+
+/** Reads what the job is made of and proposes Submitting. Returns null if the flow run must not be started. */
+async function prepare(context: RunContext, run: RunRecord): Promise<Job | null> {
+  if (!(await readRelated(context, run))) {
+    await cancelOrphan(context, run);
+    return null;
+  }
+  const job = await makeJob(context, run);
+  run.log.debug({ job_configuration: describeJob(job) }, "job configuration");
+  run.phase = "starting";
+  const submitting = await proposeState(context.api, run.flowRun.id, submittingState);
+  context.history.recordState(run, submitting.state);
+  if (!(await isStillOurs(context, run, submitting))) return null;
+  if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
+    await reportNotStarted(context, run, submitting.state);
+    return null;
+  }
+  return job;
 }
 
 /** Returns false if somebody set the flow run back to Scheduled after the claim, and another worker claimed it. */
@@ -52,37 +64,19 @@ function describeJob({ program, ...fields }: Job): object {
   return { ...fields, program: { ...program, env: Object.keys(program.env) } };
 }
 
-/** The program could not be started. Other errors happened before that, and have another state message. */
-class InfrastructureError extends Error {}
-
-async function start(context: RunContext, run: RunRecord, job: Job): Promise<Execution> {
-  try {
-    const execution = await context.infrastructure.start(job, {
-      flowRunId: run.flowRun.id,
-      onHandle: async (handle) => {
-        run.handle = handle;
-      },
-    });
-    run.phase = "running";
-    return execution;
-  } catch (error) {
-    throw new InfrastructureError(error instanceof Error ? error.message : String(error), { cause: error });
-  }
-}
-
+/** Reports Crashed. The message tells a program that could not be started from a failure on the way there. */
 async function reportFailure(context: RunContext, run: RunRecord, error: unknown): Promise<void> {
   run.log.error({ err: error }, `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`);
-  if (error instanceof InfrastructureError) reportInfrastructure(context, run);
-  const decision = await report(context, run, crashedState(submissionFailure(error)));
+  const wasSubmitted = run.submitted !== null;
+  if (wasSubmitted) reportInfrastructure(context, run);
+  const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
+  // Source: prefect workers/base.py, runner/_flow_run_executor.py.
+  const reason = wasSubmitted
+    ? `Flow run could not start: ${message}`
+    : `Failed to submit flow run to infrastructure: ${name}: ${message}`;
+  const decision = await report(context, run, crashedState(reason));
   // The server rejects Crashed for a flow run that was cancelled meanwhile.
   if (decision?.state?.type === "CANCELLING") await reportNotStarted(context, run, decision.state);
-}
-
-/** Returns the message of the Crashed state. Source: prefect workers/base.py, runner/_flow_run_executor.py. */
-function submissionFailure(error: unknown): string {
-  if (error instanceof InfrastructureError) return `Flow run could not start: ${error.message}`;
-  const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return `Failed to submit flow run to infrastructure: ${cause}`;
 }
 
 /** Reports why a claimed flow run is not started: Scheduled if the worker ends, else Cancelled. A final state is kept. */

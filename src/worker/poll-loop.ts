@@ -1,7 +1,7 @@
 // Polls for scheduled flow runs and takes them. An event causes a poll at once. Regular polls find what events missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import { hasStatus } from "../api/errors.ts";
-import type { FlowRun, ScheduledFlowRun, WorkPool } from "../api/wire.ts";
+import type { ScheduledFlowRun, WorkPool } from "../api/wire.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { live } from "../run/live.ts";
@@ -79,13 +79,16 @@ function nextPartInMs({ polling }: Worker): number {
 /** Polls once, takes as many due flow runs as there are slots, and remembers when the others are due. Throws ApiError. */
 export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   const { polling, runs, services, pool } = worker;
-  if (!pool.current) {
+  const poolBefore = pool.current;
+  if (!poolBefore) {
     polling.answeredAt = monotonicMs();
     return;
   }
   runs.expected.beforePoll(monotonicMs());
   polling.isRunLeft = false;
-  const scheduled = await readScheduled(worker, pool.current, signal);
+  const scheduled = await readScheduled(worker, poolBefore, signal);
+  // A newer snapshot may have come meanwhile, or the pool may be gone.
+  const workPool = pool.current ?? poolBefore;
   polling.answeredAt = monotonicMs();
   countUnannounced(worker, scheduled);
   const due = runs.expected.selectDue(scheduled, bothClocks());
@@ -102,8 +105,14 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
       polling.isRunLeft = true;
       return;
     }
-    take(worker, flowRun, slot);
     polling.takenAt = monotonicMs();
+    const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
+    runs.take(
+      { flowRun, workPool, slot, log },
+      (run) => live(worker, run),
+      // If the server declined the same flow run before, do not poll again. Poll and claim would trigger each other for ever.
+      (isChange) => isChange && services.slotFreed(),
+    );
   }
 }
 
@@ -113,18 +122,6 @@ function countUnannounced({ sockets, runs, polling, log }: Worker, scheduled: re
   const found = scheduled.map(({ flow_run }) => flow_run.id).filter((id) => !runs.expected.isKnown(id));
   polling.unannouncedCount += found.length;
   if (found.length > 0) log.debug({ flow_run_ids: found }, "a poll found flow runs that no event announced");
-}
-
-/** Takes a flow run: executes it in the background with `slot`. */
-function take(worker: Worker, flowRun: FlowRun, slot: Disposable): void {
-  const workPool = worker.pool.current as WorkPool;
-  const log = worker.services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
-  worker.runs.take(
-    { flowRun, workPool, slot, log },
-    (run) => live(worker, run),
-    // If the server declined the same flow run before, do not poll again. Poll and claim would trigger each other for ever.
-    (isChange) => isChange && worker.services.slotFreed(),
-  );
 }
 
 /** Wakes the poll loop because a slot is free, if a flow run may have waited for it. */
