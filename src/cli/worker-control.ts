@@ -1,4 +1,4 @@
-// `lictor worker status` and `lictor worker drain`: the running workers of this machine, over their control sockets.
+// `lictor worker status` and `lictor worker drain`, which use the control sockets of the workers on this machine.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import { listInstances, requestControl, stateDirectory } from "../host/instances.ts";
@@ -7,13 +7,13 @@ import type { Status, WorkerStatus } from "../status/page/status-json.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { addCommand, profileOf } from "./options.ts";
 import { type ProgramContext, withProgram } from "./program-context.ts";
-import { say, sayJson } from "./terminal.ts";
+import { print, printJson } from "./terminal.ts";
 
-/** How often `--wait` looks whether the workers have ended. */
+/** How often `--wait` checks whether the workers have ended. */
 const waitIntervalMs = 500;
 
-/** A program that answered. */
-interface Found {
+/** A program that responded on its control socket. */
+interface RunningProgram {
   directory: string;
   status: Status;
 }
@@ -25,8 +25,8 @@ export function addWorkerControl(worker: Command): void {
     .action(async (_own: unknown, command: Command) => {
       await withProgram(profileOf(command), async (program) => {
         const found = await findRunning(program);
-        if (command.opts().json) sayJson(found.map(({ status }) => status));
-        else say(...table(found));
+        if (command.opts().json) printJson(found.map(({ status }) => status));
+        else print(...table(found));
       });
     });
   addCommand(worker, "drain", "Let workers of this machine take no new flow runs and end when theirs have ended.")
@@ -39,28 +39,28 @@ export function addWorkerControl(worker: Command): void {
 }
 
 async function drain(program: ProgramContext, pool: string | undefined, wait: boolean): Promise<void> {
-  const isMeant = ({ status }: Found): boolean =>
+  const isSelected = ({ status }: RunningProgram): boolean =>
     pool === undefined || status.workers.some(({ workPool }) => workPool === pool);
-  const found = (await findRunning(program)).filter(isMeant);
+  const found = (await findRunning(program)).filter(isSelected);
   if (found.length === 0) {
     const ofPool = pool === undefined ? "" : ` of work pool '${pool}'`;
     throw new WorkerStartError(`No worker${ofPool} runs here (looked in ${directoryOf(program)}).`);
   }
   for (const { directory, status } of found) {
     await requestControl(directory, "POST", "/drain");
-    say(`${describe(status)}: takes no new flow runs, waits for ${inFlight(status)}.`);
+    print(`${describeProgram(status)}: takes no new flow runs, waits for ${countFlowRuns(status)}.`);
   }
   if (!wait) return;
-  await Promise.all(found.map(({ directory }) => untilEnded(directory)));
-  say(found.length === 1 ? "It has ended." : "All have ended.");
+  await Promise.all(found.map(({ directory }) => waitUntilEnded(directory)));
+  print(found.length === 1 ? "It has ended." : "All have ended.");
 }
 
-/** A socket that nobody listens on any more is that of a program that has ended. */
-async function untilEnded(directory: string): Promise<void> {
+/** Waits until nothing listens on the control socket any more, because then the program has ended. */
+async function waitUntilEnded(directory: string): Promise<void> {
   while (await tryReadStatus(directory)) await delay(waitIntervalMs);
 }
 
-async function findRunning(program: ProgramContext): Promise<Found[]> {
+async function findRunning(program: ProgramContext): Promise<RunningProgram[]> {
   const directories = await listInstances(directoryOf(program));
   const found = await Promise.all(
     directories.map(async (directory) => {
@@ -71,7 +71,9 @@ async function findRunning(program: ProgramContext): Promise<Found[]> {
   return found.flat().sort((one, other) => one.status.host.startedAt - other.status.host.startedAt);
 }
 
-/** Undefined for a program that has ended. Throws what else keeps its socket from answering. */
+/**
+ * Returns the status, or undefined if the program has ended. Throws WorkerStartError if the socket does not respond.
+ */
 async function tryReadStatus(directory: string): Promise<Status | undefined> {
   try {
     return JSON.parse((await requestControl(directory, "GET", "/status")).body) as Status;
@@ -88,18 +90,18 @@ function directoryOf({ env, settings }: ProgramContext): string {
   return stateDirectory(env, settings.values.PREFECT_HOME);
 }
 
-function describe({ host, workers }: Status): string {
+function describeProgram({ host, workers }: Status): string {
   return `Worker '${workers[0]?.name}' (pid ${host.pid}, ${workers.map(({ workPool }) => workPool).join(", ")})`;
 }
 
-function inFlight({ workers }: Status): string {
+function countFlowRuns({ workers }: Status): string {
   const count = workers.reduce((sum, worker) => sum + worker.inFlight.length, 0);
   return `${count} flow run${count === 1 ? "" : "s"}`;
 }
 
 const columns = ["PID", "WORKER", "POOL", "TYPE", "PHASE", "UP", "RUNS", "CLAIMED"];
 
-function table(found: readonly Found[]): string[] {
+function table(found: readonly RunningProgram[]): string[] {
   if (found.length === 0) return ["No worker runs here."];
   const rows = found.flatMap(({ status: { host, workers } }) =>
     workers.map((worker) => [
@@ -113,12 +115,12 @@ function table(found: readonly Found[]): string[] {
       String(worker.claimed),
     ]),
   );
-  const runs = found.flatMap(({ status }) => status.workers.flatMap((worker) => runLines(worker, status.host.now)));
+  const runs = found.flatMap(({ status }) => status.workers.flatMap((worker) => flowRunRows(worker, status.host.now)));
   return [...align([columns, ...rows]), ...(runs.length > 0 ? ["", ...align(runs)] : [])];
 }
 
-/** The flow runs of a worker, one a line. */
-function runLines({ workPool, inFlight: runs }: WorkerStatus, now: number): string[][] {
+/** Returns the flow runs of a worker, one per row. */
+function flowRunRows({ workPool, inFlight: runs }: WorkerStatus, now: number): string[][] {
   return runs.map(({ name, state, since, identifier }) => [
     `  ${name}`,
     workPool,

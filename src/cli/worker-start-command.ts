@@ -1,4 +1,4 @@
-// The options of `lictor worker start`.
+// The command `lictor worker start` and its options.
 
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -90,6 +90,7 @@ function collect(value: string, previous: string[]): string[] {
   return [...previous, value];
 }
 
+/** Returns a parser of whole numbers from `least` to `most`. */
 function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
@@ -101,6 +102,7 @@ function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: stri
   };
 }
 
+/** Returns the base job template in a JSON file. Throws WorkerStartError. */
 function readTemplate(file: string): JsonObject {
   let text: string;
   try {

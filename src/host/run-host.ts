@@ -34,7 +34,7 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
   const sending = Promise.all([eventPublisher.run(closing.signal), logShipper?.run(closing.signal)]);
   const onFailure = (error: unknown): void => drainAfterFailure(host, error);
-  const run = { socketAddress, runOnce: options.runOnce, farewell: closing.signal, onFailure };
+  const run = { socketAddress, runOnce: options.runOnce, closing: closing.signal, onFailure };
   try {
     await runTogether(
       stop.drain,

@@ -16,7 +16,7 @@ const wrongToken = "lictor asks whether any auth string is accepted";
 type Verdict = "accepted" | "refused" | "login" | "unknown";
 
 /**
- * Returns `error` with the cause added, if it is or was caused by a 401 to an auth string, and if a WebSocket shows the
+ * Returns `error` with the cause added, if a 401 to an auth string caused it and a WebSocket shows the
  * cause. Otherwise returns `error` itself. Takes at most 5 s. An abort of `signal` ends it sooner. Never throws.
  */
 export async function explainUnauthorized(

@@ -82,7 +82,7 @@ function addReferenceMetrics(registry: Registry, sources: MetricsSources): void 
     counter(registry, `prefect_${name}_total`, help, labelNames, read);
   const connection = ["client", "direction", "connection"];
   add("events_emitted", "Events sent by the worker.", ["client"], () => [[[emitter], eventPublisher.emittedCount]]);
-  add("events_observed", "Events the worker was told of.", ["client"], () => [
+  add("events_observed", "Events the worker received.", ["client"], () => [
     [[subscriber], sum(workers, ({ sockets }) => sockets.eventCount)],
   ]);
   add("event_websocket_connections", "Connections to /events/out.", connection, () => {
@@ -93,11 +93,14 @@ function addReferenceMetrics(registry: Registry, sources: MetricsSources): void 
       [[subscriber, "out", "reconnect"], count - initial],
     ];
   });
-  add("event_websocket_checkpoints", "Times the server was known to have read what was sent.", ["client"], () => [
-    [[emitter], eventPublisher.checkpointCount],
-  ]);
+  add(
+    "event_websocket_checkpoints",
+    "Times the server confirmed that it had received all sent events.",
+    ["client"],
+    () => [[[emitter], eventPublisher.checkpointCount]],
+  );
   // A worker reads no logs. These metrics exist for dashboards that expect them.
-  add("logs_observed", "Log records the worker was told of.", ["client"], () => []);
+  add("logs_observed", "Log records the worker received.", ["client"], () => []);
   add("log_websocket_connections", "Connections to /logs/out.", connection, () => []);
 }
 
@@ -129,17 +132,17 @@ function addCounters(registry: Registry, { workers, attemptCounts }: MetricsSour
   counter(
     registry,
     "lictor_flow_runs_unannounced_total",
-    "Flow runs that a poll found although no event told of them.",
+    "Flow runs that a poll found although no event had announced them.",
     [pool],
     () => byPool(workers, ({ polling }) => polling.unannouncedCount),
   );
-  counter(registry, "lictor_polls_repeated_total", "Polls repeated because no answer came.", [pool], () =>
+  counter(registry, "lictor_polls_repeated_total", "Polls repeated because no response came in time.", [pool], () =>
     byPool(workers, ({ polling }) => polling.polls.hedge.repeatedCount),
   );
   counter(
     registry,
     "lictor_api_requests_total",
-    "Attempts at API requests, by the status of the answer, or none where there was no answer.",
+    "Attempts at API requests, by the status of the response, or none if there was no response.",
     ["method", "status"],
     () => [...attemptCounts].map(([outcome, count]) => [outcome.split(" "), count] as const),
   );
@@ -152,10 +155,10 @@ function readEnds({ runs, history, options }: Worker): [string[], number][] {
 
 function addGauges(registry: Registry, { workers, eventPublisher }: MetricsSources): void {
   const secondsSince = (at: number): number => (monotonicMs() - at) / 1000;
-  gauge(registry, "lictor_flow_runs_in_flight", "Flow runs in the worker's hands.", [pool], () =>
+  gauge(registry, "lictor_flow_runs_in_flight", "Flow runs in flight.", [pool], () =>
     byPool(workers, ({ runs }) => runs.list().length),
   );
-  gauge(registry, "lictor_poll_age_seconds", "Time since the last poll that was answered.", [pool], () =>
+  gauge(registry, "lictor_poll_age_seconds", "Time since the last successful poll.", [pool], () =>
     byPool(workers, ({ polling }) => secondsSince(polling.answeredAt)),
   );
   gauge(registry, "lictor_socket_connected", "1 while the socket is open, else 0.", ["socket", pool], () => [

@@ -25,7 +25,7 @@ export interface WorkerRun {
   /** Gets what ends the worker as soon as it is known. The worker throws it when its flow runs have ended. */
   onFailure(error: unknown): void;
   /** Aborts at the end of the program, after the last events and log records were sent. */
-  readonly farewell: AbortSignal;
+  readonly closing: AbortSignal;
 }
 
 /**
@@ -39,9 +39,9 @@ export async function runWorker(
   drain: AbortSignal,
 ): Promise<void> {
   const { events, pool } = worker;
-  const { socketAddress, runOnce, farewell } = run;
+  const { socketAddress, runOnce, closing } = run;
   const over = new AbortController();
-  const watching = AbortSignal.any([over.signal, farewell]);
+  const watching = AbortSignal.any([over.signal, closing]);
   const watches = Promise.all([watchEvents(worker, socketAddress, watching), watchCancellations(worker, watching)]);
   let started: PrefectEvent | null = null;
   try {
