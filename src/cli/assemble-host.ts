@@ -8,8 +8,6 @@ import { stateDirectory } from "../host/instances.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
-import type { PoolType } from "../infrastructure/pool-type.ts";
-import { findPoolType } from "../infrastructure/pool-types.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
@@ -18,13 +16,12 @@ import { readStatus, type StatusSources } from "../status/read-status.ts";
 import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
 import { Slots } from "../worker/slots.ts";
 import type { Worker, WorkerOptions } from "../worker/worker.ts";
-import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { watchSignals } from "./signals.ts";
 import {
-  assertSupported,
   explicitPython,
+  supportedPoolType,
   toHostOptions,
   toWorkerOptions,
   type WorkerStartOptions,
@@ -127,7 +124,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
   });
   const pools = new Map<Worker, InitialPool>();
   for (const [workerOptions, initial] of initialPools) {
-    pools.set(await host.addWorker(workerOptions, supportedType(initial.workerType)), initial);
+    pools.set(await host.addWorker(workerOptions, supportedPoolType(initial.workerType)), initial);
   }
   python.onFinding((finding) => logPython(finding, program, assembly.search));
   sources.workers.push(...host.workers);
@@ -155,13 +152,6 @@ async function readInitialPools(
     pools.push([worker, await readInitialPool(request, signal)]);
   }
   return pools;
-}
-
-function supportedType(type: string): PoolType {
-  assertSupported(type);
-  const poolType = findPoolType(type);
-  if (!poolType) throw new WorkerStartError(`Work pools of type '${type}' are not supported by lictor.`);
-  return poolType;
 }
 
 /** Logs whether there is a Python, and the consequence if there is none. Logs nothing after `search` has aborted. */

@@ -2,7 +2,8 @@
 import { randomUUID } from "node:crypto";
 import type { JsonObject } from "../api/wire.ts";
 import type { HostOptions } from "../host/host.ts";
-import { poolTypeNames } from "../infrastructure/pool-types.ts";
+import type { PoolType } from "../infrastructure/pool-type.ts";
+import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { LogFormat } from "../logger.ts";
 import type { WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
@@ -44,7 +45,7 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
   if (/\p{Cc}/u.test(name)) {
     throw new WorkerStartError("Worker name cannot contain line ends or other control characters");
   }
-  if (options.type !== undefined) assertSupported(options.type);
+  if (options.type !== undefined) supportedPoolType(options.type);
   return pools.map((workPoolName) => ({
     name,
     workPoolName,
@@ -88,14 +89,15 @@ export function toHostOptions(options: WorkerStartOptions, { settings }: Program
   };
 }
 
-/** Throws WorkerStartError if lictor does not support work pools of this type. */
-export function assertSupported(type: string): void {
+/** Returns the type of work pools with this name. Throws WorkerStartError if lictor cannot serve it. */
+export function supportedPoolType(type: string): PoolType {
   if (/:(push|managed)$/.test(type)) {
     throw new WorkerStartError(
       "Workers are not required for push work pools. See https://www.prefect.io/docs/latest/deploy/infrastructure-examples/serverless for more details.",
     );
   }
-  if (poolTypeNames.includes(type)) return;
+  const poolType = findPoolType(type);
+  if (poolType) return poolType;
   throw new WorkerStartError(
     `Work pools of type '${type}' are not supported by lictor. Supported: ${poolTypeNames.join(", ")}.`,
   );

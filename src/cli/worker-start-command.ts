@@ -13,9 +13,11 @@ import type { WorkerStartOptions } from "./worker-options.ts";
 
 const helpAfterOptions = `
 Stopping:
-  SIGINT or SIGTERM once   take no new flow runs, wait for running ones to end, exit 0
-  twice                    end the running flow runs (SIGTERM, after 30 s SIGKILL), report them as Crashed, exit 0
-  three times              SIGKILL their processes and exit at once
+  SIGINT, SIGTERM, SIGHUP or SIGQUIT once   take no new flow runs, wait for running ones to end, exit 0
+  twice          end the running flow runs (SIGTERM, after 30 s SIGKILL), report them as Crashed, exit 0;
+                 exit 1 if that takes longer than 60 s
+  three times    SIGKILL their processes and exit at once
+  Signals within a second after one that counted are ignored. See also: lictor worker drain --help
 
 Examples:
   $ lictor worker start --pool my-pool
@@ -29,12 +31,11 @@ export function addWorkerStart(worker: Command): void {
     .command("start")
     .description("Start a worker process to poll a work pool for flow runs.")
     .option("-n, --name <name>", "The name to give to the started worker.")
-    .option("-p, --pool <pool>", "The work pool the started worker should poll (repeatable).", collect, [])
+    .option("-p, --pool <pool>", "The work pool the started worker should poll (repeatable).", collect)
     .option(
       "-q, --work-queue <queue>",
       "Work queue names to pull from (repeatable); pool/queue for a queue of one pool.",
       collect,
-      [],
     )
     .option("-t, --type <type>", `The type of worker to start: ${poolTypeNames.join(", ")}.`)
     .option(
@@ -75,7 +76,10 @@ export function addWorkerStart(worker: Command): void {
     )
     .option("--profile <name>", "Select a profile for this run.")
     .action(async (_own: unknown, command: Command) => {
-      const options = command.optsWithGlobals<WorkerStartOptions>();
+      const given = command.optsWithGlobals<
+        Omit<WorkerStartOptions, "pool" | "workQueue"> & Partial<WorkerStartOptions>
+      >();
+      const options: WorkerStartOptions = { ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] };
       await withProgram(options, async (program) => {
         if (options.pool.length === 0 && isInteractive(program.env)) options.pool.push(await ask("Work pool name: "));
         await startWorkers(options, program);
@@ -86,7 +90,7 @@ export function addWorkerStart(worker: Command): void {
 /** 11 days: far below the longest timer of Node.js, and within the range of dates. */
 const mostSeconds = 1_000_000;
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }
 
