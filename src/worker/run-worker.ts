@@ -2,6 +2,7 @@
 import { isTransient } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -37,9 +38,11 @@ export async function runWorker(
   drain: AbortSignal,
 ): Promise<void> {
   const { events, pool } = worker;
-  const over = new AbortController();
-  const watching = AbortSignal.any([over.signal, farewell]);
-  const watches = Promise.all([watchEvents(worker, socketAddress, watching), watchCancellations(worker, watching)]);
+  using over = new LinkedController(farewell);
+  const watches = Promise.all([
+    watchEvents(worker, socketAddress, over.signal),
+    watchCancellations(worker, over.signal),
+  ]);
   let started: PrefectEvent | null = null;
   try {
     await takeInitialPool(worker, initial, drain);
@@ -70,8 +73,9 @@ async function runLoops(worker: Worker, socketAddress: SocketAddress, drain: Abo
   const drained = new AbortController();
   await runTogether(drained.signal, [
     async (failed) => {
+      using end = new LinkedController(drain, failed);
       try {
-        await pollLoop(worker, AbortSignal.any([drain, failed]));
+        await pollLoop(worker, end.signal);
       } finally {
         await waitUntilDrained(worker);
         drained.abort();
