@@ -4,10 +4,15 @@ import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
+import { ApiError } from "../../src/api/errors.ts";
 import { Hedge } from "../../src/api/hedge.ts";
+import { monotonicMs } from "../../src/async/clock.ts";
 import { runTogether } from "../../src/async/run-together.ts";
 import { waitAtMost } from "../../src/async/sleep.ts";
-import { testAgents } from "./test-client.ts";
+import { explainUnauthorized } from "../../src/sockets/refused-credentials.ts";
+import { startScriptedServer } from "../support/scripted-server.ts";
+import { fixedCredentials, testAgents } from "./test-client.ts";
+import { socketAddress } from "./test-socket.ts";
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
@@ -49,4 +54,25 @@ test.each(calls)("%s leaves nothing behind on the signal that it followed", asyn
   const bytesPerCall = ((await usedBytes()) - before) / count;
   expect(bytesPerCall).toBeLessThan(20);
   expect(getEventListeners(signal, "abort")).toEqual([]);
+});
+
+test("the search for the cause of a 401 ends after 5 s, also if garbage is collected meanwhile", async () => {
+  await using server = await startScriptedServer({
+    sockets: { "/api/events/out": [{ play: () => new Promise(() => {}) }] },
+  });
+  const collecting = setInterval(collectGarbage, 100);
+  const credentials = fixedCredentials({
+    kind: "basic",
+    header: "Basic dXNlcjpwYXNz",
+    token: "user:pass",
+    origin: "PREFECT_API_AUTH_STRING",
+  });
+  const error = new ApiError("GET", "/work_pools/p", 401, "Unauthorized");
+  const startedAt = monotonicMs();
+  const { signal } = new AbortController();
+  expect(await explainUnauthorized(error, socketAddress(server.url, { credentials }), signal)).toBe(error);
+  clearInterval(collecting);
+  const tookMs = monotonicMs() - startedAt;
+  expect(tookMs).toBeGreaterThan(4_900);
+  expect(tookMs).toBeLessThan(8_000);
 });
