@@ -131,7 +131,13 @@ async function run(assembly: Assembly): Promise<void> {
   sources.eventPublisher = eventPublisher;
   const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;
   const { isCloud } = connection;
-  const metrics = { isCloud, attemptCounts: api.attemptCounts, workers: host.workers, eventPublisher };
+  const metrics = {
+    isCloud,
+    attemptCounts: api.attemptCounts,
+    workers: host.workers,
+    eventPublisher,
+    log: logging.logger,
+  };
   using _metrics = hasMetrics ? await serveMetrics(port, metrics) : null;
   await runHost(host, pools);
 }

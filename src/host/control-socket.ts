@@ -26,7 +26,7 @@ export async function tryOpenControlSocket(options: ControlSocketOptions): Promi
     await removeDeadInstances(stateDir);
     const instance = await createInstance(stateDir);
     const server = http.createServer((request, response) => respond(options, request, response));
-    await listenOnControlSocket(server, instance.directory);
+    await listenOnControlSocket(server, instance.directory, log);
     // The socket must not keep the program alive. Flow runs in flight do.
     server.unref();
     return {

@@ -1,9 +1,12 @@
 // The instance directories of one user's lictor processes. Each process has one, which holds its control socket.
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { chmod, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import http from "node:http";
 import { join, resolve } from "node:path";
 import { wallClockMs } from "../async/clock.ts";
+import type { Logger } from "../logger.ts";
+import { logServerErrors } from "../status/http-listener.ts";
 
 /** The time limit for a response on a control socket. */
 const responseTimeoutMs = 5_000;
@@ -33,13 +36,15 @@ export async function createInstance(stateDir: string): Promise<AsyncDisposable 
   };
 }
 
-/** Lets `server` listen on the control socket of an instance. Only its user can connect. Throws the system's error. */
-export async function listenOnControlSocket(server: http.Server, directory: string): Promise<void> {
+/**
+ * Lets `server` listen on the control socket of an instance. Only its user can connect. Later errors go to `log`. Throws
+ * the system's error if it cannot listen.
+ */
+export async function listenOnControlSocket(server: http.Server, directory: string, log: Logger): Promise<void> {
   await withSocketPath(directory, async (path) => {
-    await new Promise<void>((resolveListening, reject) => {
-      server.once("error", reject);
-      server.listen(path, resolveListening);
-    });
+    server.listen(path);
+    await once(server, "listening");
+    logServerErrors(server, "the control socket", log);
     await chmod(path, 0o600);
   });
 }
