@@ -1,7 +1,8 @@
 // Errors of lictor's own HTTP servers after they have begun to listen, such as too many open files.
 import http from "node:http";
 import { expect, test } from "vitest";
-import { createInstance, listenOnControlSocket } from "../../src/host/instances.ts";
+import { listenOnControlSocket } from "../../src/host/control-connection.ts";
+import { createInstance } from "../../src/host/instances.ts";
 import { listenHttp } from "../../src/status/http-listener.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { capturedLog, messagesFrom } from "./test-client.ts";
