@@ -1,6 +1,7 @@
 // The instance directories of one user's lictor processes. Each process has one, which holds its control socket.
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { wallClockMs } from "../async/clock.ts";
 import { isListening } from "./control-connection.ts";
@@ -8,7 +9,7 @@ import { isListening } from "./control-connection.ts";
 /** An instance directory without a control socket belongs to a dead process once it is older than this. */
 const startingMs = 60_000;
 
-/** A lictor process, which may be dead. */
+/** A lictor process of this host, which may be dead. */
 export interface Instance {
   readonly directory: string;
   readonly pid: number;
@@ -23,7 +24,7 @@ export function stateDirectory(env: Readonly<Record<string, string | undefined>>
 
 /** Creates an instance directory for this process and returns it. Disposing removes it. Throws the system's error. */
 export async function createInstance(stateDir: string): Promise<AsyncDisposable & { directory: string }> {
-  const name = `${process.pid}-${randomBytes(4).toString("hex")}`;
+  const name = `${namePrefix()}${process.pid}-${randomBytes(4).toString("hex")}`;
   const directory = join(instancesOf(stateDir), name);
   await makeDirectories(directory);
   return {
@@ -32,20 +33,21 @@ export async function createInstance(stateDir: string): Promise<AsyncDisposable 
   };
 }
 
-/** Returns the instances, including those of dead processes. Throws the system's error. */
+/** Returns the instances of this host, including those of dead processes. Throws the system's error. */
 export async function listInstances(stateDir: string): Promise<Instance[]> {
   const root = instancesOf(stateDir);
   const names = await readdir(root).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw error;
   });
+  const prefix = namePrefix();
   return names.flatMap((name) => {
-    const pid = /^(\d+)-[0-9a-f]{8}$/.exec(name)?.[1];
+    const pid = name.startsWith(prefix) ? /^(\d+)-[0-9a-f]{8}$/.exec(name.slice(prefix.length))?.[1] : undefined;
     return pid === undefined ? [] : [{ directory: join(root, name), pid: Number(pid) }];
   });
 }
 
-/** Removes the directories of dead processes. Never throws, because nothing depends on it. */
+/** Removes the directories of dead processes of this host. Never throws, because nothing depends on it. */
 export async function removeDeadInstances(stateDir: string, signal: AbortSignal): Promise<void> {
   const instances = await listInstances(stateDir).catch(() => []);
   await Promise.all(
@@ -64,6 +66,14 @@ async function isDead(directory: string, signal: AbortSignal): Promise<boolean> 
 
 function instancesOf(stateDir: string): string {
   return join(stateDir, "instances");
+}
+
+/**
+ * Returns the first part of the directories' names. Several hosts may share a state directory, for example on NFS. A
+ * socket of another host refuses connections although its process lives, so each host looks only at its own.
+ */
+function namePrefix(): string {
+  return `${hostname().replace(/[^A-Za-z0-9.-]/g, "_")}-`;
 }
 
 /**

@@ -1,12 +1,13 @@
 // `lictor worker status` and `lictor worker drain`, which talk to running workers over their control sockets.
 import { readdir, stat } from "node:fs/promises";
 import http from "node:http";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
 import { expect, inject, test } from "vitest";
 import { listenOnControlSocket } from "../../src/host/control-connection.ts";
 import { createInstance } from "../../src/host/instances.ts";
-import { type RunningProgram, runLictor } from "../support/lictor.ts";
+import { LICTOR, type RunningProgram, runLictor } from "../support/lictor.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -85,7 +86,7 @@ test("a worker that was killed is not shown, and the next one removes what it le
   expect(left).toHaveLength(1);
   expect((await control(worker, "status")).stdout).toBe("No worker runs here.\n");
   await using next = await startWorker(pool, { apiUrl: inject("apiUrl"), env: { LICTOR_STATE_DIR: stateOf(worker) } });
-  const only = new RegExp(`^${next.pid}-[0-9a-f]{8}$`);
+  const only = new RegExp(`^${hostname()}-${next.pid}-[0-9a-f]{8}$`);
   await waitFor(async () => only.test((await readdir(instances)).join()), { timeoutMs: 10_000, what: "the removal" });
 });
 
@@ -180,6 +181,27 @@ test("drain goes on if a worker ends meanwhile, and fails if one does not accept
   expect(refused.code).toBe(1);
   expect(refused.stdout).not.toContain("refusing");
   expect(refused.stderr).toMatch(/^The worker with pid \d+ does not respond .*\(responded with 500\)/);
+});
+
+/** Only root can give a process a host name of its own. */
+const ON_ANOTHER_HOST = ["unshare", "--uts", "sh", "-c", 'hostname other.host && exec "$@"', "sh", ...LICTOR] as const;
+const needsRoot = process.getuid?.() !== 0;
+
+test.skipIf(needsRoot)("a worker leaves the workers of other hosts alone that share its state directory", async () => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  // A host cannot tell the socket of a worker on another host from the socket of a dead worker.
+  await using other = await startWorker(pool, { apiUrl: inject("apiUrl"), command: [...ON_ANOTHER_HOST] });
+  other.signal("SIGKILL");
+  await other.exited;
+  const instances = join(stateOf(other), "instances");
+  const left = await readdir(instances);
+  expect(left).toHaveLength(1);
+  expect((await control(other, "status")).stdout).toBe("No worker runs here.\n");
+  await using next = await startWorker(pool, { apiUrl: inject("apiUrl"), env: { LICTOR_STATE_DIR: stateOf(other) } });
+  expect((await control(other, "drain", "--wait")).code).toBe(0);
+  expect(await next.exited).toEqual({ code: 0, signal: null });
+  expect(await readdir(instances)).toEqual(left);
 });
 
 test("a state directory below /proc costs one warning", async () => {
