@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import { isListening, requestControl } from "../host/control-connection.ts";
-import { type Instance, listInstances, stateDirectory } from "../host/instances.ts";
+import { findStateDirectory, type Instance, listInstances } from "../host/instances.ts";
 import type { Status } from "../status/page/status-json.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { addCommand, profileOf } from "./options.ts";
@@ -126,7 +126,9 @@ function throwIfAny(silent: readonly Silent[]): void {
 }
 
 function stateDirectoryOf({ env, settings }: ProgramContext): string {
-  return stateDirectory(env, settings.values.PREFECT_HOME);
+  const found = findStateDirectory(env, settings.values.PREFECT_HOME);
+  if (found !== null) return found;
+  throw new WorkerStartError("Workers cannot be found, because this user has no home directory. Set LICTOR_STATE_DIR.");
 }
 
 function describe({ host, workers }: Status): string {

@@ -8,7 +8,8 @@ import { type StopControl, StopRequested, type StopStep } from "./stop-control.t
 
 /** The options of the control socket. */
 export interface ControlSocketOptions {
-  readonly stateDir: string;
+  /** Null if there is none, because the user has no home directory. */
+  readonly stateDir: string | null;
   readonly stop: StopControl;
   /** Returns the body of `GET /status`. */
   status(): object;
@@ -29,6 +30,10 @@ const advice = "`lictor worker status` and `lictor worker drain` will not find t
  */
 export async function tryOpenControlSocket(options: ControlSocketOptions): Promise<AsyncDisposable | null> {
   const { stateDir, log } = options;
+  if (stateDir === null) {
+    log.warn(`No control socket, because this user has no home directory: ${advice}.`);
+    return null;
+  }
   const over = new AbortController();
   try {
     const opening = openControlSocket(stateDir, options);

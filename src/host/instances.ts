@@ -4,6 +4,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { wallClockMs } from "../async/clock.ts";
+import { tryExpandUser } from "../settings/paths.ts";
 import { isListening } from "./control-connection.ts";
 
 /** An instance directory without a control socket belongs to a dead process once it is older than this. */
@@ -16,10 +17,15 @@ export interface Instance {
 }
 
 /**
- * Returns the absolute path of lictor's state directory: LICTOR_STATE_DIR, else `lictor` in PREFECT_HOME.
+ * Returns the absolute path of lictor's state directory: LICTOR_STATE_DIR, else `lictor` in PREFECT_HOME. Returns null
+ * if the path begins with `~` and the user has no home directory.
  */
-export function stateDirectory(env: Readonly<Record<string, string | undefined>>, prefectHome: string): string {
-  return resolve(env.LICTOR_STATE_DIR || join(prefectHome, "lictor"));
+export function findStateDirectory(
+  env: Readonly<Record<string, string | undefined>>,
+  prefectHome: string,
+): string | null {
+  const path = tryExpandUser(env.LICTOR_STATE_DIR || join(prefectHome, "lictor"), env);
+  return /^~(\/|$)/.test(path) ? null : resolve(path);
 }
 
 /** Creates an instance directory for this process and returns it. Disposing removes it. Throws the system's error. */
