@@ -1,5 +1,6 @@
 // Runs loops concurrently. They end together.
 import { setMaxListeners } from "node:events";
+import { LinkedController } from "./linked-controller.ts";
 
 /**
  * Runs the loops concurrently until all have returned. The first failure aborts the signal of the others. Throws that
@@ -9,15 +10,15 @@ export async function runTogether(
   stop: AbortSignal,
   loops: ReadonlyArray<(signal: AbortSignal) => Promise<void>>,
 ): Promise<void> {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([stop, failure.signal]);
+  using end = new LinkedController(stop);
+  const { signal } = end;
   setMaxListeners(0, signal);
   const ended = await Promise.allSettled(
     loops.map(async (loop) => {
       try {
         await loop(signal);
       } catch (error) {
-        failure.abort(error);
+        end.abort(error);
         throw error;
       }
     }),

@@ -4,7 +4,7 @@ import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { tryOpenControlSocket } from "../host/control-socket.ts";
 import { Host } from "../host/host.ts";
-import { stateDirectory } from "../host/instances.ts";
+import { findStateDirectory } from "../host/instances.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
@@ -55,7 +55,7 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   const { PREFECT_WORKER_WEBSERVER_HOST: host, PREFECT_WORKER_WEBSERVER_PORT: port } = settings.values;
   using _health = options.withHealthcheck ? await serveHealth({ host, port }, sources, logging) : null;
   await using _control = await tryOpenControlSocket({
-    stateDir: stateDirectory(program.env, settings.values.PREFECT_HOME),
+    stateDir: findStateDirectory(program.env, settings.values.PREFECT_HOME),
     stop,
     status: () => readStatus(sources, bothClocks()),
     log: logger,
@@ -131,7 +131,13 @@ async function runAssembled(assembly: Assembly): Promise<void> {
   sources.eventPublisher = eventPublisher;
   const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;
   const { isCloud } = connection;
-  const metrics = { isCloud, attemptCounts: api.attemptCounts, workers: host.workers, eventPublisher };
+  const metrics = {
+    isCloud,
+    attemptCounts: api.attemptCounts,
+    workers: host.workers,
+    eventPublisher,
+    log: logging.logger,
+  };
   using _metrics = hasMetrics ? await serveMetrics(port, metrics) : null;
   await runHost(host, pools);
 }

@@ -1,6 +1,7 @@
 // Runs all workers of the program, drains them, and sends the last events and log records.
 import { setMaxListeners } from "node:events";
 import type { LogShipper } from "../api/log-shipper.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import { type PinoRecord, pythonLevel } from "../logger.ts";
@@ -69,8 +70,9 @@ function killAll({ workers, services: { stop, logging } }: Host, over: AbortSign
   const by = (stop.kill.reason as StopRequested).message;
   for (const worker of workers) worker.runs.stopAll({ kind: "kill", by });
   const limitMs = terminateGraceMs + reportsAfterKillMs;
-  void sleep(limitMs, AbortSignal.any([over, stop.leave])).then(() => {
-    if (over.aborted || stop.leave.aborted) return;
+  const end = new LinkedController(over, stop.leave);
+  void sleep(limitMs, end.signal).then(() => {
+    if (end.signal.aborted) return;
     const left = workers.flatMap(({ runs }) => runs.list()).map(({ flowRun }) => `'${flowRun.name}'`);
     logging.logger.error(
       `The server could not be told within ${limitMs / 1000} s how these flow runs ended: ${left.join(", ") || "none"}. Leaving.`,

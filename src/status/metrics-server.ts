@@ -3,6 +3,7 @@
 import http from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { monotonicMs } from "../async/clock.ts";
+import type { Logger } from "../logger.ts";
 import type { LatencyKind } from "../run/run-history.ts";
 import type { EventPublisher } from "../sockets/event-publisher.ts";
 import type { Worker } from "../worker/worker.ts";
@@ -15,6 +16,8 @@ export interface MetricsSources {
   readonly attemptCounts: ReadonlyMap<string, number>;
   readonly workers: readonly Worker[];
   readonly eventPublisher: EventPublisher;
+  /** Gets the errors of the server. */
+  readonly log: Logger;
 }
 
 /** Upper bounds in seconds, from a claim after an event to a worker that was offline. */
@@ -35,7 +38,7 @@ export async function startMetricsServer(
     if (text instanceof Error) response.writeHead(500).end(`${text.message}\n`);
     else response.writeHead(200, { "Content-Type": registry.contentType }).end(text);
   });
-  return await listenHttp(server, { host: "0.0.0.0", port });
+  return await listenHttp(server, { host: "0.0.0.0", port, log: sources.log });
 }
 
 function createRegistry(sources: MetricsSources): Registry {

@@ -2,6 +2,7 @@
 import { isTransient } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -40,9 +41,11 @@ export async function runWorker(
 ): Promise<void> {
   const { events, pool } = worker;
   const { socketAddress, runOnce, closing } = run;
-  const over = new AbortController();
-  const watching = AbortSignal.any([over.signal, closing]);
-  const watches = Promise.all([watchEvents(worker, socketAddress, watching), watchCancellations(worker, watching)]);
+  using over = new LinkedController(closing);
+  const watches = Promise.all([
+    watchEvents(worker, socketAddress, over.signal),
+    watchCancellations(worker, over.signal),
+  ]);
   let started: PrefectEvent | null = null;
   try {
     await takeInitialPool(worker, initial, drain);
@@ -73,8 +76,9 @@ async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun,
   const drained = new AbortController();
   await runTogether(drained.signal, [
     async (failed) => {
+      using end = new LinkedController(drain, failed);
       try {
-        await pollLoop(worker, AbortSignal.any([drain, failed]));
+        await pollLoop(worker, end.signal);
       } catch (error) {
         onFailure(error);
         throw error;

@@ -3,6 +3,7 @@
 // Source: prefect workers/_cleanup.py, _cleanup_handlers.py; server/worker_communication/cleanup_queue.
 import { findFlowRun } from "../../api/flow-runs.ts";
 import type { FlowRun } from "../../api/wire.ts";
+import { LinkedController } from "../../async/linked-controller.ts";
 import { sleep } from "../../async/sleep.ts";
 import type { WorkerChannel } from "../../sockets/worker-channel.ts";
 import { cancellingTimeout, type ServerFrame } from "../../sockets/worker-channel-frames.ts";
@@ -63,12 +64,11 @@ async function whileRenewing(
   renew: () => void,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const over = new AbortController();
+  using over = new LinkedController(signal);
   const done = ended.finally(() => over.abort());
-  const waiting = AbortSignal.any([signal, over.signal]);
-  while (!waiting.aborted) {
-    await sleep(Math.max(leaseMs / 2, shortestRenewalMs), waiting);
-    if (!waiting.aborted) renew();
+  while (!over.signal.aborted) {
+    await sleep(Math.max(leaseMs / 2, shortestRenewalMs), over.signal);
+    if (!over.signal.aborted) renew();
   }
   return await done;
 }
