@@ -37,24 +37,48 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
 
 /** Reads what the job is made of and proposes Submitting. Returns null if the flow run must not be started. */
 async function prepare(context: RunContext, run: RunRecord): Promise<Job | null> {
-  if (!(await readRelated(context, run))) {
+  const job = await readJobUnlessStopped(context, run);
+  if (job === "orphan") {
     await cancelOrphan(context, run);
     return null;
   }
-  const job = await makeJob(context, run);
-  run.log.debug({ job_configuration: describeJob(job) }, "job configuration");
   run.phase = "starting";
-  const submitting = await proposeState(context.api, run.flowRun.id, submittingState);
+  const submitting = await proposeSubmitting(context, run);
   context.history.recordState(run, submitting.state);
   if (!(await isStillOurs(context, run, submitting))) return null;
-  if (stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
+  if (job === null || stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
     await reportNotStarted(context, run, submitting.state);
     return null;
   }
   return job;
 }
 
-/** Returns false if somebody set the flow run back to Scheduled after the claim, and another worker claimed it. */
+/** Returns the job; "orphan" when the deployment was deleted; null when the flow run is to be stopped. */
+async function readJobUnlessStopped(context: RunContext, run: RunRecord): Promise<Job | "orphan" | null> {
+  try {
+    if (!(await readRelated(context, run))) return "orphan";
+    const job = await makeJob(context, run);
+    run.log.debug({ job_configuration: describeJob(job) }, "job configuration");
+    return job;
+  } catch (error) {
+    // Nothing is started then, so the job does not matter.
+    if (stopReason(run)) return null;
+    throw error;
+  }
+}
+
+/** Proposes Submitting. A stop ends a wait that the server asks for. Then the flow run still has the state of its claim. */
+async function proposeSubmitting({ api }: RunContext, run: RunRecord): Promise<Decision> {
+  const { signal } = run.stop;
+  try {
+    return await proposeState(api, run.flowRun.id, submittingState, { waitSignal: signal });
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    return { kind: "aborted", state: run.claim, reason: "it is stopped" };
+  }
+}
+
+/** Returns false if somebody set the flow run back after the claim. Then nothing is started and nothing is reported. */
 async function isStillOurs({ api }: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
   return run.claim === null || (await confirmStart(api, run.flowRun, run.claim, submitting, run.log));
 }

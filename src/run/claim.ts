@@ -1,16 +1,23 @@
 // Claims a flow run: the worker proposes Pending, and the server decides.
 import { findDeployment } from "../api/deployments.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
+import type { State } from "../api/wire.ts";
+import { abortLater } from "../async/abort-later.ts";
+import { sleep } from "../async/sleep.ts";
 import { confirmClaim } from "./confirm-claim.ts";
-import { proposeState } from "./propose-state.ts";
+import { type Decision, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 import { cancelledState, pendingState, rescheduledState } from "./states.ts";
 
-/** After an aborted claim, the worker tries for this time to set the flow run back to Scheduled. */
-const rescheduleTimeoutMs = 5_000;
+/** A claim in flight at the second signal may take this time to get its response. Servers usually take 10 to 50 ms. */
+const responseAfterKillMs = 5_000;
+/** Without that response, the flow run is watched for this time, because a slow server may still accept the claim. */
+const acceptedLateMs = 5_000;
+/** The pause between two looks at the flow run. */
+const lookPauseMs = 500;
 
 /**
  * Claims the flow run and returns whether it did. Returns false when the flow run cannot start here, or when the server
@@ -31,13 +38,21 @@ export async function claim(context: RunContext, run: RunRecord): Promise<boolea
 
 async function proposePending(context: RunContext, run: RunRecord): Promise<boolean> {
   const { flowRun, log } = run;
-  const transitionId = crypto.randomUUID();
   const { kill } = context.services.stop;
-  let decision: Awaited<ReturnType<typeof proposeState>>;
+  kill.throwIfAborted();
+  const transitionIds: string[] = [];
+  // The server goes on with a request whose connection was closed. So the response is waited for, up to a limit.
+  using request = abortLater(kill, responseAfterKillMs);
+  let decision: Decision;
   try {
-    decision = await proposeState(context.api, flowRun.id, pendingState, { transitionId, isClaim: true, signal: kill });
+    decision = await proposeState(context.api, flowRun.id, pendingState, {
+      isClaim: true,
+      signal: request.signal,
+      waitSignal: kill,
+      onProposal: (transitionId) => transitionIds.push(transitionId),
+    });
   } catch (error) {
-    if (kill.aborted) await rescheduleIfClaimed(context, run, transitionId);
+    if (request.signal.aborted) await rescheduleIfClaimed(context, run, transitionIds);
     throw error;
   }
   if (decision.kind === "aborted") {
@@ -52,21 +67,66 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
     return false;
   }
-  if (!(await confirmClaim(context.api, flowRun, decision.state, log))) return false;
-  run.claim = decision.state;
-  context.history.recordClaim(run, decision.state);
-  return true;
+  return await acceptClaim(context, run, decision.state);
 }
 
-/** Sets the flow run back to Scheduled if the server accepted the aborted claim. Its response was not received. */
-async function rescheduleIfClaimed({ api, identity }: RunContext, run: RunRecord, transitionId: string): Promise<void> {
-  const { id } = run.flowRun;
-  const signal = AbortSignal.timeout(rescheduleTimeoutMs);
-  const current = await findFlowRun(api, id, { signal });
-  if (current?.state?.state_details?.transition_id !== transitionId) return;
-  const message = `Not started: worker '${identity.name}' was told to end.`;
-  await proposeState(api, id, rescheduledState(message), { signal });
-  run.log.info(`Flow run '${run.flowRun.name}' is scheduled again; it was not started.`);
+/** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
+async function acceptClaim(context: RunContext, run: RunRecord, claim: State): Promise<boolean> {
+  try {
+    if (!(await confirmClaim(context.api, run.flowRun, claim, run.log))) return false;
+    run.claim = claim;
+    context.history.recordClaim(run, claim);
+    return true;
+  } catch (error) {
+    // Otherwise the flow run would stay in Pending for ever.
+    await giveBack(context, run, "could not confirm its claim");
+    throw error;
+  }
+}
+
+/** Sets a claimed flow run back to Scheduled, for any worker. `by` completes "worker 'w' …". Throws ApiError. */
+async function giveBack(context: RunContext, run: RunRecord, by: string): Promise<void> {
+  const { flowRun, log } = run;
+  await report(context, run, rescheduledState(`Not started: worker '${context.identity.name}' ${by}.`));
+  log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);
+}
+
+/** Sets the flow run back to Scheduled if the server accepted a claim whose response was not received. */
+async function rescheduleIfClaimed(
+  context: RunContext,
+  run: RunRecord,
+  transitionIds: readonly string[],
+): Promise<void> {
+  const { flowRun, log } = run;
+  const claim = await findLateClaim(context, run, transitionIds);
+  if (claim === null || !(await confirmClaim(context.api, flowRun, claim, log))) return;
+  await giveBack(context, run, "was told to end");
+}
+
+/**
+ * Reads the flow run until it has one of these transition ids, or until nobody waits for the claim any more. Returns its
+ * state then, else null.
+ */
+async function findLateClaim(
+  { api }: RunContext,
+  { flowRun, log }: RunRecord,
+  transitionIds: readonly string[],
+): Promise<State | null> {
+  const over = AbortSignal.timeout(acceptedLateMs);
+  try {
+    for (;;) {
+      const { state } = (await findFlowRun(api, flowRun.id, { endless: true, signal: over })) ?? {};
+      if (transitionIds.includes(state?.state_details?.transition_id ?? "")) return state ?? null;
+      if (state?.type !== "SCHEDULED") return null;
+      await sleep(lookPauseMs, over);
+      if (over.aborted) return null;
+    }
+  } catch (error) {
+    const waitedMs = responseAfterKillMs + acceptedLateMs;
+    const unknown = `The server did not say within ${waitedMs / 1000} s whether it accepted the claim`;
+    log.warn({ err: error }, `${unknown} of flow run '${flowRun.name}'. The flow run may stay in Pending.`);
+    return null;
+  }
 }
 
 async function isDeploymentGone({ api, services }: RunContext, { flowRun }: RunRecord): Promise<boolean> {

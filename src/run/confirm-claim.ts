@@ -22,7 +22,8 @@
 // Between claim and start. Somebody may set the flow run back to SCHEDULED, and another worker may claim it. The server
 // would then accept Submitting over the other worker's Pending. Submitting carries the scheduled time of the state that it
 // replaces. The comparison with the claim's time finds this, however long the start takes. If the times differ, the
-// history is read. Another worker's Pending with the new time means that the flow run belongs to that worker.
+// history is read. Another worker's Pending with the new time means that the flow run belongs to that worker. If that worker
+// got further, the server refuses Submitting and names RUNNING, PAUSED or SCHEDULED. Such a flow run is left as it is.
 //
 // What remains. Two workers can both start one flow run in three cases: somebody forces its state while a process runs;
 // the claim is set back to SCHEDULED with its old scheduled time; or it is set back after Submitting. A server without
@@ -48,8 +49,11 @@ export interface ClaimEvidence {
   history: readonly State[];
 }
 
-/** The requests are repeated until the server responds, because an outage must not lose a claimed flow run. */
-const untilAnswered = { endless: true };
+/**
+ * The requests are repeated until the server responds. Neither an outage nor refused credentials may leave an accepted claim
+ * in Pending.
+ */
+const untilAnswered = { endless: true, retriesRefusals: true };
 
 /** Returns whether the claim replaced the state that the poll returned. Then it is the only accepted claim. Pure. */
 export function isExclusive(claim: State, polled: Pick<FlowRun, "next_scheduled_start_time">): boolean {
@@ -103,8 +107,9 @@ export async function confirmClaim(api: Api, polled: FlowRun, claim: State, log:
 }
 
 /**
- * Returns whether the flow run still belongs to this worker after the proposal of Submitting. `claim` is the accepted
- * Pending, and `submitting` is the server's decision. Usually sends no request. Throws ApiError.
+ * Returns whether this worker still decides about the flow run after the proposal of Submitting. `claim` is the accepted
+ * Pending, and `submitting` is the server's decision. True for CANCELLING and final states, which the caller handles.
+ * Usually sends no request. Throws ApiError.
  */
 export async function confirmStart(
   api: Api,
@@ -113,18 +118,26 @@ export async function confirmStart(
   submitting: Decision,
   log: Logger,
 ): Promise<boolean> {
-  const { state } = submitting;
-  if (state?.type !== "PENDING") return true;
-  if (submitting.kind !== "accepted") {
-    const holder = state.state_details?.transition_id;
-    if (!holder || holder === claim.state_details?.transition_id) return true;
-    return await applyVerdict(api, polled, { kind: "somebody else's" }, log);
+  // A decision without a state does not say who has the flow run.
+  const state = submitting.state ?? (await findFlowRun(api, polled.id, untilAnswered))?.state;
+  if (state?.type === "CANCELLING" || isFinal(state)) return true;
+  if (submitting.kind !== "accepted" || state?.type !== "PENDING") {
+    const isOwn = state?.type === "PENDING" && isSameTransition(state, claim);
+    if (!isOwn) log.info(`Aborted submission of flow run '${polled.id}': ${holderOf(state)}`);
+    return isOwn;
   }
   const claimed = claim.state_details?.scheduled_time;
   const current = state.state_details?.scheduled_time;
   if (isSameTime(claimed, current) || (!claimed && !current)) return true;
   const { history } = await readEvidence(api, polled.id);
   return await applyVerdict(api, polled, judgeStart(claim, state, history), log);
+}
+
+/** Says who has a flow run that was set back and is in this state now. */
+function holderOf(state: State | null | undefined): string {
+  if (!state) return "it has no state any more.";
+  if (state.type === "SCHEDULED") return `it is '${state.name}' again.`;
+  return `another worker has it. Its state is '${state.name}'.`;
 }
 
 async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
@@ -161,6 +174,11 @@ function newest(states: readonly State[]): State | undefined {
 
 function timeOf({ timestamp }: State): number {
   return Date.parse(timestamp ?? "") || 0;
+}
+
+/** Compares the transition ids. Some servers send none. */
+function isSameTransition(one: State, other: State): boolean {
+  return (one.state_details?.transition_id ?? null) === (other.state_details?.transition_id ?? null);
 }
 
 /** Compares as text, because servers send microseconds and Date would drop them. Undefined and null equal nothing. */

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
 import { findFlowRun, setFlowRunState } from "../api/flow-runs.ts";
+import { longestPauseMs } from "../api/retry.ts";
 import type { Json, State, StateProposal } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
 
@@ -12,8 +13,12 @@ export type Decision =
   | { kind: "rejected"; state: State | null; reason: string }
   | { kind: "aborted"; state: State | null; reason: string };
 
-/** The shortest pause between two proposals, whatever the server says. */
-const shortestDelaySeconds = 0.1;
+/**
+ * The limits of the pause between two proposals, in milliseconds. A proposal that comes too early does no harm, because the
+ * server says WAIT again. A mistake such as a day would keep the flow run and its slot for that day.
+ */
+const shortestWaitMs = 100;
+const longestWaitMs = longestPauseMs;
 /** The default signal. The state of a claimed flow run is proposed until the server responds. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
@@ -22,12 +27,14 @@ setMaxListeners(0, never);
 export interface ProposalOptions {
   /** Skips most of the server's rules. */
   force?: boolean;
-  /** Ends the waits and the repetitions; the abort reason is thrown. By default only a response ends a proposal. */
+  /** Ends the proposal; the abort reason is thrown. By default only a response ends it. */
   signal?: AbortSignal;
+  /** Ends a wait that the server asks for; the abort reason is thrown. The default is `signal`. */
+  waitSignal?: AbortSignal;
   /** Refused credentials end the proposal, so that another worker can claim the flow run. */
   isClaim?: boolean;
-  /** The transition id of the first proposal, for a caller that has to recognise the state later. */
-  transitionId?: string;
+  /** Called with the transition id of each proposal, for a caller that has to recognise the state later. */
+  onProposal?: (transitionId: string) => void;
 }
 
 /**
@@ -42,8 +49,10 @@ export async function proposeState(
   state: StateProposal,
   options: ProposalOptions = {},
 ): Promise<Decision> {
-  const { signal = never } = options;
-  for (let transitionId = options.transitionId ?? randomUUID(); ; transitionId = randomUUID()) {
+  const { signal = never, waitSignal = signal } = options;
+  for (;;) {
+    const transitionId = randomUUID();
+    options.onProposal?.(transitionId);
     const proposal = {
       state: {
         type: state.type,
@@ -77,13 +86,18 @@ export async function proposeState(
       case "ABORT":
         return { kind: "aborted", state: result.state, reason };
       case "WAIT":
-        await sleep(Math.max(result.details?.delay_seconds ?? 1, shortestDelaySeconds) * 1000, signal);
-        signal.throwIfAborted();
+        await sleep(waitMs(result.details?.delay_seconds ?? 1), waitSignal);
+        waitSignal.throwIfAborted();
         break;
       default:
         return { kind: "aborted", state: null, reason: `the server's answer has no known status (${result.status})` };
     }
   }
+}
+
+/** Returns how long to wait when the server asks for `delaySeconds`. Pure. */
+export function waitMs(delaySeconds: number): number {
+  return Math.min(Math.max(delaySeconds * 1000, shortestWaitMs), longestWaitMs);
 }
 
 /**

@@ -6,16 +6,23 @@ import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 
-/** An outage must not lose a claimed flow run, so requests have no end. Before the claim, the second signal ends them. */
-function untilAnswered({ services }: RunContext, { phase }: RunRecord): { endless: true; signal?: AbortSignal } {
-  return phase === "claiming" ? { endless: true, signal: services.stop.kill } : { endless: true };
+/**
+ * An outage must not lose a claimed flow run, so requests have no end. Before the claim, the second signal ends them. After
+ * it, a stop of the flow run ends them; the abort reason is then the StopReason.
+ */
+function untilAnswered({ services }: RunContext, { phase, stop }: RunRecord): { endless: true; signal: AbortSignal } {
+  return { endless: true, signal: phase === "claiming" ? services.stop.kill : stop.signal };
 }
 
-/** Reads deployment and flow into the record. Returns false when the deployment was deleted. Throws ApiError. */
+/**
+ * Reads deployment and flow into the record. Returns false when the deployment was deleted. After the claim, refused
+ * credentials do not end the reads, as with reports: the key may be renewed, and another worker cannot claim the flow run.
+ * Throws ApiError.
+ */
 export async function readRelated(context: RunContext, run: RunRecord): Promise<boolean> {
   const { api } = context;
   const { deployment_id: id, flow_id } = run.flowRun;
-  const options = untilAnswered(context, run);
+  const options = { ...untilAnswered(context, run), retriesRefusals: run.phase !== "claiming" };
   const [deployment, flow] = await Promise.all([
     id === null ? undefined : findDeployment(api, id, options),
     readFlow(api, flow_id, options),
@@ -44,6 +51,8 @@ export async function makeJob(context: RunContext, run: RunRecord): Promise<Job>
     exportedSettings: services.exportedSettings(),
     environment: services.environment,
   };
+  // Refusals end these reads. The worker may lack the permission for one block or variable for ever, and only the message of
+  // a crash tells the owner of the flow.
   const options = untilAnswered(context, run);
   const fields = await resolveJobFields(facts, {
     readBlockDocument: (typeSlug, name) => references.readBlockDocument(api, typeSlug, name, options),

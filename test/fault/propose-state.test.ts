@@ -1,8 +1,9 @@
 // What becomes of a state proposal when the answer is lost, late, or no.
 import { describe, expect, test } from "vitest";
 import type { StateProposal } from "../../src/api/wire.ts";
-import { proposeState } from "../../src/run/propose-state.ts";
+import { proposeState, waitMs } from "../../src/run/propose-state.ts";
 import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { openTestClient, rejectionOf } from "./test-client.ts";
 
 const pending: StateProposal = { type: "PENDING", name: "Pending", message: null };
@@ -91,6 +92,27 @@ describe("the server's decision", () => {
     // A timer may fire a little early by another clock.
     expect((second ?? 0) - (first ?? 0)).toBeGreaterThanOrEqual(990);
     expect(new Set(transitionIds(server)).size).toBe(2);
+  });
+
+  test.each([
+    ["at most five minutes", 86_400, 300_000],
+    ["as long as the server asks", 2.5, 2_500],
+    ["at least a tenth of a second", 0, 100],
+    ["a tenth of a second for a time in the past", -5, 100],
+  ])("WAIT is waited for %s", (_what, delaySeconds, expectedMs) => {
+    expect(waitMs(delaySeconds)).toBe(expectedMs);
+  });
+
+  test("WAIT ends when its signal aborts, and nothing more is proposed", async () => {
+    await using server = await startServer(answerWith("WAIT", null, { delay_seconds: 86_400 }));
+    using api = openTestClient(server.url);
+    const told = new AbortController();
+    const proposal = rejectionOf(proposeState(api, "some-run", pending, { signal: told.signal }));
+    await waitFor(() => server.requests.length === 1, { timeoutMs: 5_000, what: "the proposal" });
+    const reason = new Error("told to end");
+    told.abort(reason);
+    expect(await proposal).toBe(reason);
+    expect(server.requests).toHaveLength(1);
   });
 
   test("a deleted flow run is an ApiError, asked for once", async () => {

@@ -1,8 +1,14 @@
 // A worker that is told to end while its server is silent.
-import { expect, test } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
+import { deploy, newPool, programCommand, sharedApi } from "../server/deployments.ts";
 import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
+import type { RunningProgram } from "../support/lictor.ts";
 import { signalUntil } from "../support/program-output.ts";
+import { startReverseProxy } from "../support/reverse-proxy.ts";
+import type { ReceivedRequest, ScriptedServer } from "../support/scripted-server.ts";
+import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { startPoolServer, startPoolWorker } from "./scripted-worker.ts";
 
@@ -21,7 +27,7 @@ const related = {
 const accepted = { status: 201, body: { status: "ACCEPT", state: pending, details: {} } };
 
 /** Sends two signals; returns how long the worker took to end after both. */
-async function tellTwice(worker: Awaited<ReturnType<typeof startPoolWorker>>): Promise<number> {
+async function tellTwice(worker: RunningProgram): Promise<number> {
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Taking no new flow runs/, 20_000);
   await signalUntil(worker, "SIGINT", /Ending all flow runs/);
@@ -42,6 +48,83 @@ test("twice while it claims gives the claim up and ends", async () => {
   });
   expect(await tellTwice(worker)).toBeLessThan(20_000);
   expect(await worker.exited).toEqual({ code: 0, signal: null });
+});
+
+// The first response still arrives. The second claim is broken off, and the server accepts it afterwards.
+test.each([3_000, 7_000])(
+  "twice gives a claim back that the server accepts %i ms later",
+  async (delayMs) => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const command = programCommand("report-completed.mjs", "/dev/null");
+    const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+    const told = new AbortController();
+    const isClaim = ({ path, body }: { path: string; body: string }): boolean =>
+      path.endsWith("/set_state") && body.includes('"name":"Pending"');
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: async (request) => {
+        if (!isClaim(request)) return undefined;
+        await new Promise((resolve) => told.signal.addEventListener("abort", resolve));
+        await sleep(delayMs);
+        return undefined;
+      },
+    });
+    await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+    await waitFor(() => proxy.requests.some(isClaim), { timeoutMs: 20_000, what: "the claim" });
+    const end = tellTwice(worker);
+    await worker.waitForOutput(/Ending all flow runs/, 20_000);
+    told.abort();
+    expect(await end).toBeLessThan(20_000);
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    const states = await api.readStates(id);
+    expect(states.map(({ name }) => name)).toEqual(expect.arrayContaining(["Scheduled", "Pending"]));
+    expect((await api.readFlowRun(id)).state_type).toBe("SCHEDULED");
+    expect(states.map(({ type }) => type)).not.toContain("RUNNING");
+  },
+  60_000,
+);
+
+test("twice recognises a claim that was proposed again after a wait", async () => {
+  const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 0.1 } } };
+  const proposals = (): ReceivedRequest[] => server.requests.filter(({ path }) => path.endsWith("/set_state"));
+  const held = {
+    get body() {
+      const { state } = JSON.parse(proposals()[1]?.body ?? "") as { state: JsonObject };
+      const state_details = { ...(state.state_details as JsonObject), scheduled_time: scheduledTime };
+      return { ...flowRun, state_type: "PENDING", state: { ...state, state_details } };
+    },
+    always: true as const,
+  };
+  const scheduled = { ...pending, type: "SCHEDULED", name: "Scheduled" };
+  const again = { status: 201, body: { status: "ACCEPT", state: scheduled, details: {} } };
+  await using server: ScriptedServer = await startPoolServer({
+    polls,
+    http: { ...related, [`GET /api/flow_runs/${id}`]: [held], [setState]: [wait, { hang: true }, again] },
+  });
+  await using worker = await startPoolWorker(server);
+  await waitFor(() => proposals().length > 1, { timeoutMs: 20_000, what: "the second proposal" });
+  await tellTwice(worker);
+  expect(proposals().map(({ body }) => (JSON.parse(body) as { state: JsonObject }).state.type)).toEqual([
+    "PENDING",
+    "PENDING",
+    "SCHEDULED",
+  ]);
+}, 60_000);
+
+test("twice while the server lets a claimed flow run wait for a day gives it back", async () => {
+  const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
+  const scheduled = { ...pending, type: "SCHEDULED", name: "Scheduled" };
+  const again = { status: 201, body: { status: "ACCEPT", state: scheduled, details: {} } };
+  await using server = await startPoolServer({ polls, http: { ...related, [setState]: [accepted, wait, again] } });
+  await using worker = await startPoolWorker(server);
+  const proposals = (): ReceivedRequest[] => server.requests.filter(({ path }) => path.endsWith("/set_state"));
+  await waitFor(() => proposals().length > 1, { timeoutMs: 20_000, what: "Submitting" });
+  expect(await tellTwice(worker)).toBeLessThan(10_000);
+  expect(proposals().map(({ body }) => (JSON.parse(body) as { state: JsonObject }).state.name)).toEqual([
+    "Pending",
+    "Submitting",
+    "Scheduled",
+  ]);
 });
 
 test("twice while it has something to report waits for a bounded time and says whose end is not told", async () => {

@@ -133,6 +133,36 @@ describe("a flow run that is set back between claim and start", () => {
     expect(await held.executions()).toEqual([]);
   });
 
+  test.each(["RUNNING", "PAUSED"] as const)("is left alone if it is %s by then", async (type) => {
+    needsPrefect("3.6.22", "the state Submitting");
+    await using held = await startHeld("Submitting");
+    await held.held;
+    await held.api.setState(held.flowRunId, "SCHEDULED", { force: true });
+    await held.api.setState(held.flowRunId, "PENDING");
+    await held.api.setState(held.flowRunId, "RUNNING");
+    await held.api.setState(held.flowRunId, type, { force: true, message: "by another worker" });
+    const before = await held.api.readStates(held.flowRunId);
+    held.release();
+    await held.worker.waitForOutput(/Aborted submission of flow run '.*': another worker has it\./, 20_000);
+    held.worker.signal("SIGTERM");
+    expect(await held.worker.exited).toEqual({ code: 0, signal: null });
+    expect(await held.executions()).toEqual([]);
+    expect(await held.api.readStates(held.flowRunId)).toEqual(before);
+  });
+
+  test("is not started if it has ended by then, and keeps its end", async () => {
+    needsPrefect("3.6.22", "the state Submitting");
+    await using held = await startHeld("Submitting");
+    await held.held;
+    await held.api.setState(held.flowRunId, "CANCELLED", { force: true, message: "by somebody" });
+    held.release();
+    await held.worker.waitForOutput(/is Cancelled already; it is not started\./, 20_000);
+    held.worker.signal("SIGTERM");
+    await held.worker.exited;
+    expect(await held.executions()).toEqual([]);
+    expect((await held.api.readFlowRun(held.flowRunId)).state?.message).toBe("by somebody");
+  });
+
   test("is started where nobody has claimed it since", async () => {
     needsPrefect("3.6.22", "the state Submitting");
     await using held = await startHeld("Submitting");

@@ -1,0 +1,26 @@
+// A signal that follows another one after a delay.
+import { setMaxListeners } from "node:events";
+
+/** A signal of its own. Disposing forgets the signal that it follows, and then it never aborts. */
+export interface LaterSignal extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+/** Returns a signal that aborts `ms` milliseconds after `earlier` has aborted, with the same reason. */
+export function abortLater(earlier: AbortSignal, ms: number): LaterSignal {
+  const later = new AbortController();
+  setMaxListeners(0, later.signal);
+  let timer: NodeJS.Timeout | undefined;
+  const onAbort = (): void => {
+    timer = setTimeout(() => later.abort(earlier.reason), ms);
+  };
+  if (earlier.aborted) onAbort();
+  else earlier.addEventListener("abort", onAbort, { once: true });
+  return {
+    signal: later.signal,
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      earlier.removeEventListener("abort", onAbort);
+    },
+  };
+}
