@@ -109,3 +109,23 @@ test("ends although an abandoned flow run cannot be read", async () => {
   expect(await tellOnce(worker)).toBeLessThan(endsWithinMs);
   expect(await worker.exited).toEqual({ code: 0, signal: null });
 });
+
+test("ends without an error while two work pools are being created", async () => {
+  const hangs = { hang: true, always: true } as const;
+  const missing = { status: 404, body: { detail: "Work pool not found" }, always: true } as const;
+  const create = "POST /api/work_pools/";
+  const http = {
+    "GET /api/work_pools/p": [missing],
+    "GET /api/work_pools/other": [missing],
+    [create]: [hangs],
+  };
+  await using server = await startPoolServer({ http });
+  await using worker = await startPoolWorker(server, {}, ["--pool", "other", "--type", "process"]);
+  await waitFor(() => server.requests.filter(({ method, path }) => `${method} ${path}` === create).length === 2, {
+    timeoutMs: 20_000,
+    what: "the creation of both work pools",
+  });
+  worker.signal("SIGTERM");
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+  expect(worker.stderr).not.toMatch(/ERROR|received SIGTERM/);
+});
