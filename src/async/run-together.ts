@@ -4,7 +4,7 @@ import { LinkedController } from "./linked-controller.ts";
 
 /**
  * Runs the loops concurrently until all have returned. The first failure aborts the signal of the others. Throws that
- * error after all loops have ended, or an AggregateError if several failed.
+ * error after all loops have ended, or an AggregateError if several failed with different errors.
  */
 export async function runTogether(
   stop: AbortSignal,
@@ -23,6 +23,7 @@ export async function runTogether(
       }
     }),
   );
-  const errors = ended.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
-  if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors);
+  // Several loops may throw the reason of the same abort.
+  const errors = new Set(ended.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : [])));
+  if (errors.size > 0) throw errors.size === 1 ? [...errors][0] : new AggregateError(errors);
 }

@@ -46,7 +46,7 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
       ),
     );
   } finally {
-    await host.background.waitForAll(AbortSignal.timeout(lastReportsMs));
+    await host.background.close(AbortSignal.timeout(lastReportsMs));
     await Promise.all([
       eventPublisher.flush(AbortSignal.timeout(lastReportsMs)),
       logShipper?.finish(AbortSignal.timeout(lastLogRecordsMs)),
