@@ -19,6 +19,12 @@ export async function aborted(signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
+/** Waits for `event`, or until `signal` aborts. Rejects if `event` rejects. Leaves no listener on `signal`. */
+export async function waitUnlessAborted(event: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  using end = new LinkedController(signal);
+  await Promise.race([event, aborted(end.signal)]);
+}
+
 /** Waits for `event`, at most `ms` milliseconds, or until `signal` aborts. Rejects if `event` rejects. */
 export async function waitAtMost(event: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
   using over = new LinkedController(signal);

@@ -8,7 +8,7 @@ import { ApiError } from "../../src/api/errors.ts";
 import { Hedge } from "../../src/api/hedge.ts";
 import { monotonicMs } from "../../src/async/clock.ts";
 import { runTogether } from "../../src/async/run-together.ts";
-import { waitAtMost } from "../../src/async/sleep.ts";
+import { waitAtMost, waitUnlessAborted } from "../../src/async/sleep.ts";
 import { explainUnauthorized } from "../../src/sockets/refused-credentials.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { fixedCredentials, testAgents } from "./test-client.ts";
@@ -22,6 +22,7 @@ const failed = { outcome: { kind: "unreachable", code: "ECONNREFUSED" }, error: 
 /** What is called, how often, and how the call is prepared. */
 const calls: readonly [string, number, () => (signal: AbortSignal) => Promise<unknown>][] = [
   ["a wait with a time limit", 20_000, () => (signal) => waitAtMost(Promise.resolve(), 1_000, signal)],
+  ["a wait for an event", 20_000, () => (signal) => waitUnlessAborted(Promise.resolve(), signal)],
   ["a group of loops", 20_000, () => (signal) => runTogether(signal, [async () => {}, async () => {}])],
   [
     "a poll",

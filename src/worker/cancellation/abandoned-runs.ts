@@ -3,7 +3,7 @@
 // Source: prefect workers/base.py _cancel_run, which ends only flow runs that its own worker has claimed.
 import { filterCancelling, findFlowRun } from "../../api/flow-runs.ts";
 import type { FlowRun } from "../../api/wire.ts";
-import { longestTimerMs, sleep, waitAtMost } from "../../async/sleep.ts";
+import { sleep, waitUnlessAborted } from "../../async/sleep.ts";
 import { proposeState } from "../../run/propose-state.ts";
 import { cancelledState } from "../../run/states.ts";
 import type { Worker } from "../worker.ts";
@@ -38,7 +38,7 @@ async function endAbandoned(worker: Worker, before: ReadonlySet<string>, signal:
     (error) => worker.log.debug({ err: error }, "An abandoned flow run could not be ended"),
   );
   // The requests are repeated until the server responds, so a drain must not wait for them here.
-  await waitAtMost(ended, longestTimerMs, signal);
+  await waitUnlessAborted(ended, signal);
   return new Set(others.map(({ id }) => id));
 }
 
