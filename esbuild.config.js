@@ -1,16 +1,16 @@
-// Builds src/ into the one file that bin/lictor.js starts, and beside it what few ever need.
+// Bundles src/ into the file that bin/lictor.js starts, and into separate files for rarely used parts.
 import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { build } from "esbuild";
 
-/** Each is imported where it is used; they share no code with the rest. */
+/** These parts are loaded by dynamic imports. They share no code with the rest. */
 const loadedOnUse = {
   "proxy-agent": "src/api/proxy-agent.ts",
   "metrics-server": "src/status/metrics-server.ts",
   transliterate: "src/run/transliterate.ts",
 };
 
-/** Leaves their imports to the moment they are used. */
+/** Keeps these dynamic imports out of the bundle. */
 const apart = {
   name: "apart",
   setup({ onResolve }) {
@@ -40,7 +40,7 @@ await build({
   },
 });
 
-// The status page is one file, with its style and its script in it.
+// The status page is a single file that contains its style and its script.
 const { outputFiles } = await build({
   entryPoints: ["src/status/page/status-page.css", "src/status/page/status-page.ts"],
   outdir: "dist",
@@ -52,7 +52,7 @@ const { outputFiles } = await build({
 });
 const [style, script] = [".css", ".js"].map((end) => outputFiles.find(({ path }) => path.endsWith(end)).text.trim());
 const page = await readFile("src/status/page/status-page.html", "utf8");
-// A function, since `$&` and the like in a replacement would be filled in.
+// The replacement is a function, because `$&` has a meaning in a replacement string.
 const filled = page
   .replace("<style></style>", () => `<style>${style}</style>`)
   .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);

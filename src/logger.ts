@@ -15,6 +15,7 @@ export interface PinoRecord {
   name: string;
   msg: string;
   flow_run_id?: string;
+  work_pool?: string;
   err?: { message: string; stack?: string };
   /** The other fields of the log call. */
   [field: string]: unknown;
@@ -85,6 +86,7 @@ function detailsOf({
   msg: _m,
   err: _e,
   flow_run_id: _f,
+  work_pool: _w,
   ...details
 }: PinoRecord): string {
   return Object.keys(details).length > 0 ? ` ${JSON.stringify(details)}` : "";

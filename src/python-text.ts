@@ -31,7 +31,7 @@ function pythonNumber(value: number): string {
   return value.toExponential().replace(/e-(\d)$/, "e-0$1");
 }
 
-/** Python reads a number with a point or an exponent as a float, and any other as an integer of any length. */
+/** Python reads a number with a decimal point or an exponent as a float, and any other number as an integer. */
 function pythonNumberOfText(text: string): string {
   if (!/[.eE]/.test(text)) return text === "-0" ? "0" : text;
   const value = Number(text);

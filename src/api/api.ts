@@ -23,5 +23,5 @@ export interface Api {
   /** Returns the response with its body as text, whatever its status. Throws UnreachableError and the abort reason. */
   requestRaw(method: string, path: string, request?: RequestOptions): Promise<HttpResponse>;
   /** Returns the error for a response outside 2xx. */
-  refusal(method: string, path: string, response: HttpResponse): ApiError;
+  toApiError(method: string, path: string, response: HttpResponse): ApiError;
 }

@@ -1,4 +1,4 @@
-// The result of one attempt at a request: a response with its parsed body, or an error. `attempt` says what it means
+// The result of one attempt at a request: a response with its parsed body, or an error. `outcome` says what it means
 // for a retry.
 import { wallClockMs } from "../async/clock.ts";
 import { type ExactPlaces, keepNumberTexts } from "../exact-json.ts";
@@ -11,7 +11,7 @@ import {
 } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 import type { Check } from "./json-check.ts";
-import { type Attempt, parseRetryAfterMs } from "./retry.ts";
+import { type AttemptOutcome, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
 
 /** A response and its parsed body. `value` is null if the body is empty or must not be parsed. */
@@ -21,7 +21,7 @@ export interface ParsedResponse {
 }
 
 /** The result of one attempt. */
-export type AttemptResult = { attempt: Attempt } & (ParsedResponse | { error: Error });
+export type AttemptResult = { outcome: AttemptOutcome } & (ParsedResponse | { error: Error });
 
 /** What a successful response must look like. */
 export interface ExpectedResponse {
@@ -38,7 +38,7 @@ export interface ExpectedResponse {
  * Returns the result of an attempt that got a response. Throws UndecodableResponseError and UnexpectedResponseError.
  */
 export function attemptWithResponse(response: HttpResponse, expected: ExpectedResponse): AttemptResult {
-  return { response, value: decode(response, expected), attempt: outcomeOf(response) };
+  return { response, value: decode(response, expected), outcome: outcomeOf(response) };
 }
 
 /**
@@ -48,12 +48,12 @@ export function attemptWithResponse(response: HttpResponse, expected: ExpectedRe
 export function attemptWithError(error: unknown): AttemptResult {
   // The server would refuse a write without a token, so the refused token is the response to the write.
   if (error instanceof NoTokenError) {
-    return { response: error.response, value: null, attempt: outcomeOf(error.response) };
+    return { response: error.response, value: null, outcome: outcomeOf(error.response) };
   }
-  if (error instanceof UndecodableResponseError) return { error, attempt: { kind: "undecodable" } };
-  if (error instanceof UnexpectedResponseError) return { error, attempt: { kind: "unexpected" } };
-  if (error instanceof ResponseTooLargeError) return { error, attempt: { kind: "too large" } };
-  if (error instanceof UnreachableError) return { error, attempt: { kind: "unreachable", code: error.code } };
+  if (error instanceof UndecodableResponseError) return { error, outcome: { kind: "undecodable" } };
+  if (error instanceof UnexpectedResponseError) return { error, outcome: { kind: "unexpected" } };
+  if (error instanceof ResponseTooLargeError) return { error, outcome: { kind: "too large" } };
+  if (error instanceof UnreachableError) return { error, outcome: { kind: "unreachable", code: error.code } };
   throw error;
 }
 
@@ -70,9 +70,9 @@ function decode({ status, body, headers }: HttpResponse, { method, path, text, s
   return value;
 }
 
-function outcomeOf(response: HttpResponse): Attempt {
+function outcomeOf(response: HttpResponse): AttemptOutcome {
   return {
-    kind: "answer",
+    kind: "response",
     status: response.status,
     retryAfterMs: parseRetryAfterMs(response.headers["retry-after"], wallClockMs()),
     maintenance: String(response.headers["prefect-maintenance"]).toLowerCase() === "true",

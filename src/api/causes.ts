@@ -95,7 +95,7 @@ function proxyName({ server }: Pick<Refusal, "server">): string {
 /** Returns the likely cause if the upgrade to a WebSocket gets the response `status`, and what to do. */
 export function causeOfRefusedUpgrade(status: number, contentType: string): string {
   if (status >= 300 && status < 400) {
-    return "WebSockets follow no redirect: set PREFECT_API_URL to where it leads, unless it is the login page of a proxy.";
+    return "WebSockets follow no redirect: set PREFECT_API_URL to the URL of the redirect, unless that is the login page of a proxy.";
   }
   // These routes are for WebSockets only. The API answers a plain request for one of them with an error in JSON.
   if (status === 401 && contentType.includes("json")) {
@@ -139,10 +139,10 @@ const connectionCauses: Readonly<Record<string, string>> = {
     "There is no host of this name: check its spelling in PREFECT_API_URL, and the name servers of this machine.",
   EAI_AGAIN: "The name servers of this machine do not answer.",
   ECONNREFUSED: "Nothing listens on this port: start the server, or check host and port in PREFECT_API_URL.",
-  ECONNRESET: "The other side broke off: a firewall does so, or a port that speaks another protocol.",
+  ECONNRESET: "The other side closed the connection: a firewall may do so, or a port that speaks another protocol.",
   EHOSTUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
   ENETUNREACH: "No route leads to this host: check the network, a VPN or a firewall.",
-  ETIMEDOUT: "Nothing comes back: a firewall that drops packets, or a wrong address.",
+  ETIMEDOUT: "There is no reply: a firewall drops the packets, or the address is wrong.",
   // These two codes are made in http-request.ts. The connection is open, so network and address are right.
   RESPONSE_TIMEOUT:
     "The connection is there, but no answer comes: the server is overloaded or hangs. Where some requests are answered and some are not, one of several servers behind a proxy is dead: look at each of them.",

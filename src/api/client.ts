@@ -16,11 +16,11 @@ import type { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { sendHttpRequest } from "./http-request.ts";
 import { LongPauses } from "./long-pauses.ts";
-import { refusal } from "./refusal.ts";
 import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
 import { customAuthorization, requestHeaders } from "./request-headers.ts";
 import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
+import { toApiError } from "./to-api-error.ts";
 import type { Json } from "./wire.ts";
 
 /** The options of the client. Most of them are settings of the same name. */
@@ -69,7 +69,7 @@ export class ApiClient implements Api, Disposable {
 
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
     const { response, value } = await this.#sendThroughRefusals(method, path, request);
-    if (response.status < 200 || response.status > 299) throw this.refusal(method, path, response);
+    if (response.status < 200 || response.status > 299) throw this.toApiError(method, path, response);
     return request.text ? response.body : value;
   }
 
@@ -78,9 +78,9 @@ export class ApiClient implements Api, Disposable {
     return response;
   }
 
-  refusal(method: string, path: string, response: HttpResponse): ApiError {
+  toApiError(method: string, path: string, response: HttpResponse): ApiError {
     const { credentials, customHeaders } = this.options;
-    return refusal({ method, path, ...this.address, authorization: credentials.current, customHeaders }, response);
+    return toApiError({ method, path, ...this.address, authorization: credentials.current, customHeaders }, response);
   }
 
   /** Returns an Api that sends requests on behalf of one of several workers, with this client. */
@@ -90,7 +90,7 @@ export class ApiClient implements Api, Disposable {
       attribution,
       request: (method, path, request) => this.request(method, path, { ...request, attribution }),
       requestRaw: (method, path, request) => this.requestRaw(method, path, { ...request, attribution }),
-      refusal: (method, path, response) => this.refusal(method, path, response),
+      toApiError: (method, path, response) => this.toApiError(method, path, response),
     };
   }
 
@@ -103,7 +103,7 @@ export class ApiClient implements Api, Disposable {
     const { jitter, random } = this.options;
     let received = await this.#sendWithAnyCredentials(method, path, request);
     if (!request.retriesRefusals || !this.#wasAuthorized || !isRefusal(received.response)) return received;
-    this.#refusedReports.begin(this.refusal(method, path, received.response));
+    this.#refusedReports.begin(this.toApiError(method, path, received.response));
     try {
       for (let refusals = 1; isRefusal(received.response); refusals++) {
         await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? neverAborts);
@@ -146,22 +146,22 @@ export class ApiClient implements Api, Disposable {
       const hadResponse = this.#hadResponse;
       const result = await this.#attempt(method, path, request);
       request.signal?.throwIfAborted();
-      const { attempt } = result;
-      if (attempt.kind === "answer" && attempt.staleCsrf) this.#csrf.forget();
-      if (attempt.kind === "answer" && attempt.maintenance) this.maintenanceAt = monotonicMs();
+      const { outcome } = result;
+      if (outcome.kind === "response" && outcome.staleCsrf) this.#csrf.forget();
+      if (outcome.kind === "response" && outcome.maintenance) this.maintenanceAt = monotonicMs();
       else failed++;
-      const retryable = isRetryable(attempt, hadResponse, retryExtraCodes);
+      const retryable = isRetryable(outcome, hadResponse, retryExtraCodes);
       // The request did not cause these failures.
-      const isServerFault = attempt.kind === "answer" && (attempt.status >= 500 || attempt.foreign);
+      const isServerFault = outcome.kind === "response" && (outcome.status >= 500 || outcome.foreign);
       // An unexpected response is likely to be the same next time.
-      const isRetriedForever = request.endless && attempt.kind !== "unexpected";
+      const isRetriedForever = request.endless && outcome.kind !== "unexpected";
       if (isRetriedForever ? !(retryable || isServerFault) : !retryable || failed > maxRetries) {
         if ("response" in result) return result;
         throw result.error;
       }
-      const retryAfterMs = attempt.kind === "answer" ? attempt.retryAfterMs : undefined;
+      const retryAfterMs = outcome.kind === "response" ? outcome.retryAfterMs : undefined;
       const waitMs = delayMs(Math.max(failed, 1), retryAfterMs, jitter, random);
-      log.debug({ method, path, attempt, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
+      log.debug({ method, path, attempt: outcome, wait_ms: Math.round(waitMs) }, "request failed, will be repeated");
       this.#longPauses.warn(`${method} ${path}`, retryAfterMs, waitMs);
       await sleep(waitMs, request.signal ?? neverAborts);
       request.signal?.throwIfAborted();
@@ -179,8 +179,8 @@ export class ApiClient implements Api, Disposable {
           limitMs: this.options.requestTimeoutMs,
         })
       : await this.#sendOnce(method, path, request);
-    const outcome = `${method} ${"response" in result ? result.response.status : "none"}`;
-    this.attemptCounts.set(outcome, (this.attemptCounts.get(outcome) ?? 0) + 1);
+    const countKey = `${method} ${"response" in result ? result.response.status : "none"}`;
+    this.attemptCounts.set(countKey, (this.attemptCounts.get(countKey) ?? 0) + 1);
     return result;
   }
 

@@ -1,8 +1,8 @@
-// Prefect Cloud's own routes, above any workspace. Source: prefect client/cloud.py.
+// Routes of Prefect Cloud above workspaces. Source: prefect client/cloud.py.
 import type { Api } from "./api.ts";
 import type { RequestOptions } from "./request-options.ts";
 
-/** A workspace that a key may enter, as `GET {cloud}/me/workspaces` lists it. */
+/** A workspace that the key has access to, as `GET {cloud}/me/workspaces` returns it. */
 export interface Workspace {
   account_id: string;
   account_name: string;

@@ -3,7 +3,7 @@
 /** A proxy. `url` has no user and password. `variable` is the environment variable that names the proxy. */
 export interface ProxyAddress {
   readonly url: string;
-  /** The value of the header Proxy-Authorization, null for none. */
+  /** The value of the header Proxy-Authorization, or null without credentials. */
   readonly authorization: string | null;
   readonly variable: string;
 }

@@ -2,7 +2,7 @@
 // Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
 import { randomUUID } from "node:crypto";
 import { wallClockMs } from "../async/clock.ts";
-import { aborted } from "../async/sleep.ts";
+import { waitUnlessAborted } from "../async/sleep.ts";
 import { isTransient } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 
@@ -43,7 +43,7 @@ export class CsrfToken {
       return;
     }
     try {
-      await (signal ? Promise.race([others, aborted(signal)]) : others);
+      await (signal ? waitUnlessAborted(others, signal) : others);
     } catch (error) {
       if (isTransient(error) || error instanceof NoTokenError) throw error;
       // The fetch belonged to another request, which was aborted. This request goes on.

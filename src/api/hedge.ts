@@ -1,6 +1,7 @@
 // Hedged reads: an unusually slow read is sent a second time on a new connection, while the first one still waits. This
 // helps if several servers share one address and one of them hangs.
 import { monotonicMs } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Agents, Lane } from "./agents.ts";
 import type { AttemptResult } from "./attempt.ts";
@@ -51,10 +52,11 @@ export class Hedge {
   }
 
   #start(send: Send, lane: "poll" | "poll-again", signal: AbortSignal) {
-    const end = new AbortController();
+    const end = new LinkedController(signal);
     const startedAt = monotonicMs();
     let hasEnded = false;
-    const result = send(lane, AbortSignal.any([signal, end.signal])).finally(() => {
+    const result = send(lane, end.signal).finally(() => {
+      end[Symbol.dispose]();
       hasEnded = true;
     });
     result.then(

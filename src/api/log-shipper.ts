@@ -1,7 +1,7 @@
 // Sends log records to the API in batches, at intervals or by size. Nothing waits for it. It counts records that are
 // lost.
 // Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
-import { aborted } from "../async/sleep.ts";
+import { waitUnlessAborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Api } from "./api.ts";
 import { hasStatus, isTransient } from "./errors.ts";
@@ -95,7 +95,7 @@ export class LogShipper {
    * server refuses are dropped. Never throws.
    */
   async flush(signal: AbortSignal): Promise<void> {
-    if (this.#sending !== undefined) await Promise.race([this.#sending, aborted(signal)]);
+    if (this.#sending !== undefined) await waitUnlessAborted(this.#sending, signal);
     if (signal.aborted) return;
     this.#sending = this.#send(signal).finally(() => {
       this.#sending = undefined;

@@ -2,9 +2,9 @@
 import { clampedPoissonMs } from "../async/jitter.ts";
 
 /** The outcome of one attempt at a request. */
-export type Attempt =
+export type AttemptOutcome =
   | {
-      kind: "answer";
+      kind: "response";
       status: number;
       retryAfterMs: number | undefined;
       maintenance: boolean;
@@ -35,17 +35,17 @@ const tlsCode = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|ERR_IN
  * Returns whether to retry after this attempt, regardless of the number of attempts. `hadResponse`: the client has had
  * a response before. Without one, a refused connection fails at once, so that a wrong URL is reported without delay.
  */
-export function isRetryable(attempt: Attempt, hadResponse: boolean, extraCodes: ReadonlySet<number>): boolean {
-  switch (attempt.kind) {
-    case "answer":
-      return retriedStatuses.has(attempt.status) || extraCodes.has(attempt.status) || attempt.staleCsrf;
+export function isRetryable(outcome: AttemptOutcome, hadResponse: boolean, extraCodes: ReadonlySet<number>): boolean {
+  switch (outcome.kind) {
+    case "response":
+      return retriedStatuses.has(outcome.status) || extraCodes.has(outcome.status) || outcome.staleCsrf;
     case "undecodable":
     case "unexpected":
       return true;
     case "too large":
       return false;
     case "unreachable":
-      return hadResponse || !(tlsCode.test(attempt.code) || failFastCode.test(attempt.code));
+      return hadResponse || !(tlsCode.test(outcome.code) || failFastCode.test(outcome.code));
   }
 }
 

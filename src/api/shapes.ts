@@ -90,5 +90,5 @@ export const orchestrationShape: Check = object({
 /** A block document. */
 export const blockDocumentShape: Check = object({ data: object({}) });
 
-/** A variable; its value may be anything. */
+/** A variable, whose value may be any JSON. */
 export const variableShape: Check = object({});

@@ -1,10 +1,10 @@
 // The likely causes of failed TLS connections, and what to do, by Node's error code. Pure.
 
 const trustIt = "set PREFECT_API_SSL_CERT_FILE to a PEM file with";
-const unknownIssuer = `The certificate is from an authority that is not trusted, or the server does not send its whole chain: let it, or ${trustIt} the authority's certificate.`;
+const unknownIssuer = `The certificate is from an authority that is not trusted, or the server does not send its whole certificate chain: configure the server to send it, or ${trustIt} the authority's certificate.`;
 // Node.js has the same codes for both causes. The code depends on which side notices first.
 const noTls =
-  "The other side speaks no TLS on this port (is the scheme http?), or no version of it that Node.js takes.";
+  "The other side speaks no TLS on this port (is the scheme http?), or only a TLS version that Node.js does not support.";
 
 const causes: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: `The server has signed its certificate itself: ${trustIt} that certificate.`,
@@ -17,7 +17,7 @@ const causes: Readonly<Record<string, string>> = {
     "The certificate is for other host names: use one of them in PREFECT_API_URL, or get the server a certificate for this one.",
   CERT_HAS_EXPIRED: "The certificate has expired: renew it on the server, or check the clock of this machine.",
   CERT_NOT_YET_VALID: "The certificate is not valid yet: check the clock of this machine.",
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: "The server wants a client certificate, and lictor has none to show.",
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: "The server requires a client certificate, which lictor does not support.",
   EPROTO: noTls,
   ERR_SSL_WRONG_VERSION_NUMBER: noTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,

@@ -1,5 +1,6 @@
 // Waits that end without an error when a signal aborts.
 import { setTimeout as delay } from "node:timers/promises";
+import { LinkedController } from "./linked-controller.ts";
 
 /** 24 days in milliseconds. A timer of Node.js that is set for longer fires at once. */
 export const longestTimerMs = 2 ** 31 - 1;
@@ -18,9 +19,15 @@ export async function aborted(signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
+/** Waits for `event`, or until `signal` aborts. Rejects if `event` rejects. Leaves no listener on `signal`. */
+export async function waitUnlessAborted(event: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  using end = new LinkedController(signal);
+  await Promise.race([event, aborted(end.signal)]);
+}
+
 /** Waits for `event`, at most `ms` milliseconds, or until `signal` aborts. Rejects if `event` rejects. */
 export async function waitAtMost(event: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
-  const over = new AbortController();
+  using over = new LinkedController(signal);
   // Ends the timer, because it would keep the program alive.
-  await Promise.race([event, sleep(ms, AbortSignal.any([signal, over.signal]))]).finally(() => over.abort());
+  await Promise.race([event, sleep(ms, over.signal)]).finally(() => over.abort());
 }

@@ -16,7 +16,8 @@ export class Wake {
   /** Ends the current sleep, or the next one at once. */
   wake(reason: WakeReason): void {
     if (this.#resume) this.#resume(reason);
-    else this.#pending = reason;
+    // An event is the weakest reason: the sleeper may go on sleeping after it.
+    else if (reason !== "event" || this.#pending === undefined) this.#pending = reason;
   }
 
   /** Sleeps until a wake, at most `ms` milliseconds, or until `signal` aborts. Returns why the sleep ended. */

@@ -1,15 +1,13 @@
-// Puts a program together from options and settings, runs its workers, and takes it apart.
+// `lictor worker start`: assembles the host from options and settings, runs its workers, and closes it.
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { tryOpenControlSocket } from "../host/control-socket.ts";
 import { Host } from "../host/host.ts";
-import { stateDirectory } from "../host/instances.ts";
+import { findStateDirectory } from "../host/instances.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
-import type { PoolType } from "../infrastructure/pool-type.ts";
-import { findPoolType } from "../infrastructure/pool-types.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
@@ -18,19 +16,21 @@ import { readStatus, type StatusSources } from "../status/read-status.ts";
 import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
 import { Slots } from "../worker/slots.ts";
 import type { Worker, WorkerOptions } from "../worker/worker.ts";
-import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { watchSignals } from "./signals.ts";
 import {
-  assertSupported,
   explicitPython,
+  supportedPoolType,
   toHostOptions,
   toWorkerOptions,
   type WorkerStartOptions,
 } from "./worker-options.ts";
 
-/** Starts the workers of all pools and returns when they have stopped. Throws what ends them otherwise. */
+/**
+ * Runs the workers of all work pools until they have stopped. Throws SettingsError, WorkerStartError, and the error
+ * that ends a worker.
+ */
 export async function startWorkers(options: WorkerStartOptions, program: ProgramContext): Promise<void> {
   const { logging, settings } = program;
   const { logger } = logging;
@@ -38,7 +38,7 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   using _signals = watchSignals(stop, (message) => logger.warn(message));
   if (options.drainTimeout !== undefined) limitDrain(stop, options.drainTimeout);
   program.onUncaught = (error) => {
-    // To end here would orphan all engines. The workers drain instead.
+    // Drains instead of exiting, because an exit would orphan all engines.
     logger.error({ err: error }, "An error that nobody caught; please report it. Taking no new flow runs");
     process.exitCode = 1;
     stop.request("drain", new StopRequested("met an error that nobody caught", 1));
@@ -55,12 +55,12 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   const { PREFECT_WORKER_WEBSERVER_HOST: host, PREFECT_WORKER_WEBSERVER_PORT: port } = settings.values;
   using _health = options.withHealthcheck ? await serveHealth({ host, port }, sources, logging) : null;
   await using _control = await tryOpenControlSocket({
-    stateDir: stateDirectory(program.env, settings.values.PREFECT_HOME),
+    stateDir: findStateDirectory(program.env, settings.values.PREFECT_HOME),
     stop,
     status: () => readStatus(sources, bothClocks()),
     log: logger,
   });
-  // Found while the server is asked. Nothing waits for it but the first claim.
+  // The search runs during the first requests to the server. Only the first claim waits for its result.
   const search = new AbortController();
   const explicit = explicitPython(options, program.env);
   const python = new PythonFinder(() => findPython({ explicit, env: program.env, signal: search.signal }));
@@ -68,11 +68,11 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   try {
     using open = await openApi(program, options.workspace, stop.drain);
     const assembly = { options, program, open, stop, python, search: search.signal, sources };
-    await run(assembly).catch(async (error: unknown) => {
+    await runAssembled(assembly).catch(async (error: unknown) => {
       throw await explainUnauthorized(error, toSocketAddress(open, program), stop.drain);
     });
   } catch (error) {
-    // What a stop interrupts is no failure.
+    // An interruption by a stop is no failure.
     if (error !== stop.drain.reason) throw error;
   } finally {
     search.abort();
@@ -85,13 +85,13 @@ interface Assembly {
   readonly open: OpenApi;
   readonly stop: StopControl;
   readonly python: PythonFinder;
-  /** Aborted when the search for a Python is given up. */
+  /** Aborts when the program ends, which ends the search for a Python. */
   readonly search: AbortSignal;
-  /** Gets the workers as soon as they exist. */
+  /** Gets the workers when they exist. */
   readonly sources: StatusSources & { workers: Worker[] };
 }
 
-async function run(assembly: Assembly): Promise<void> {
+async function runAssembled(assembly: Assembly): Promise<void> {
   const { options, program, open, stop, python, sources } = assembly;
   const { api, connection, credentials } = open;
   const { logging, settings } = program;
@@ -124,19 +124,25 @@ async function run(assembly: Assembly): Promise<void> {
   });
   const pools = new Map<Worker, InitialPool>();
   for (const [workerOptions, initial] of initialPools) {
-    pools.set(await host.addWorker(workerOptions, supportedType(initial.workerType)), initial);
+    pools.set(await host.addWorker(workerOptions, supportedPoolType(initial.workerType)), initial);
   }
-  python.onFinding((finding) => sayPython(finding, program, assembly.search));
+  python.onFinding((finding) => logPython(finding, program, assembly.search));
   sources.workers.push(...host.workers);
   sources.eventPublisher = eventPublisher;
   const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;
   const { isCloud } = connection;
-  const metrics = { isCloud, attemptCounts: api.attemptCounts, workers: host.workers, eventPublisher };
+  const metrics = {
+    isCloud,
+    attemptCounts: api.attemptCounts,
+    workers: host.workers,
+    eventPublisher,
+    log: logging.logger,
+  };
   using _metrics = hasMetrics ? await serveMetrics(port, metrics) : null;
   await runHost(host, pools);
 }
 
-/** Reads all pools, one after the other, so that what is said about them stays in their order. */
+/** Reads all work pools one after the other, so that the messages about them are in the order of the options. */
 async function readInitialPools(
   options: WorkerStartOptions,
   workers: readonly WorkerOptions[],
@@ -145,32 +151,25 @@ async function readInitialPools(
   signal: AbortSignal,
 ): Promise<[WorkerOptions, InitialPool][]> {
   const { announce, logger: log } = logging;
-  const found: [WorkerOptions, InitialPool][] = [];
+  const pools: [WorkerOptions, InitialPool][] = [];
   for (const worker of workers) {
     const { workPoolName } = worker;
     const request = { api, workPoolName, workerType: options.type ?? null, announce, log };
-    found.push([worker, await readInitialPool(request, signal)]);
+    pools.push([worker, await readInitialPool(request, signal)]);
   }
-  return found;
+  return pools;
 }
 
-function supportedType(type: string): PoolType {
-  assertSupported(type);
-  const poolType = findPoolType(type);
-  if (!poolType) throw new WorkerStartError(`Work pools of type '${type}' are not supported by lictor.`);
-  return poolType;
-}
-
-/** Says that there is no Python and what follows from it, or that there is one. Silent once `search` is aborted. */
-function sayPython(finding: PythonFinding, { logging }: ProgramContext, search: AbortSignal): void {
+/** Logs whether there is a Python, and the consequence if there is none. Logs nothing after `search` has aborted. */
+function logPython(finding: PythonFinding, { logging }: ProgramContext, search: AbortSignal): void {
   if (search.aborted) return;
   const log = logging.logger;
   if (finding.kind === "found") log.debug({ ...finding.engine }, "Python found");
   else log.error(`${finding.message} Until then only flow runs with a command of their own are taken.`);
 }
 
-/** Log records that wait for a server that is away: four times what one request carries unless set otherwise. */
-const maxWaitingLogBytes = 16_000_000;
+/** The size of the queue of log records during an outage. That is four times the default batch size of the setting. */
+const maxQueuedLogBytes = 16_000_000;
 
 function openLogShipper({ api, connection }: OpenApi, { settings, logging }: ProgramContext): LogShipper {
   const { values, origins } = settings;
@@ -182,7 +181,7 @@ function openLogShipper({ api, connection }: OpenApi, { settings, logging }: Pro
       batchIntervalMs: values.PREFECT_LOGGING_TO_API_BATCH_INTERVAL * 1000,
       batchBytes: isBatchSizeSet ? values.PREFECT_LOGGING_TO_API_BATCH_SIZE : safeBatchBytes,
       maxLogBytes: Math.min(values.PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, cloudLimit),
-      maxQueueBytes: maxWaitingLogBytes,
+      maxQueueBytes: maxQueuedLogBytes,
     },
     (message) => logging.logger.warn(message),
   );

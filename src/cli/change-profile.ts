@@ -3,7 +3,10 @@ import { changeSettings, ensureProfile } from "../settings/edit-profiles.ts";
 import type { ActiveProfile } from "../settings/profiles.ts";
 import { updateProfiles } from "../settings/update-profiles.ts";
 
-/** Sets settings by canonical name, and unsets those whose value is null. A built-in profile is added to the file first. */
+/**
+ * Sets settings by canonical name, and unsets those whose value is null. Adds a built-in profile to the file first.
+ * Throws an Error if the profile does not exist, and SettingsError if the file cannot be changed.
+ */
 export async function changeProfile(
   { name, file, found }: Pick<ActiveProfile, "name" | "file" | "found">,
   changes: ReadonlyMap<string, string | null>,
@@ -12,7 +15,9 @@ export async function changeProfile(
   await updateProfiles(file, (current) => changeSettings(ensureProfile(current, name), name, changes));
 }
 
-/** Returns one line for each name that a variable sets too, because the variable beats the profile. */
+/**
+ * Returns a message for each name that an environment variable also sets, because the variable overrides the profile.
+ */
 export function overridingVariables(
   names: Iterable<string>,
   env: Readonly<Record<string, string | undefined>>,

@@ -1,4 +1,4 @@
-// Checks whether the server answers and accepts the credentials.
+// Checks whether the server responds and accepts the credentials.
 import type { Api } from "../api/api.ts";
 import { ApiError } from "../api/errors.ts";
 import type { Json } from "../api/wire.ts";
@@ -7,11 +7,14 @@ import { isKeyAlone, resolveConnection } from "../settings/connection.ts";
 import { openApi, openCloud } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 
-/** How long the server may take to answer. */
+/** The time limit for the response. */
 const timeoutMs = 3_000;
 
-/** Sends one GET request. Throws an Error with a short reason; its cause is the original error. */
-export async function askServer(api: Api, path: string): Promise<Json> {
+/**
+ * Sends one GET request and returns the parsed response. Throws an Error with a short reason and the original error as
+ * cause.
+ */
+export async function getFromServer(api: Api, path: string): Promise<Json> {
   try {
     return await api.request("GET", path, { signal: AbortSignal.timeout(timeoutMs) });
   } catch (error) {
@@ -20,7 +23,10 @@ export async function askServer(api: Api, path: string): Promise<Json> {
   }
 }
 
-/** Returns what the profile connects to, in the words of `prefect profile use`. Throws when the connection fails. */
+/**
+ * Connects to the API of the profile. Returns the message of `prefect profile use`. Throws an Error if the connection
+ * fails.
+ */
 export async function checkConnection(program: ProgramContext): Promise<string> {
   const { settings } = program;
   const using = `using profile ${pythonRepr(settings.profile.name)}`;
@@ -33,7 +39,7 @@ export async function checkConnection(program: ProgramContext): Promise<string> 
   const where = isCloud ? "Prefect Cloud" : "Prefect server";
   using opened = isCloud ? openCloud(program) : await openApi(program);
   try {
-    await askServer(opened.api, isCloud ? "/me/workspaces" : "/health");
+    await getFromServer(opened.api, isCloud ? "/me/workspaces" : "/health");
   } catch (error) {
     const { cause, message } = error as Error;
     const isRefused = isCloud && cause instanceof ApiError && [401, 403].includes(cause.status);

@@ -7,9 +7,9 @@ import { changeProfile, overridingVariables } from "./change-profile.ts";
 import { openCloud } from "./open-api.ts";
 import type { OutputOption } from "./options.ts";
 import type { ProgramContext } from "./program-context.ts";
-import { askHidden, choose, confirm, isInteractive, say, sayJson } from "./terminal.ts";
+import { askHidden, choose, confirm, isInteractive, print, printJson } from "./terminal.ts";
 
-/** `cloud login` */
+/** `cloud login`: writes the key and a workspace into the profile. Throws an Error if Cloud refuses the key. */
 export async function login(
   program: ProgramContext,
   { key: givenKey, workspace: handle }: { key?: string; workspace?: string },
@@ -34,11 +34,11 @@ export async function login(
   const apiUrl = workspaceApiUrl(cloud.apiUrl, workspace);
   const changes = { PREFECT_API_KEY: key, PREFECT_API_URL: apiUrl };
   await changeProfile(settings.profile, new Map(Object.entries(changes)));
-  say(`Authenticated with Prefect Cloud! Using workspace ${pythonRepr(workspaceHandle(workspace))}.`);
-  if (env.PREFECT_API_URL !== apiUrl) say(...overridingVariables(["PREFECT_API_URL"], env));
+  print(`Authenticated with Prefect Cloud! Using workspace ${pythonRepr(workspaceHandle(workspace))}.`);
+  if (env.PREFECT_API_URL !== apiUrl) print(...overridingVariables(["PREFECT_API_URL"], env));
 }
 
-/** `cloud logout` */
+/** `cloud logout`: removes the key and the workspace from the profile. Throws an Error if there is no key. */
 export async function logout(input: SettingsInput): Promise<void> {
   const profile = locateProfile(input);
   if (!profileSettings(profile).has("PREFECT_API_KEY")) {
@@ -46,24 +46,24 @@ export async function logout(input: SettingsInput): Promise<void> {
   }
   const changes = { PREFECT_API_KEY: null, PREFECT_API_URL: null };
   await changeProfile(profile, new Map(Object.entries(changes)));
-  say("Logged out from Prefect Cloud.", ...overridingVariables(Object.keys(changes), input.env));
+  print("Logged out from Prefect Cloud.", ...overridingVariables(Object.keys(changes), input.env));
 }
 
-/** `cloud workspace ls` */
+/** `cloud workspace ls`: prints the workspaces of the key. */
 export async function listWorkspaces(program: ProgramContext, output: OutputOption["output"]): Promise<void> {
   const { workspaces, apiUrl } = await readOwnWorkspaces(program);
   if (output === "json") {
-    sayJson(workspaces);
+    printJson(workspaces);
     return;
   }
   const current = program.settings.values.PREFECT_API_URL;
   const rows = workspaces.map(
     (workspace) => `  ${workspaceApiUrl(apiUrl, workspace) === current ? "*" : " "} ${workspaceHandle(workspace)}`,
   );
-  say("Workspaces:", ...rows, "* active workspace");
+  print("Workspaces:", ...rows, "* active workspace");
 }
 
-/** `cloud workspace set` */
+/** `cloud workspace set`: writes another workspace into the profile. */
 export async function setWorkspace(program: ProgramContext, handle: string | undefined): Promise<void> {
   const { env, settings } = program;
   if (handle === undefined && !isInteractive(env)) {
@@ -73,7 +73,10 @@ export async function setWorkspace(program: ProgramContext, handle: string | und
   const workspace = await pickWorkspace(program, workspaces, handle);
   await changeProfile(settings.profile, new Map([["PREFECT_API_URL", workspaceApiUrl(apiUrl, workspace)]]));
   const [name, profile] = [workspaceHandle(workspace), settings.profile.name].map(pythonRepr);
-  say(`Successfully set workspace to ${name} in profile ${profile}.`, ...overridingVariables(["PREFECT_API_URL"], env));
+  print(
+    `Successfully set workspace to ${name} in profile ${profile}.`,
+    ...overridingVariables(["PREFECT_API_URL"], env),
+  );
 }
 
 /** Returns the workspaces that the key has access to, sorted by handle. */
@@ -87,7 +90,9 @@ async function readOwnWorkspaces(program: ProgramContext): Promise<{ workspaces:
   return { workspaces: workspaces.sort(byHandle), apiUrl: cloud.apiUrl };
 }
 
-/** Returns the workspace with that handle. Without a handle it is the only workspace, else the one that the user picks. */
+/**
+ * Returns the workspace with that handle. Without a handle it is the only workspace, else the one that the user picks.
+ */
 async function pickWorkspace(
   { settings }: ProgramContext,
   workspaces: readonly Workspace[],
@@ -112,7 +117,7 @@ async function pickWorkspace(
 async function askKey({ settings }: ProgramContext): Promise<string> {
   const current = settings.values.PREFECT_API_KEY;
   if (current) {
-    say("It looks like you're already authenticated on this profile.");
+    print("It looks like you're already authenticated on this profile.");
     if (!(await confirm("Would you like to reauthenticate?"))) return current;
   }
   return askHidden("Paste your API key: ");

@@ -9,9 +9,9 @@ import { updateProfiles } from "../settings/update-profiles.ts";
 import { settingRows } from "../settings/view.ts";
 import { changeProfile, overridingVariables } from "./change-profile.ts";
 import type { OutputOption } from "./options.ts";
-import { confirm, isInteractive, say, sayJson } from "./terminal.ts";
+import { confirm, isInteractive, print, printJson } from "./terminal.ts";
 
-/** The options of `config view`. An option that hides beats one that shows. */
+/** The options of `config view`. An option that hides overrides one that shows. */
 export interface ViewOptions extends OutputOption {
   showDefaults: boolean;
   hideDefaults?: boolean;
@@ -26,10 +26,10 @@ interface NamedSetting extends KnownSetting {
   given: string;
 }
 
-/** These decide which file a profile is read from, so a profile cannot set them. */
+/** A profile cannot set these, because they decide from which file profiles are read. */
 const UNCHANGEABLE: readonly string[] = ["PREFECT_HOME", "PREFECT_PROFILES_PATH"];
 
-/** `config view` */
+/** `config view`: prints the settings. */
 export function viewSettings(settings: Settings, options: ViewOptions): void {
   const defaults = options.showDefaults && !options.hideDefaults;
   const secrets = options.showSecrets && !options.hideSecrets;
@@ -40,29 +40,29 @@ export function viewSettings(settings: Settings, options: ViewOptions): void {
   const shownUiUrl = uiUrl && !secrets ? redact("PREFECT_UI_URL", uiUrl) : uiUrl;
   if (options.output === "json") {
     const shown = sources ? rows : rows.map(({ name, value }) => ({ name, value }));
-    sayJson({ profile, settings: shown, ...(shownUiUrl && { ui_url: shownUiUrl }) });
+    printJson({ profile, settings: shown, ...(shownUiUrl && { ui_url: shownUiUrl }) });
     return;
   }
-  if (shownUiUrl) say("🚀 you are connected to:", shownUiUrl);
-  say(
+  if (shownUiUrl) print("🚀 you are connected to:", shownUiUrl);
+  print(
     `PREFECT_PROFILE=${pythonRepr(profile)}`,
     ...rows.map(({ name, value, source }) => `${name}='${value}'${sources ? ` (from ${source})` : ""}`),
   );
 }
 
-/** `config set`. If one assignment is wrong, none is written. */
+/** `config set`: writes settings into the profile. Throws an Error and writes nothing if one assignment is wrong. */
 export async function setSettings(assignments: readonly string[], input: SettingsInput): Promise<void> {
   const parsed = assignments.map(parseAssignment);
   const profile = locateProfile(input);
   await changeProfile(profile, new Map(parsed.map(({ name, value }) => [name, value])));
-  say(
+  print(
     ...parsed.map(({ given, name, value }) => `Set ${pythonRepr(given)} to ${pythonRepr(redact(name, value))}.`),
     ...overridingVariables(new Set(parsed.map(({ given }) => given)), input.env),
     `Updated profile ${pythonRepr(profile.name)}.`,
   );
 }
 
-/** `config unset` */
+/** `config unset`: removes settings from the profile. Throws an Error if a setting is unknown or not set. */
 export async function unsetSettings(names: readonly string[], input: SettingsInput, yes: boolean): Promise<void> {
   const settings = [...new Set(names)].map(findNamed);
   const profile = locateProfile(input);
@@ -74,20 +74,23 @@ export async function unsetSettings(names: readonly string[], input: SettingsInp
     throw new Error("Unset aborted.");
   }
   await changeProfile(profile, new Map(settings.map(({ name }) => [name, null])));
-  say(
+  print(
     ...settings.map(({ given }) => `Unset ${pythonRepr(given)}.`),
     ...overridingVariables(new Set(settings.map(({ given }) => given)), input.env),
     `Updated profile ${pythonRepr(profile.name)}.`,
   );
 }
 
-/** `config validate`. Checks the profile first and then all other sources. */
+/**
+ * `config validate`: checks the profile and then all other sources, and renames aliases. Throws an Error with all
+ * problems.
+ */
 export async function validateSettings(input: SettingsInput): Promise<void> {
   const profile = locateProfile(input);
   const problems = profileProblems(profile);
   if (problems.length > 0) throw new Error(problems.join("\n"));
   if (!profile.builtIn) await updateProfiles(profile.file, (current) => renameAliases(current, profile.name));
-  say(...loadSettings(input).warnings, "Configuration valid!");
+  print(...loadSettings(input).warnings, "Configuration valid!");
 }
 
 function parseAssignment(text: string): NamedSetting & { value: string } {

@@ -1,4 +1,4 @@
-// `lictor doctor`: finds out why lictor cannot reach or use the Prefect API.
+// The command `lictor doctor`, which finds out why lictor cannot reach or use the Prefect API.
 import { setMaxListeners } from "node:events";
 import { type Command, InvalidArgumentError } from "commander";
 import type { ApiAccess } from "../doctor/check.ts";
@@ -49,7 +49,7 @@ export function addDoctor(program: Command): void {
       const options = command.optsWithGlobals<DoctorOptions>();
       const report = new Report(options.json);
       await withProgram({ ...options, quiet: true }, (program) => examineAll(options, program, report)).catch(
-        (error: unknown) => report.add(unreadable(error)),
+        (error: unknown) => report.add(settingsFailure(error)),
       );
       report.end();
     });
@@ -57,44 +57,44 @@ export function addDoctor(program: Command): void {
 
 function toSeconds(text: string): number {
   const seconds = Number(text);
-  // A timer of Node.js takes no longer time.
+  // A timer of Node.js accepts no longer time.
   if (seconds > 0 && seconds < 2 ** 31 / 1000) return seconds;
   throw new InvalidArgumentError("Expected a number of seconds above 0.");
 }
 
 async function examineAll(options: DoctorOptions, program: ProgramContext, report: Report): Promise<void> {
   // performance.now() counts from the start of the program.
-  const leftMs = Math.max(0, Math.ceil(options.timeout * 1000 - performance.now()));
+  const remainingMs = Math.max(0, Math.ceil(options.timeout * 1000 - performance.now()));
   const holdMs = options.sockets * 1000;
-  const signal = AbortSignal.timeout(leftMs);
-  const holdSignal = AbortSignal.timeout(leftMs + holdMs);
+  const signal = AbortSignal.timeout(remainingMs);
+  const holdSignal = AbortSignal.timeout(remainingMs + holdMs);
   setMaxListeners(0, signal, holdSignal);
   const { env, settings, logging } = program;
   const { examine } = await import("../doctor/examine.ts");
   const access = openAccess(options, program, signal);
   const python = findPython({ explicit: explicitPython(options, env), env });
   const pool = options.pool ?? null;
-  const examined = { settings, env, pool, poolTypes: poolTypeNames, access, python, holdMs, signal, holdSignal };
-  for await (const finding of examine(examined)) {
+  const examination = { settings, env, pool, poolTypes: poolTypeNames, access, python, holdMs, signal, holdSignal };
+  for await (const finding of examine(examination)) {
     const { message, advice } = finding;
     report.add({ ...finding, message: logging.redact(message), advice: advice && logging.redact(advice) });
   }
 }
 
-/** Opens the API with a client that never retries, because a single failure is worth a finding here. */
+/** Opens the API with a client that never retries, because the doctor reports even a single failure. */
 async function openAccess(options: DoctorOptions, program: ProgramContext, signal: AbortSignal): Promise<ApiAccess> {
   const { settings } = program;
   const values = { ...settings.values, PREFECT_CLIENT_MAX_RETRIES: 0 };
-  const impatient = { ...program, settings: { ...settings, values } };
-  const open = await openApi(impatient, options.workspace, signal);
+  const withoutRetries = { ...program, settings: { ...settings, values } };
+  const open = await openApi(withoutRetries, options.workspace, signal);
   const { api, connection, credentials } = open;
   const apiUrl = values.PREFECT_CLOUD_API_URL;
-  const cloud = connection.isCloud ? openClient(impatient, { apiUrl, isCloud: true }, credentials) : null;
+  const cloud = connection.isCloud ? openClient(withoutRetries, { apiUrl, isCloud: true }, credentials) : null;
   return { api, cloud, connection, credentials, socketAddress: toSocketAddress(open, program) };
 }
 
 /** Returns the finding for settings that cannot be loaded. */
-function unreadable(error: unknown): Finding {
+function settingsFailure(error: unknown): Finding {
   return {
     name: "settings",
     status: "fail",
@@ -103,7 +103,7 @@ function unreadable(error: unknown): Finding {
   };
 }
 
-/** The output: one or two lines per finding as soon as it is known, or all findings as JSON at the end. */
+/** The output: one or two lines per finding at once, or all findings as JSON at the end. */
 class Report {
   readonly #findings: Finding[] = [];
 
@@ -116,7 +116,7 @@ class Report {
     process.stdout.write(`${status}  ${name}: ${message}\n${advice ? `      ${advice}\n` : ""}`);
   }
 
-  /** Prints the rest and exits. Waiting would not do, because a DNS query or a Python that hangs cannot be stopped. */
+  /** Prints the rest and exits the process, because a hanging DNS query or Python cannot be stopped. */
   end(): void {
     const count = (status: Finding["status"]): number =>
       this.#findings.filter((finding) => finding.status === status).length;

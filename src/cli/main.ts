@@ -1,4 +1,4 @@
-// The program and its commands. Only this file turns an error into a line and an exit code.
+// The program with its commands. Only this file turns an error into a message and an exit code.
 import { Command, CommanderError } from "commander";
 import { lictorVersion } from "../version.ts";
 import { addCloud } from "./cloud.ts";
@@ -40,7 +40,7 @@ function buildProgram(): Command {
   return program;
 }
 
-/** Runs one command line. Errors end as one line on standard error and exit code 1. */
+/** Runs one command line. An error becomes one message on standard error and exit code 1. */
 async function main(argv: readonly string[]): Promise<void> {
   try {
     await buildProgram().parseAsync([...argv]);

@@ -1,4 +1,4 @@
-// Opens the API that the settings describe, with its credentials and their replacement after a refusal.
+// Opens the API from the settings: the client, the credentials, and how to reload credentials after a refusal.
 import { ApiClient } from "../api/client.ts";
 import { readWorkspaces, type Workspace, workspaceApiUrl, workspaceHandle } from "../api/cloud.ts";
 import { type CredentialChoice, Credentials } from "../api/credentials.ts";
@@ -12,7 +12,10 @@ import type { SocketAddress } from "../sockets/connect.ts";
 import { KeepAlive } from "../sockets/keep-alive.ts";
 import type { ProgramContext } from "./program-context.ts";
 
-/** An open API: the client, what it was made from, and the variables for a flow run's process to reach the same API. */
+/**
+ * An open API: the client, its connection and credentials. `exportedSettings` returns the environment variables for
+ * flow runs.
+ */
 export interface OpenApi extends Disposable {
   api: ApiClient;
   connection: Connection;
@@ -21,15 +24,15 @@ export interface OpenApi extends Disposable {
 }
 
 /**
- * Opens the API. With a key alone, or with `workspace` (`account/workspace`), the workspace is first looked up in Prefect
- * Cloud. Throws SettingsError and the errors of the API client.
+ * Opens the API. With a key but no API URL, or with `workspace` (`account/workspace`), first looks up the workspace in
+ * Prefect Cloud. Throws SettingsError and the errors of `Api.request`.
  */
 export async function openApi(program: ProgramContext, workspace?: string, signal?: AbortSignal): Promise<OpenApi> {
   const { env, settings, logging } = program;
-  const isAsked = workspace !== undefined || isKeyAlone(settings);
-  const workspaceUrl = isAsked ? await findWorkspaceUrl(program, workspace, signal) : undefined;
+  const needsLookup = workspace !== undefined || isKeyAlone(settings);
+  const workspaceUrl = needsLookup ? await findWorkspaceUrl(program, workspace, signal) : undefined;
   const connection = resolveConnection(settings, workspaceUrl);
-  const credentials = new Credentials(connection, choiceReader(program, connection, workspaceUrl), (message) =>
+  const credentials = new Credentials(connection, credentialReader(program, connection, workspaceUrl), (message) =>
     logging.logger.warn(message),
   );
   const api = openClient(program, connection, credentials);
@@ -40,13 +43,16 @@ export async function openApi(program: ProgramContext, workspace?: string, signa
     exportedSettings: () => ({
       ...homeVariable(env),
       ...tidyProxyVariables(env),
-      ...exportedWith(settings, connection, credentials),
+      ...exportedFor(settings, connection, credentials),
     }),
     [Symbol.dispose]: () => api[Symbol.dispose](),
   };
 }
 
-/** Returns a client for an API URL with these credentials. Everything else comes from the settings. */
+/**
+ * Returns a client for this API URL and these credentials. Its other options are from the settings. Throws
+ * SettingsError.
+ */
 export function openClient(
   { env, settings, logging }: ProgramContext,
   address: { apiUrl: string; isCloud: boolean },
@@ -54,7 +60,7 @@ export function openClient(
 ): ApiClient {
   const { values } = settings;
   const proxyFor = (url: URL) => chooseProxy(url, env);
-  // An unusable proxy variable is reported now and not by a failing request.
+  // Reports an unusable proxy variable now, and not with the first request.
   proxyFor(new URL(address.apiUrl));
   return new ApiClient({
     address,
@@ -87,56 +93,59 @@ export function toSocketAddress(
 }
 
 /**
- * Loads the settings again. Credentials for another API are not used. Returns undefined while a file cannot be read,
- * perhaps because it is being written.
+ * Returns a function that loads the settings again and returns their credentials. It ignores credentials for another
+ * API. It returns undefined while a file cannot be read, perhaps because it is being written.
  */
-function choiceReader(
+function credentialReader(
   { reload, logging }: ProgramContext,
   connection: Connection,
   workspaceUrl: string | undefined,
 ): () => CredentialChoice | undefined {
-  let said: string | undefined;
+  let reportedMessage: string | undefined;
   return () => {
     try {
-      const again = resolveConnection(reload(), workspaceUrl);
-      said = undefined;
-      return again.apiUrl === connection.apiUrl ? again : connection;
+      const reloaded = resolveConnection(reload(), workspaceUrl);
+      reportedMessage = undefined;
+      return reloaded.apiUrl === connection.apiUrl ? reloaded : connection;
     } catch (error) {
       if (!(error instanceof SettingsError)) throw error;
-      if (error.message !== said) logging.logger.warn(`The credentials could not be read again: ${error.message}`);
-      said = error.message;
+      if (error.message !== reportedMessage)
+        logging.logger.warn(`The credentials could not be read again: ${error.message}`);
+      reportedMessage = error.message;
       return undefined;
     }
   };
 }
 
 /**
- * Returns the exported settings with the URL of a workspace that was looked up and with the current credentials, which may
- * have been rotated. An engine prefers an auth string to a key, so with a key it gets an empty auth string. Metrics are
- * switched off, because the worker already uses the port and an engine would crash. Source: prefect client/orchestration/__init__.py PrefectClient.
+ * Returns the exported settings with the URL of a workspace that was looked up, and with the current credentials, which
+ * may have been rotated. An engine prefers an auth string to a key, so with a key it gets an empty auth string. Metrics
+ * are off, because the worker already uses the port, and an engine would crash. Source: prefect
+ * client/orchestration/__init__.py PrefectClient.
  */
-function exportedWith(
+function exportedFor(
   settings: Settings,
   { apiUrl }: Connection,
   { current }: Credentials,
 ): Readonly<Record<string, string>> {
   const { kind, token } = current;
   const hasAuthString = (settings.values.PREFECT_API_AUTH_STRING ?? "") !== "";
-  const inUse: Record<string, string> = {};
-  if (kind === "bearer") Object.assign(inUse, { PREFECT_API_KEY: token, ...(hasAuthString && { [authString]: "" }) });
-  if (kind === "basic" && hasAuthString) Object.assign(inUse, { [authString]: token });
+  const credentialSettings: Record<string, string> = {};
+  if (kind === "bearer")
+    Object.assign(credentialSettings, { PREFECT_API_KEY: token, ...(hasAuthString && { [authString]: "" }) });
+  if (kind === "basic" && hasAuthString) Object.assign(credentialSettings, { [authString]: token });
   const isLookedUp = settings.exported.PREFECT_API_URL !== apiUrl;
   const url = isLookedUp && kind === "bearer" ? { PREFECT_API_URL: apiUrl } : {};
   const metrics = settings.values.PREFECT_CLIENT_METRICS_ENABLED ? { PREFECT_CLIENT_METRICS_ENABLED: "false" } : {};
-  return { ...settings.exported, ...url, ...inUse, ...metrics };
+  return { ...settings.exported, ...url, ...credentialSettings, ...metrics };
 }
 
 const authString = "PREFECT_API_AUTH_STRING";
 
-/** Returns the API URL of the requested workspace, or of the only one that the key has access to. */
+/** Returns the API URL of the workspace with this handle, or of the only workspace of the key. Throws SettingsError. */
 async function findWorkspaceUrl(
   program: ProgramContext,
-  asked: string | undefined,
+  handle: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   using cloud = openCloud(program);
@@ -146,12 +155,12 @@ async function findWorkspaceUrl(
     );
   }
   const workspaces = await readWorkspaces(cloud.api, signal ? { signal } : {});
-  const workspace = chooseWorkspace(workspaces, asked, cloud.authorization.origin);
+  const workspace = chooseWorkspace(workspaces, handle, cloud.authorization.origin);
   program.logging.logger.info(`Using workspace '${workspaceHandle(workspace)}' of Prefect Cloud.`);
   return workspaceApiUrl(cloud.apiUrl, workspace);
 }
 
-/** Prefect Cloud itself, not one of its workspaces, with the key from the settings. */
+/** Prefect Cloud itself and not one of its workspaces, with the key from the settings. */
 export interface Cloud extends Disposable {
   api: ApiClient;
   /** PREFECT_CLOUD_API_URL, without a slash at the end. */
@@ -159,7 +168,7 @@ export interface Cloud extends Disposable {
   authorization: Connection["authorization"];
 }
 
-/** Opens Prefect Cloud itself. Throws SettingsError. */
+/** Opens the routes of Prefect Cloud above workspaces. Throws SettingsError. */
 export function openCloud(program: ProgramContext): Cloud {
   const apiUrl = program.settings.values.PREFECT_CLOUD_API_URL;
   const connection = resolveConnection(program.settings, apiUrl);
@@ -169,13 +178,14 @@ export function openCloud(program: ProgramContext): Cloud {
 }
 
 /** Returns the workspace with that handle, or the only workspace. Throws a SettingsError that says how to choose. */
-function chooseWorkspace(workspaces: readonly Workspace[], asked: string | undefined, key: string): Workspace {
+function chooseWorkspace(workspaces: readonly Workspace[], handle: string | undefined, key: string): Workspace {
   const handles = workspaces.map(workspaceHandle).sort();
   const list = handles.map((handle) => `'${handle}'`).join(", ");
   if (workspaces.length === 0) throw new SettingsError(`The key (${key}) can enter no workspace of Prefect Cloud.`);
-  const [first] = workspaces.filter((workspace) => asked === undefined || workspaceHandle(workspace) === asked);
-  if (first === undefined) throw new SettingsError(`Workspace '${asked}' is none of those the key can enter: ${list}.`);
-  if (asked === undefined && workspaces.length > 1) {
+  const [first] = workspaces.filter((workspace) => handle === undefined || workspaceHandle(workspace) === handle);
+  if (first === undefined)
+    throw new SettingsError(`Workspace '${handle}' is none of those the key can enter: ${list}.`);
+  if (handle === undefined && workspaces.length > 1) {
     throw new SettingsError(
       `The key (${key}) can enter several workspaces: ${list}. Choose one by --workspace, by PREFECT_API_URL, or by \`lictor cloud login -w\`.`,
     );

@@ -1,4 +1,4 @@
-// Options of several commands.
+// Options that several commands share.
 import { type Command, InvalidArgumentError } from "commander";
 import type { SettingsInput } from "../settings/load.ts";
 import { settingsInput } from "./program-context.ts";
@@ -8,7 +8,7 @@ export interface OutputOption {
   output?: "json";
 }
 
-/** Adds a command that takes `--profile` after its name too. */
+/** Adds a command that also accepts `--profile` after its name. Returns the command. */
 export function addCommand(parent: Command, nameAndArguments: string, description: string): Command {
   return parent
     .command(nameAndArguments)
@@ -21,12 +21,12 @@ export function profileOf(command: Command): { profile?: string } {
   return command.optsWithGlobals<{ profile?: string }>();
 }
 
-/** Returns what a command loads settings from. Throws SettingsError. */
+/** Returns the input for loading the settings of a command. Throws SettingsError. */
 export function inputOf(command: Command): SettingsInput {
   return settingsInput(profileOf(command));
 }
 
-/** Adds `--output json`. */
+/** Adds the option `--output json`. Returns the command. */
 export function withOutput(command: Command): Command {
   return command.option("-o, --output <format>", "Specify an output format. Currently supports: json.", (format) => {
     if (format.toLowerCase() === "json") return "json";

@@ -10,29 +10,29 @@ import { profileRows } from "../settings/view.ts";
 import { checkConnection } from "./check-connection.ts";
 import type { OutputOption } from "./options.ts";
 import { withProgram } from "./program-context.ts";
-import { confirm, isInteractive, say, sayJson } from "./terminal.ts";
+import { confirm, isInteractive, print, printJson } from "./terminal.ts";
 
-/** `profile ls` */
+/** `profile ls`: prints the names of the profiles. */
 export function listProfiles(input: SettingsInput, output: OutputOption["output"]): void {
   const active = locateProfile(input);
   const names = Object.keys(findProfiles(active.file)?.profiles ?? {});
   if (output === "json") {
-    sayJson(names.map((name) => ({ name, active: name === active.name })));
+    printJson(names.map((name) => ({ name, active: name === active.name })));
     return;
   }
   const rows = names.map((name) => `${name === active.name ? "*" : " "} ${name}`);
-  say("Available Profiles:", ...rows.map((row) => `  ${row}`), "* active profile");
+  print("Available Profiles:", ...rows.map((row) => `  ${row}`), "* active profile");
 }
 
-/** `profile create` */
+/** `profile create`: adds a profile, or a copy of `from`. Throws an Error if it exists. */
 export async function createProfile(input: SettingsInput, name: string, from: string | undefined): Promise<void> {
   await updateProfiles(locateProfile(input).file, ({ text, profiles }) => {
     if (Object.hasOwn(profiles, name)) {
       throw new Error(`Profile ${pythonRepr(name)} already exists. \`lictor profile delete\` removes it.`);
     }
-    return addProfile(text, name, from === undefined ? {} : existing(profiles, from));
+    return addProfile(text, name, from === undefined ? {} : requireProfile(profiles, from));
   });
-  say(
+  print(
     "Created profile with properties:",
     `    name - ${pythonRepr(name)}`,
     `    from name - ${from ?? "None"}`,
@@ -41,16 +41,16 @@ export async function createProfile(input: SettingsInput, name: string, from: st
   );
 }
 
-/** `profile use`. The profile stays active even if the connection fails. */
+/** `profile use`: makes a profile active and checks its connection. It stays active even if the connection fails. */
 export async function useProfile(input: SettingsInput, name: string): Promise<void> {
   await updateProfiles(locateProfile(input).file, (current) => {
-    if (!Object.hasOwn(BUILT_IN_PROFILES, name)) existing(current.profiles, name);
+    if (!Object.hasOwn(BUILT_IN_PROFILES, name)) requireProfile(current.profiles, name);
     return setActive(ensureProfile(current, name), name);
   });
-  await withProgram({ profile: name, logFormat: "text" }, async (program) => say(await checkConnection(program)));
+  await withProgram({ profile: name, logFormat: "text" }, async (program) => print(await checkConnection(program)));
 }
 
-/** `profile inspect` */
+/** `profile inspect`: prints the settings of a profile. */
 export function inspectProfile(
   input: SettingsInput,
   asked: string | undefined,
@@ -58,63 +58,63 @@ export function inspectProfile(
 ): void {
   const active = locateProfile(input);
   const name = asked ?? active.name;
-  if (asked === undefined && output !== "json") say(`No name provided, defaulting to ${pythonRepr(name)}`);
+  if (asked === undefined && output !== "json") print(`No name provided, defaulting to ${pythonRepr(name)}`);
   const profile = namedProfile(active.file, name);
   if (profile === undefined) throw notFound(name);
   const rows = profileRows(profileSettings(profile), showSecrets);
-  if (output === "json") sayJson(Object.fromEntries(rows.map((row) => [row.name, row.value])));
-  else if (rows.length === 0) say(`Profile ${pythonRepr(name)} is empty.`);
-  else say(...rows.map((row) => `${row.name}='${row.value}'`));
+  if (output === "json") printJson(Object.fromEntries(rows.map((row) => [row.name, row.value])));
+  else if (rows.length === 0) print(`Profile ${pythonRepr(name)} is empty.`);
+  else print(...rows.map((row) => `${row.name}='${row.value}'`));
 }
 
-/** `profile rename` */
+/** `profile rename`: changes the name of a profile. Throws an Error if the new name exists. */
 export async function renameProfileTo(input: SettingsInput, name: string, newName: string): Promise<void> {
   await updateProfiles(locateProfile(input).file, (current) => {
-    existing(current.profiles, name);
+    requireProfile(current.profiles, name);
     if (Object.hasOwn(current.profiles, newName)) throw new Error(`Profile ${pythonRepr(newName)} already exists.`);
     return renameProfile(current, name, newName);
   });
   if (input.env.PREFECT_PROFILE === name) {
-    say(`The environment variable PREFECT_PROFILE still says ${pythonRepr(name)}: set it to ${pythonRepr(newName)}.`);
+    print(`The environment variable PREFECT_PROFILE still says ${pythonRepr(name)}: set it to ${pythonRepr(newName)}.`);
   }
-  say(`Renamed profile ${pythonRepr(name)} to ${pythonRepr(newName)}.`);
+  print(`Renamed profile ${pythonRepr(name)} to ${pythonRepr(newName)}.`);
 }
 
-/** `profile delete` */
+/** `profile delete`: removes a profile. Throws an Error for the active profile. */
 export async function deleteProfile(input: SettingsInput, name: string): Promise<void> {
   const active = locateProfile(input);
-  existing(findProfiles(active.file)?.profiles ?? {}, name);
+  requireProfile(findProfiles(active.file)?.profiles ?? {}, name);
   if (active.name === name) {
     throw new Error(`Profile ${pythonRepr(name)} is the active profile. Switch to another one to delete it.`);
   }
   const question = `Are you sure you want to delete profile with name ${pythonRepr(name)}?`;
   if (isInteractive(input.env) && !(await confirm(question))) throw new Error("Deletion aborted.");
   await updateProfiles(active.file, ({ text }) => removeProfile(text, name));
-  say(`Removed profile ${pythonRepr(name)}.`);
+  print(`Removed profile ${pythonRepr(name)}.`);
 }
 
-/** `profile populate-defaults` */
+/** `profile populate-defaults`: adds the built-in profiles that the file lacks. */
 export async function populateDefaults(input: SettingsInput): Promise<void> {
   const { file } = locateProfile(input);
   const written = findProfiles(file);
   const missing = Object.keys(BUILT_IN_PROFILES).filter((name) => !Object.hasOwn(written?.profiles ?? {}, name));
   if (missing.length === 0) {
-    say("No changes needed. All profiles are up to date.");
+    print("No changes needed. All profiles are up to date.");
     return;
   }
-  say("Proposed Changes:", ...missing.map((name) => `  • Add ${pythonRepr(name)}`));
+  print("Proposed Changes:", ...missing.map((name) => `  • Add ${pythonRepr(name)}`));
   if (isInteractive(input.env)) {
     if (written !== undefined && (await confirm(`Back up existing profiles to ${file}.bak?`))) backUp(file);
     if (!(await confirm(`Update profiles at ${file}?`))) {
-      say("Operation cancelled.");
+      print("Operation cancelled.");
       return;
     }
   }
   await updateProfiles(file, (current) =>
     missing.reduce((text, name) => ensureProfile({ ...current, text }, name), current.text),
   );
-  say(`Profiles updated in ${file}`, "Use with `lictor profile use NAME`.", "", "Available profiles:");
-  say(...Object.keys(findProfiles(file)?.profiles ?? {}).map((name) => `  - ${name}`));
+  print(`Profiles updated in ${file}`, "Use with `lictor profile use NAME`.", "", "Available profiles:");
+  print(...Object.keys(findProfiles(file)?.profiles ?? {}).map((name) => `  - ${name}`));
 }
 
 function backUp(file: string): void {
@@ -123,10 +123,11 @@ function backUp(file: string): void {
   } catch (error) {
     throw fileError("write", `${file}.bak`, error);
   }
-  say(`Profiles backed up to ${file}.bak`);
+  print(`Profiles backed up to ${file}.bak`);
 }
 
-function existing(profiles: ProfilesFile["profiles"], name: string): Readonly<Record<string, unknown>> {
+/** Returns the profile with this name. Throws an Error if it does not exist. */
+function requireProfile(profiles: ProfilesFile["profiles"], name: string): Readonly<Record<string, unknown>> {
   const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (profile === undefined) throw notFound(name);
   return profile;

@@ -1,4 +1,4 @@
-// What every command starts from: the settings, and output that hides the secrets among them.
+// The context of every command: the settings, and output without secrets.
 import { createLogging, type LogFormat, type Logging } from "../logger.ts";
 import { headerSecrets } from "../settings/connection.ts";
 import { loadSettings, type SettingsInput } from "../settings/load.ts";
@@ -6,23 +6,23 @@ import { proxySecrets, urlSecrets } from "../settings/proxy.ts";
 import type { Settings } from "../settings/settings.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 
-/** Loaded settings, and output that hides the secrets among them. */
+/** The loaded settings, and output without their secrets. */
 export interface ProgramContext {
   env: Readonly<Record<string, string | undefined>>;
   settings: Settings;
   logging: Logging;
   /** Loads the settings and secret files again, and hides new secrets. */
   reload: () => Settings;
-  /** Gets an error that nobody caught, instead of the end of the program. */
+  /** Handles an uncaught error. Without it, the program exits. */
   onUncaught: ((error: unknown) => void) | undefined;
 }
 
-/** Returns what the settings are loaded from. Throws SettingsError. */
+/** Returns the input for loading settings. Throws SettingsError if the working directory has been removed. */
 export function settingsInput({ profile }: { profile?: string | undefined }): SettingsInput {
   return { profileArgument: profile, env: process.env, cwd: workingDirectory() };
 }
 
-/** Throws SettingsError when the directory that the program was started in has been removed. */
+/** Returns the working directory. Throws SettingsError if it has been removed. */
 function workingDirectory(): string {
   try {
     return process.cwd();
@@ -36,8 +36,8 @@ function workingDirectory(): string {
 }
 
 /**
- * Loads the settings, opens the output and runs `command` with both. `quiet` logs nothing. Throws SettingsError, and an
- * Error with the message of what `command` throws, without secrets.
+ * Loads the settings, opens the output and runs `command` with both. With `quiet` there is no log. Throws
+ * SettingsError. If `command` throws, throws an Error with the same message without secrets.
  */
 export async function withProgram(
   options: { profile?: string | undefined; logFormat?: LogFormat | undefined; quiet?: boolean },
@@ -55,7 +55,7 @@ export async function withProgram(
     return again;
   };
   const program: ProgramContext = { env, settings, logging, reload, onUncaught: undefined };
-  // This is a bug, so the stack is logged. Node.js would print it with secrets.
+  // An uncaught error is a bug, so its stack is logged. Node.js would print it with secrets.
   const onCrash = (error: unknown): void => {
     if (program.onUncaught) {
       program.onUncaught(error);
@@ -93,7 +93,7 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
   });
 }
 
-/** Returns every text that must not appear in any output: the credentials, and the forms in which they are sent. */
+/** Returns all texts that must not appear in any output: the credentials, also in the form in which they are sent. */
 function secretsOf({ values }: Settings, env: ProgramContext["env"]): string[] {
   const key = values.PREFECT_API_KEY ?? "";
   const authString = values.PREFECT_API_AUTH_STRING ?? "";

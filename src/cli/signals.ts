@@ -1,16 +1,19 @@
-// Signals of the system as steps of the program's end: the first asks to drain, the second to kill, the third to leave.
+// Turns signals into stop steps: the first signal requests drain, the second kill, and the third leave.
 import { constants } from "node:os";
 import { monotonicMs } from "../async/clock.ts";
 import { type StopControl, StopRequested, type StopStep, stopSteps } from "../host/stop-control.ts";
 
-/** SIGHUP is a terminal that was closed, SIGQUIT is Ctrl-\: flow runs must survive both as they survive SIGTERM. */
+/** SIGHUP comes from a closed terminal, and SIGQUIT from Ctrl-\. Flow runs must survive both, like SIGTERM. */
 const watchedSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
-/** Wrappers and terminals deliver one Ctrl-C twice: the same signal within this time is one wish. */
+/**
+ * Wrappers and terminals deliver one Ctrl-C twice, and supervisors send SIGHUP right after SIGTERM. Signals within this
+ * time after one that counted are the same wish.
+ */
 const sameWishMs = 1_000;
 
-/** What the last listeners get to send their signals. They are synchronous once resumed. */
-const leaveAfterMs = 50;
+/** The time for listeners of `leave` to signal processes before the exit. */
+const exitDelayMs = 50;
 
 const effects: Readonly<Record<StopStep, string>> = {
   drain: "Taking no new flow runs, waiting for running ones to end. Send it again to end them.",
@@ -20,26 +23,24 @@ const effects: Readonly<Record<StopStep, string>> = {
 const ordinals: Readonly<Record<StopStep, string>> = { drain: "", kill: "a second ", leave: "a third " };
 
 /**
- * Turns signals into steps until it is disposed, and exits the process when the last step is taken, by whomever. `say`
- * tells the user what each signal does.
+ * Requests a stop step for each signal until it is disposed. Exits the process after the last step, even if something
+ * else requested it. `report` gets a message about the effect of each signal.
  */
-export function watchSignals(stop: StopControl, say: (message: string) => void): Disposable {
+export function watchSignals(stop: StopControl, report: (message: string) => void): Disposable {
   let count = 0;
-  const last = new Map<NodeJS.Signals, number>();
+  let countedAt = Number.NEGATIVE_INFINITY;
   const onSignal = (signal: NodeJS.Signals): void => {
-    const now = monotonicMs();
-    const isSameWish = now - (last.get(signal) ?? Number.NEGATIVE_INFINITY) < sameWishMs;
-    last.set(signal, now);
     const step = stopSteps[count];
-    if (isSameWish || step === undefined) return;
+    if (monotonicMs() - countedAt < sameWishMs || step === undefined) return;
+    countedAt = monotonicMs();
     count++;
     const received = `received ${ordinals[step]}${signal}`;
-    say(`R${received.slice(1)}. ${effects[step]}`);
+    report(`R${received.slice(1)}. ${effects[step]}`);
     stop.request(step, new StopRequested(received, 128 + constants.signals[signal]));
   };
   for (const signal of watchedSignals) process.on(signal, onSignal);
   stop.leave.addEventListener("abort", () => {
-    setTimeout(() => process.exit((stop.leave.reason as StopRequested).exitCode), leaveAfterMs);
+    setTimeout(() => process.exit((stop.leave.reason as StopRequested).exitCode), exitDelayMs);
   });
   return {
     [Symbol.dispose]() {

@@ -1,9 +1,9 @@
-// `lictor version`: the versions of lictor, Node.js and the server.
+// The command `lictor version`, which prints the versions of lictor, Node.js and the server.
 import { arch, platform } from "node:os";
 import type { Command } from "commander";
 import { isKeyAlone } from "../settings/connection.ts";
 import { apiVersion, lictorVersion, prefectVersion } from "../version.ts";
-import { askServer } from "./check-connection.ts";
+import { getFromServer } from "./check-connection.ts";
 import { openApi } from "./open-api.ts";
 import { type ProgramContext, withProgram } from "./program-context.ts";
 
@@ -40,7 +40,7 @@ async function describeServer(program: ProgramContext): Promise<Array<[string, s
   const { api, connection } = open;
   if (connection.isCloud) return [["Server type", "cloud"]];
   try {
-    const version = await askServer(api, "/admin/version");
+    const version = await getFromServer(api, "/admin/version");
     return [
       ["Server type", "self-hosted"],
       ["Server version", String(version)],

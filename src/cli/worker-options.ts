@@ -1,14 +1,15 @@
-// From the options of `worker start` and the settings to the options of a program and its workers.
+// Turns the options of `worker start` and the settings into the options of the host and its workers.
 import { randomUUID } from "node:crypto";
 import type { JsonObject } from "../api/wire.ts";
 import type { HostOptions } from "../host/host.ts";
-import { poolTypeNames } from "../infrastructure/pool-types.ts";
+import type { PoolType } from "../infrastructure/pool-type.ts";
+import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { LogFormat } from "../logger.ts";
 import type { WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import type { ProgramContext } from "./program-context.ts";
 
-/** The options as the command line gave them. */
+/** The options from the command line. */
 export interface WorkerStartOptions {
   name?: string;
   pool: string[];
@@ -27,7 +28,10 @@ export interface WorkerStartOptions {
   profile?: string;
 }
 
-/** The options of the worker of each pool. Throws WorkerStartError for names that the API's routes cannot carry. */
+/**
+ * Returns the options of one worker per work pool. Throws WorkerStartError for names that cannot be part of an API
+ * route.
+ */
 export function toWorkerOptions(options: WorkerStartOptions, { settings }: ProgramContext): WorkerOptions[] {
   const { values } = settings;
   const pools = [...new Set(options.pool)];
@@ -35,13 +39,13 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
   for (const pool of pools) {
     if (/[/%&><]/.test(pool)) throw new WorkerStartError(`Work pool name '${pool}' cannot contain any of / % & > <`);
   }
-  // The reference names a worker after its class; each type of worker has its own.
+  // The default is that of the reference, which names a worker after its class.
   const name = options.name ?? `ProcessWorker ${randomUUID()}`;
   if (/[/%]/.test(name)) throw new WorkerStartError("Worker name cannot contain '/' or '%'");
   if (/\p{Cc}/u.test(name)) {
     throw new WorkerStartError("Worker name cannot contain line ends or other control characters");
   }
-  if (options.type !== undefined) assertSupported(options.type);
+  if (options.type !== undefined) supportedPoolType(options.type);
   return pools.map((workPoolName) => ({
     name,
     workPoolName,
@@ -60,7 +64,7 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
   }));
 }
 
-/** `pool/queue` names a queue of one pool, `queue` one of every pool. Queue names hold no slash. */
+/** Returns the work queues of one pool. `pool/queue` is a queue of one pool, and `queue` is a queue of every pool. */
 function queuesOf(pool: string, pools: readonly string[], queues: readonly string[]): string[] {
   return queues.flatMap((queue) => {
     const [first = "", second] = queue.split("/");
@@ -72,33 +76,34 @@ function queuesOf(pool: string, pools: readonly string[], queues: readonly strin
   });
 }
 
-/** The options that all workers share. */
+/** Returns the options that all workers share. */
 export function toHostOptions(options: WorkerStartOptions, { settings }: ProgramContext): HostOptions {
   const { values, origins } = settings;
   return {
     runOnce: options.runOnce,
     cancelsPending: values.PREFECT_WORKER_ENABLE_CANCELLATION,
-    // Engines have a default; workers of their day had none.
+    // Null unless the user sets it, because older workers had no default, and engines have their own.
     flowRunHeartbeatSeconds: origins.has("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")
       ? values.PREFECT_FLOWS_HEARTBEAT_FREQUENCY
       : null,
   };
 }
 
-/** Throws WorkerStartError when lictor serves no work pools of that type. */
-export function assertSupported(type: string): void {
+/** Returns the type of work pools with this name. Throws WorkerStartError if lictor cannot serve it. */
+export function supportedPoolType(type: string): PoolType {
   if (/:(push|managed)$/.test(type)) {
     throw new WorkerStartError(
       "Workers are not required for push work pools. See https://www.prefect.io/docs/latest/deploy/infrastructure-examples/serverless for more details.",
     );
   }
-  if (poolTypeNames.includes(type)) return;
+  const poolType = findPoolType(type);
+  if (poolType) return poolType;
   throw new WorkerStartError(
     `Work pools of type '${type}' are not supported by lictor. Supported: ${poolTypeNames.join(", ")}.`,
   );
 }
 
-/** The Python that the user names, if any. */
+/** Returns the Python that the user set, and with which option or variable, or undefined. */
 export function explicitPython(
   options: { python?: string },
   env: ProgramContext["env"],

@@ -1,4 +1,4 @@
-// The options of `lictor worker start`.
+// The command `lictor worker start` and its options.
 
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -13,9 +13,11 @@ import type { WorkerStartOptions } from "./worker-options.ts";
 
 const helpAfterOptions = `
 Stopping:
-  SIGINT or SIGTERM once   take no new flow runs, wait for running ones to end, exit 0
-  twice                    end the running flow runs (SIGTERM, after 30 s SIGKILL), report them as Crashed, exit 0
-  three times              SIGKILL their processes and exit at once
+  SIGINT, SIGTERM, SIGHUP or SIGQUIT once   take no new flow runs, wait for running ones to end, exit 0
+  twice          end the running flow runs (SIGTERM, after 30 s SIGKILL), report them as Crashed, exit 0;
+                 exit 1 if that takes longer than 60 s
+  three times    SIGKILL their processes and exit at once
+  Signals within a second after one that counted are ignored. See also: lictor worker drain --help
 
 Examples:
   $ lictor worker start --pool my-pool
@@ -29,25 +31,24 @@ export function addWorkerStart(worker: Command): void {
     .command("start")
     .description("Start a worker process to poll a work pool for flow runs.")
     .option("-n, --name <name>", "The name to give to the started worker.")
-    .option("-p, --pool <pool>", "The work pool the started worker should poll (repeatable).", collect, [])
+    .option("-p, --pool <pool>", "The work pool the started worker should poll (repeatable).", collect)
     .option(
       "-q, --work-queue <queue>",
       "Work queue names to pull from (repeatable); pool/queue for a queue of one pool.",
       collect,
-      [],
     )
     .option("-t, --type <type>", `The type of worker to start: ${poolTypeNames.join(", ")}.`)
     .option(
       "--prefetch-seconds <seconds>",
       "Seconds to look ahead for scheduled flow runs. [from PREFECT_WORKER_PREFETCH_SECONDS]",
-      wholeNumber(0),
+      wholeNumber(0, mostSeconds),
     )
     .option("--run-once", "Only run worker polling once.", false)
     .option("-l, --limit <count>", "Maximum concurrent flow runs.", wholeNumber(1))
     .option(
       "--drain-timeout <seconds>",
       "End the running flow runs when a drain has lasted this long. [default: wait for ever]",
-      wholeNumber(0),
+      wholeNumber(0, mostSeconds),
     )
     .option("--with-healthcheck", "Start a healthcheck server, with a status page at its root.", false)
     .addOption(
@@ -75,7 +76,10 @@ export function addWorkerStart(worker: Command): void {
     )
     .option("--profile <name>", "Select a profile for this run.")
     .action(async (_own: unknown, command: Command) => {
-      const options = command.optsWithGlobals<WorkerStartOptions>();
+      const given = command.optsWithGlobals<
+        Omit<WorkerStartOptions, "pool" | "workQueue"> & Partial<WorkerStartOptions>
+      >();
+      const options: WorkerStartOptions = { ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] };
       await withProgram(options, async (program) => {
         if (options.pool.length === 0 && isInteractive(program.env)) options.pool.push(await ask("Work pool name: "));
         await startWorkers(options, program);
@@ -83,20 +87,26 @@ export function addWorkerStart(worker: Command): void {
     });
 }
 
-function collect(value: string, previous: string[]): string[] {
+/** 11 days: far below the longest timer of Node.js, and within the range of dates. */
+const mostSeconds = 1_000_000;
+
+function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }
 
-function wholeNumber(least: number): (text: string) => number {
+/** Returns a parser of whole numbers from `least` to `most`. */
+function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
-    if (!Number.isSafeInteger(value) || value < least) {
-      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    if (!Number.isSafeInteger(value) || value < least || value > most) {
+      const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+      throw new InvalidArgumentError(`Expected a whole number ${range}.`);
     }
     return value;
   };
 }
 
+/** Returns the base job template in a JSON file. Throws WorkerStartError. */
 function readTemplate(file: string): JsonObject {
   let text: string;
   try {

@@ -37,7 +37,7 @@ async function checkHealth(examination: Examination): Promise<Finding[]> {
   if (!isResponse(response)) return [await describeNoResponse(response, requestedUrl, examination)];
   const { status } = response;
   if (status > 299 && !(cloud && (status === 401 || status === 403))) {
-    const error = client.refusal("GET", path, response);
+    const error = client.toApiError("GET", path, response);
     if (cloud) throw error;
     return [await describeRefusal(response, error, requestedUrl, signal)];
   }
@@ -137,5 +137,5 @@ async function checkCsrf({ access, settings, signal }: Examination): Promise<Fin
   const response = await api.requestRaw("GET", path, { signal });
   if (response.status === 200) return [pass("CSRF", "switched on; the write above was taken with a token")];
   if (response.status === 422 || response.status === 404) return [pass("CSRF", "switched off on the server")];
-  throw api.refusal("GET", path, response);
+  throw api.toApiError("GET", path, response);
 }

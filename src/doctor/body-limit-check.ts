@@ -1,5 +1,6 @@
 // Checks the size limit of requests. Log records are sent in batches, and many proxies refuse requests over 1 MiB.
 import { UnreachableError } from "../api/errors.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { ApiAccess, Check, Examination } from "./check.ts";
@@ -27,8 +28,8 @@ export const bodyLimitCheck: Check = {
 async function checkBodyLimit({ access, settings, signal }: Examination): Promise<Finding[]> {
   const { api, connection } = await access;
   if (connection.isCloud) return [];
-  const timeLimit = new AbortController();
-  const inTime = AbortSignal.any([signal, timeLimit.signal]);
+  using timeLimit = new LinkedController(signal);
+  const inTime = timeLimit.signal;
   const timer = sleep(timeLimitMs, inTime).then(() => timeLimit.abort());
   const largestBytes = batchBytes(settings);
   let arrivedBytes = 0;
@@ -40,7 +41,7 @@ async function checkBodyLimit({ access, settings, signal }: Examination): Promis
       arrivedBytes = bytes;
     }
   } catch (error) {
-    if (signal.aborted || !timeLimit.signal.aborted) throw error;
+    if (signal.aborted || !inTime.aborted) throw error;
   } finally {
     timeLimit.abort();
     await timer;

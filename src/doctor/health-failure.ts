@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:tls";
 import type { ApiError } from "../api/errors.ts";
 import type { HttpResponse } from "../api/http-message.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { sleep } from "../async/sleep.ts";
 import { type Finding, fail } from "./finding.ts";
 
@@ -61,8 +62,8 @@ function pageTitle({ headers, body }: HttpResponse): string | undefined {
 /** Returns true if a TLS handshake succeeds at the port of an http: URL. Sends nothing after it. */
 async function speaksTls(requestedUrl: URL, signal: AbortSignal): Promise<boolean> {
   if (requestedUrl.protocol !== "http:") return false;
-  const over = new AbortController();
-  const timer = sleep(handshakeMs, AbortSignal.any([signal, over.signal])).then(() => over.abort());
+  using over = new LinkedController(signal);
+  const timer = sleep(handshakeMs, over.signal).then(() => over.abort());
   // The certificate does not matter here.
   const socket = connect({
     host: requestedUrl.hostname.replace(/^\[|\]$/g, ""),
@@ -70,7 +71,7 @@ async function speaksTls(requestedUrl: URL, signal: AbortSignal): Promise<boolea
     rejectUnauthorized: false,
   });
   try {
-    await once(socket, "secureConnect", { signal: AbortSignal.any([signal, over.signal]) });
+    await once(socket, "secureConnect", { signal: over.signal });
     return true;
   } catch {
     return false;

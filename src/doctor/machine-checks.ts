@@ -1,10 +1,11 @@
 // Checks of this machine: the Python that runs flows, the temporary directory, and the permissions of files with
 // secrets.
 import { statSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { findTemporaryDirectory } from "../process/temporary-directory.ts";
 import { isSecret } from "../settings/catalogue.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
-import { findTemporaryDirectory } from "./temporary-directory.ts";
 
 /** Flow runs need more for the code that they fetch and the packages that they install. */
 const minFreeBytes = 100_000_000;
@@ -39,19 +40,24 @@ async function checkPython({ python }: Examination): Promise<Finding[]> {
 /** Checks the directory in which each flow run gets its own directory. */
 async function checkTemporaryDirectory({ env }: Examination): Promise<Finding[]> {
   const name = "temporary directory";
-  const { usable, rejected } = await findTemporaryDirectory(env);
-  const reasons = rejected.map(({ source, path, reason }) => `${source} ${path}: ${reason}`).join("; ");
-  if (usable === undefined) {
-    return [fail(name, `none is usable (${reasons})`, "Create one, or make room: each flow run needs one.")];
+  const finding = await findTemporaryDirectory(env);
+  if (finding.kind === "none") {
+    const [what, ...advice] = finding.message.split(/(?= Set TMPDIR)/);
+    return [fail(name, what ?? "", advice.join("").trim())];
   }
-  const { path, freeBytes } = usable;
+  const { path, problems } = finding;
+  const freeBytes = await readFreeBytes(path);
   if (freeBytes !== undefined && freeBytes < minFreeBytes) {
     const free = `${Math.floor(freeBytes / 1_000_000)} MB free`;
     return [warn(name, `${path}: only ${free}`, "Make room, or set TMPDIR to a directory with more.")];
   }
-  const isIgnored = rejected.some(({ source }) => source !== "system");
-  if (!isIgnored) return [pass(name, `${path} can be written to`)];
-  return [warn(name, `${reasons}; ${path} is used instead`, "Correct or unset the variable.")];
+  if (problems.length === 0) return [pass(name, `${path} can be written to`)];
+  return [warn(name, `${problems.join("; ")}; ${path} is used instead`, "Correct it, or set TMPDIR.")];
+}
+
+async function readFreeBytes(path: string): Promise<number | undefined> {
+  const { bavail, bsize } = await statfs(path).catch(() => ({ bavail: undefined, bsize: 0 }));
+  return bavail === undefined ? undefined : bavail * bsize;
 }
 
 /**

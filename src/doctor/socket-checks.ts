@@ -1,5 +1,6 @@
 // Checks of the worker's WebSockets: whether they open, whether the server accepts the token, and whether they stay
 // open.
+import { LinkedController } from "../async/linked-controller.ts";
 import { sleep } from "../async/sleep.ts";
 import { connectSocket } from "../sockets/connect.ts";
 import { inSeconds } from "../sockets/keep-alive.ts";
@@ -67,8 +68,8 @@ async function checkSocket(
 
 /** Reads for `holdMs`. Returns how the socket ended before that, or undefined if it stayed open. */
 async function hold(socket: Socket, holdMs: number, signal: AbortSignal): Promise<SocketError | undefined> {
-  const over = new AbortController();
-  const timer = sleep(holdMs, AbortSignal.any([signal, over.signal])).then(() => over.abort());
+  using over = new LinkedController(signal);
+  const timer = sleep(holdMs, over.signal).then(() => over.abort());
   try {
     for await (const _ of socket.frames(over.signal));
     return over.signal.aborted ? undefined : new SocketError("closed by the server");

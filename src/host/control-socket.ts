@@ -1,12 +1,15 @@
 // The control socket of the program: HTTP over a Unix socket that only its user can open.
 import http from "node:http";
+import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
-import { createInstance, listenOnControlSocket, removeDeadInstances } from "./instances.ts";
+import { listenOnControlSocket } from "./control-connection.ts";
+import { createInstance, removeDeadInstances } from "./instances.ts";
 import { type StopControl, StopRequested, type StopStep } from "./stop-control.ts";
 
 /** The options of the control socket. */
 export interface ControlSocketOptions {
-  readonly stateDir: string;
+  /** Null if there is none, because the user has no home directory. */
+  readonly stateDir: string | null;
   readonly stop: StopControl;
   /** Returns the body of `GET /status`. */
   status(): object;
@@ -15,32 +18,60 @@ export interface ControlSocketOptions {
 
 const steps: Readonly<Record<string, StopStep>> = { "/drain": "drain", "/kill": "kill" };
 
+/** The start of a worker waits this long for the file system of the state directory. */
+const openingMs = 2_000;
+
+const advice = "`lictor worker status` and `lictor worker drain` will not find this worker; set LICTOR_STATE_DIR";
+
 /**
- * Opens the control socket in a new instance directory, and removes the directories of dead instances. Serves `GET
- * /status`, `POST /drain` and `POST /kill`. Returns null after one warning if the socket cannot be opened. The worker
- * needs it for nothing else. Disposing closes it and removes the directory.
+ * Opens the control socket in a new instance directory, and removes the directories of dead instances in the background.
+ * Serves `GET /status`, `POST /drain` and `POST /kill`. Returns null after one warning if the socket cannot be opened
+ * within 2 s. The worker needs it for nothing else. Disposing closes it and removes the directory.
  */
 export async function tryOpenControlSocket(options: ControlSocketOptions): Promise<AsyncDisposable | null> {
   const { stateDir, log } = options;
-  try {
-    await removeDeadInstances(stateDir);
-    const instance = await createInstance(stateDir);
-    const server = http.createServer((request, response) => respond(options, request, response));
-    await listenOnControlSocket(server, instance.directory);
-    // The socket must not keep the program alive. Flow runs in flight do.
-    server.unref();
-    return {
-      async [Symbol.asyncDispose]() {
-        server.close();
-        server.closeAllConnections();
-        await instance[Symbol.asyncDispose]();
-      },
-    };
-  } catch (error) {
-    const advice = "`lictor worker status` and `lictor worker drain` will not find this worker; set LICTOR_STATE_DIR";
-    log.warn(`No control socket in ${stateDir} (${(error as NodeJS.ErrnoException).code ?? error}): ${advice}.`);
+  if (stateDir === null) {
+    log.warn(`No control socket, because this user has no home directory: ${advice}.`);
     return null;
   }
+  const over = new AbortController();
+  try {
+    const opening = openControlSocket(stateDir, options);
+    const opened = await Promise.race([opening, sleep(openingMs, over.signal)]);
+    if (opened) return opened;
+    opening.then((late) => late[Symbol.asyncDispose]()).catch(() => undefined);
+    throw new Error(`not open within ${openingMs / 1000} s`);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    log.warn(`No control socket in ${stateDir} (${code ?? message}): ${advice}.`);
+    return null;
+  } finally {
+    over.abort();
+  }
+}
+
+async function openControlSocket(stateDir: string, options: ControlSocketOptions): Promise<AsyncDisposable> {
+  const instance = await createInstance(stateDir);
+  const server = http.createServer((request, response) => respond(options, request, response));
+  try {
+    await listenOnControlSocket(server, instance.directory, options.log);
+  } catch (error) {
+    await instance[Symbol.asyncDispose]();
+    throw error;
+  }
+  // The socket must not keep the program alive. Flow runs in flight do.
+  server.unref();
+  const over = new AbortController();
+  const removal = removeDeadInstances(stateDir, over.signal);
+  return {
+    async [Symbol.asyncDispose]() {
+      over.abort();
+      server.close();
+      server.closeAllConnections();
+      await removal;
+      await instance[Symbol.asyncDispose]();
+    },
+  };
 }
 
 function respond(options: ControlSocketOptions, request: http.IncomingMessage, response: http.ServerResponse): void {

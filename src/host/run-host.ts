@@ -1,6 +1,7 @@
 // Runs all workers of the program, drains them, and sends the last events and log records.
 import { setMaxListeners } from "node:events";
 import type { LogShipper } from "../api/log-shipper.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
 import { type PinoRecord, pythonLevel } from "../logger.ts";
@@ -42,17 +43,19 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   stop.kill.addEventListener("abort", onKill, { signal: closing.signal });
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
   const sending = Promise.all([eventPublisher.run(closing.signal), logShipper?.run(closing.signal)]);
+  const onFailure = (error: unknown): void => drainAfterFailure(host, error);
+  const run = { socketAddress, runOnce: options.runOnce, closing: closing.signal, onFailure };
   try {
     await runTogether(
       stop.drain,
       [...pools].map(
         ([worker, pool]) =>
           (drain) =>
-            runWorker(worker, pool, { socketAddress, runOnce: options.runOnce, farewell: closing.signal }, drain),
+            runWorker(worker, pool, run, drain),
       ),
     );
   } finally {
-    await host.background.waitForAll(AbortSignal.timeout(lastReportsMs));
+    await host.background.close(AbortSignal.timeout(lastReportsMs));
     await Promise.all([
       eventPublisher.flush(AbortSignal.timeout(lastReportsMs)),
       logShipper?.finish(AbortSignal.timeout(lastLogRecordsMs)),
@@ -63,15 +66,23 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   }
 }
 
+/** Drains all workers because one has failed. Says why at once, unless there is nothing to wait for. */
+function drainAfterFailure({ workers, services: { stop, logging } }: Host, error: unknown): void {
+  if (stop.drain.aborted) return;
+  const hasToWait = workers.some(({ runs }) => runs.list().length > 0);
+  if (hasToWait) logging.logger.error({ err: error }, "A worker has failed. Taking no new flow runs");
+  stop.request("drain", new StopRequested("failed", 1));
+}
+
 /** Stops all flow runs. After time limits for their reports and hooks, the program exits with an error. */
 function killAll(host: Host, over: AbortSignal): void {
   const { stop } = host.services;
   const by = (stop.kill.reason as StopRequested).message;
   for (const worker of host.workers) worker.runs.stopAll({ kind: "kill", by });
-  const ended = AbortSignal.any([over, stop.leave]);
-  setMaxListeners(0, ended);
-  void waitForLimits(host, ended).then(() => {
-    if (!ended.aborted) stop.request("leave", new StopRequested("waited too long for its flow runs", 1));
+  const end = new LinkedController(over, stop.leave);
+  setMaxListeners(0, end.signal);
+  void waitForLimits(host, end.signal).then(() => {
+    if (!end.signal.aborted) stop.request("leave", new StopRequested("waited too long for its flow runs", 1));
   });
 }
 
@@ -107,8 +118,8 @@ function namesOf(runs: readonly RunRecord[]): string {
  */
 function shipRecord(shipper: LogShipper, workers: readonly Worker[], record: PinoRecord): void {
   const flowRunId = record.name === "prefect.flow_runs.worker" ? record.flow_run_id : undefined;
-  const isOf = ({ runs, log }: Worker): boolean =>
-    flowRunId === undefined ? log.bindings().name === record.name : runs.find(flowRunId) !== undefined;
+  const isOf = ({ runs, options }: Worker): boolean =>
+    flowRunId === undefined ? options.workPoolName === record.work_pool : runs.find(flowRunId) !== undefined;
   const workerId = workers.find(isOf)?.identity.id();
   if (flowRunId === undefined && !(workerId && record.name.startsWith("prefect.workers."))) return;
   shipper.ship({

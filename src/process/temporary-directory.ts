@@ -5,8 +5,13 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { directoryProblem } from "./system-errors.ts";
 
-/** A directory in which a file could be written, or one line that says what was tried and what to do. */
-export type TemporaryDirectoryFinding = { kind: "found"; path: string } | { kind: "none"; message: string };
+/**
+ * A directory in which a file could be written, and what is wrong with those tried before it, such as "/x (TMPDIR) does not
+ * exist". Or one line that says what was tried and what to do.
+ */
+export type TemporaryDirectoryFinding =
+  | { kind: "found"; path: string; problems: readonly string[] }
+  | { kind: "none"; message: string };
 
 /**
  * Returns the first directory in which a file can be written: TMPDIR, TEMP and TMP of `env`, then /tmp, /var/tmp, /usr/tmp
@@ -19,7 +24,7 @@ export async function findTemporaryDirectory(
   for (const [path, origin] of candidates(env)) {
     try {
       await tryWriting(path);
-      return { kind: "found", path };
+      return { kind: "found", path, problems };
     } catch (error) {
       problems.push(`${path}${origin ? ` (${origin})` : ""} ${directoryProblem(error)}`);
     }

@@ -132,9 +132,9 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
 /** Sends the infrastructure pid and the labels in the background. A failure is logged as a warning. */
 function reportInfrastructure({ api, identity, services }: RunContext, run: RunRecord): void {
   const { flowRun, handle, log, workPool } = run;
-  const untilAnswered = { endless: true };
-  services.background.run(
-    async () => {
+  void services.background.run(
+    async (signal) => {
+      const untilAnswered = { endless: true, signal };
       if (handle) await updateFlowRun(api, flowRun.id, { infrastructure_pid: handle.identifier }, untilAnswered);
       await updateFlowRunLabels(api, flowRun.id, workerLabels(identity, workPool), untilAnswered);
     },

@@ -93,7 +93,7 @@ export class RunHistory {
 
   /** Counts an ended flow run by its state. Only the first call counts. */
   settle(run: RunRecord): void {
-    if (run.isSettled) return;
+    if (run.isSettled || run.times.claimed === null) return;
     run.isSettled = true;
     const { type } = run.state;
     this.endedByType.set(type, (this.endedByType.get(type) ?? 0) + 1);

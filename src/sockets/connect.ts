@@ -9,6 +9,7 @@ import { utf8Header } from "../api/header-text.ts";
 import { maxHeaderBytes } from "../api/http-message.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { JsonObject } from "../api/wire.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
 import type { KeepAlive } from "./keep-alive.ts";
@@ -53,14 +54,14 @@ export async function connectSocket(
   options.signal.throwIfAborted();
   const socket = openSocket(address, used, agent, { route, inBand: options.inBand });
   const deadline = AbortSignal.timeout(timeoutMs);
-  const endSignal = AbortSignal.any([options.signal, deadline]);
+  using end = new LinkedController(options.signal, deadline);
   const giveUp = (): void => socket.terminate();
-  endSignal.addEventListener("abort", giveUp, { once: true });
+  end.signal.addEventListener("abort", giveUp);
   try {
     // Wrapped before it is open, because a frame or a close may arrive together with the response to the upgrade.
     const connected = wrapWebSocket(socket, address.keepAlive);
     await waitUntilOpen(socket, options.inBand);
-    if (options.inBand) await authenticate(connected, used.token, endSignal);
+    if (options.inBand) await authenticate(connected, used.token, end.signal);
     return connected;
   } catch (error) {
     socket.terminate();
@@ -70,8 +71,6 @@ export async function connectSocket(
     if (isRefusal(error)) address.credentials.tryReplace(used);
     if (deadline.aborted) throw new SocketError(`${socket.url}: no answer within ${timeoutMs / 1000} s`);
     throw error;
-  } finally {
-    endSignal.removeEventListener("abort", giveUp);
   }
 }
 

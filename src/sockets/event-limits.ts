@@ -1,4 +1,4 @@
-// What the server accepts in one event. An event over a limit makes the server close the socket. Pure.
+// Cuts events to the limits of the server, because the server closes the socket for an event over a limit. Pure.
 // Source: prefect server/events/schemas/events.py enforce_maximum_labels, enforce_maximum_related_resources.
 import type { EventResource, PrefectEvent } from "../api/wire.ts";
 

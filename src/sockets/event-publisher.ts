@@ -3,6 +3,7 @@
 import { ApiError } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
@@ -133,8 +134,8 @@ export class EventPublisher {
     const mayWait = (): boolean => monotonicMs() - startedAtMs < (this.#isConnected ? flushSocketMs : flushOpeningMs);
     while (this.#pending().length > 0 && !deadline.aborted && mayWait()) await sleep(20, deadline);
     const rest = this.#pending();
-    const postLimit = AbortSignal.timeout(flushPostMs);
-    if (rest.length > 0 && !deadline.aborted) await this.#post(rest, AbortSignal.any([deadline, postLimit]));
+    using end = new LinkedController(deadline, AbortSignal.timeout(flushPostMs));
+    if (rest.length > 0 && !deadline.aborted) await this.#post(rest, end.signal);
   }
 
   /** Returns the events that the server may not have. */
@@ -198,8 +199,8 @@ export class EventPublisher {
 
   /** Sends doubtful events by HTTP, where refused events are named. If that fails, uses the socket again. */
   async #postDoubtful(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
-    const deadline = AbortSignal.timeout(postMs);
-    if (await this.#post(doubtful, AbortSignal.any([signal, deadline]))) return;
+    using end = new LinkedController(signal, AbortSignal.timeout(postMs));
+    if (await this.#post(doubtful, end.signal)) return;
     for (const queued of doubtful) queued.isDoubtful = false;
     const failing = doubtful.filter(({ attempts, isConfirmed }) => attempts >= maxAttempts && !isConfirmed);
     if (failing.length === 0) return;

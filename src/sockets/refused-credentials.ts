@@ -2,6 +2,7 @@
 // and a proxy that drops the header look the same. In a WebSocket the auth string is a message, which no proxy drops.
 import { Credentials } from "../api/credentials.ts";
 import { ApiError } from "../api/errors.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { connectSocket, type SocketAddress } from "./connect.ts";
 import { closeCode } from "./socket.ts";
@@ -16,7 +17,7 @@ const wrongToken = "lictor asks whether any auth string is accepted";
 type Verdict = "accepted" | "refused" | "login" | "unknown";
 
 /**
- * Returns `error` with the cause added, if it is or was caused by a 401 to an auth string, and if a WebSocket shows the
+ * Returns `error` with the cause added, if a 401 to an auth string caused it and a WebSocket shows the
  * cause. Otherwise returns `error` itself. Takes at most 5 s. An abort of `signal` ends it sooner. Never throws.
  */
 export async function explainUnauthorized(
@@ -27,7 +28,8 @@ export async function explainUnauthorized(
   const sent = address.credentials.current;
   const refusal = error instanceof Error && error.cause instanceof ApiError ? error.cause : error;
   if (!(refusal instanceof ApiError && refusal.status === 401 && sent.kind === "basic")) return error;
-  const cause = await findCause(address, sent, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
+  using end = new LinkedController(signal, AbortSignal.timeout(timeoutMs));
+  const cause = await findCause(address, sent, end.signal);
   if (cause === undefined) return error;
   const advice = `Sent Basic with ${sent.origin} to ${address.apiUrl}. ${cause}`;
   const explained = new ApiError(refusal.method, refusal.path, refusal.status, refusal.detail, advice);

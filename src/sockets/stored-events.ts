@@ -8,7 +8,8 @@ import type { Logger } from "../logger.ts";
 import { type EventsApi, findStoredEvents, postEvents } from "./post-events.ts";
 
 /**
- * The server ignores an id that it has published within the last 5 minutes, so an earlier repetition would be in vain.
+ * The server ignores an id that it has published within the last 5 minutes, so an earlier repetition would have no
+ * effect.
  * Source: prefect server/utilities/messaging/memory.py _recently_seen_messages.
  */
 const settledMs = 360_000;
@@ -28,7 +29,7 @@ interface Observed {
 /** The events of one worker that the server has accepted. */
 export class StoredEvents {
   #observed: Observed[] = [];
-  /** Whether the server has stored at least one event. */
+  /** True if the server has stored at least one event. */
   #hasFoundAny = false;
   #isDisabled = false;
   #hasWarned = false;
@@ -57,7 +58,7 @@ export class StoredEvents {
       for (let start = 0; start < due.length && !signal.aborted; start += pageSize) {
         await this.#check(due.slice(start, start + pageSize), signal).catch((error: unknown) => {
           this.log.debug({ err: error }, "The worker's events could not be looked up.");
-          // This worker may not read events, or the server has no such route.
+          // The worker lacks the permission to read events, or the server does not have the route.
           if (error instanceof ApiError && error.status < 500) this.#isDisabled = true;
         });
       }

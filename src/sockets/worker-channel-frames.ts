@@ -14,7 +14,7 @@ export const channelVersion = "work_pool_worker_channel.v1";
 export const requiredCapabilities = ["worker_heartbeat.v1", "work_pool_snapshot.v1"] as const;
 /** Optional. With it, the server asks the worker to end the processes of flow runs that it has given up. */
 export const cleanupCapability = "cleanup_delivery.v1";
-/** The kind of cleanup for a flow run that stayed in Cancelling too long; the server has forced it to Cancelled. */
+/** The kind of cleanup for a flow run that stayed in Cancelling too long. The server has forced it to Cancelled. */
 export const cancellingTimeout = "cancelling_timeout_teardown.v1";
 
 /** The first frame of a worker on the channel. It counts as a heartbeat. */
@@ -116,7 +116,7 @@ export function parseServerFrame(frame: Json): ServerFrame | undefined {
 /** The close reasons of the server. After a terminal one, the server would close the next channel too. */
 const closeReasons: ReadonlyMap<string, "terminal" | "retry"> = new Map([
   ["authentication_failed", "terminal"],
-  // The work pool is gone, or a work queue does not exist, or this worker may not create the pool.
+  // The work pool or a work queue does not exist, or the worker lacks the permission to create the work pool.
   ["authorization_failed", "terminal"],
   ["unsupported_version", "terminal"],
   ["protocol_error", "terminal"],

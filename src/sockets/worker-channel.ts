@@ -1,6 +1,7 @@
 // One connection of the worker channel: opening, hello, and typed frames.
 // Source: prefect workers/_worker_channel/_protocol.py, server/api/workers.py.
 import type { Json } from "../api/wire.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { connectSocket, type SocketAddress } from "./connect.ts";
 import { closeCode, type Socket } from "./socket.ts";
 import { SocketError } from "./socket-error.ts";
@@ -43,15 +44,13 @@ export async function openWorkerChannel(
   signal: AbortSignal,
   timeoutMs = setUpMs,
 ): Promise<WorkerChannel> {
-  // A variable keeps the timeout alive. Node.js 20 collects a timeout to which only AbortSignal.any refers, so it never
-  // fires.
   const deadline = AbortSignal.timeout(timeoutMs);
-  const inTime = AbortSignal.any([signal, deadline]);
+  using end = new LinkedController(signal, deadline);
   const route = `/work_pools/${encodeURIComponent(workPoolName)}/workers/connect`;
-  const socket = await connectSocket(address, route, { inBand: true, signal: inTime, timeoutMs });
+  const socket = await connectSocket(address, route, { inBand: true, signal: end.signal, timeoutMs });
   try {
     socket.send(clientFrame("worker.hello.v1", hello));
-    const { value, done } = await socket.frames(inTime).next();
+    const { value, done } = await socket.frames(end.signal).next();
     if (done) throw new SocketError(`no answer to worker.hello.v1${deadline.aborted ? " in time" : ""}`);
     const frame = parseServerFrame(value);
     if (frame?.type !== "worker.ready.v1" || frame.payload.consumer_id !== hello.consumer_id) {

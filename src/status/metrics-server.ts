@@ -3,6 +3,7 @@
 import http from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { monotonicMs } from "../async/clock.ts";
+import type { Logger } from "../logger.ts";
 import type { LatencyKind } from "../run/run-history.ts";
 import type { EventPublisher } from "../sockets/event-publisher.ts";
 import type { Worker } from "../worker/worker.ts";
@@ -15,6 +16,8 @@ export interface MetricsSources {
   readonly attemptCounts: ReadonlyMap<string, number>;
   readonly workers: readonly Worker[];
   readonly eventPublisher: EventPublisher;
+  /** Gets the errors of the server. */
+  readonly log: Logger;
 }
 
 /** Upper bounds in seconds, from a claim after an event to a worker that was offline. */
@@ -35,7 +38,7 @@ export async function startMetricsServer(
     if (text instanceof Error) response.writeHead(500).end(`${text.message}\n`);
     else response.writeHead(200, { "Content-Type": registry.contentType }).end(text);
   });
-  return await listenHttp(server, { host: "0.0.0.0", port });
+  return await listenHttp(server, { host: "0.0.0.0", port, log: sources.log });
 }
 
 function createRegistry(sources: MetricsSources): Registry {
@@ -82,7 +85,7 @@ function addReferenceMetrics(registry: Registry, sources: MetricsSources): void 
     counter(registry, `prefect_${name}_total`, help, labelNames, read);
   const connection = ["client", "direction", "connection"];
   add("events_emitted", "Events sent by the worker.", ["client"], () => [[[emitter], eventPublisher.emittedCount]]);
-  add("events_observed", "Events the worker was told of.", ["client"], () => [
+  add("events_observed", "Events the worker received.", ["client"], () => [
     [[subscriber], sum(workers, ({ sockets }) => sockets.eventCount)],
   ]);
   add("event_websocket_connections", "Connections to /events/out.", connection, () => {
@@ -93,11 +96,14 @@ function addReferenceMetrics(registry: Registry, sources: MetricsSources): void 
       [[subscriber, "out", "reconnect"], count - initial],
     ];
   });
-  add("event_websocket_checkpoints", "Times the server was known to have read what was sent.", ["client"], () => [
-    [[emitter], eventPublisher.checkpointCount],
-  ]);
+  add(
+    "event_websocket_checkpoints",
+    "Times the server confirmed that it had received all sent events.",
+    ["client"],
+    () => [[[emitter], eventPublisher.checkpointCount]],
+  );
   // A worker reads no logs. These metrics exist for dashboards that expect them.
-  add("logs_observed", "Log records the worker was told of.", ["client"], () => []);
+  add("logs_observed", "Log records the worker received.", ["client"], () => []);
   add("log_websocket_connections", "Connections to /logs/out.", connection, () => []);
 }
 
@@ -129,17 +135,17 @@ function addCounters(registry: Registry, { workers, attemptCounts }: MetricsSour
   counter(
     registry,
     "lictor_flow_runs_unannounced_total",
-    "Flow runs that a poll found although no event told of them.",
+    "Flow runs that a poll found although no event had announced them.",
     [pool],
     () => byPool(workers, ({ polling }) => polling.unannouncedCount),
   );
-  counter(registry, "lictor_polls_repeated_total", "Polls repeated because no answer came.", [pool], () =>
+  counter(registry, "lictor_polls_repeated_total", "Polls repeated because no response came in time.", [pool], () =>
     byPool(workers, ({ polling }) => polling.polls.hedge.repeatedCount),
   );
   counter(
     registry,
     "lictor_api_requests_total",
-    "Attempts at API requests, by the status of the answer, or none where there was no answer.",
+    "Attempts at API requests, by the status of the response, or none if there was no response.",
     ["method", "status"],
     () => [...attemptCounts].map(([outcome, count]) => [outcome.split(" "), count] as const),
   );
@@ -152,10 +158,10 @@ function readEnds({ runs, history, options }: Worker): [string[], number][] {
 
 function addGauges(registry: Registry, { workers, eventPublisher }: MetricsSources): void {
   const secondsSince = (at: number): number => (monotonicMs() - at) / 1000;
-  gauge(registry, "lictor_flow_runs_in_flight", "Flow runs in the worker's hands.", [pool], () =>
+  gauge(registry, "lictor_flow_runs_in_flight", "Flow runs in flight.", [pool], () =>
     byPool(workers, ({ runs }) => runs.list().length),
   );
-  gauge(registry, "lictor_poll_age_seconds", "Time since the last poll that was answered.", [pool], () =>
+  gauge(registry, "lictor_poll_age_seconds", "Time since the last successful poll.", [pool], () =>
     byPool(workers, ({ polling }) => secondsSince(polling.answeredAt)),
   );
   gauge(registry, "lictor_socket_connected", "1 while the socket is open, else 0.", ["socket", pool], () => [

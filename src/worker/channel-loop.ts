@@ -125,8 +125,8 @@ async function readFrames(worker: Worker, channel: WorkerChannel, signal: AbortS
   let applied = channel.ready.initial_snapshot.snapshot_sequence;
   for await (const frame of channel.frames(signal)) {
     if (frame.type === "cleanup.message.v1") {
-      worker.services.background.run(
-        () => cleanUp(worker, channel, frame, signal),
+      void worker.services.background.run(
+        (closing) => cleanUp(worker, channel, frame, { signal, closing }),
         (error) => worker.log.debug({ err: error }, "A cleanup failed. The server will request it again."),
       );
     } else if (frame.type === "cleanup.operation_result.v1") {

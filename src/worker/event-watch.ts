@@ -99,7 +99,7 @@ function handleEvent(worker: Worker, event: FlowRunEvent, isReplayed: boolean): 
   } else if (event.stateType === "PENDING") {
     if (!isReplayed) worker.runs.expected.markClaimedElsewhere(event.flowRunId, monotonicMs());
   } else if (workQueueNames.length === 0 || workQueueNames.includes(event.workQueueName ?? "")) {
-    worker.runs.expected.announce(event.flowRunId, monotonicMs());
+    worker.runs.expected.announce(event.flowRunId, monotonicMs(), Date.parse(event.occurred));
     worker.polling.wake.wake("event");
   }
 }

@@ -30,10 +30,16 @@ export class ExpectedRuns {
     return this.known.has(flowRunId);
   }
 
-  /** Adds a flow run because an event says that it is scheduled. `now` is on the monotonic clock. */
-  announce(flowRunId: string, now: number): void {
+  /**
+   * Adds a flow run because an event says that it is scheduled. `now` is on the monotonic clock, `occurredAt` is the time of
+   * the event (ms since 1970). For a flow run in flight, only an event after its claim counts.
+   */
+  announce(flowRunId: string, now: number, occurredAt: number = Number.POSITIVE_INFINITY): void {
     const known = this.known.get(flowRunId);
-    if (isInFlight(known)) return;
+    if (isInFlight(known)) {
+      known.isScheduledAgain ||= occurredAt > (known.run.times.claimed ?? Number.POSITIVE_INFINITY);
+      return;
+    }
     if (!known && this.known.size >= maxKnown) return;
     const since = sinceOf(known) ?? now;
     const at = since + this.timing.delayMs(flowRunId);
@@ -43,7 +49,7 @@ export class ExpectedRuns {
   /** Records that an event says that another worker claimed this flow run. The worker does not poll for it. */
   markClaimedElsewhere(flowRunId: string, now: number): void {
     const known = this.known.get(flowRunId);
-    if (known?.kind === "taken") return;
+    if (known?.kind === "taken" || (!known && this.known.size >= maxKnown)) return;
     const since = sinceOf(known);
     if (since !== undefined) this.timing.observe(now - since);
     this.known.set(flowRunId, { kind: "claimed elsewhere", at: now });

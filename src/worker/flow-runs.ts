@@ -6,17 +6,20 @@ import type { Logger } from "../logger.ts";
 import type { RunHistory } from "../run/run-history.ts";
 import { createRunRecord, type RunRecord, type StopReason } from "../run/run-record.ts";
 import { type ClaimTiming, ExpectedRuns } from "./expected-runs.ts";
-import { isInFlight, type KnownRuns, sinceOf, type TakenRun } from "./known-run.ts";
+import { isInFlight, KnownRuns, sinceOf, type TakenRun } from "./known-run.ts";
 
 /** How long after the end of a flow run an event may still say how it ended. */
 const settleMs = 15_000;
+
+/** How long the server may ask again for a cleanup whose acknowledgement it did not receive. */
+const cleanedUpMs = 3_600_000;
 
 /** The timing of a worker that is alone in its pool. */
 const alone: ClaimTiming = { delayMs: () => 0, observe: () => undefined };
 
 /** The flow runs of one worker, by id. */
 export class FlowRuns {
-  readonly #known: KnownRuns = new Map();
+  readonly #known: KnownRuns;
   /** The flow runs that this worker has not taken yet. */
   readonly expected: ExpectedRuns;
 
@@ -25,6 +28,7 @@ export class FlowRuns {
     private readonly history: RunHistory,
     timing: ClaimTiming = alone,
   ) {
+    this.#known = new KnownRuns((run) => history.settle(run));
     this.expected = new ExpectedRuns(this.#known, prefetchMs, timing);
   }
 
@@ -56,18 +60,19 @@ export class FlowRuns {
     this.settle();
     const { id } = given.flowRun;
     const before = this.#known.get(id);
-    if (before?.kind === "taken") this.history.settle(before.run);
     const stop = new AbortController();
     setMaxListeners(0, stop.signal);
     const run = createRunRecord({ ...given, stop, takenAt: monotonicMs() });
-    const taken: TakenRun = { kind: "taken", run, done: Promise.resolve(), leftAt: null };
-    // A key that is set again would keep its old place, and the table is listed by age.
+    const taken: TakenRun = { kind: "taken", run, done: Promise.resolve(), leftAt: null, isScheduledAgain: false };
+    this.#known.set(id, taken);
+    // A key that is set again keeps its old place, and the table is listed by age.
     this.#known.delete(id);
     this.#known.set(id, taken);
     taken.done = execute(run).then((isClaimed) => {
       if (isClaimed) this.history.recordLeft(run);
       if (isClaimed) taken.leftAt = monotonicMs();
       else this.#known.set(id, { kind: "declined", since: sinceOf(before) ?? run.takenAt });
+      if (taken.isScheduledAgain) this.expected.announce(id, monotonicMs());
       onLeft(isClaimed || before?.kind !== "declined");
     });
   }
@@ -100,8 +105,7 @@ export class FlowRuns {
   markCleanedUp(flowRunId: string): void {
     const known = this.#known.get(flowRunId);
     if (isInFlight(known)) return;
-    if (known?.kind === "taken") this.history.settle(known.run);
-    this.#known.set(flowRunId, { kind: "cleaned up" });
+    this.#known.set(flowRunId, { kind: "cleaned up", at: monotonicMs() });
   }
 
   /** Returns whether `markCleanedUp` was the last thing that happened to this flow run. */
@@ -109,11 +113,12 @@ export class FlowRuns {
     return this.#known.get(flowRunId)?.kind === "cleaned up";
   }
 
-  /** Forgets flow runs that ended long enough ago, and counts each by its last known state. */
+  /** Forgets flow runs that ended long enough ago, and counts each by its last known state. Forgets old cleanups. */
   settle(): void {
-    const before = monotonicMs() - settleMs;
+    const now = monotonicMs();
     for (const [id, known] of this.#known) {
-      if (known.kind !== "taken" || known.leftAt === null || known.leftAt > before) continue;
+      if (known.kind === "cleaned up" && known.at < now - cleanedUpMs) this.#known.delete(id);
+      if (known.kind !== "taken" || known.leftAt === null || known.leftAt > now - settleMs) continue;
       this.history.settle(known.run);
       this.#known.delete(id);
     }

@@ -19,7 +19,7 @@ export type KnownRun =
   /** This worker executes it, or stopped doing so at `leftAt`. */
   | TakenRun
   /** This worker ended its process because the server asked for a cleanup. */
-  | { readonly kind: "cleaned up" };
+  | { readonly kind: "cleaned up"; readonly at: number };
 
 /** A flow run that this worker took. `done` resolves when the worker has finished with it, and never rejects. */
 export interface TakenRun {
@@ -27,10 +27,23 @@ export interface TakenRun {
   readonly run: RunRecord;
   done: Promise<void>;
   leftAt: number | null;
+  /** An event says that it was scheduled again after this worker claimed it. It can be taken when `done` resolves. */
+  isScheduledAgain: boolean;
 }
 
 /** All flow runs that one worker knows, by id. */
-export type KnownRuns = Map<string, KnownRun>;
+export class KnownRuns extends Map<string, KnownRun> {
+  /** `onReplaced` gets the record of each taken flow run whose entry is replaced. */
+  constructor(private readonly onReplaced: (run: RunRecord) => void) {
+    super();
+  }
+
+  override set(flowRunId: string, known: KnownRun): this {
+    const before = this.get(flowRunId);
+    if (before?.kind === "taken" && before !== known) this.onReplaced(before.run);
+    return super.set(flowRunId, known);
+  }
+}
 
 /** Returns the time at which the flow run was first named, or undefined if that time is not kept. */
 export function sinceOf(known: KnownRun | undefined): number | undefined {

@@ -24,6 +24,7 @@ const recentlyTakenMs = 5_000;
 export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void> {
   const { announce, random } = worker.services;
   let polledAt = Number.NEGATIVE_INFINITY;
+  let hasFailed = false;
   await serviceLoop(
     {
       intervalMs: worker.options.querySeconds * 1000,
@@ -31,13 +32,26 @@ export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void
       random,
       turn: async (signal) => {
         polledAt = monotonicMs();
+        hasFailed = true;
         await poll(worker, signal);
         await lookUpAnnounced(worker, signal);
+        hasFailed = false;
       },
-      wait: (ms, signal) => waitForReason(worker, { ms, polledAt }, signal),
+      wait: async (ms, signal) => {
+        if (hasFailed) await waitForRecovery(worker, ms, signal);
+        else await waitForReason(worker, { ms, polledAt }, signal);
+      },
     },
     drain,
   );
+}
+
+/** Waits after a failure. Events do not end the wait, only a new connection does: the server may be back. */
+async function waitForRecovery({ polling }: Worker, ms: number, signal: AbortSignal): Promise<void> {
+  const until = monotonicMs() + ms;
+  while (!signal.aborted && monotonicMs() < until) {
+    if ((await polling.wake.sleep(until - monotonicMs(), signal)) === "connected") return;
+  }
 }
 
 /**
@@ -84,6 +98,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
     polling.answeredAt = monotonicMs();
     return;
   }
+  runs.settle();
   runs.expected.beforePoll(monotonicMs());
   polling.isRunLeft = false;
   const scheduled = await readScheduled(worker, poolBefore, signal);
@@ -124,9 +139,13 @@ function countUnannounced({ sockets, runs, polling, log }: Worker, scheduled: re
   if (found.length > 0) log.debug({ flow_run_ids: found }, "a poll found flow runs that no event announced");
 }
 
-/** Wakes the poll loop because a slot is free, if a flow run may have waited for it. */
+/**
+ * Wakes the poll loop because a slot is free. That is a reason to poll if a flow run may have waited for the slot. If not,
+ * the loop goes on sleeping until the next expected flow run is due.
+ */
 export function onSlotFree({ polling, pool }: Worker): void {
-  if (polling.isRunLeft || pool.current?.concurrency_limit != null) polling.wake.wake("slot");
+  const mayHaveWaited = polling.isRunLeft || pool.current?.concurrency_limit != null;
+  polling.wake.wake(mayHaveWaited ? "slot" : "event");
 }
 
 async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal): Promise<ScheduledFlowRun[]> {

@@ -2,6 +2,7 @@
 import { isTransient } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -22,8 +23,10 @@ const drainReportMs = 30_000;
 export interface WorkerRun {
   readonly socketAddress: SocketAddress;
   readonly runOnce: boolean;
+  /** Gets what ends the worker as soon as it is known. The worker throws it when its flow runs have ended. */
+  onFailure(error: unknown): void;
   /** Aborts at the end of the program, after the last events and log records were sent. */
-  readonly farewell: AbortSignal;
+  readonly closing: AbortSignal;
 }
 
 /**
@@ -33,20 +36,23 @@ export interface WorkerRun {
 export async function runWorker(
   worker: Worker,
   initial: InitialPool,
-  { socketAddress, runOnce, farewell }: WorkerRun,
+  run: WorkerRun,
   drain: AbortSignal,
 ): Promise<void> {
   const { events, pool } = worker;
-  const over = new AbortController();
-  const watching = AbortSignal.any([over.signal, farewell]);
-  const watches = Promise.all([watchEvents(worker, socketAddress, watching), watchCancellations(worker, watching)]);
+  const { socketAddress, runOnce, closing } = run;
+  using over = new LinkedController(closing);
+  const watches = Promise.all([
+    watchEvents(worker, socketAddress, over.signal),
+    watchCancellations(worker, over.signal),
+  ]);
   let started: PrefectEvent | null = null;
   try {
     await takeInitialPool(worker, initial, drain);
     started = events.started(pool.current);
     worker.services.announce(`Worker '${worker.identity.name}' started!`);
     if (runOnce) await pollOnce(worker, drain);
-    else await runLoops(worker, socketAddress, drain);
+    else await runLoops(worker, run, drain);
   } finally {
     if (started) events.stopped(pool.current, started);
     over.abort();
@@ -66,18 +72,26 @@ async function pollOnce(worker: Worker, drain: AbortSignal): Promise<void> {
 }
 
 /** Polls until `drain` aborts and waits for the flow runs in flight. The heartbeats continue until then. */
-async function runLoops(worker: Worker, socketAddress: SocketAddress, drain: AbortSignal): Promise<void> {
+async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun, drain: AbortSignal): Promise<void> {
   const drained = new AbortController();
   await runTogether(drained.signal, [
     async (failed) => {
+      using end = new LinkedController(drain, failed);
       try {
-        await pollLoop(worker, AbortSignal.any([drain, failed]));
+        await pollLoop(worker, end.signal);
+      } catch (error) {
+        onFailure(error);
+        throw error;
       } finally {
         await waitUntilDrained(worker);
         drained.abort();
       }
     },
-    (signal) => syncLoop(worker, signal),
+    (signal) =>
+      syncLoop(worker, signal).catch((error: unknown) => {
+        onFailure(error);
+        throw error;
+      }),
     (signal) => keepChannel(worker, socketAddress, signal),
     (signal) => watchAbandoned(worker, signal),
     (signal) => watchWorkers(worker, signal),

@@ -141,7 +141,9 @@ export class Worker implements RunContext, WorkerDependencies {
     this.events = dependencies.events;
     const { options, services, poolType } = dependencies;
     const { name } = options;
-    this.log = services.named(`prefect.workers.${poolType.name}.${name.toLowerCase()}`);
+    this.log = services
+      .named(`prefect.workers.${poolType.name}.${name.toLowerCase()}`)
+      .child({ work_pool: options.workPoolName });
     this.polling = {
       wake: new Wake(),
       isRunLeft: false,

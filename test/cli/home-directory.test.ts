@@ -1,5 +1,5 @@
 // Users without a home directory, with somebody else's, and in a directory that is gone.
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
@@ -53,6 +53,18 @@ describe.skipIf(needsRoot)("a user without a home directory", () => {
     expect(code).toBe(0);
     expect(stdout).toContain("PREFECT_CLIENT_MAX_RETRIES='4' (from profile)");
     expect(stderr).toContain("flow runs get HOME=/");
+  });
+
+  test("gets a worker without a control socket, and no folder `~`", async () => {
+    await using directory = await makeTemporaryDirectory();
+    await chmod(directory.path, 0o777);
+    const env = { PREFECT_PROFILES_PATH: join(directory.path, "profiles.toml"), TMPDIR: directory.path };
+    const started = { apiUrl: inject("apiUrl"), ...withoutHome(env, AS_READER), cwd: directory.path };
+    await using worker = await startWorker(await newPool(sharedApi()), started);
+    await worker.waitForOutput(/No control socket, because this user has no home .* set LICTOR_STATE_DIR/, 10_000);
+    expect(await readdir(directory.path)).not.toContain("~");
+    const { code, stderr } = await runLictor(["worker", "status"], withoutHome(env));
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/Set LICTOR_STATE_DIR\.\n$/) });
   });
 
   test("has flow runs that complete", async () => {

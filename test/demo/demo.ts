@@ -1,4 +1,5 @@
 // `npm run demo`: lictor at work on a real Prefect server, from nothing to completed flow runs.
+import { LinkedController } from "../../src/async/linked-controller.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { markdownTable } from "../support/markdown-table.ts";
 import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
@@ -62,8 +63,8 @@ async function completeFlowRuns(stop: AbortSignal): Promise<void> {
     onLine: (line) => console.log(`    lictor | ${line}`),
   });
   stop.throwIfAborted();
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(ALL_COMPLETED_MS)]);
-  const finished = await Promise.all(RUNS.map((run) => runToItsEnd(api, deploymentId, run, signal)));
+  using end = new LinkedController(stop, AbortSignal.timeout(ALL_COMPLETED_MS));
+  const finished = await Promise.all(RUNS.map((run) => runToItsEnd(api, deploymentId, run, end.signal)));
   console.log(`\n${resultTable(finished)}\n`);
   const unsuccessful = finished.filter(({ states }) => states.at(-1)?.type !== "COMPLETED");
   if (unsuccessful.length > 0)

@@ -25,8 +25,8 @@ test("a Python that is slow is a warning, and no reason for exit code 1", async 
 
 describe("the directory for temporary files", () => {
   test.each([
-    ["that does not exist", "/nonexistent/tmp", "TMPDIR /nonexistent/tmp: does not exist; /tmp is used instead"],
-    ["that is no directory", "/dev/null", "TMPDIR /dev/null: is no directory; /tmp is used instead"],
+    ["that does not exist", "/nonexistent/tmp", "/nonexistent/tmp (TMPDIR) does not exist; /tmp is used instead"],
+    ["that is no directory", "/dev/null", "/dev/null (TMPDIR) is not a directory; /tmp is used instead"],
   ])("%s is a warning that names the one that is used", async (_what, path, message) => {
     const diagnosis = await runDoctor({ ...env(), TMPDIR: path });
     expect(diagnosis.find("temporary directory")).toMatchObject({ status: "warn", message });

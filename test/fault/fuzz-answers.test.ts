@@ -15,6 +15,7 @@ import * as good from "../support/api-answers.ts";
 import { type Fuzz, fuzzFrom } from "../support/fuzz.ts";
 import { startLictor } from "../support/lictor.ts";
 import { listenOnLoopback } from "../support/listen-on-loopback.ts";
+import { signalUntil } from "../support/program-output.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openTestClient } from "./test-client.ts";
 
@@ -154,8 +155,7 @@ test("a worker that is answered nonsense goes on, in words of one line each", as
   );
   await waitFor(() => answered() >= 1_000, { timeoutMs: 60_000, what: "1,000 answers" });
   worker.signal("SIGTERM");
-  await worker.waitForOutput(/Received SIGTERM/, 5_000);
-  worker.signal("SIGTERM");
+  await signalUntil(worker, "SIGTERM", /Ending all flow runs/);
   expect((await worker.exited).code).toBe(0);
   expect(worker.stderr).not.toMatch(/^ {4}at |TypeError|RangeError|unhandled/im);
   expect(worker.stderr).toMatch(/submitted to infrastructure/);

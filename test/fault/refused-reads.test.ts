@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
 import type { RunningProgram } from "../support/lictor.ts";
+import { signalUntil } from "../support/program-output.ts";
 import type { AnswerStep, ScriptedServer } from "../support/scripted-server.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -125,7 +126,7 @@ test("the second signal gives a claimed flow run back whose flow is still refuse
   });
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Taking no new flow runs/, 20_000);
-  worker.signal("SIGINT");
+  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
   expect(await worker.exited).toEqual({ code: 0, signal: null });
   expect(names(server)).toEqual(["Pending", "Submitting", "Scheduled"]);
 });

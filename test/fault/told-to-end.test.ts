@@ -5,6 +5,7 @@ import type { JsonObject } from "../../src/api/wire.ts";
 import { deploy, newPool, programCommand, sharedApi } from "../server/deployments.ts";
 import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
 import type { RunningProgram } from "../support/lictor.ts";
+import { signalUntil } from "../support/program-output.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import type { ReceivedRequest, ScriptedServer } from "../support/scripted-server.ts";
 import { startWorker } from "../support/start-worker.ts";
@@ -25,11 +26,11 @@ const related = {
 };
 const accepted = { status: 201, body: { status: "ACCEPT", state: pending, details: {} } };
 
-/** Sends two signals, which are two wishes because they differ; returns how long the worker took to end after both. */
+/** Sends two signals; returns how long the worker took to end after both. */
 async function tellTwice(worker: RunningProgram): Promise<number> {
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Taking no new flow runs/, 20_000);
-  worker.signal("SIGINT");
+  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
   const toldAt = performance.now();
   await worker.exited;
   return performance.now() - toldAt;
@@ -139,3 +140,75 @@ test("twice while it has something to report waits for a bounded time and says w
   expect(await worker.exited).toEqual({ code: 1, signal: null });
   expect(worker.stderr).toContain("could not be told within 60 s how these flow runs ended");
 }, 120_000);
+
+/** How long background requests may delay the end, with a reserve for a busy machine. */
+const endsWithinMs = 20_000;
+
+async function tellOnce(worker: Awaited<ReturnType<typeof startPoolWorker>>): Promise<number> {
+  worker.signal("SIGTERM");
+  const toldAt = performance.now();
+  await worker.waitForOutput(/Worker 'w' stopped!/, 30_000);
+  await Promise.race([worker.exited, sleep(endsWithinMs)]);
+  return performance.now() - toldAt;
+}
+
+test("ends although the labels of a flow run cannot be reported", async () => {
+  const always = { always: true } as const;
+  const labels = `PATCH /api/flow_runs/${id}/labels`;
+  const http = {
+    ...related,
+    [setState]: [{ ...accepted, ...always }],
+    [`PATCH /api/flow_runs/${id}`]: [{ status: 204, ...always }],
+    [labels]: [{ status: 500, ...always }],
+    [`GET /api/flow_runs/${id}`]: [{ body: { ...flowRun, state_type: "COMPLETED" }, ...always }],
+  };
+  await using server = await startPoolServer({ polls: [{ body: polls[0]?.body }], http });
+  await using worker = await startPoolWorker(server);
+  await worker.waitForOutput(/submitted to infrastructure/, 20_000);
+  await waitFor(() => server.requests.some(({ method, path }) => `${method} ${path}` === labels), {
+    timeoutMs: 20_000,
+    what: "the labels",
+  });
+  expect(await tellOnce(worker)).toBeLessThan(endsWithinMs);
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+  expect(worker.stderr + worker.stdout).toContain("labels could not be reported");
+});
+
+test("ends although an abandoned flow run cannot be read", async () => {
+  const always = { always: true } as const;
+  const cancelling = { ...flowRun, state_type: "CANCELLING", start_time: null, infrastructure_pid: null };
+  const read = `GET /api/flow_runs/${id}`;
+  const http = {
+    "POST /api/flow_runs/filter": [{ body: [cancelling], ...always }],
+    [read]: [{ status: 500, ...always }],
+  };
+  await using server = await startPoolServer({ http });
+  const env = { PREFECT_WORKER_ENABLE_CANCELLATION: "true", PREFECT_WORKER_CANCELLATION_POLL_SECONDS: "1" };
+  await using worker = await startPoolWorker(server, env);
+  await waitFor(() => server.requests.some(({ method, path }) => `${method} ${path}` === read), {
+    timeoutMs: 20_000,
+    what: "a look at the abandoned flow run",
+  });
+  expect(await tellOnce(worker)).toBeLessThan(endsWithinMs);
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+});
+
+test("ends without an error while two work pools are being created", async () => {
+  const hangs = { hang: true, always: true } as const;
+  const missing = { status: 404, body: { detail: "Work pool not found" }, always: true } as const;
+  const create = "POST /api/work_pools/";
+  const http = {
+    "GET /api/work_pools/p": [missing],
+    "GET /api/work_pools/other": [missing],
+    [create]: [hangs],
+  };
+  await using server = await startPoolServer({ http });
+  await using worker = await startPoolWorker(server, {}, ["--pool", "other", "--type", "process"]);
+  await waitFor(() => server.requests.filter(({ method, path }) => `${method} ${path}` === create).length === 2, {
+    timeoutMs: 20_000,
+    what: "the creation of both work pools",
+  });
+  worker.signal("SIGTERM");
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+  expect(worker.stderr).not.toMatch(/ERROR|received SIGTERM/);
+});

@@ -1,4 +1,5 @@
 // A worker goes on polling whatever its sockets do, and backs off as it says it does.
+import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { findFreePort } from "../support/free-port.ts";
 import { runLictor } from "../support/lictor.ts";
@@ -48,6 +49,35 @@ describe("the worker polls and stops with exit code 0", () => {
     expect(worker.stderr).not.toContain("    at ");
     expect(server.errors).toEqual([]);
   });
+});
+
+test("events do not shorten the pause after failed polls", async () => {
+  const event = () => ({
+    type: "event",
+    event: {
+      id: randomUUID(),
+      occurred: new Date().toISOString(),
+      resource: { "prefect.resource.id": `prefect.flow-run.${randomUUID()}`, "prefect.state-type": "SCHEDULED" },
+    },
+  });
+  await using server = await startPoolServer({
+    // An error that the client itself does not repeat.
+    polls: Array.from({ length: 3 }, () => ({ status: 500, body: {} })),
+    sockets: {
+      always: true,
+      async play(socket) {
+        await socket.acceptAuth();
+        const sending = setInterval(() => socket.send(event()), 50);
+        await socket.closed;
+        clearInterval(sending);
+      },
+    },
+  });
+  await using worker = await startPoolWorker(server, { PREFECT_WORKER_QUERY_SECONDS: "2" });
+  await worker.waitForOutput(/Backing off due to consecutive errors/, 30_000);
+  const [first = 0, , third = 0] = pollTimes(server);
+  // Two pauses of 1.5 s and more, of which a new connection may have ended the first.
+  expect(third - first).toBeGreaterThan(1_400);
 });
 
 test("three failed polls double the interval, a good one ends that", async () => {

@@ -23,7 +23,7 @@ describe("findTemporaryDirectory", () => {
     await writeFile(join(directory.path, "file"), "");
     const fill = (path: string): string => path.replace(/<(\w+)>/, (_, name: string) => join(directory.path, name));
     const filled = Object.fromEntries(Object.entries(env).map(([name, path]) => [name, fill(path)]));
-    expect(await findTemporaryDirectory(filled)).toEqual({ kind: "found", path: fill(expected) });
+    expect(await findTemporaryDirectory(filled)).toMatchObject({ kind: "found", path: fill(expected) });
     const python = ["-c", "import tempfile; print(tempfile.gettempdir())"];
     const { stdout } = await runCommand(inject("python"), python, { env: filled });
     expect(stdout.trim()).toBe(fill(expected));

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
+import { signalUntil } from "../support/program-output.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -43,7 +44,7 @@ test("a hook that hangs leaves its slot to the next flow run, and the second sig
   await api.waitForState(next.id, ["COMPLETED"], soon.timeoutMs);
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Waiting for \d flow run\(s\) to end/, 20_000);
-  worker.signal("SIGINT");
+  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
   expect(await worker.exited).toEqual({ code: 0, signal: null });
   expect(await worker.descendants()).toEqual([]);
 });

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import type { RunningProgram } from "../support/lictor.ts";
+import { signalUntil } from "../support/program-output.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { sleeping, untilNoProcess } from "./cancelled-runs.ts";
@@ -107,7 +108,7 @@ describe("prefect flow-run execute as the command", () => {
     await run.worker.waitForOutput(/^ready$/m, EXECUTE_TIMEOUT_MS);
     run.worker.signal("SIGTERM");
     await run.worker.waitForOutput(/Waiting for 1 flow run/, 10_000);
-    run.worker.signal("SIGINT");
+    await signalUntil(run.worker, "SIGINT", /Ending all flow runs/);
     await run.api.waitForState(run.id, ["CRASHED"], 60_000);
     await untilNoProcess(run.worker);
   }, 200_000);

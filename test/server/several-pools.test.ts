@@ -3,6 +3,7 @@ import { expect, inject, test } from "vitest";
 import type { Status } from "../../src/status/page/status-json.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { runLictor } from "../support/lictor.ts";
+import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool, sharedApi } from "./deployments.ts";
@@ -43,6 +44,29 @@ test("serves two pools at once, with one limit over both, and its status shows e
   expect(await worker.exited).toEqual({ code: 0, signal: null });
   const online = await Promise.all([one, other].map((pool) => api.readWorkers(pool)));
   expect(online.map((workers) => workers.map(({ name }) => name))).toEqual([["test-worker"], ["test-worker"]]);
+});
+
+test("drains all pools at once, and says so, when the server refuses one of them", async () => {
+  const api = sharedApi();
+  const [one, refused] = [await newPool(api), await newPool(api)];
+  let isRefused = false;
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: ({ path }) =>
+      isRefused && path.includes(`${refused}/get_scheduled_flow_runs`)
+        ? { status: 403, headers: { "content-type": "application/json" }, body: '{"detail":"not allowed"}' }
+        : undefined,
+  });
+  await using worker = await startWorker(one, {
+    apiUrl: proxy.apiUrl,
+    args: ["--pool", refused],
+    env: { PREFECT_WORKER_QUERY_SECONDS: "1" },
+  });
+  const running = await api.createFlowRun(await deploy(api, one, "sleep"), { parameters: { seconds: 4 } });
+  await worker.waitForOutput(/^ready$/m, soon.timeoutMs);
+  isRefused = true;
+  await worker.waitForOutput(/not allowed.*A worker has failed\. Taking no new flow runs/, 20_000);
+  expect(await worker.exited).toEqual({ code: 1, signal: null });
+  expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
 });
 
 test("takes pool/queue for a queue of one pool", async () => {

@@ -1,5 +1,6 @@
 // What becomes of running flow runs when the worker is told to stop, once, twice and three times.
 import { describe, expect, inject, test } from "vitest";
+import { signalUntil } from "../support/program-output.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
@@ -39,13 +40,12 @@ describe("a worker with a running flow run", () => {
     await worker.waitForOutput(/^plain$/m, 20_000);
     worker.signal("SIGTERM");
     await worker.waitForOutput(/Waiting for 2 flow run\(s\) to end/, 20_000);
-    // Another one: the same signal within a second would be the same wish.
-    worker.signal("SIGINT");
+    await signalUntil(worker, "SIGTERM", /Ending all flow runs/);
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     const ends = await Promise.all([engine, command].map(({ id }) => api.readFlowRun(id)));
     expect(ends.map(({ state_type }) => state_type)).toEqual(["CRASHED", "CRASHED"]);
     expect(ends[1]?.state?.message).toBe(
-      "Worker 'test-worker' received a second SIGINT and ended the flow run's process.",
+      "Worker 'test-worker' received a second SIGTERM and ended the flow run's process.",
     );
   });
 
@@ -60,10 +60,10 @@ describe("a worker with a running flow run", () => {
     await worker.waitForOutput(/^ready$/m, 20_000);
     worker.signal("SIGINT");
     await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
-    worker.signal("SIGTERM");
+    await signalUntil(worker, "SIGTERM", /Ending all flow runs/);
     await worker.waitForOutput(/^ignored$/m, 20_000);
-    worker.signal("SIGQUIT");
-    expect(await worker.exited).toEqual({ code: 131, signal: null });
+    await signalUntil(worker, "SIGINT", /Leaving at once/);
+    expect(await worker.exited).toEqual({ code: 130, signal: null });
     await waitFor(async () => (await worker.descendants()).length === 0, {
       timeoutMs: 20_000,
       what: "no process left",
@@ -93,7 +93,8 @@ describe("a worker with a running flow run", () => {
     await worker.waitForOutput(/^ready$/m, 60_000);
     worker.signal("SIGINT");
     await worker.waitForOutput(/Waiting for 1 flow run\(s\) to end/, 20_000);
-    worker.signal("SIGINT");
+    // As a terminal does when it is closed, and a supervisor right after SIGTERM.
+    for (const again of ["SIGINT", "SIGHUP"] as const) worker.signal(again);
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
     expect(worker.stderr).not.toContain("Ending all flow runs");

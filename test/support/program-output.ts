@@ -12,6 +12,25 @@ export interface ProgramOutput {
 }
 
 /**
+ * Sends a signal until the program prints what the signal is for. Signals within a second of one that counted do not count,
+ * so a single one may come too early.
+ */
+export async function signalUntil(
+  program: ProgramOutput & { signal(signal: NodeJS.Signals): void },
+  signal: NodeJS.Signals,
+  pattern: RegExp,
+): Promise<void> {
+  await waitFor(
+    () => {
+      if (pattern.test(program.stderr)) return true;
+      program.signal(signal);
+      return false;
+    },
+    { timeoutMs: 20_000, intervalMs: 200, what: `output ${pattern} after ${signal}` },
+  );
+}
+
+/**
  * Collects both streams of a child, each line also handed to `onLine` if given. The lines of flow runs stand in the collected
  * text as they were printed, whether lictor passed them on as JSON records or not.
  */

@@ -153,6 +153,39 @@ describe("flow runs in the worker's hands", () => {
     expect(ids(poll(all))).toEqual(["a", "b", "c"]);
   });
 
+  test("that are scheduled again while they are in flight are announced when they leave", async () => {
+    const runs = runsWithPrefetch(0);
+    const end = take(runs, "a");
+    const run = runs.find("a");
+    if (run) run.times.claimed = 5_000;
+    runs.expected.announce("a", 0, 6_000);
+    expect(runs.expected.hasDue(0)).toBe(false);
+    await end(true);
+    expect(runs.expected.idsToLookUp()).toEqual(["a"]);
+  });
+
+  test("that hear of their own scheduling late are not announced when they leave", async () => {
+    const runs = runsWithPrefetch(0);
+    const end = take(runs, "a");
+    const run = runs.find("a");
+    if (run) run.times.claimed = 5_000;
+    runs.expected.announce("a", 0, 4_000);
+    await end(true);
+    expect(runs.expected.idsToLookUp()).toEqual([]);
+  });
+
+  test("are counted when they come back before it was known how they ended", async () => {
+    const history = new RunHistory();
+    const runs = new FlowRuns(0, history);
+    const end = take(runs, "a");
+    const run = runs.find("a");
+    if (run) history.recordClaim(run, { type: "PENDING", name: "Pending" });
+    await end(true);
+    expect(history.endedByType.size).toBe(0);
+    runs.expected.announce("a", 0);
+    expect(Object.fromEntries(history.endedByType)).toEqual({ UNKNOWN: 1 });
+  });
+
   test("that were cleaned up are remembered as such, but not while they run", async () => {
     const runs = runsWithPrefetch(0);
     const end = take(runs, "a");

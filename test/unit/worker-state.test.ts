@@ -23,6 +23,13 @@ describe("a wake", () => {
     expect(await wake.sleep(1, never)).toBe("timeout");
   });
 
+  test("by an event does not replace a stronger reason that waits", async () => {
+    const wake = new Wake();
+    wake.wake("slot");
+    wake.wake("event");
+    expect(await wake.sleep(60_000, never)).toBe("slot");
+  });
+
   test("does not outlive an abort", async () => {
     const stop = new AbortController();
     const wake = new Wake();

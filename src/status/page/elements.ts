@@ -10,7 +10,7 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
 }
 
 /** Returns a new SVG element with these attributes and children. */
-export function shape(
+export function svgElement(
   name: "svg" | "rect" | "line" | "text" | "title",
   attributes: Readonly<Record<string, string | number>> = {},
   ...children: readonly (Node | string)[]

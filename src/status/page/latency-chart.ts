@@ -1,5 +1,5 @@
 // The chart of latencies, newest to the right. A table shows the same to people who cannot see the chart.
-import { element, shape, table } from "./elements.ts";
+import { element, svgElement, table } from "./elements.ts";
 import { formatDuration, formatTime, medianOf } from "./format.ts";
 import type { LatencyStatus } from "./status-json.ts";
 
@@ -16,7 +16,7 @@ export function latencyChart(
 ): HTMLElement[] {
   const median = medianOf(samples.map(({ ms }) => ms));
   if (median === undefined) {
-    return [element("figcaption", {}, "No flow run has started running yet, or no event has told of it.")];
+    return [element("figcaption", {}, "No flow run has been Running yet, or no event has reported it.")];
   }
   const slowest = Math.max(...samples.map(({ ms }) => ms));
   const count = samples.length === 1 ? "the last flow run" : `the last ${samples.length} flow runs`;
@@ -50,19 +50,19 @@ function draw(samples: readonly LatencyStatus[], widthPx: number, median: number
   const plot = { width: widthPx - margin.left - margin.right, height: heightPx - margin.top - margin.bottom };
   const yOf = (ms: number): number => margin.top + plot.height * (1 - ms / (step * steps));
   const line = (ms: number, className: string): SVGElement =>
-    shape("line", { class: className, x1: margin.left, x2: widthPx - margin.right, y1: yOf(ms), y2: yOf(ms) });
+    svgElement("line", { class: className, x1: margin.left, x2: widthPx - margin.right, y1: yOf(ms), y2: yOf(ms) });
   const grid = Array.from({ length: steps + 1 }, (_, index) => index * step).flatMap((ms) => [
     line(ms, "grid"),
-    shape("text", { x: margin.left - 8, y: yOf(ms) + 4, "text-anchor": "end" }, `${ms / 1000} s`),
+    svgElement("text", { x: margin.left - 8, y: yOf(ms) + 4, "text-anchor": "end" }, `${ms / 1000} s`),
   ]);
   const room = Math.min(maxBarPx, plot.width / samples.length);
   const bars = samples.map(({ name, ms }, index) => {
     const height = Math.max(minBarPx, yOf(0) - yOf(ms));
     const x = widthPx - margin.right - room * (samples.length - index);
     const box = { x, y: yOf(0) - height, width: room * 0.75, height, rx: Math.min(2, room / 4) };
-    return shape("rect", { class: "bar", ...box }, shape("title", {}, `${name}: ${formatDuration(ms)}`));
+    return svgElement("rect", { class: "bar", ...box }, svgElement("title", {}, `${name}: ${formatDuration(ms)}`));
   });
-  return shape("svg", { viewBox: `0 0 ${widthPx} ${heightPx}` }, ...grid, ...bars, line(median, "median"));
+  return svgElement("svg", { viewBox: `0 0 ${widthPx} ${heightPx}` }, ...grid, ...bars, line(median, "median"));
 }
 
 /** Returns a round step in milliseconds, with at most five steps up to `highest`. */

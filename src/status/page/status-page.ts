@@ -63,7 +63,7 @@ function showChart({ host, workers }: Status): void {
 }
 
 function showOutage(): void {
-  const since = respondedAt ? ` It did last at ${respondedAt.toLocaleTimeString()}, and said what is shown here.` : "";
+  const since = respondedAt ? ` Its last answer, at ${respondedAt.toLocaleTimeString()}, is shown here.` : "";
   showPhase("No answer", "bad", nameOf(latest));
   document.body.classList.add("silent");
   byId("silence").hidden = false;

@@ -3,6 +3,7 @@
 // Source: prefect workers/_cleanup.py, _cleanup_handlers.py; server/worker_communication/cleanup_queue.
 import { findFlowRun } from "../../api/flow-runs.ts";
 import type { FlowRun } from "../../api/wire.ts";
+import { LinkedController } from "../../async/linked-controller.ts";
 import { sleep } from "../../async/sleep.ts";
 import type { WorkerChannel } from "../../sockets/worker-channel.ts";
 import { cancellingTimeout, type ServerFrame } from "../../sockets/worker-channel-frames.ts";
@@ -14,14 +15,14 @@ const shortestRenewalMs = 500;
 
 /**
  * Executes one cleanup message, then acknowledges it or releases it for another worker. It does not wait for the server's
- * reply, because the server repeats a message that is not acknowledged when its lease ends. Throws ApiError when the flow
- * run cannot be read.
+ * reply, because the server repeats a message that is not acknowledged when its lease ends. `signal` aborts when the
+ * channel has closed, and `closing` when the program closes. Throws ApiError when the flow run cannot be read.
  */
 export async function cleanUp(
   worker: Worker,
   channel: WorkerChannel,
   { sent_at, payload }: ServerFrame<"cleanup.message.v1">,
-  signal: AbortSignal,
+  { signal, closing }: { signal: AbortSignal; closing: AbortSignal },
 ): Promise<void> {
   const { message_id, reservation_token, kind, target, lease_expires_at } = payload;
   const reservation = { message_id, reservation_token };
@@ -35,7 +36,7 @@ export async function cleanUp(
     // Both times are from the server's clock, so a difference to this machine's clock does not matter.
     const leaseMs = Date.parse(lease_expires_at) - Date.parse(sent_at);
     const renew = (): void => channel.send("cleanup.renew.v1", reservation);
-    const ended = endProgram(worker, flowRun, target.infrastructure_pid ?? null);
+    const ended = endProgram(worker, flowRun, target.infrastructure_pid ?? null, closing);
     // Remembered, because the server repeats the message if the acknowledgement is lost.
     if (await whileRenewing(ended, leaseMs, renew, signal)) worker.runs.markCleanedUp(id);
   }
@@ -44,7 +45,12 @@ export async function cleanUp(
 }
 
 /** Ends the flow run's program, started by this worker or an earlier one. Returns false when none runs here. */
-async function endProgram(worker: Worker, flowRun: FlowRun, identifier: string | null): Promise<boolean> {
+async function endProgram(
+  worker: Worker,
+  flowRun: FlowRun,
+  identifier: string | null,
+  closing: AbortSignal,
+): Promise<boolean> {
   const { runs, log } = worker;
   const { id, name } = flowRun;
   if (runs.has(id)) {
@@ -53,7 +59,7 @@ async function endProgram(worker: Worker, flowRun: FlowRun, identifier: string |
     await runs.left(id);
     return true;
   }
-  return identifier !== null && (await endProcessOf(worker, flowRun, identifier));
+  return identifier !== null && (await endProcessOf(worker, flowRun, identifier, closing));
 }
 
 /** Waits for `ended`. Renews the lease after each half of it, until `signal` aborts because the channel has closed. */
@@ -63,12 +69,11 @@ async function whileRenewing(
   renew: () => void,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const over = new AbortController();
+  using over = new LinkedController(signal);
   const done = ended.finally(() => over.abort());
-  const waiting = AbortSignal.any([signal, over.signal]);
-  while (!waiting.aborted) {
-    await sleep(Math.max(leaseMs / 2, shortestRenewalMs), waiting);
-    if (!waiting.aborted) renew();
+  while (!over.signal.aborted) {
+    await sleep(Math.max(leaseMs / 2, shortestRenewalMs), over.signal);
+    if (!over.signal.aborted) renew();
   }
   return await done;
 }

@@ -19,7 +19,7 @@ export interface RefusedRequest {
 }
 
 /** Returns the error for `response`. Its message and its advice are one line each and hold no secret. */
-export function refusal(request: RefusedRequest, response: HttpResponse): ApiError {
+export function toApiError(request: RefusedRequest, response: HttpResponse): ApiError {
   const { method, path, apiUrl, isCloud } = request;
   const { status, headers, url } = response;
   const serverDetail = parseServerDetail(response);
