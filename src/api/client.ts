@@ -16,7 +16,7 @@ import type { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { sendHttpRequest } from "./http-request.ts";
 import { LongPauses } from "./long-pauses.ts";
-import { isRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
+import { isRetriedRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
 import { customAuthorization, requestHeaders } from "./request-headers.ts";
 import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
@@ -102,10 +102,11 @@ export class ApiClient implements Api, Disposable {
   async #sendThroughRefusals(method: string, path: string, request: RequestOptions): Promise<ParsedResponse> {
     const { jitter, random } = this.options;
     let received = await this.#sendWithAnyCredentials(method, path, request);
-    if (!request.retriesRefusals || !this.#wasAuthorized || !isRefusal(received.response)) return received;
+    const { retriesRefusals = false } = request;
+    if (!this.#wasAuthorized || !isRetriedRefusal(received.response, retriesRefusals)) return received;
     this.#refusedReports.begin(this.toApiError(method, path, received.response));
     try {
-      for (let refusals = 1; isRefusal(received.response); refusals++) {
+      for (let refusals = 1; isRetriedRefusal(received.response, retriesRefusals); refusals++) {
         await sleep(refusalPauseMs(refusals, jitter, random), request.signal ?? neverAborts);
         request.signal?.throwIfAborted();
         const found = await request.beforeRepeat?.();
@@ -116,7 +117,7 @@ export class ApiClient implements Api, Disposable {
       }
       return received;
     } finally {
-      this.#refusedReports.end(!isRefusal(received.response));
+      this.#refusedReports.end(!isRetriedRefusal(received.response, retriesRefusals));
     }
   }
 

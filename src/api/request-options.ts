@@ -3,6 +3,7 @@ import type { ExactPlaces } from "../exact-json.ts";
 import type { Lane } from "./agents.ts";
 import type { Hedge } from "./hedge.ts";
 import type { Check } from "./json-check.ts";
+import type { RetriedRefusals } from "./refused-reports.ts";
 import type { Json } from "./wire.ts";
 
 /** The worker that sends the request, as headers. Null until known. Source: prefect client/attribution.py. */
@@ -25,9 +26,9 @@ export interface RequestOptions {
   /**
    * Also retry a refusal without limit, at longer intervals: 401, 403, or a response that is not from the API. This
    * applies once the server has accepted the credentials, because they may expire and be renewed. For reports that must
-   * not be lost.
+   * not be lost, and for what must be known of a claimed flow run.
    */
-  retriesRefusals?: boolean;
+  retriesRefusals?: RetriedRefusals;
   /** Called before each retry. If it returns a value, that is the response, and there is no retry. */
   beforeRepeat?: (() => Promise<Json | undefined>) | undefined;
   /** The group of requests with which this request shares connections. The default is `request`. */

@@ -1,6 +1,7 @@
 // Reads a flow run's deployment and flow, and makes its job.
 import { findDeployment, readFlow } from "../api/deployments.ts";
 import * as references from "../api/references.ts";
+import type { RetriedRefusals } from "../api/refused-reports.ts";
 import type { Job } from "../infrastructure/pool-type.ts";
 import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
 import type { RunContext } from "./run-context.ts";
@@ -17,12 +18,13 @@ function untilAnswered({ services }: RunContext, { phase, stop }: RunRecord): { 
 /**
  * Reads deployment and flow into the record. Returns false when the deployment was deleted. After the claim, refused
  * credentials do not end the reads, as with reports: the key may be renewed, and another worker cannot claim the flow run.
- * Throws ApiError.
+ * A missing permission does end them. Throws ApiError.
  */
 export async function readRelated(context: RunContext, run: RunRecord): Promise<boolean> {
   const { api } = context;
   const { deployment_id: id, flow_id } = run.flowRun;
-  const options = { ...untilAnswered(context, run), retriesRefusals: run.phase !== "claiming" };
+  const retriesRefusals: RetriedRefusals = run.phase === "claiming" ? false : "unless forbidden";
+  const options = { ...untilAnswered(context, run), retriesRefusals };
   const [deployment, flow] = await Promise.all([
     id === null ? undefined : findDeployment(api, id, options),
     readFlow(api, flow_id, options),

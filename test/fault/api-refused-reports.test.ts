@@ -28,8 +28,8 @@ test("a report refused by an expired key, a firewall's page and a login page is 
   const gapsMs = reports.slice(1).map(({ atMs }, index) => atMs - (reports[index]?.atMs ?? 0));
   expect(gapsMs.map((ms) => Math.round(ms / 1000))).toEqual([1, 2, 4]);
   expect(messagesFrom(info, captured)).toEqual([
-    expect.stringMatching(/^POST .*set_state: 401 Unauthorized\. .*Reports are kept and repeated until/),
-    "The server takes reports again.",
+    expect.stringMatching(/^POST .*set_state: 401 Unauthorized\. .*The request is repeated until/),
+    "The server takes the refused requests again.",
   ]);
 }, 20_000);
 

@@ -6,16 +6,17 @@ import { expect, inject, test } from "vitest";
 import { startCommand } from "../server/cancelled-runs.ts";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
 import type { RunningProgram } from "../support/lictor.ts";
+import { signalUntil } from "../support/program-output.ts";
 import { type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-/** Sends two signals, which are two wishes because they differ; returns how long the worker took to end after both. */
+/** Sends two signals; returns how long the worker took to end after both. */
 async function tellTwice(worker: RunningProgram): Promise<number> {
   worker.signal("SIGTERM");
   await worker.waitForOutput(/Taking no new flow runs/, 20_000);
-  worker.signal("SIGINT");
+  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
   const toldAt = performance.now();
   await worker.exited;
   return performance.now() - toldAt;

@@ -200,8 +200,9 @@ describe("a worker", () => {
     const api = sharedApi();
     const pool = await newPool(api);
     const deployment = await deploy(api, pool, "hello", { jobVariables: QUICK });
+    const forbidden = { status: 403, headers: { "content-type": "application/json" }, body: "{}" };
     await using proxy = await startReverseProxy(inject("apiUrl"), {
-      onRequest: ({ path }) => (path.startsWith("/flows/") ? { status: 403, body: "{}" } : undefined),
+      onRequest: ({ path }) => (path.startsWith("/flows/") ? forbidden : undefined),
     });
     await using _worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
     const { id } = await api.createFlowRun(deployment);
