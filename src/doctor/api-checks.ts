@@ -117,7 +117,8 @@ async function checkAuthentication({ access, signal }: Examination): Promise<Fin
     throw connection.isCloud ? error : await explainUnauthorized(error, socketAddress, signal);
   });
   const { current } = credentials;
-  const message = `POST /work_pools/filter: 200 with ${current.kind === "none" ? "no credentials" : current.origin}`;
+  const sent = current.kind === "none" ? "no credentials" : current.origin;
+  const message = `POST /work_pools/filter: 200 with ${connection.customAuthorization?.origin ?? sent}`;
   if (current === connection.authorization) return [pass("authentication", message)];
   const refused = connection.authorization.origin;
   return [

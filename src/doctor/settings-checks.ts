@@ -118,6 +118,12 @@ function checkUrl({ settings: { values } }: Examination): Finding[] {
 async function checkCredentials({ settings, access }: Examination): Promise<Finding[]> {
   const { connection } = await access;
   const { kind, origin } = connection.authorization;
+  const custom = connection.customAuthorization;
+  if (custom !== null) {
+    const message = `the header Authorization (${custom.scheme}) of ${custom.origin}`;
+    if (kind === "none") return [pass("credentials", message)];
+    return [warn("credentials", `${message}, instead of ${origin}`, "Unset the one that is not meant.")];
+  }
   if (kind === "none") {
     return connection.isCloud
       ? [warn("credentials", "none for Prefect Cloud", "Set PREFECT_API_KEY, or run `lictor cloud login`.")]

@@ -2,6 +2,7 @@
 // and a proxy that drops the header look the same. In a WebSocket the auth string is a message, which no proxy drops.
 import { Credentials } from "../api/credentials.ts";
 import { ApiError } from "../api/errors.ts";
+import { customAuthorization } from "../api/request-headers.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { connectSocket, type SocketAddress } from "./connect.ts";
@@ -18,7 +19,7 @@ type Verdict = "accepted" | "refused" | "login" | "unknown";
 
 /**
  * Returns `error` with the cause added, if a 401 to an auth string caused it and a WebSocket shows the
- * cause. Otherwise returns `error` itself. Takes at most 5 s. An abort of `signal` ends it sooner. Never throws.
+ * cause. Otherwise, or if a custom header replaced the auth string, returns `error` itself. Takes at most 5 s. An abort of `signal` ends it sooner. Never throws.
  */
 export async function explainUnauthorized(
   error: unknown,
@@ -26,6 +27,7 @@ export async function explainUnauthorized(
   signal: AbortSignal,
 ): Promise<unknown> {
   const sent = address.credentials.current;
+  if (customAuthorization(address.customHeaders) !== undefined) return error;
   const refusal = error instanceof Error && error.cause instanceof ApiError ? error.cause : error;
   if (!(refusal instanceof ApiError && refusal.status === 401 && sent.kind === "basic")) return error;
   using end = new LinkedController(signal, AbortSignal.timeout(timeoutMs));

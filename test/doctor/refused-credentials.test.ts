@@ -51,6 +51,29 @@ test("the causes of a 401 are told apart for a server with an auth string", asyn
   }
 });
 
+test("a custom header that replaces the auth string is blamed in its place", async () => {
+  const header = (value: string): string => JSON.stringify({ Authorization: `Basic ${btoa(value)}` });
+  await using server = await startPrefectServer({ authString });
+  const env = { PREFECT_API_URL: server.apiUrl, PREFECT_API_AUTH_STRING: authString };
+  const wrong = { ...env, PREFECT_CLIENT_CUSTOM_HEADERS: header("admin:marked-wrong-18f") };
+  const blamed = /Sent the header Authorization of PREFECT_CLIENT_CUSTOM_HEADERS, instead of PREFECT_API_AUTH_STRING/;
+  const diagnosis = await runDoctor(wrong);
+  expect(diagnosis.find("authentication")).toMatchObject({ status: "fail", advice: expect.stringMatching(blamed) });
+  const sent =
+    /^the header Authorization \(Basic\) of PREFECT_CLIENT_CUSTOM_HEADERS .*, instead of PREFECT_API_AUTH_STRING/;
+  expect(diagnosis.find("credentials")).toMatchObject({ status: "warn", message: expect.stringMatching(sent) });
+  const worker = await runLictor(["worker", "start", "--pool", "any"], { env: wrong });
+  expect(worker.code).toBe(1);
+  expect(worker.stderr).toMatch(blamed);
+  expect(diagnosis.output + worker.stderr + worker.stdout).not.toContain("marked");
+  const right = { ...env, PREFECT_API_AUTH_STRING: "a:b", PREFECT_CLIENT_CUSTOM_HEADERS: header(authString) };
+  const accepted = (await runDoctor(right)).find("authentication");
+  expect(accepted).toMatchObject({
+    status: "pass",
+    message: expect.stringContaining("200 with PREFECT_CLIENT_CUSTOM_HEADERS"),
+  });
+});
+
 test("a server without an auth string behind a proxy that asks for a login over HTTP only", async () => {
   const { onRequest } = login;
   await using server = await startPrefectServer();
