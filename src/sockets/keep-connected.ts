@@ -5,7 +5,7 @@ import type { Logger } from "../logger.ts";
 import { inSeconds } from "./keep-alive.ts";
 import { SocketError } from "./socket-error.ts";
 
-/** A socket that was open this long was stable, so the wait after its end starts again with the shortest. */
+/** A socket that was open this long was stable. The wait after the end of a stable socket is the shortest. */
 const stableAfterMs = 60_000;
 const longestWaitMs = 30_000;
 /** The shortest time between two warnings about a socket that flaps. */
@@ -56,7 +56,7 @@ export async function keepConnected<Socket extends Disposable>(
       error = thrown;
     }
     if (signal.aborted) return;
-    const wasStable = openedAt !== undefined && monotonicMs() - openedAt >= stableAfterMs;
+    const wasStable = openedAt !== undefined && (isOwnEnd(error) || monotonicMs() - openedAt >= stableAfterMs);
     failures = wasStable ? 1 : failures + 1;
     const retry = error === undefined ? "soon" : (options.retry?.(error, wasOpen) ?? "soon");
     if (retry === "never") {
@@ -70,6 +70,10 @@ export async function keepConnected<Socket extends Disposable>(
     if (retry === "later") log.debug(`The next attempt to connect to ${name} is in ${inSeconds(waitMs)} s.`);
     await sleep(waitMs * (0.5 + options.random() / 2), signal);
   }
+}
+
+function isOwnEnd(error: unknown): boolean {
+  return error instanceof SocketError && error.details.isOwnEnd === true;
 }
 
 function messageOf(error: unknown): string {

@@ -1,5 +1,5 @@
 // Acts on events of the server. A scheduled flow run wakes the poll loop; a flow run that is Cancelling is stopped.
-import { monotonicMs, wallClockMs } from "../async/clock.ts";
+import { type BothClocks, bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -19,20 +19,24 @@ import type { Worker } from "./worker.ts";
 const subscriptionSetUpMs = 1500;
 /** How often a worker that started without its server checks whether its work pool is known now. */
 const poolCheckMs = 500;
-/** How often the worker checks whether its work pool is still the same. */
-const samePoolCheckMs = 5000;
+/** How often the worker checks whether its subscription still fits. */
+const subscriptionCheckMs = 5000;
+/** The worker subscribes again if the wall clock was set by more than this. */
+const clockStepMs = 10_000;
 
 /** Watches events until `signal` aborts. Never throws. While the socket is closed, polls find the flow runs. */
 export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const types = worker.options.isObserved ? [...handledStateTypes, ...observedStateTypes] : handledStateTypes;
   while (!worker.pool.current && !signal.aborted) await sleep(poolCheckMs, signal);
   let poolId = "";
+  let opened = bothClocks();
   await keepConnected(
     {
       name: "the events stream (/events/out)",
       fallback: "flow runs are found by polling",
       open: (opening) => {
         poolId = worker.pool.current?.id ?? poolId;
+        opened = bothClocks();
         return subscribeToFlowRuns(address, poolId, types, opening);
       },
       use: async (socket, serving) => {
@@ -42,7 +46,7 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
           await runTogether(serving, [
             (reading) => readEvents(worker, socket, reading),
             (waiting) => checkForMissedEvents(worker, waiting),
-            (watching) => watchPool(worker, poolId, watching),
+            (watching) => checkSubscription(worker, poolId, opened, watching),
           ]);
         } finally {
           setConnected(worker, false);
@@ -55,10 +59,29 @@ export async function watchEvents(worker: Worker, address: SocketAddress, signal
   );
 }
 
-/** A subscription to a deleted pool receives nothing, even if a pool of the same name is created. Throws SocketError. */
-async function watchPool(worker: Worker, poolId: string, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && worker.pool.current?.id === poolId) await sleep(samePoolCheckMs, signal);
-  if (!signal.aborted) throw new SocketError("the work pool was created again");
+/**
+ * Checks until `signal` aborts whether the subscription still fits. Throws SocketError when it does not. A subscription
+ * to a deleted pool receives nothing, even if a pool of the same name is created. A subscription from a time in the
+ * future receives nothing until then, as when the wall clock was ahead and is set back.
+ */
+async function checkSubscription(
+  worker: Worker,
+  poolId: string,
+  opened: BothClocks,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    if (worker.pool.current?.id !== poolId) throw new SocketError("the work pool was created again");
+    // A machine that slept looks the same. Its connection may be lost, so a new one is right there too.
+    if (wasClockSet(opened)) throw new SocketError("the clock of this machine was set", { isOwnEnd: true });
+    await sleep(subscriptionCheckMs, signal);
+  }
+}
+
+/** Whether the wall clock was set since `opened`, so that it differs from the monotonic clock. */
+function wasClockSet(opened: BothClocks): boolean {
+  const now = bothClocks();
+  return Math.abs(now.wallMs - opened.wallMs - (now.monotonicMs - opened.monotonicMs)) > clockStepMs;
 }
 
 function setConnected(worker: Worker, connected: boolean): void {

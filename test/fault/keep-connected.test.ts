@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { connectSocket } from "../../src/sockets/connect.ts";
 import { keepConnected } from "../../src/sockets/keep-connected.ts";
 import type { Socket } from "../../src/sockets/socket.ts";
+import { SocketError } from "../../src/sockets/socket-error.ts";
 import { type ScriptedServer, type SocketStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { recordingLogger, socketAddress } from "./test-socket.ts";
@@ -24,7 +25,7 @@ const leave: SocketStep = {
 };
 
 /** Keeps a socket to the server open until `stop` aborts, with the shortest waits that are drawn: 0.5, 1, 2 … s. */
-function keep(server: ScriptedServer, stop: AbortSignal) {
+function keep(server: ScriptedServer, stop: AbortSignal, onServed = () => {}) {
   const logger = recordingLogger();
   const served: Socket[] = [];
   const ended = keepConnected(
@@ -34,6 +35,7 @@ function keep(server: ScriptedServer, stop: AbortSignal) {
       open: (signal) => connectSocket(socketAddress(server.url), "/events/out", { inBand: true, signal }),
       use: async (socket, signal) => {
         served.push(socket);
+        onServed();
         for await (const _ of socket.frames(signal));
       },
       log: logger.log,
@@ -72,6 +74,22 @@ test("a socket that the server closes is opened again, cleanly closed or not", a
   expect(kept.warnings()).toHaveLength(1);
   stop.abort();
   await kept.ended;
+});
+
+test("a socket that the worker closes itself is opened again after the shortest wait, without a warning", async () => {
+  const stop = new AbortController();
+  await using server = await startServer({ refuse: 503 }, { refuse: 503 }, stay, stay, stay);
+  const kept = keep(server, stop.signal, () => {
+    if (kept.served.length < 3) throw new SocketError("the clock of this machine was set", { isOwnEnd: true });
+  });
+  await waitFor(() => kept.served.length === 3, { ...soon, what: "the third good socket" });
+  stop.abort();
+  await kept.ended;
+  // The one about the refusals.
+  expect(kept.warnings()).toHaveLength(1);
+  const times = server.requests.slice(2).map(({ atMs }) => atMs);
+  // The third failure in succession would be followed by 2 s, the fourth by 4 s.
+  expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeLessThan(2000);
 });
 
 test("a socket that opens at the first go is no news", async () => {
