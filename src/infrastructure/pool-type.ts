@@ -42,7 +42,7 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
   toJob(fields: JsonObject, facts: RunFacts): J;
   /**
    * Returns why a flow run cannot start here now, in one sentence, or null. It is called before each claim. It calls
-   * `readJob` only if the result depends on the job.
+   * `readJob` only if the result depends on the job. An obstacle is logged by the pool type or the program, not per call.
    */
   obstacle(readJob: () => Promise<J>): Promise<string | null>;
   /**

@@ -6,10 +6,13 @@ import { clampedPoissonMs } from "../async/jitter.ts";
 const failuresUntilBackOff = 3;
 const backOffsUntilGivingUp = 4;
 const jitterFactor = 0.3;
+/** A shorter interval would make a busy loop. The settings allow none; this holds for every other caller. */
+const leastIntervalMs = 100;
 const rememberedErrors = 10;
 
 /** What a loop does and how it waits. */
 export interface ServiceLoop {
+  /** Less than 100 ms counts as 100 ms. */
   intervalMs: number;
   turn: (signal: AbortSignal) => Promise<void>;
   /** Waits about `ms` milliseconds. It may return earlier when there is a reason for the next turn. */
@@ -23,6 +26,7 @@ export interface ServiceLoop {
  * interval. After the fourth such row it throws ServiceError. Any other failure is thrown at once.
  */
 export async function serviceLoop(loop: ServiceLoop, signal: AbortSignal): Promise<void> {
+  const intervalMs = Math.max(leastIntervalMs, loop.intervalMs);
   let failed: Error[] = [];
   let backOffs = 0;
   while (!signal.aborted) {
@@ -41,10 +45,10 @@ export async function serviceLoop(loop: ServiceLoop, signal: AbortSignal): Promi
       if (++backOffs === backOffsUntilGivingUp)
         throw new ServiceError("Service exceeded error threshold.", failed.at(-1));
       failed = [];
-      const seconds = (loop.intervalMs / 1000) * 2 ** backOffs;
+      const seconds = (intervalMs / 1000) * 2 ** backOffs;
       loop.announce(`Backing off due to consecutive errors, using increased interval of ${seconds}s.`);
     }
-    await loop.wait(clampedPoissonMs(loop.intervalMs * 2 ** backOffs, jitterFactor, loop.random), signal);
+    await loop.wait(clampedPoissonMs(intervalMs * 2 ** backOffs, jitterFactor, loop.random), signal);
   }
 }
 

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { listenOnControlSocket } from "../../src/host/control-connection.ts";
 import { createInstance } from "../../src/host/instances.ts";
 import { listenHttp } from "../../src/status/http-listener.ts";
+import { type MetricsSources, startMetricsServer } from "../../src/status/metrics-server.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { capturedLog, messagesFrom } from "./test-client.ts";
 
@@ -32,4 +33,29 @@ test("an error of the control socket is logged", async () => {
   for (let count = 0; count < 3; count++) server.emit("error", tooManyFiles);
   expect(messagesFrom(warning, captured)).toEqual(["A connection to the control socket could not be accepted"]);
   server.close();
+});
+
+test("a scrape whose collection fails gets a 500, and the next one is answered", async () => {
+  let isBroken = true;
+  const eventPublisher = {
+    get emittedCount(): number {
+      if (isBroken) throw new Error("no count");
+      return 7;
+    },
+    checkpointCount: 0,
+    isConnected: false,
+  };
+  const { log } = capturedLog();
+  const sources = { isCloud: false, attemptCounts: new Map(), workers: [], eventPublisher, log };
+  using listening = await startMetricsServer(0, sources as unknown as MetricsSources);
+  const url = `http://127.0.0.1:${listening.port}/metrics`;
+  // A rejection that nobody handles would fail this test, and end the program.
+  for (let count = 0; count < 2; count++) {
+    const failed = await fetch(url);
+    expect([failed.status, await failed.text()]).toEqual([500, "no count\n"]);
+  }
+  isBroken = false;
+  const scraped = await fetch(url);
+  expect(scraped.status).toBe(200);
+  expect(await scraped.text()).toContain('prefect_events_emitted_total{client="PrefectEventsClient"} 7');
 });

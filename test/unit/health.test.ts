@@ -1,8 +1,10 @@
 // When a program counts as stuck, and who may read its status page.
 import { expect, test } from "vitest";
 import { secondsOverdue } from "../../src/host/serve-status.ts";
-import { isTrustedHost } from "../../src/status/health-server.ts";
+import { isTrustedHost, startHealthServer } from "../../src/status/health-server.ts";
 import type { StatusSources } from "../../src/status/read-status.ts";
+import { recordingLogger } from "../fault/test-socket.ts";
+import { sendRequest } from "../support/send-request.ts";
 
 const hourMs = 3_600_000;
 const going = new AbortController().signal;
@@ -48,4 +50,28 @@ test.each<[what: string, peer: string, host: string | undefined, isTrusted: bool
   ["another machine, by whatever name", "192.0.2.7", "worker.example", true],
 ])("the status page answers or refuses %s", (_what, peer, host, isTrusted) => {
   expect(isTrustedHost(peer, host, "worker.internal")).toBe(isTrusted);
+});
+
+test.each<[path: string, host: string, status: number]>([
+  ["/", "evil.example", 403],
+  ["/status.json", "evil.example", 403],
+  ["/status.json?x=1", "evil.example", 403],
+  ["/health", "evil.example", 200],
+  ["/status.json", "localhost", 200],
+])("a request for %s from this machine with the host name %s gets %i", async (path, host, status) => {
+  using server = await startHealthServer({
+    host: "127.0.0.1",
+    port: 0,
+    silentSeconds: () => undefined,
+    pollsFailingSeconds: () => undefined,
+    status: () => ({ host: "not for others" }),
+    redact: (text) => text,
+    log: recordingLogger().log,
+  });
+  for (const method of ["GET", "HEAD"]) {
+    const message = { method, headers: { Host: host }, body: "" };
+    const answer = await sendRequest(`http://127.0.0.1:${server.port}${path}`, message);
+    expect(answer.status).toBe(status);
+    if (status === 403) expect(answer.body.toString()).not.toContain("not for others");
+  }
 });

@@ -59,21 +59,24 @@ describe("slots", () => {
 });
 
 describe("a service loop", () => {
-  /** Runs a loop over the outcomes of its turns; gives what it announced and how long it waited between turns. */
-  async function run(outcomes: (Error | "ok")[]): Promise<{ said: string[]; waits: number[]; error: unknown }> {
+  /** Runs a loop over the outcomes of its turns; gives what it announced and how many ms it waited between turns. */
+  async function run(
+    outcomes: (Error | "ok")[],
+    intervalMs = 1000,
+  ): Promise<{ said: string[]; waits: number[]; error: unknown }> {
     const said: string[] = [];
     const waits: number[] = [];
     const stop = new AbortController();
     const left = [...outcomes];
     const error = await serviceLoop(
       {
-        intervalMs: 1000,
+        intervalMs,
         turn: async () => {
           const outcome = left.shift();
           if (outcome instanceof Error) throw outcome;
           if (left.length === 0) stop.abort();
         },
-        wait: async (ms) => void waits.push(Math.round(ms / 1000)),
+        wait: async (ms) => void waits.push(ms),
         announce: (message) => said.push(message),
         random: () => 0.5,
       },
@@ -91,7 +94,7 @@ describe("a service loop", () => {
       "Backing off due to consecutive errors, using increased interval of 2s.",
       "Resetting backoff due to successful run.",
     ]);
-    expect(waits).toEqual([1, 1, 2, 2, 1, 1]);
+    expect(waits.map((ms) => Math.round(ms / 1000))).toEqual([1, 1, 2, 2, 1, 1]);
     expect(error).toBeUndefined();
   });
 
@@ -101,6 +104,12 @@ describe("a service loop", () => {
       message: expect.stringMatching(/^Service exceeded error threshold\. Last error: http:\/\/h: refused$/),
     });
     expect(said.filter((line) => line.startsWith("Backing off"))).toHaveLength(3);
+  });
+
+  test.each([0, -1, 1])("pauses about 100 ms and backs off also with an interval of %i ms", async (intervalMs) => {
+    const { said, waits } = await run(["ok", down, down, down, "ok", "ok"], intervalMs);
+    expect(waits.map((ms) => Math.round(ms / 100))).toEqual([1, 1, 1, 2, 1, 1]);
+    expect(said.at(-2)).toBe("Backing off due to consecutive errors, using increased interval of 0.2s.");
   });
 
   test("ends at once for what will not pass", async () => {

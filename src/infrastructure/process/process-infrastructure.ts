@@ -6,12 +6,17 @@ import { omitUnset } from "../../job/flow-run-environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
 import { OutputFiles } from "../../process/output-files.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
-import { findTemporaryDirectory, makeTemporaryDirectory } from "../../process/temporary-directory.ts";
+import {
+  findTemporaryDirectory,
+  makeTemporaryDirectory,
+  type TemporaryDirectoryFinding,
+} from "../../process/temporary-directory.ts";
 import { chooseLaunch } from "../../program/choose-launch.ts";
 import type { Launch } from "../../program/launch.ts";
 import type { Execution, Infrastructure, InfrastructureServices, PoolType, StartOptions } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";
+import { logMissingDirectory } from "./missing-directory-log.ts";
 import { processExecution } from "./process-execution.ts";
 import { type ProcessJob, toProcessJob } from "./process-job.ts";
 
@@ -24,9 +29,10 @@ export const processPoolType: PoolType = {
 
 async function openProcesses(services: InfrastructureServices): Promise<Infrastructure<ProcessJob>> {
   const control = await tryOpenControlChannel(services);
+  const logDirectory = logMissingDirectory(services.log);
   return {
     toJob: toProcessJob,
-    obstacle: (readJob) => findObstacle(services, readJob),
+    obstacle: (readJob) => findObstacle(services, logDirectory, readJob),
     start: (job, options) => start(services, control, job, options),
     adopt: findAbandonedProcess,
     integrations: () => readIntegrations(services),
@@ -47,13 +53,15 @@ async function tryOpenControlChannel({ log }: InfrastructureServices): Promise<C
 
 /**
  * Returns why a flow run cannot start here, or null. Without a directory for temporary files nothing can start. Without a
- * Python only a command can start.
+ * Python only a command can start; the search for it logs that itself.
  */
 async function findObstacle(
   { python, processEnvironment }: InfrastructureServices,
+  logDirectory: (finding: TemporaryDirectoryFinding) => void,
   readJob: () => Promise<ProcessJob>,
 ): Promise<string | null> {
   const temporary = await findTemporaryDirectory(processEnvironment());
+  logDirectory(temporary);
   if (temporary.kind === "none") return temporary.message;
   const finding = await python();
   if (finding.kind === "found") return null;
