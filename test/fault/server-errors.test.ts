@@ -51,7 +51,7 @@ test("a scrape whose collection fails gets a 500, and the next one is answered",
   const url = `http://127.0.0.1:${listening.port}/metrics`;
   // A rejection that nobody handles would fail this test, and end the program.
   for (let count = 0; count < 2; count++) {
-    const failed = await fetch(url);
+    const failed = await fetch(url, { signal: AbortSignal.timeout(10_000) });
     expect([failed.status, await failed.text()]).toEqual([500, "no count\n"]);
   }
   isBroken = false;
