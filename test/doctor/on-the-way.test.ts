@@ -163,7 +163,7 @@ describe("within 5 s", () => {
 
   test.each([
     ["by default", []],
-    ["by --timeout", ["--timeout", "1"]],
+    ["by --timeout", ["--timeout", "2"]],
   ])("a listener that never answers is given up %s", async (_, args) => {
     await using silent = await startSilentListener();
     const diagnosis = await timed({ PREFECT_API_URL: `http://127.0.0.1:${silent.port}/api` }, args);

@@ -6,6 +6,7 @@ import { signalUntil } from "../support/program-output.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { startHooked } from "./cancelled-runs.ts";
 import { deploy, newPool, sharedApi } from "./deployments.ts";
 
 const soon = { timeoutMs: 90_000 };
@@ -47,4 +48,13 @@ test("a hook that hangs leaves its slot to the next flow run, and the second sig
   await signalUntil(worker, "SIGINT", /Ending all flow runs/);
   expect(await worker.exited).toEqual({ code: 0, signal: null });
   expect(await worker.descendants()).toEqual([]);
+});
+
+test("a cancelled flow run is Cancelled before its slow hook has ended", async () => {
+  await using run = await startHooked("sleep_with_slow_hook");
+  await run.worker.waitForOutput(/^ready$/m, soon.timeoutMs);
+  await run.api.setState(run.id, "CANCELLING", { force: true });
+  await run.api.waitForState(run.id, ["CANCELLED"], soon.timeoutMs);
+  expect(await run.hooks()).toBe("");
+  expect(await waitFor(run.hooks, { ...soon, what: "the hook" })).toMatch(/^slow /);
 });
