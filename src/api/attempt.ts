@@ -9,7 +9,7 @@ import {
   UnexpectedResponseError,
   UnreachableError,
 } from "./errors.ts";
-import type { HttpResponse } from "./http-message.ts";
+import { type HttpResponse, isJson } from "./http-message.ts";
 import type { Check } from "./json-check.ts";
 import { type AttemptOutcome, parseRetryAfterMs } from "./retry.ts";
 import type { Json } from "./wire.ts";
@@ -76,7 +76,7 @@ function outcomeOf(response: HttpResponse): AttemptOutcome {
     status: response.status,
     retryAfterMs: parseRetryAfterMs(response.headers["retry-after"], wallClockMs()),
     maintenance: String(response.headers["prefect-maintenance"]).toLowerCase() === "true",
-    foreign: response.status === 404 && !/json/i.test(response.headers["content-type"] ?? ""),
+    foreign: response.status === 404 && !isJson(response),
     staleCsrf: response.status === 403 && response.body.includes("Invalid CSRF token"),
   };
 }

@@ -33,3 +33,8 @@ export interface HttpRequest {
   isOnce?: boolean;
   maxBodyBytes?: number | undefined;
 }
+
+/** Returns whether the body is JSON by its type. If not, a proxy or a firewall responded instead of the API. */
+export function isJson({ headers }: Pick<HttpResponse, "headers">): boolean {
+  return /json/i.test(headers["content-type"] ?? "");
+}

@@ -3,7 +3,7 @@
 import { clampedPoissonMs } from "../async/jitter.ts";
 import type { Logger } from "../logger.ts";
 import type { ApiError } from "./errors.ts";
-import type { HttpResponse } from "./http-message.ts";
+import { type HttpResponse, isJson } from "./http-message.ts";
 
 /** Only a person can renew a key or change a firewall rule, so a retry once a minute is enough. */
 const longestPauseMs = 60_000;
@@ -15,16 +15,16 @@ export type RetriedRefusals = boolean | "unless forbidden";
  * Returns true for a response that says nothing about the request itself: the credentials are refused, a proxy or a
  * firewall responds instead of the API, or the response redirects to a login page.
  */
-function isRefusal({ status, headers }: HttpResponse): boolean {
+function isRefusal(response: HttpResponse): boolean {
+  const { status } = response;
   if (status === 401 || status === 403) return true;
-  return status >= 300 && status < 500 && !/json/i.test(headers["content-type"] ?? "");
+  return status >= 300 && status < 500 && !isJson(response);
 }
 
 /** Returns whether the request is repeated after this response. */
 export function isRetriedRefusal(response: HttpResponse, retries: RetriedRefusals): boolean {
   if (!isRefusal(response) || retries === false) return false;
-  const isForbidden = response.status === 403 && /json/i.test(response.headers["content-type"] ?? "");
-  return retries === true || !isForbidden;
+  return retries === true || !(response.status === 403 && isJson(response));
 }
 
 /** Returns the milliseconds to wait after refusal number `refusals` (1, 2, ...): 1, 2, 4 ... 60 s, with jitter. */

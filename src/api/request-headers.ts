@@ -1,4 +1,5 @@
 // The headers of a request to the Prefect API. Pure.
+import { findAuthorization } from "../settings/connection.ts";
 import { apiVersion, userAgent } from "../version.ts";
 import { utf8Header } from "./header-text.ts";
 
@@ -40,6 +41,6 @@ export function requestHeaders({ authorization, workerName, workerId, customHead
 
 /** Returns the value of the custom header `Authorization`, which replaces the configured credentials, or undefined. */
 export function customAuthorization(customHeaders: Readonly<Record<string, string>>): string | undefined {
-  const found = Object.entries(customHeaders).find(([name]) => name.toLowerCase() === "authorization");
-  return found === undefined ? undefined : utf8Header(found[1]);
+  const found = findAuthorization(customHeaders);
+  return found === undefined ? undefined : utf8Header(found);
 }

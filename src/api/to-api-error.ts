@@ -1,7 +1,7 @@
 // The error for a response outside 2xx. It holds the server's explanation, the kind of credentials sent, and the likely
 // cause.
 import http from "node:http";
-import type { Authorization } from "../settings/connection.ts";
+import { type Authorization, findAuthorization } from "../settings/connection.ts";
 import { causeOfRefusal, type Refusal } from "./causes.ts";
 import { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
@@ -59,7 +59,7 @@ function describeSent(
   { authorization, customHeaders }: RefusedRequest,
   response: HttpResponse,
 ): { scheme: Refusal["scheme"]; text: string } {
-  const [, sent] = Object.entries(response.sent).find(([name]) => name.toLowerCase() === "authorization") ?? [];
+  const sent = findAuthorization(response.sent);
   if (sent === undefined) return { scheme: "none", text: "No credentials were sent" };
   if (sent === customAuthorization(customHeaders)) {
     const instead = authorization.kind === "none" ? "" : `, instead of ${authorization.origin},`;

@@ -2,6 +2,7 @@
 // last letters.
 import { existsSync } from "node:fs";
 import { redact } from "../settings/catalogue.ts";
+import { findAuthorization } from "../settings/connection.ts";
 import type { SettingName } from "../settings/definitions.ts";
 import { apiUrlWarnings } from "../settings/derived.ts";
 import { profileWarnings } from "../settings/load.ts";
@@ -70,7 +71,7 @@ const valueProblems: Partial<Record<SettingName, (settings: Settings) => string 
     return Boolean(text) && !text?.includes(":") && "It has no colon: the server expects user:password.";
   },
   PREFECT_CLIENT_CUSTOM_HEADERS: ({ values }) =>
-    Object.keys(values.PREFECT_CLIENT_CUSTOM_HEADERS).some((name) => name.toLowerCase() === "authorization") &&
+    findAuthorization(values.PREFECT_CLIENT_CUSTOM_HEADERS) !== undefined &&
     "Its Authorization is sent instead of the key or auth string: leave it out unless that is meant.",
 };
 

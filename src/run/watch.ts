@@ -1,5 +1,5 @@
 // Watches a running flow run until its end is reported.
-import { aborted } from "../async/sleep.ts";
+import { waitUnlessAborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import { engineReporter } from "./engine-reporter.ts";
 import { sendHeartbeats } from "./heartbeats.ts";
@@ -39,7 +39,7 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
 async function waitForEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
   const over = new AbortController();
   const beating = execution.sendsHeartbeats ? undefined : sendHeartbeats(context, run, over.signal);
-  await Promise.race([execution.ended, aborted(run.stop.signal)]);
+  await waitUnlessAborted(execution.ended, run.stop.signal);
   over.abort();
   await beating;
 }

@@ -65,13 +65,17 @@ export function resolveConnection(settings: Settings, workspaceUrl?: string): Co
   };
 }
 
+/** Returns the value of the header `Authorization`, whatever the case of its name, or undefined. */
+export function findAuthorization(headers: Readonly<Record<string, string>>): string | undefined {
+  return Object.entries(headers).find(([name]) => name.toLowerCase() === "authorization")?.[1];
+}
+
 /** The Authorization header that PREFECT_CLIENT_CUSTOM_HEADERS has, null for none. */
 export function customAuthorization({
   values,
   origins,
 }: Pick<Settings, "values" | "origins">): CustomAuthorization | null {
-  const headers = Object.entries(values.PREFECT_CLIENT_CUSTOM_HEADERS);
-  const [, value] = headers.find(([name]) => name.toLowerCase() === "authorization") ?? [];
+  const value = findAuthorization(values.PREFECT_CLIENT_CUSTOM_HEADERS);
   if (value === undefined) return null;
   const name = "PREFECT_CLIENT_CUSTOM_HEADERS";
   // The header is a secret; only the name of a scheme may be shown.

@@ -64,7 +64,6 @@ export class FlowRuns {
     setMaxListeners(0, stop.signal);
     const run = createRunRecord({ ...given, stop, takenAt: monotonicMs() });
     const taken: TakenRun = { kind: "taken", run, done: Promise.resolve(), leftAt: null, isScheduledAgain: false };
-    this.#known.set(id, taken);
     // A key that is set again keeps its old place, and the table is listed by age.
     this.#known.delete(id);
     this.#known.set(id, taken);
