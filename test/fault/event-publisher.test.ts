@@ -3,12 +3,11 @@ import type { RequestListener } from "node:http";
 import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
 import type { WebSocket } from "ws";
-import type { PrefectEvent } from "../../src/api/wire.ts";
 import { EventPublisher } from "../../src/sockets/event-publisher.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openTestClient } from "./test-client.ts";
-import { recordingLogger, socketAddress, startRawSocketServer } from "./test-socket.ts";
+import { event, recordingLogger, socketAddress, startRawSocketServer } from "./test-socket.ts";
 
 /** As a server has them by default. */
 const limits = {
@@ -16,18 +15,6 @@ const limits = {
   PREFECT_SERVER_EVENTS_MAXIMUM_LABELS_PER_RESOURCE: 500,
   PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES: 1_500_000,
 };
-
-function event(id: string): PrefectEvent {
-  return {
-    id,
-    occurred: "2026-01-01T00:00:00Z",
-    event: "prefect.worker.started",
-    resource: { "prefect.resource.id": "prefect.worker.process.w" },
-    related: [],
-    payload: {},
-    follows: null,
-  };
-}
 
 /** A sender that runs until it is disposed, reconnecting after the shortest waits. */
 function startSender(origin: string, options: { isCloud?: boolean } = {}) {

@@ -5,22 +5,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, test } from "vitest";
 import { startCommand } from "../server/cancelled-runs.ts";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
-import type { RunningProgram } from "../support/lictor.ts";
-import { signalUntil } from "../support/program-output.ts";
 import { type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
+import { tellTwice } from "../support/tell-twice.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-
-/** Sends two signals; returns how long the worker took to end after both. */
-async function tellTwice(worker: RunningProgram): Promise<number> {
-  worker.signal("SIGTERM");
-  await worker.waitForOutput(/Taking no new flow runs/, 20_000);
-  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
-  const toldAt = performance.now();
-  await worker.exited;
-  return performance.now() - toldAt;
-}
 
 const proposes = ({ path, body }: SeenRequest, name: string): boolean =>
   path.endsWith("/set_state") && body.includes(`"name":"${name}"`);
@@ -38,7 +27,7 @@ test("a command that ends itself when it is cancelled is not waited for", async 
   const before = asked();
   // Two requests find one flow run. The first ones may have been answered before the cancellation.
   await waitFor(() => asked() > before + 3, { timeoutMs: 40_000, what: "the worker to find the cancellation" });
-  expect(await tellTwice(run.worker)).toBeLessThan(15_000);
+  expect(await tellTwice(run.worker, 120_000)).toBeLessThan(15_000);
   expect(await run.worker.exited).toEqual({ code: 0, signal: null });
   expect((await run.api.readFlowRun(run.id)).state_type).toBe("CANCELLED");
   // It was found: a flow run that is ended for the signal is proposed as Crashed first.
@@ -62,7 +51,7 @@ test("hooks of a flow run whose report took long run to their end", async () => 
   await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
   await api.createFlowRun(deployment);
   await worker.waitForOutput(/^plain$/m, 20_000);
-  const tookMs = await tellTwice(worker);
+  const tookMs = await tellTwice(worker, 120_000);
   expect(await worker.exited).toEqual({ code: 0, signal: null });
   expect(await readFile(file, "utf8")).toBe("slow Crashed\n");
   expect(tookMs).toBeGreaterThan(60_000);

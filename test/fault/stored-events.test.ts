@@ -1,21 +1,10 @@
 // Events that a server has accepted and its broker has lost.
 import { expect, test } from "vitest";
-import type { PrefectEvent } from "../../src/api/wire.ts";
 import { StoredEvents } from "../../src/sockets/stored-events.ts";
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openTestClient } from "./test-client.ts";
-import { recordingLogger } from "./test-socket.ts";
-
-const event = (id: string): PrefectEvent => ({
-  id,
-  occurred: "2026-01-01T00:00:00Z",
-  event: "prefect.worker.started",
-  resource: { "prefect.resource.id": "prefect.worker.process.w" },
-  related: [],
-  payload: {},
-  follows: null,
-});
+import { event, recordingLogger } from "./test-socket.ts";
 
 const stored = (...ids: string[]): AnswerStep => ({ body: { events: ids.map((id) => ({ id })), total: ids.length } });
 

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
 import pino from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
+import type { PrefectEvent } from "../../src/api/wire.ts";
 import type { Logger } from "../../src/logger.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
 import { KeepAlive } from "../../src/sockets/keep-alive.ts";
@@ -66,3 +67,16 @@ export function recordingLogger(): { log: Logger; records: readonly Recorded[]; 
 
 /** A signal that nobody aborts. */
 export const untilTheEnd = new AbortController().signal;
+
+/** An event of a worker. */
+export function event(id: string): PrefectEvent {
+  return {
+    id,
+    occurred: "2026-01-01T00:00:00Z",
+    event: "prefect.worker.started",
+    resource: { "prefect.resource.id": "prefect.worker.process.w" },
+    related: [],
+    payload: {},
+    follows: null,
+  };
+}

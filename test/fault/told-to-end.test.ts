@@ -4,11 +4,10 @@ import { expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { deploy, newPool, programCommand, sharedApi } from "../server/deployments.ts";
 import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
-import type { RunningProgram } from "../support/lictor.ts";
-import { signalUntil } from "../support/program-output.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import type { ReceivedRequest, ScriptedServer } from "../support/scripted-server.ts";
 import { startWorker } from "../support/start-worker.ts";
+import { tellTwice } from "../support/tell-twice.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { startPoolServer, startPoolWorker } from "./scripted-worker.ts";
 
@@ -25,17 +24,6 @@ const related = {
   [`GET /api/flows/${goodFlow.id}`]: [{ body: goodFlow, always: true as const }],
 };
 const accepted = { status: 201, body: { status: "ACCEPT", state: pending, details: {} } };
-
-/** Sends two signals; returns how long the worker took to end after both. */
-async function tellTwice(worker: RunningProgram, limitMs = 40_000): Promise<number> {
-  worker.signal("SIGTERM");
-  await worker.waitForOutput(/Taking no new flow runs/, 20_000);
-  await signalUntil(worker, "SIGINT", /Ending all flow runs/);
-  const toldAt = performance.now();
-  const ended = await Promise.race([worker.exited, sleep(limitMs, undefined, { ref: false })]);
-  if (!ended) throw new Error(`The worker does not end. Its output: ${worker.stderr}`);
-  return performance.now() - toldAt;
-}
 
 test("twice while it claims gives the claim up and ends", async () => {
   await using server = await startPoolServer({
