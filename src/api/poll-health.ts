@@ -1,5 +1,5 @@
 // Whether the polls of a worker get responses, for its log and for `/health`.
-import { monotonicMs } from "../async/clock.ts";
+import { monotonicMs, startTimer } from "../async/clock.ts";
 import type { Logger } from "../logger.ts";
 
 /** A warning follows after this many intervals without a response. */
@@ -21,12 +21,12 @@ export class PollHealth {
   async watch<T>(poll: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const startedAt = monotonicMs();
     const silenceMs = Math.max(silentIntervals * this.intervalMs, minSilenceMs);
-    const overdue = setTimeout(() => {
+    const cancelTimer = startTimer(silenceMs, () => {
       this.#fail(
         startedAt,
         `The server has not answered a poll for ${Math.round(silenceMs / 1000)} s; lictor waits on. If other requests are answered, one of several servers behind a proxy may hang.`,
       );
-    }, silenceMs);
+    });
     try {
       const result = await poll();
       this.#succeed();
@@ -35,7 +35,7 @@ export class PollHealth {
       if (!signal.aborted) this.#fail(startedAt, `A poll failed: ${error instanceof Error ? error.message : error}`);
       throw error;
     } finally {
-      clearTimeout(overdue);
+      cancelTimer();
     }
   }
 

@@ -1,5 +1,6 @@
 // A signal that follows another one after a delay.
 import { setMaxListeners } from "node:events";
+import { type CancelTimer, startTimer } from "./clock.ts";
 
 /** A signal of its own. Disposing forgets the signal that it follows, and then it never aborts. */
 export interface LaterSignal extends Disposable {
@@ -10,16 +11,16 @@ export interface LaterSignal extends Disposable {
 export function abortLater(earlier: AbortSignal, ms: number): LaterSignal {
   const later = new AbortController();
   setMaxListeners(0, later.signal);
-  let timer: NodeJS.Timeout | undefined;
+  let cancelTimer: CancelTimer | undefined;
   const onAbort = (): void => {
-    timer = setTimeout(() => later.abort(earlier.reason), ms);
+    cancelTimer = startTimer(ms, () => later.abort(earlier.reason));
   };
   if (earlier.aborted) onAbort();
   else earlier.addEventListener("abort", onAbort, { once: true });
   return {
     signal: later.signal,
     [Symbol.dispose]() {
-      clearTimeout(timer);
+      cancelTimer?.();
       earlier.removeEventListener("abort", onAbort);
     },
   };

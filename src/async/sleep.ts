@@ -1,5 +1,5 @@
 // Waits that end without an error when a signal aborts.
-import { setTimeout as delay } from "node:timers/promises";
+import { startTimer } from "./clock.ts";
 import { LinkedController } from "./linked-controller.ts";
 
 /** 24 days in milliseconds. A timer of Node.js that is set for longer fires at once. */
@@ -8,8 +8,14 @@ export const longestTimerMs = 2 ** 31 - 1;
 /** Waits `ms` milliseconds, or until `signal` aborts. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
-  await delay(Math.min(ms, longestTimerMs), undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      cancelTimer();
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const cancelTimer = startTimer(Math.min(ms, longestTimerMs), end);
+    signal.addEventListener("abort", end);
   });
 }
 

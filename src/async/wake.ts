@@ -1,5 +1,5 @@
 // Interruptible sleep of a loop. Any other part of the program can end the sleep early and say why.
-
+import { startTimer } from "./clock.ts";
 import { longestTimerMs } from "./sleep.ts";
 
 /** Why a sleep ended: its time was over, its signal aborted, or `wake` was called with this reason. */
@@ -28,13 +28,13 @@ export class Wake {
     if (pending) return pending;
     return await new Promise<WakeReason>((resolve) => {
       const end = (reason: WakeReason): void => {
-        clearTimeout(timer);
+        cancelTimer();
         signal.removeEventListener("abort", onAbort);
         this.#resume = undefined;
         resolve(reason);
       };
       const onAbort = (): void => end("stopped");
-      const timer = setTimeout(end, Math.min(ms, longestTimerMs), "timeout");
+      const cancelTimer = startTimer(Math.min(ms, longestTimerMs), () => end("timeout"));
       signal.addEventListener("abort", onAbort);
       this.#resume = end;
     });

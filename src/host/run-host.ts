@@ -1,6 +1,7 @@
 // Runs all workers of the program, drains them, and sends the last events and log records.
 import { setMaxListeners } from "node:events";
 import type { LogShipper } from "../api/log-shipper.ts";
+import { timeoutSignal } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
@@ -55,10 +56,10 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
       ),
     );
   } finally {
-    await host.background.close(AbortSignal.timeout(lastReportsMs));
+    await host.background.close(timeoutSignal(lastReportsMs));
     await Promise.all([
-      eventPublisher.flush(AbortSignal.timeout(lastReportsMs)),
-      logShipper?.finish(AbortSignal.timeout(lastLogRecordsMs)),
+      eventPublisher.flush(timeoutSignal(lastReportsMs)),
+      logShipper?.finish(timeoutSignal(lastLogRecordsMs)),
     ]);
     closing.abort();
     await sending;

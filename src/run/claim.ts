@@ -3,6 +3,7 @@ import { findDeployment } from "../api/deployments.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import { abortLater } from "../async/abort-later.ts";
+import { timeoutSignal } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
@@ -112,7 +113,7 @@ async function findLateClaim(
   { flowRun, log }: RunRecord,
   transitionIds: readonly string[],
 ): Promise<State | null> {
-  const over = AbortSignal.timeout(acceptedLateMs);
+  const over = timeoutSignal(acceptedLateMs);
   try {
     for (;;) {
       const { state } = (await findFlowRun(api, flowRun.id, { endless: true, signal: over })) ?? {};

@@ -1,5 +1,6 @@
 // The states that a worker proposes. Source: prefect states.py.
 import type { State, StateProposal, StateType } from "../api/wire.ts";
+import { wallClockMs } from "../async/clock.ts";
 
 /** The claim of a flow run. */
 export const pendingState: StateProposal = { type: "PENDING", name: "Pending", message: null };
@@ -24,7 +25,7 @@ export function cancelledState(message: string): StateProposal {
 
 /** Returns a Scheduled state for now, so that any worker can claim the flow run again. */
 export function rescheduledState(message: string): StateProposal {
-  return { type: "SCHEDULED", name: "Scheduled", message, scheduled_time: new Date().toISOString() };
+  return { type: "SCHEDULED", name: "Scheduled", message, scheduled_time: new Date(wallClockMs()).toISOString() };
 }
 
 const finalTypes: ReadonlySet<StateType> = new Set(["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]);

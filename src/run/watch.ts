@@ -1,4 +1,5 @@
 // Watches a running flow run until its end is reported.
+import { timeoutSignal } from "../async/clock.ts";
 import { waitUnlessAborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import { engineReporter } from "./engine-reporter.ts";
@@ -74,6 +75,6 @@ function statusOf(ending: Ending): number {
 
 /** The second signal ends running hooks. Hooks of flow runs that the signal itself ended may run for 30 s. */
 function hookLimits({ services: { stop } }: RunContext): { end: AbortSignal; leave: AbortSignal } {
-  const end = stop.kill.aborted ? AbortSignal.timeout(lastHooksMs) : stop.kill;
+  const end = stop.kill.aborted ? timeoutSignal(lastHooksMs) : stop.kill;
   return { end, leave: stop.leave };
 }

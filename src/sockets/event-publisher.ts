@@ -2,7 +2,7 @@
 // Source: prefect events/clients.py PrefectEventsClient.
 import { ApiError } from "../api/errors.ts";
 import type { PrefectEvent } from "../api/wire.ts";
-import { monotonicMs } from "../async/clock.ts";
+import { monotonicMs, timeoutSignal } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep } from "../async/sleep.ts";
@@ -134,7 +134,7 @@ export class EventPublisher {
     const mayWait = (): boolean => monotonicMs() - startedAtMs < (this.#isConnected ? flushSocketMs : flushOpeningMs);
     while (this.#pending().length > 0 && !deadline.aborted && mayWait()) await sleep(20, deadline);
     const rest = this.#pending();
-    using end = new LinkedController(deadline, AbortSignal.timeout(flushPostMs));
+    using end = new LinkedController(deadline, timeoutSignal(flushPostMs));
     if (rest.length > 0 && !deadline.aborted) await this.#post(rest, end.signal);
   }
 
@@ -199,7 +199,7 @@ export class EventPublisher {
 
   /** Sends doubtful events by HTTP, where refused events are named. If that fails, uses the socket again. */
   async #postDoubtful(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
-    using end = new LinkedController(signal, AbortSignal.timeout(postMs));
+    using end = new LinkedController(signal, timeoutSignal(postMs));
     if (await this.#post(doubtful, end.signal)) return;
     for (const queued of doubtful) queued.isDoubtful = false;
     const failing = doubtful.filter(({ attempts, isConfirmed }) => attempts >= maxAttempts && !isConfirmed);
