@@ -30,9 +30,9 @@ export interface Logging {
   /** Writes a message for the user to standard output: plain text, or a JSON record in JSON format. */
   announce(message: string): void;
   /**
-   * Writes a line of a flow run's output as a JSON record to the same stream. Null in text format, because then flow
-   * runs write to lictor's output themselves. These lines are not sent to the API, because engines send their logs
-   * themselves.
+   * Writes a line of a flow run's output to the same stream: in JSON format as a record, in text format as it is. Null on a
+   * terminal in text format, because then flow runs write to the terminal themselves, with colours. These lines are not sent
+   * to the API, because engines send their logs themselves.
    */
   writeChildLine: ((flowRunId: string, line: { stream: "stdout" | "stderr"; text: string }) => void) | null;
   /** Gets every record after it was written. Set when the log shipper exists. */
@@ -106,6 +106,7 @@ export function createLogging(options: {
   format: LogFormat;
   level: string;
   colours: boolean;
+  isTerminal: boolean;
   secrets: readonly string[];
   out: { write(text: string): unknown };
   err: { write(text: string): unknown };
@@ -130,9 +131,9 @@ export function createLogging(options: {
     },
   };
   const writeChildLine: Logging["writeChildLine"] = (flow_run_id, { stream, text }) => {
-    const record = { level: 30, time: wallClockMs(), name: "prefect.flow_runs.output", flow_run_id, stream };
     const out = stream === "stdout" ? options.out : options.err;
-    out.write(`${JSON.stringify({ ...record, msg: redact(text) })}\n`);
+    const record = { level: 30, time: wallClockMs(), name: "prefect.flow_runs.output", flow_run_id, stream };
+    out.write(isJson ? `${JSON.stringify({ ...record, msg: redact(text) })}\n` : `${redact(text)}\n`);
   };
   const root = pino({ level: pinoLevel(options.level), base: null, serializers: { err: serializeError } }, destination);
   const logging: Logging = {
@@ -141,7 +142,7 @@ export function createLogging(options: {
     redact,
     hide: (further) => secrets.add(further),
     onRecord: undefined,
-    writeChildLine: options.format === "json" ? writeChildLine : null,
+    writeChildLine: isJson || !options.isTerminal ? writeChildLine : null,
     announce(message) {
       const safe = redact(message);
       options.out.write(

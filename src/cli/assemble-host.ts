@@ -2,12 +2,14 @@
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
-import { tryOpenControlSocket } from "../host/control-socket.ts";
+import { type OpenInstance, tryOpenInstance } from "../host/control-socket.ts";
 import { Host } from "../host/host.ts";
 import { findStateDirectory } from "../host/instances.ts";
+import { instanceLabels, openJournal } from "../host/open-journal.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
+import type { Journal } from "../journal/journal.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
@@ -54,8 +56,9 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   };
   const { PREFECT_WORKER_WEBSERVER_HOST: host, PREFECT_WORKER_WEBSERVER_PORT: port } = settings.values;
   using _health = options.withHealthcheck ? await serveHealth({ host, port }, sources, logging) : null;
-  await using _control = await tryOpenControlSocket({
-    stateDir: findStateDirectory(program.env, settings.values.PREFECT_HOME),
+  const stateDir = findStateDirectory(program.env, settings.values.PREFECT_HOME);
+  await using instance = await tryOpenInstance({
+    stateDir,
     stop,
     status: () => readStatus(sources, bothClocks()),
     log: logger,
@@ -67,7 +70,8 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   void python.current();
   try {
     using open = await openApi(program, options.workspace, stop.drain);
-    const assembly = { options, program, open, stop, python, search: search.signal, sources };
+    const journal = openJournal(stateDir, instance, search.signal, logger);
+    const assembly = { options, program, open, stop, python, instance, journal, search: search.signal, sources };
     await runAssembled(assembly).catch(async (error: unknown) => {
       throw await explainUnauthorized(error, toSocketAddress(open, program), stop.drain);
     });
@@ -85,6 +89,8 @@ interface Assembly {
   readonly open: OpenApi;
   readonly stop: StopControl;
   readonly python: PythonFinder;
+  readonly instance: OpenInstance | null;
+  readonly journal: Journal;
   /** Aborts when the program ends, which ends the search for a Python. */
   readonly search: AbortSignal;
   /** Gets the workers when they exist. */
@@ -92,7 +98,7 @@ interface Assembly {
 }
 
 async function runAssembled(assembly: Assembly): Promise<void> {
-  const { options, program, open, stop, python, sources } = assembly;
+  const { options, program, open, stop, python, instance, journal, sources } = assembly;
   const { api, connection, credentials } = open;
   const { logging, settings } = program;
   sources.api = { url: connection.apiUrl, credentials, maintenanceAt: () => api.maintenanceAt };
@@ -120,6 +126,8 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     environment: program.env,
     uiUrl: uiUrlFor(settings, connection.apiUrl),
     python,
+    journal,
+    instance: instanceLabels(instance),
     exportedSettings: open.exportedSettings,
   });
   const pools = new Map<Worker, InitialPool>();

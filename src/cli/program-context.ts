@@ -87,6 +87,7 @@ function openLogging(settings: Settings, env: ProgramContext["env"], format: Log
     format: format ?? (terminal ? "text" : "json"),
     level: values.PREFECT_WORKER_DEBUG_MODE ? "DEBUG" : values.PREFECT_LOGGING_LEVEL,
     colours: terminal && values.PREFECT_LOGGING_COLORS,
+    isTerminal: terminal,
     secrets: secretsOf(settings, env),
     out: process.stdout,
     err: process.stderr,

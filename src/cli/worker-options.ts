@@ -5,6 +5,7 @@ import type { HostOptions } from "../host/host.ts";
 import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { LogFormat } from "../logger.ts";
+import type { OnLost } from "../run/run-context.ts";
 import type { WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import type { ProgramContext } from "./program-context.ts";
@@ -19,6 +20,7 @@ export interface WorkerStartOptions {
   runOnce: boolean;
   limit?: number;
   drainTimeout?: number;
+  onLost: OnLost;
   withHealthcheck: boolean;
   baseJobTemplate?: JsonObject;
   createPoolIfNotFound: boolean;
@@ -81,6 +83,7 @@ export function toHostOptions(options: WorkerStartOptions, { settings }: Program
   const { values, origins } = settings;
   return {
     runOnce: options.runOnce,
+    onLost: options.onLost,
     cancelsPending: values.PREFECT_WORKER_ENABLE_CANCELLATION,
     // Null unless the user sets it, because older workers had no default, and engines have their own.
     flowRunHeartbeatSeconds: origins.has("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")

@@ -50,6 +50,11 @@ export function addWorkerStart(worker: Command): void {
       "End the running flow runs when a drain has lasted this long. [default: wait for ever]",
       wholeNumber(0, mostSeconds),
     )
+    .addOption(
+      new Option("--on-lost <action>", "What becomes of a running flow run whose process is gone.")
+        .choices(["crash", "reschedule"])
+        .default("crash"),
+    )
     .option("--with-healthcheck", "Start a healthcheck server, with a status page at its root.", false)
     .addOption(
       new Option("--install-policy <policy>", "Accepted for compatibility: lictor never installs anything.")

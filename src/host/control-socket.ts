@@ -21,14 +21,22 @@ const steps: Readonly<Record<string, StopStep>> = { "/drain": "drain", "/kill": 
 /** The start of a worker waits this long for the file system of the state directory. */
 const openingMs = 2_000;
 
-const advice = "`lictor worker status` and `lictor worker drain` will not find this worker; set LICTOR_STATE_DIR";
+const advice =
+  "`lictor worker status` and `lictor worker drain` will not find this worker. If it is killed, the next worker cannot " +
+  "continue its flow runs. Set LICTOR_STATE_DIR";
+
+/** The instance directory of this program, with its control socket. */
+export interface OpenInstance extends AsyncDisposable {
+  readonly directory: string;
+}
 
 /**
- * Opens the control socket in a new instance directory, and removes the directories of dead instances in the background.
- * Serves `GET /status`, `POST /drain` and `POST /kill`. Returns null after one warning if the socket cannot be opened
- * within 2 s. The worker needs it for nothing else. Disposing closes it and removes the directory.
+ * Creates the instance directory and opens the control socket in it. Removes the directories of dead instances in the
+ * background. Serves `GET /status`, `POST /drain` and `POST /kill`. Returns null after one warning if the socket cannot be
+ * opened within 2 s. Then there is no journal either, because the socket proves to others that this program is alive.
+ * Disposing closes the socket, and removes the directory unless its journal has records.
  */
-export async function tryOpenControlSocket(options: ControlSocketOptions): Promise<AsyncDisposable | null> {
+export async function tryOpenInstance(options: ControlSocketOptions): Promise<OpenInstance | null> {
   const { stateDir, log } = options;
   if (stateDir === null) {
     log.warn(`No control socket, because this user has no home directory: ${advice}.`);
@@ -36,7 +44,7 @@ export async function tryOpenControlSocket(options: ControlSocketOptions): Promi
   }
   const over = new AbortController();
   try {
-    const opening = openControlSocket(stateDir, options);
+    const opening = openInstance(stateDir, options);
     const opened = await Promise.race([opening, sleep(openingMs, over.signal)]);
     if (opened) return opened;
     opening.then((late) => late[Symbol.asyncDispose]()).catch(() => undefined);
@@ -50,7 +58,7 @@ export async function tryOpenControlSocket(options: ControlSocketOptions): Promi
   }
 }
 
-async function openControlSocket(stateDir: string, options: ControlSocketOptions): Promise<AsyncDisposable> {
+async function openInstance(stateDir: string, options: ControlSocketOptions): Promise<OpenInstance> {
   const instance = await createInstance(stateDir);
   const server = http.createServer((request, response) => respond(options, request, response));
   try {
@@ -64,6 +72,7 @@ async function openControlSocket(stateDir: string, options: ControlSocketOptions
   const over = new AbortController();
   const removal = removeDeadInstances(stateDir, over.signal);
   return {
+    directory: instance.directory,
     async [Symbol.asyncDispose]() {
       over.abort();
       server.close();

@@ -4,8 +4,10 @@ import type { ApiClient } from "../api/client.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
 import type { Infrastructure, InfrastructureServices, PoolType } from "../infrastructure/pool-type.ts";
+import type { Journal } from "../journal/journal.ts";
 import type { Logging } from "../logger.ts";
 import type { PythonFinder } from "../program/find-python.ts";
+import type { InstanceLabels, OnLost } from "../run/run-context.ts";
 import { slugify } from "../run/slug.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
@@ -20,6 +22,7 @@ export interface HostOptions {
   readonly runOnce: boolean;
   readonly cancelsPending: boolean;
   readonly flowRunHeartbeatSeconds: number | null;
+  readonly onLost: OnLost;
 }
 
 /** The services that all workers of the program share. */
@@ -37,6 +40,8 @@ export interface HostServices {
   /** The URL of the Prefect UI, without a slash at the end. Null if not known. */
   readonly uiUrl: string | null;
   readonly python: PythonFinder;
+  readonly journal: Journal;
+  readonly instance: InstanceLabels;
   exportedSettings(): Readonly<Record<string, string>>;
 }
 
@@ -48,7 +53,7 @@ export class Host implements Disposable {
   readonly #workerServices: WorkerServices;
 
   constructor(readonly services: HostServices) {
-    const { options, logging, slots, stop, environment, exportedSettings } = services;
+    const { options, logging, slots, stop, environment, exportedSettings, journal, instance, api } = services;
     this.#workerServices = {
       stop,
       slots,
@@ -57,6 +62,10 @@ export class Host implements Disposable {
       background: this.background,
       cancelsPending: options.cancelsPending,
       flowRunHeartbeatSeconds: options.flowRunHeartbeatSeconds,
+      onLost: options.onLost,
+      journal,
+      instance,
+      lastOutageAt: () => api.lastOutageAt,
       slotFreed: () => {
         for (const worker of this.workers) onSlotFree(worker);
       },

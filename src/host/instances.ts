@@ -1,13 +1,15 @@
-// The instance directories of one user's lictor processes. Each process has one, which holds its control socket.
+// The instance directories of one user's lictor processes. Each process has one. It holds the control socket and the journal.
+// A process that listens on the socket is alive, so there is no pid file.
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { wallClockMs } from "../async/clock.ts";
+import { makePrivateDirectories } from "../journal/journal-files.ts";
 import { tryExpandUser } from "../settings/paths.ts";
 import { isListening } from "./control-connection.ts";
 
-/** An instance directory without a control socket belongs to a dead process once it is older than this. */
+/** An instance directory without a socket and without records belongs to a dead process once it is older than this. */
 const startingMs = 60_000;
 
 /** A lictor process of this host, which may be dead. */
@@ -28,15 +30,25 @@ export function findStateDirectory(
   return /^~(\/|$)/.test(path) ? null : resolve(path);
 }
 
-/** Creates an instance directory for this process and returns it. Disposing removes it. Throws the system's error. */
+/**
+ * Creates an instance directory for this process and returns it. Disposing removes it, unless it still has records. Throws
+ * the system's error.
+ */
 export async function createInstance(stateDir: string): Promise<AsyncDisposable & { directory: string }> {
   const name = `${namePrefix()}${process.pid}-${randomBytes(4).toString("hex")}`;
   const directory = join(instancesOf(stateDir), name);
-  await makeDirectories(directory);
-  return {
-    directory,
-    [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
-  };
+  await makePrivateDirectories(directory);
+  return { directory, [Symbol.asyncDispose]: () => removeInstance(directory) };
+}
+
+/** Returns the directory of the journal of an instance. */
+export function journalOf(instanceDirectory: string): string {
+  return join(instanceDirectory, "runs");
+}
+
+/** Returns the directory for records that cannot be read. */
+export function unreadableRecordsOf(stateDir: string): string {
+  return join(stateDir, "unreadable");
 }
 
 /** Returns the instances of this host, including those of dead processes. Throws the system's error. */
@@ -53,21 +65,46 @@ export async function listInstances(stateDir: string): Promise<Instance[]> {
   });
 }
 
-/** Removes the directories of dead processes of this host. Never throws, because nothing depends on it. */
+/**
+ * Removes the directories of dead processes of this host that have no records any more. Never throws, because nothing
+ * depends on it.
+ */
 export async function removeDeadInstances(stateDir: string, signal: AbortSignal): Promise<void> {
-  const instances = await listInstances(stateDir).catch(() => []);
-  await Promise.all(
-    instances.map(async ({ directory }) => {
-      if (await isDead(directory, signal)) await rm(directory, { recursive: true, force: true }).catch(() => {});
-    }),
+  const dead = await findDeadInstances(stateDir, signal).catch(() => []);
+  await Promise.all(dead.map((directory) => removeInstance(directory).catch(() => undefined)));
+}
+
+/** Returns the directories of dead processes of this host. Throws the system's error. */
+export async function findDeadInstances(stateDir: string, signal: AbortSignal): Promise<string[]> {
+  const instances = await listInstances(stateDir);
+  const areDead = await Promise.all(instances.map(({ directory }) => isDead(directory, signal)));
+  return instances.flatMap(({ directory }, index) => (areDead[index] ? [directory] : []));
+}
+
+/** Returns the names of the instances of this host that are alive. Throws the system's error. */
+export async function listLivingInstances(stateDir: string, signal: AbortSignal): Promise<string[]> {
+  const dead = await findDeadInstances(stateDir, signal);
+  return (await listInstances(stateDir)).flatMap(({ directory }) =>
+    dead.includes(directory) ? [] : [basename(directory)],
   );
 }
 
 async function isDead(directory: string, signal: AbortSignal): Promise<boolean> {
   const found = await isListening(directory, signal).catch(() => undefined);
   if (found !== "no socket") return found === "refused";
+  // A process writes no record before it listens.
+  if ((await readdir(journalOf(directory)).catch(() => [])).length > 0) return true;
   const stats = await stat(directory).catch(() => undefined);
   return stats !== undefined && wallClockMs() - stats.mtimeMs > startingMs;
+}
+
+/** Removes an instance directory. One with records stays for the next worker of their pool. Throws the system's error. */
+async function removeInstance(directory: string): Promise<void> {
+  const hasRecords = await rmdir(journalOf(directory)).then(
+    () => false,
+    ({ code }: NodeJS.ErrnoException) => code === "ENOTEMPTY" || code === "EEXIST",
+  );
+  if (!hasRecords) await rm(directory, { recursive: true, force: true });
 }
 
 function instancesOf(stateDir: string): string {
@@ -80,21 +117,4 @@ function instancesOf(stateDir: string): string {
  */
 function namePrefix(): string {
   return `${hostname().replace(/[^A-Za-z0-9.-]/g, "_")}-`;
-}
-
-/**
- * Creates a directory and its parents for this user only. Throws the system's error. A recursive `mkdir` of Node.js 20
- * never returns below /proc, because it creates the same directory again and again.
- */
-async function makeDirectories(directory: string): Promise<void> {
-  const make = async (): Promise<void> => {
-    await mkdir(directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-  };
-  await make().catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT" || dirname(directory) === directory) throw error;
-    await makeDirectories(dirname(directory));
-    await make();
-  });
 }

@@ -30,7 +30,7 @@ export interface InfrastructureServices {
   processEnvironment(): Readonly<Record<string, string | undefined>>;
   /** Returns the Python that runs flows on this machine, or why there is none. */
   python(): Promise<PythonFinding>;
-  /** Receives the lines that flow runs print. Null if they go directly to lictor's own output. */
+  /** Receives the lines that flow runs print. Null if flow runs print directly to lictor's own output. */
   readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
   /** The logger for messages about flow runs. */
   readonly log: Logger;
@@ -45,28 +45,41 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    * `readJob` only if the result depends on the job. An obstacle is logged by the pool type or the program, not per call.
    */
   obstacle(readJob: () => Promise<J>): Promise<string | null>;
-  /**
-   * Starts a program. `onHandle` is awaited before this returns, so that the handle is stored first. Throws if the program
-   * cannot be started.
-   */
+  /** Starts a program. Throws if the program cannot be started. */
   start(job: J, options: StartOptions): Promise<Execution>;
-  /** Finds what an earlier worker started. Returns null if it cannot be found from here. */
-  adopt(handle: Handle): Promise<Pick<Execution, "stop"> | null>;
+  /**
+   * Continues what an earlier worker of this pool started or was about to start. If it does not run any more, `ended` resolves at
+   * once. Disposing removes what the earlier worker left. Throws the system's error if the machine lacks something now.
+   */
+  adopt(handle: Handle, options: AdoptOptions): Promise<Execution>;
+  /** Finds what another worker started, by the identifier on the server. Returns null if it cannot be found from here. */
+  findAbandoned(handle: Handle): Promise<Pick<Execution, "stop"> | null>;
   /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */
   integrations(): Promise<{ name: string; version: string }[]>;
 }
 
-/** The flow run whose program is started, and the callback for its handle. */
-export interface StartOptions {
+/** The flow run whose program is adopted. */
+export interface AdoptOptions {
   readonly flowRunId: string;
+  /** A directory for the files of this flow run, which the next worker also finds. Null if there is none. */
+  readonly directory: string | null;
+}
+
+/** The flow run whose program is started, and the callback for its handle. */
+export interface StartOptions extends AdoptOptions {
+  /**
+   * Stores a handle. It is awaited twice: before the program starts, with an empty identifier, and when it has started. So a
+   * worker that is killed between the two leaves a trace of what it was about to start.
+   */
   onHandle(handle: Handle): Promise<void>;
 }
 
-/** Identifies what was started, as plain JSON. The server stores `identifier` as `infrastructure_pid`. */
+/** Identifies what was started, as plain JSON for the journal. */
 export interface Handle {
   readonly poolType: string;
+  /** The server stores it as `infrastructure_pid`. Empty before the start. */
   readonly identifier: string;
-  /** Proves that `identifier` still names the same thing, for example by the flow run's id in a process's environment. */
+  /** Proves that `identifier` still names the same thing, and says what else belongs to it. */
   readonly proof: JsonObject;
 }
 
@@ -99,8 +112,11 @@ export interface StopLimits {
 export type Ending =
   /** `status` is negative for a death by signal. `reported` is set if the engine reported the end to the server. */
   | { readonly kind: "exited"; readonly status: number; readonly reported: ReportedEnd | null }
-  /** There is no exit code, because the program was adopted or its machine is gone. */
-  | { readonly kind: "gone"; readonly why: string };
+  /**
+   * There is no exit code, because the program was adopted or its machine is gone. `mayHaveBegun` is false if the program
+   * was certainly not started, or if it is an engine that cannot have begun without reporting Running.
+   */
+  | { readonly kind: "gone"; readonly why: string; readonly mayHaveBegun: boolean };
 
 /** The engine's receipt for the end of the flow run. `state` is null if the receipt names none. */
 export interface ReportedEnd {

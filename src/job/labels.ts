@@ -19,13 +19,24 @@ export function jobLabels(workPool: WorkPool, attribution: Attribution): Record<
   };
 }
 
+/** The labels that name the lictor process and the host that a flow run belongs to. */
+export const instanceLabel = "lictor.instance";
+export const hostLabel = "lictor.host";
+/** The label that names the worker. Source: prefect workers/base.py _give_worker_labels_to_flow_run. */
+export const workerNameLabel = "prefect.worker.name";
+
 /**
- * Returns the body of `PATCH /flow_runs/{id}/labels`.
+ * Returns the body of `PATCH /flow_runs/{id}/labels`. The labels `lictor.…` tell other workers whose flow run it is.
  * Source: prefect workers/base.py _give_worker_labels_to_flow_run.
  */
-export function workerLabels(worker: { name: string; type: string }, workPool: WorkPool): Record<string, string> {
+export function workerLabels(
+  worker: { name: string; type: string },
+  workPool: WorkPool,
+  { instance, host }: { instance: string | null; host: string },
+): Record<string, string> {
   return {
-    "prefect.worker.name": worker.name,
+    ...(instance !== null && { [instanceLabel]: instance, [hostLabel]: host }),
+    [workerNameLabel]: worker.name,
     "prefect.worker.type": worker.type,
     "prefect.work-pool.name": workPool.name,
     "prefect.work-pool.id": workPool.id,

@@ -1,5 +1,5 @@
 // Reads the environment that another process of this machine was started with.
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { isGone } from "./process-table.ts";
 
@@ -15,6 +15,25 @@ const pauseMs = 50;
 export async function wasStartedWith(pid: number, name: string, value: string): Promise<boolean> {
   const environment = await readEnvironment(pid);
   return environment.split("\0").includes(`${name}=${value}`);
+}
+
+/**
+ * Returns the ids of the processes that were started with `name=value` in their environment, oldest id first. Returns none
+ * if the system is not Linux.
+ */
+export async function findStartedWith(name: string, value: string): Promise<number[]> {
+  const pids = (await readdir("/proc").catch(() => [])).filter((entry) => /^\d+$/.test(entry)).map(Number);
+  const found: number[] = [];
+  for (const pid of pids) if (await wasStartedWith(pid, name, value)) found.push(pid);
+  return found.sort((one, other) => one - other);
+}
+
+/** Returns the variables that a process was started with; none if they cannot be read. Throws like `wasStartedWith`. */
+export async function readProcessVariables(pid: number): Promise<Record<string, string>> {
+  const entries = (await readEnvironment(pid)).split("\0").filter((entry) => entry.includes("=", 1));
+  return Object.fromEntries(
+    entries.map((entry) => [entry.slice(0, entry.indexOf("=", 1)), entry.slice(entry.indexOf("=", 1) + 1)]),
+  );
 }
 
 async function readEnvironment(pid: number): Promise<string> {

@@ -30,7 +30,7 @@ export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolea
 }
 
 /** A process that leads its own group. `exited` is missing if it is not a child of this process. */
-type Leader = Pick<StartedProcess, "pid"> & Partial<Pick<StartedProcess, "exited">>;
+export type Leader = Pick<StartedProcess, "pid"> & Partial<Pick<StartedProcess, "exited">>;
 
 /**
  * Ends all processes in the groups of a process and its descendants. Sends SIGTERM, waits up to `graceMs` ms for all of

@@ -3,7 +3,6 @@
 import { commandWords, mayStartEngine } from "./engine-command.ts";
 import type { Launch, LaunchRequest } from "./launch.ts";
 import { isAtLeast } from "./prefect-release.ts";
-import { runHooks } from "./run-hooks.ts";
 import { supervisedLaunch, supervisorSince } from "./supervisor.ts";
 import { findWantedUv, isPrefectProject, projectPython } from "./uv-project.ts";
 
@@ -55,9 +54,7 @@ function launch(
     runsHooks: cancelsItself ? { cancellation: true, crashed: true } : facts.runsHooks,
     startsEngine: facts.startsEngine,
     cancelsItself,
-    runHooks: async (call) => {
-      if (python !== null) await runHooks(python, call);
-    },
-    [Symbol.asyncDispose]: async () => {},
+    hookPython: python,
+    supervisorDirectory: null,
   };
 }

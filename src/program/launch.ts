@@ -1,19 +1,27 @@
 // How to start the process of a flow run, and who runs the hooks of its flow.
 import type { PythonFinding } from "./find-python.ts";
-import type { HookCall } from "./run-hooks.ts";
 
-/** How to start a flow run. Disposing removes its temporary files. */
-export interface Launch extends AsyncDisposable {
-  /** The program and its arguments. */
-  readonly argv: readonly string[];
+/**
+ * What has to be known of a started program later. It is plain data, because the journal keeps it for a worker that adopts
+ * the flow run.
+ */
+export interface LaunchFacts {
   /** The hooks that the program runs itself when it reports the state. */
   readonly runsHooks: { readonly cancellation: boolean; readonly crashed: boolean };
   /** Whether the program detects a cancellation itself, ends its engine, runs the hooks and reports the state. */
   readonly cancelsItself: boolean;
-  /** False for a command that is clearly no Prefect engine. It has no hooks, and `runHooks` does nothing. */
+  /** False for a command that is clearly no Prefect engine. It has no hooks. */
   readonly startsEngine: boolean;
-  /** Runs the hooks that the engine did not run. Throws when the flow cannot be loaded. */
-  runHooks(call: HookCall): Promise<void>;
+  /** The command that starts Python for hooks. Null if the worker cannot run hooks. */
+  readonly hookPython: readonly string[] | null;
+  /** The directory of the workspace supervisor. Null if the program is started without it. */
+  readonly supervisorDirectory: string | null;
+}
+
+/** How to start a flow run. */
+export interface Launch extends LaunchFacts {
+  /** The program and its arguments. */
+  readonly argv: readonly string[];
 }
 
 /** What to start. `command` is the one of the job configuration, or null for the engine. */
@@ -24,6 +32,6 @@ export interface LaunchRequest {
   /** Absolute. */
   cwd: string;
   env: Readonly<Record<string, string>>;
-  /** Creates a temporary directory whose name begins with `prefix`, and returns its path. */
+  /** Creates a temporary directory whose name begins with `prefix`, and returns its path. The caller removes it. */
   makeTemporary: (prefix: string) => Promise<string>;
 }

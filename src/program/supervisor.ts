@@ -1,7 +1,7 @@
 // Starts an engine by Prefect's workspace supervisor. The supervisor fetches a flow run's code, chooses how to start the
 // engine for it, and becomes that engine. This costs a second start of Python, so it is used only where the choice matters.
 // Source: prefect runner/_workspace_supervisor.py, _workspace_runtime.py, _workspace_hook_runner.py.
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Launch, LaunchRequest } from "./launch.ts";
 import { type HookCall, runHookProcess, runHooks } from "./run-hooks.ts";
@@ -26,11 +26,10 @@ export async function supervisedLaunch(
 ): Promise<Launch> {
   const directory = await makeTemporary("lictor-supervisor-");
   const config = join(directory, "supervisor.json");
-  const manifest = join(directory, "workspace.json");
   await writePrivately(config, {
     flow_run_id: flowRunId,
     workspace_root: cwd,
-    manifest_path: manifest,
+    manifest_path: manifestIn(directory),
     command: null,
   });
   return {
@@ -38,24 +37,27 @@ export async function supervisedLaunch(
     runsHooks: { cancellation: false, crashed: true },
     cancelsItself: false,
     startsEngine: true,
-    runHooks: (call) => runSupervisedHooks({ python, directory, manifest }, call),
-    // Best effort, because the folder is in a temporary directory.
-    [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }).catch(() => {}),
+    hookPython: [python],
+    supervisorDirectory: directory,
   };
 }
 
-/** Runs the hooks in the engine's Python, which has the packages of the flow. Uses the script if none was chosen yet. */
-async function runSupervisedHooks(
-  files: { python: string; directory: string; manifest: string },
-  call: HookCall,
-): Promise<void> {
-  const manifest = await findManifest(files.manifest);
-  if (!manifest?.hook_command) return await runHooks([files.python], call);
-  const flowRun = join(files.directory, "flow-run.json");
-  const state = join(files.directory, "state.json");
+function manifestIn(directory: string): string {
+  return join(directory, "workspace.json");
+}
+
+/**
+ * Runs the hooks in the engine's Python, which has the packages of the flow. If the supervisor has not chosen one yet, runs
+ * them with the script and the command `python`. Throws when the flow cannot be loaded.
+ */
+export async function runSupervisedHooks(python: readonly string[], directory: string, call: HookCall): Promise<void> {
+  const manifest = await findManifest(manifestIn(directory));
+  if (!manifest?.hook_command) return await runHooks(python, call);
+  const flowRun = join(directory, "flow-run.json");
+  const state = join(directory, "state.json");
   await writePrivately(flowRun, call.flowRun);
   await writePrivately(state, call.state);
-  await runHookProcess([...manifest.hook_command, call.kind, files.manifest, flowRun, state], {
+  await runHookProcess([...manifest.hook_command, call.kind, manifestIn(directory), flowRun, state], {
     ...call,
     cwd: manifest.working_directory,
     env: manifest.environment,

@@ -1,11 +1,11 @@
 // Starts the program of a claimed flow run.
 import { hasStatus } from "../api/errors.ts";
-import { findFlowRun, updateFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
+import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
-import { workerLabels } from "../job/labels.ts";
-import { cancelOrphan } from "./claim.ts";
+import { cancelOrphan, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
+import { keep } from "./journal-entry.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report } from "./report.ts";
@@ -18,13 +18,15 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   const { flowRun, log } = run;
   const onHandle = async (handle: Handle): Promise<void> => {
     run.handle = handle;
+    await keep(context, run);
   };
   let execution: Execution;
   try {
     const job = await prepare(context, run);
     if (job === null) return null;
     run.submitted = context.events.submitted(run);
-    execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, onHandle });
+    const directory = context.services.journal.directoryOf(flowRun.id);
+    execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, directory, onHandle });
   } catch (error) {
     await reportFailure(context, run, error);
     return null;
@@ -68,10 +70,13 @@ async function readJobUnlessStopped(context: RunContext, run: RunRecord): Promis
 }
 
 /** Proposes Submitting. A stop ends a wait that the server asks for. Then the flow run still has the state of its claim. */
-async function proposeSubmitting({ api }: RunContext, run: RunRecord): Promise<Decision> {
+async function proposeSubmitting(context: RunContext, run: RunRecord): Promise<Decision> {
   const { signal } = run.stop;
   try {
-    return await proposeState(api, run.flowRun.id, submittingState, { waitSignal: signal });
+    return await proposeState(context.api, run.flowRun.id, submittingState, {
+      waitSignal: signal,
+      onProposal: (transitionId) => recordProposal(context, run, transitionId),
+    });
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error;
     return { kind: "aborted", state: run.claim, reason: "it is stopped" };
@@ -92,7 +97,6 @@ function describeJob({ program, ...fields }: Job): object {
 async function reportFailure(context: RunContext, run: RunRecord, error: unknown): Promise<void> {
   run.log.error({ err: error }, `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`);
   const wasSubmitted = run.submitted !== null;
-  if (wasSubmitted) reportInfrastructure(context, run);
   const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
   // Source: prefect workers/base.py, runner/_flow_run_executor.py.
   const reason = wasSubmitted
@@ -129,19 +133,16 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   }
 }
 
-/** Sends the infrastructure pid and the labels in the background. A failure is logged as a warning. */
-function reportInfrastructure({ api, identity, services }: RunContext, run: RunRecord): void {
-  const { flowRun, handle, log, workPool } = run;
+/** Sends the infrastructure pid in the background. A failure is logged as a warning. */
+function reportInfrastructure({ api, services }: RunContext, { flowRun, handle, log }: RunRecord): void {
+  if (!handle?.identifier) return;
+  const body = { infrastructure_pid: handle.identifier };
   void services.background.run(
-    async (signal) => {
-      const untilAnswered = { endless: true, signal };
-      if (handle) await updateFlowRun(api, flowRun.id, { infrastructure_pid: handle.identifier }, untilAnswered);
-      await updateFlowRunLabels(api, flowRun.id, workerLabels(identity, workPool), untilAnswered);
-    },
-    // 404: the flow run was deleted, or the server is older than labels (3.1).
+    async (signal) => await updateFlowRun(api, flowRun.id, body, { endless: true, signal }),
+    // 404: the flow run was deleted.
     (error) => {
       const level = hasStatus(error, 404) ? "debug" : "warn";
-      log[level]({ err: error }, "The flow run's process id or labels could not be reported");
+      log[level]({ err: error }, "The flow run's process id could not be reported");
     },
   );
 }

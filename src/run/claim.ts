@@ -1,11 +1,14 @@
 // Claims a flow run: the worker proposes Pending, and the server decides.
 import { findDeployment } from "../api/deployments.ts";
-import { findFlowRun } from "../api/flow-runs.ts";
+import { hasStatus } from "../api/errors.ts";
+import { findFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import { abortLater } from "../async/abort-later.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
+import { workerLabels } from "../job/labels.ts";
 import { confirmClaim } from "./confirm-claim.ts";
+import { keep } from "./journal-entry.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
@@ -41,7 +44,6 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   const { flowRun, log } = run;
   const { kill } = context.services.stop;
   kill.throwIfAborted();
-  const transitionIds: string[] = [];
   // The server goes on with a request whose connection was closed. So the response is waited for, up to a limit.
   using request = abortLater(kill, responseAfterKillMs);
   let decision: Decision;
@@ -50,10 +52,10 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
       isClaim: true,
       signal: request.signal,
       waitSignal: kill,
-      onProposal: (transitionId) => transitionIds.push(transitionId),
+      onProposal: (transitionId) => recordProposal(context, run, transitionId),
     });
   } catch (error) {
-    if (request.signal.aborted) await rescheduleIfClaimed(context, run, transitionIds);
+    if (request.signal.aborted) await rescheduleIfClaimed(context, run);
     throw error;
   }
   if (decision.kind === "aborted") {
@@ -71,12 +73,32 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   return await acceptClaim(context, run, decision.state);
 }
 
+/** Stores the transition id in the journal before the proposal, so that the next worker recognises an accepted claim. */
+export async function recordProposal(context: RunContext, run: RunRecord, transitionId: string): Promise<void> {
+  run.proposals.push(transitionId);
+  await keep(context, run);
+}
+
+/** Sends the labels in the background. They tell other workers whose flow run it is, if this program and its disk are lost. */
+function reportLabels({ api, identity, services }: RunContext, { flowRun, workPool, log }: RunRecord): void {
+  const labels = workerLabels(identity, workPool, services.instance);
+  void services.background.run(
+    async (signal) => await updateFlowRunLabels(api, flowRun.id, labels, { endless: true, signal }),
+    // 404: the flow run was deleted, or the server is older than labels (3.1).
+    (error) => {
+      const level = hasStatus(error, 404) ? "debug" : "warn";
+      log[level]({ err: error }, "The flow run's labels could not be reported");
+    },
+  );
+}
+
 /** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
 async function acceptClaim(context: RunContext, run: RunRecord, claim: State): Promise<boolean> {
   try {
     if (!(await confirmClaim(context.api, run.flowRun, claim, run.log))) return false;
     run.claim = claim;
     context.history.recordClaim(run, claim);
+    reportLabels(context, run);
     return true;
   } catch (error) {
     // Otherwise the flow run would stay in Pending for ever.
@@ -93,36 +115,32 @@ async function giveBack(context: RunContext, run: RunRecord, by: string): Promis
 }
 
 /** Sets the flow run back to Scheduled if the server accepted a claim whose response was not received. */
-async function rescheduleIfClaimed(
-  context: RunContext,
-  run: RunRecord,
-  transitionIds: readonly string[],
-): Promise<void> {
+async function rescheduleIfClaimed(context: RunContext, run: RunRecord): Promise<void> {
   const { flowRun, log } = run;
-  const claim = await findLateClaim(context, run, transitionIds);
+  const claim = await findLateClaim(context, run);
   if (claim === null || !(await confirmClaim(context.api, flowRun, claim, log))) return;
   await giveBack(context, run, "was told to end");
 }
 
 /**
- * Reads the flow run until it has one of these transition ids, or until nobody waits for the claim any more. Returns its
- * state then, else null.
+ * Reads the flow run until it has one of this worker's transition ids, or until nobody waits for the claim any more. Returns
+ * its state then, else null.
  */
-async function findLateClaim(
-  { api }: RunContext,
-  { flowRun, log }: RunRecord,
-  transitionIds: readonly string[],
-): Promise<State | null> {
+async function findLateClaim({ api }: RunContext, run: RunRecord): Promise<State | null> {
+  const { flowRun, log, proposals } = run;
   const over = timeoutSignal(acceptedLateMs);
   try {
     for (;;) {
       const { state } = (await findFlowRun(api, flowRun.id, { endless: true, signal: over })) ?? {};
-      if (transitionIds.includes(state?.state_details?.transition_id ?? "")) return state ?? null;
+      if (proposals.includes(state?.state_details?.transition_id ?? "")) return state ?? null;
       if (state?.type !== "SCHEDULED") return null;
       await sleep(lookPauseMs, over);
+      // The server may still accept the claim.
+      run.isClaimUnknown = over.aborted;
       if (over.aborted) return null;
     }
   } catch (error) {
+    run.isClaimUnknown = true;
     const waitedMs = responseAfterKillMs + acceptedLateMs;
     const unknown = `The server did not say within ${waitedMs / 1000} s whether it accepted the claim`;
     log.warn({ err: error }, `${unknown} of flow run '${flowRun.name}'. The flow run may stay in Pending.`);

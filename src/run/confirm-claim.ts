@@ -34,7 +34,7 @@ import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { FlowRun, State } from "../api/wire.ts";
 import type { Logger } from "../logger.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
-import { isFinal } from "./states.ts";
+import { isFinal, newestState, stateTime } from "./states.ts";
 
 /** To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. */
 export type ClaimVerdict =
@@ -70,12 +70,12 @@ export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): C
     return { kind: flowRun.state?.type === "CANCELLING" ? "ours" : "somebody else's" };
   }
   if (claim.state_details?.scheduled_time) {
-    const awaited = newest(others.filter(({ type }) => type === "SCHEDULED"));
+    const awaited = newestState(others.filter(({ type }) => type === "SCHEDULED"));
     const isInProcess = flowRun.empirical_policy?.retry_type === "in_process";
     return isInProcess && awaited ? { kind: "retried by its engine", restore: awaited } : { kind: "ours" };
   }
   const copiesTime = others.some(({ type, state_details }) => type === "PENDING" && state_details?.scheduled_time);
-  const before = newest(copiesTime ? others.filter(isFinal) : others);
+  const before = newestState(copiesTime ? others.filter(isFinal) : others);
   if (before === undefined || before.type === "SCHEDULED") return { kind: "ours" };
   return isFinal(before) ? { kind: "had ended", restore: before } : { kind: "somebody else's" };
 }
@@ -92,7 +92,7 @@ export function judgeStart(claim: State, submitting: State, history: readonly St
     type === "PENDING" && isSameTime(state_details?.scheduled_time, current);
   if (others.some(isRival)) return { kind: "somebody else's" };
   if (current) return { kind: "ours" };
-  const ended = newest(others.filter((state) => isFinal(state) && timeOf(state) > timeOf(claim)));
+  const ended = newestState(others.filter((state) => isFinal(state) && stateTime(state) > stateTime(claim)));
   return ended ? { kind: "had ended", restore: ended } : { kind: "ours" };
 }
 
@@ -165,15 +165,6 @@ async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdi
   const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
   log.info(`Flow run '${name}' ${why} when the claim took effect. Its state '${restore.name}' ${outcome}.`);
   return false;
-}
-
-/** Returns the state with the latest timestamp. */
-function newest(states: readonly State[]): State | undefined {
-  return states.reduce<State | undefined>((last, one) => (last && timeOf(last) > timeOf(one) ? last : one), undefined);
-}
-
-function timeOf({ timestamp }: State): number {
-  return Date.parse(timestamp ?? "") || 0;
 }
 
 /** Compares the transition ids. Some servers send none. */

@@ -1,7 +1,10 @@
-// Executes one flow run from the claim to its end.
+// Executes one flow run from the claim to its end, or continues one that an earlier worker claimed.
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
+import { sleep } from "../async/sleep.ts";
+import type { Execution } from "../infrastructure/pool-type.ts";
 import { begin } from "./begin.ts";
 import { claim } from "./claim.ts";
+import { forget } from "./journal-entry.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 import { watch } from "./watch.ts";
@@ -18,6 +21,46 @@ export async function live(context: RunContext, run: RunRecord): Promise<boolean
     if (execution) await watch(context, run, execution);
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
+  } finally {
+    if (!run.isClaimUnknown) await forget(context, run);
   }
   return run.times.claimed !== null;
+}
+
+/**
+ * Continues a flow run from its journal entry: watches its program, or reports what became of it. Frees its slot. Returns
+ * true, because the flow run was claimed. Never throws.
+ */
+export async function resume(context: RunContext, run: RunRecord): Promise<boolean> {
+  using _slot = run.slot;
+  try {
+    await using execution = await adoptWhenPossible(context, run);
+    if (execution) await watch(context, run, execution);
+    if (execution) await forget(context, run);
+  } catch (error) {
+    run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
+  }
+  return true;
+}
+
+/** A machine that lacks file handles or memory is tried again after this pause. */
+const adoptionPauseMs = 5_000;
+
+/** Adopts the program, as soon as the machine allows it. Returns null if the worker is ended before. */
+async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<Execution | null> {
+  const { infrastructure, services, identity } = context;
+  const { flowRun, log, ending } = run;
+  const handle = run.handle ?? { poolType: identity.type, identifier: "", proof: {} };
+  const options = { flowRunId: flowRun.id, directory: services.journal.directoryOf(flowRun.id) };
+  while (!services.stop.kill.aborted) {
+    try {
+      const execution = await infrastructure.adopt(handle, options);
+      run.handle = execution.handle.identifier === "" ? null : execution.handle;
+      return ending ? { ...execution, ended: Promise.resolve(ending) } : execution;
+    } catch (error) {
+      log.warn({ err: error }, `Flow run '${flowRun.name}' cannot be continued yet`);
+      await sleep(adoptionPauseMs, services.stop.kill);
+    }
+  }
+  return null;
 }

@@ -33,8 +33,8 @@ export interface ProposalOptions {
   waitSignal?: AbortSignal;
   /** Refused credentials end the proposal, so that another worker can claim the flow run. */
   isClaim?: boolean;
-  /** Called with the transition id of each proposal, for a caller that has to recognise the state later. */
-  onProposal?: (transitionId: string) => void;
+  /** Awaited before each proposal, with its transition id, for a caller that has to recognise the state later. */
+  onProposal?: (transitionId: string) => Promise<void>;
 }
 
 /**
@@ -52,7 +52,7 @@ export async function proposeState(
   const { signal = never, waitSignal = signal } = options;
   for (;;) {
     const transitionId = randomUUID();
-    options.onProposal?.(transitionId);
+    await options.onProposal?.(transitionId);
     const proposal = {
       state: {
         type: state.type,

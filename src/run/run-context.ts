@@ -2,6 +2,7 @@
 import type { Api } from "../api/api.ts";
 import type { Background } from "../async/background.ts";
 import type { Infrastructure } from "../infrastructure/pool-type.ts";
+import type { Journal } from "../journal/journal.ts";
 import type { RunHistory } from "./run-history.ts";
 import type { WorkerEvents } from "./worker-events.ts";
 
@@ -41,6 +42,23 @@ export interface RunServices {
   readonly cancelsPending: boolean;
   /** The interval of heartbeat events for engines that send none; null for never. */
   readonly flowRunHeartbeatSeconds: number | null;
+  /** Keeps the records of flow runs in flight for the next worker. */
+  readonly journal: Journal;
+  /** This program, as the labels of its flow runs name it. */
+  readonly instance: InstanceLabels;
+  /** What becomes of a flow run that began and whose program is gone. */
+  readonly onLost: OnLost;
+  /** Returns when a request last failed because of an outage, on the monotonic clock; undefined before the first time. */
+  lastOutageAt(): number | undefined;
+}
+
+/** `crash`: it is Crashed. `reschedule`: it is Scheduled, and runs again from its beginning. */
+export type OnLost = "crash" | "reschedule";
+
+/** Names a program and its host. `instance` is null without an instance directory. */
+export interface InstanceLabels {
+  readonly instance: string | null;
+  readonly host: string;
 }
 
 /** The worker, as far as the execution of a flow run uses it. */

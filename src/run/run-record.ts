@@ -1,6 +1,8 @@
 // The record of one flow run: everything that lictor knows about a flow run that a worker takes.
+import { setMaxListeners } from "node:events";
 import type { Deployment, Flow, FlowRun, PrefectEvent, State, StateType, WorkPool } from "../api/wire.ts";
-import type { Handle } from "../infrastructure/pool-type.ts";
+import { monotonicMs } from "../async/clock.ts";
+import type { Ending, Handle } from "../infrastructure/pool-type.ts";
 import type { Logger } from "../logger.ts";
 
 /**
@@ -44,8 +46,14 @@ export interface RunRecord {
   phase: RunPhase;
   /** The accepted Pending. */
   claim: State | null;
-  /** Names the process or container that was started for it. */
+  /** The transition ids of this worker's proposals of Pending and Submitting. */
+  readonly proposals: string[];
+  /** Names the process or container that was started for it, or that is about to be. */
   handle: Handle | null;
+  /** How its program ended. Null while it runs, and for a program that no worker saw ending. */
+  ending: Ending | null;
+  /** The worker does not know whether its claim was accepted. The journal keeps the flow run for the next worker. */
+  isClaimUnknown: boolean;
   /** The event about the start. The event about the end refers to it by `follows`. */
   submitted: PrefectEvent | null;
   readonly state: LatestState;
@@ -67,20 +75,25 @@ export function stopReason({ stop }: RunRecord): StopReason | undefined {
 }
 
 /** Returns a new record of a flow run that a poll returned. */
-export function createRunRecord(
-  given: Pick<RunRecord, "flowRun" | "workPool" | "slot" | "takenAt" | "log" | "stop">,
-): RunRecord {
+export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | "slot" | "log">): RunRecord {
   const { flowRun } = given;
+  const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
   const created = parseTime(flowRun.created);
   const scheduled = parseTime(flowRun.next_scheduled_start_time ?? flowRun.expected_start_time);
   const due = Math.max(created ?? 0, scheduled ?? 0) || null;
   return {
     ...given,
+    stop,
+    takenAt: monotonicMs(),
     deployment: null,
     flow: null,
     phase: "claiming",
     claim: null,
+    proposals: [],
     handle: null,
+    ending: null,
+    isClaimUnknown: false,
     submitted: null,
     isSettled: false,
     state: { type: flowRun.state_type ?? "SCHEDULED", name: flowRun.state_name ?? "Scheduled", at: 0 },

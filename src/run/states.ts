@@ -34,3 +34,16 @@ const finalTypes: ReadonlySet<StateType> = new Set(["COMPLETED", "FAILED", "CANC
 export function isFinal(state: Pick<State, "type"> | null | undefined): boolean {
   return state ? finalTypes.has(state.type) : false;
 }
+
+/** Returns the state with the latest timestamp; undefined of no states. */
+export function newestState(states: readonly State[]): State | undefined {
+  return states.reduce<State | undefined>(
+    (last, one) => (last && stateTime(last) > stateTime(one) ? last : one),
+    undefined,
+  );
+}
+
+/** Returns the time of a state in ms since 1970; 0 if it has none. */
+export function stateTime({ timestamp }: State): number {
+  return Date.parse(timestamp ?? "") || 0;
+}

@@ -4,6 +4,7 @@ import { waitUnlessAborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import { engineReporter } from "./engine-reporter.ts";
 import { sendHeartbeats } from "./heartbeats.ts";
+import { keep } from "./journal-entry.ts";
 import type { HooksDue } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
@@ -21,6 +22,7 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   try {
     await waitForEnd(context, run, execution);
     run.phase = "ending";
+    if (await hasEnded(execution)) await keepEnding(context, run, await execution.ended);
     hooks = await reportEnd(context, run, execution);
   } finally {
     // A running program keeps its slot even if the report failed.
@@ -28,7 +30,8 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   }
   const ending = await execution.ended;
   if (ending.kind === "exited") context.history.recordState(run, ending.reported?.state ?? null);
-  context.events.executed(run, run.submitted, { identifier: execution.handle.identifier, status: statusOf(ending) });
+  const { identifier } = execution.handle;
+  if (identifier !== "") context.events.executed(run, run.submitted, { identifier, status: statusOf(ending) });
   run.slot[Symbol.dispose]();
   context.services.slotFreed();
   if (!hooks) return;
@@ -57,6 +60,12 @@ async function reportEnd(context: RunContext, run: RunRecord, execution: Executi
   return reason.kind === "cancel"
     ? await reporter.cancelled()
     : await reporter.killed(reason.by, await execution.ended);
+}
+
+/** Stores how the program ended. If this worker is killed before it reports the end, the next one reports it. */
+async function keepEnding(context: RunContext, run: RunRecord, ending: Ending): Promise<void> {
+  run.ending = ending;
+  await keep(context, run);
 }
 
 async function hasEnded({ ended }: Execution): Promise<boolean> {

@@ -1,10 +1,7 @@
 // The flow runs of one worker in one table: expected, in flight, declined, or cleaned up.
-import { setMaxListeners } from "node:events";
-import type { FlowRun, WorkPool } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
-import type { Logger } from "../logger.ts";
 import type { RunHistory } from "../run/run-history.ts";
-import { createRunRecord, type RunRecord, type StopReason } from "../run/run-record.ts";
+import type { RunRecord, StopReason } from "../run/run-record.ts";
 import { type ClaimTiming, ExpectedRuns } from "./expected-runs.ts";
 import { isInFlight, KnownRuns, sinceOf, type TakenRun } from "./known-run.ts";
 
@@ -52,17 +49,10 @@ export class FlowRuns {
    * Takes a flow run and executes it. `execute` never rejects; it returns whether the flow run was claimed. `onLeft` is
    * called afterwards. `isChange` is false when the server declined the claim and had declined the one before too.
    */
-  take(
-    given: { flowRun: FlowRun; workPool: WorkPool; slot: Disposable; log: Logger },
-    execute: (run: RunRecord) => Promise<boolean>,
-    onLeft: (isChange: boolean) => void,
-  ): void {
+  take(run: RunRecord, execute: (run: RunRecord) => Promise<boolean>, onLeft: (isChange: boolean) => void): void {
     this.settle();
-    const { id } = given.flowRun;
+    const { id } = run.flowRun;
     const before = this.#known.get(id);
-    const stop = new AbortController();
-    setMaxListeners(0, stop.signal);
-    const run = createRunRecord({ ...given, stop, takenAt: monotonicMs() });
     const taken: TakenRun = { kind: "taken", run, done: Promise.resolve(), leftAt: null, isScheduledAgain: false };
     // A key that is set again keeps its old place, and the table is listed by age.
     this.#known.delete(id);

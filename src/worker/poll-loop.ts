@@ -5,6 +5,7 @@ import type { ScheduledFlowRun, WorkPool } from "../api/wire.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { live } from "../run/live.ts";
+import { createRunRecord } from "../run/run-record.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
 
@@ -123,7 +124,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
     polling.takenAt = monotonicMs();
     const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
     runs.take(
-      { flowRun, workPool, slot, log },
+      createRunRecord({ flowRun, workPool, slot, log }),
       (run) => live(worker, run),
       // If the server declined the same flow run before, do not poll again. Poll and claim would trigger each other for ever.
       (isChange) => isChange && services.slotFreed(),

@@ -13,6 +13,7 @@ import { watchEvents } from "./event-watch.ts";
 import { type InitialPool, noticePausedQueues } from "./initial-pool.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
 import { sendTemplateAndHeartbeat, syncLoop, takeInitialPool } from "./sync-loop.ts";
+import { takeOverRuns } from "./take-over.ts";
 import { watchWorkers } from "./watch-workers.ts";
 import type { Worker } from "./worker.ts";
 
@@ -49,6 +50,7 @@ export async function runWorker(
   let started: PrefectEvent | null = null;
   try {
     await takeInitialPool(worker, initial, drain);
+    await takeOverRuns(worker);
     started = events.started(pool.current);
     worker.services.announce(`Worker '${worker.identity.name}' started!`);
     if (runOnce) await pollOnce(worker, drain);

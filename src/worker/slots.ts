@@ -18,7 +18,14 @@ export class Slots {
 
   /** Returns a slot, or undefined when all are taken. Disposing the slot frees it, and may happen twice. Never waits. */
   tryAcquire(): Disposable | undefined {
-    if (this.isFull) return undefined;
+    return this.isFull ? undefined : this.acquireBeyondLimit();
+  }
+
+  /**
+   * Returns a slot even if all are taken, for a flow run that runs already. No other slot is free until enough of them are
+   * freed.
+   */
+  acquireBeyondLimit(): Disposable {
     this.#taken++;
     let isHeld = true;
     return {

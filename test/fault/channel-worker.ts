@@ -4,6 +4,8 @@ import { Background } from "../../src/async/background.ts";
 import { createStopControl } from "../../src/host/stop-control.ts";
 import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
 import { processPoolType } from "../../src/infrastructure/process/process-infrastructure.ts";
+import { Journal } from "../../src/journal/journal.ts";
+import { createRunRecord } from "../../src/run/run-record.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
 import type { WorkerHello } from "../../src/sockets/worker-channel-frames.ts";
@@ -44,7 +46,8 @@ const infrastructure: Infrastructure = {
   toJob: () => ({ program: { command: null, env: {}, reporter: "engine" } }),
   obstacle: async () => null,
   start: () => Promise.reject(new Error("nothing is started here")),
-  adopt: async () => null,
+  adopt: () => Promise.reject(new Error("nothing is adopted here")),
+  findAbandoned: async () => null,
   integrations: async () => integrations,
   [Symbol.dispose]: () => undefined,
 };
@@ -85,6 +88,10 @@ export function openWorker(
       exportedSettings: () => ({}),
       cancelsPending: false,
       flowRunHeartbeatSeconds: null,
+      journal: Journal.none("not in this test", log),
+      instance: { instance: null, host: "host" },
+      onLost: "crash",
+      lastOutageAt: () => undefined,
       slotFreed: () => undefined,
       named: () => log,
       announce: () => undefined,
@@ -102,12 +109,12 @@ export function openWorker(
 /** Puts a flow run into the worker's hands, where it stays until `execute` resolves. */
 export function takeFlowRun(worker: Worker, id: string, execute: (stop: AbortSignal) => Promise<void>): void {
   worker.runs.take(
-    {
+    createRunRecord({
       flowRun: { id, name: "run" } as FlowRun,
       workPool: { id: "pool", name: "p" } as WorkPool,
       slot: { [Symbol.dispose]: () => undefined },
       log: worker.log,
-    },
+    }),
     async (run) => {
       await execute(run.stop.signal);
       return true;

@@ -16,6 +16,7 @@ const LAYERS = [
   "infrastructure",
   "job",
   "program",
+  "journal",
   "sockets",
   "api",
   "process",

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { FlowRun, ScheduledFlowRun, WorkPool } from "../../src/api/wire.ts";
 import { RunHistory } from "../../src/run/run-history.ts";
+import { createRunRecord } from "../../src/run/run-record.ts";
 import { FlowRuns } from "../../src/worker/flow-runs.ts";
 import { recordingLogger } from "../fault/test-socket.ts";
 
@@ -99,13 +100,13 @@ describe("flow runs in the worker's hands", () => {
     const executed = new Promise<boolean>((resolve) => {
       settle = resolve;
     });
-    const given = {
+    const run = createRunRecord({
       flowRun: flowRun(id),
       workPool: {} as WorkPool,
       slot: { [Symbol.dispose]: () => undefined },
       log: recordingLogger().log,
-    };
-    const left = new Promise<boolean>((resolve) => runs.take(given, () => executed, resolve));
+    });
+    const left = new Promise<boolean>((resolve) => runs.take(run, () => executed, resolve));
     return async (isClaimed) => {
       settle(isClaimed);
       return await left;

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { chooseLaunch } from "../../src/program/choose-launch.ts";
 import type { PythonFinding } from "../../src/program/find-python.ts";
+import { runLaunchHooks } from "../../src/program/launch-hooks.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 
 const WANTED = "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES";
@@ -39,7 +40,7 @@ async function choose(given: Case): Promise<Chosen> {
   const python: PythonFinding = { kind: "found", engine: { python: "/py", prefectVersion: prefect, integrations: [] } };
   const env = { PATH: `/nowhere:${bin}`, [WANTED]: wanted };
   const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: directory.path, env, makeTemporary };
-  await using launch = await chooseLaunch(request);
+  const launch = await chooseLaunch(request);
   const known: Record<string, string> = { [directory.path]: "<dir>", [join(bin, "uv")]: "<uv>" };
   const argv = launch.argv.map((word) => known[word] ?? word.replace(/^.*\/lictor-supervisor-.*\//, "<config>/"));
   // Those of a cancellation are always the worker's where it has a Python to run them in.
@@ -114,8 +115,7 @@ describe("chooseLaunch", () => {
       manifest_path: join(dirname(config), "workspace.json"),
       command: null,
     });
-    await launch[Symbol.asyncDispose]();
-    await expect(stat(dirname(config))).rejects.toThrow("ENOENT");
+    expect(launch.supervisorDirectory).toBe(dirname(config));
   });
 
   test.each([
@@ -127,7 +127,7 @@ describe("chooseLaunch", () => {
   ])("leaves a cancellation to %j: %s", async (command, expected) => {
     const python: PythonFinding = { kind: "missing", message: "none" };
     const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
-    await using launch = await chooseLaunch(request);
+    const launch = await chooseLaunch(request);
     expect(launch.cancelsItself).toBe(expected);
     expect(launch.runsHooks).toEqual({ cancellation: true, crashed: true });
   });
@@ -138,11 +138,11 @@ describe("chooseLaunch", () => {
       engine: { python: "/no/such/python", prefectVersion: "3.9.1", integrations: [] },
     };
     const request = { python, command: ["sleep", "1"], flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
-    await using launch = await chooseLaunch(request);
+    const launch = await chooseLaunch(request);
     expect(launch.startsEngine).toBe(false);
     const never = new AbortController().signal;
     const call = { kind: "crashed", flowRun: { id: FLOW_RUN_ID }, state: { type: "CRASHED" } } as const;
-    await launch.runHooks({
+    await runLaunchHooks(launch, {
       ...call,
       cwd: "/",
       env: {},
@@ -157,7 +157,7 @@ describe("chooseLaunch", () => {
     const python: PythonFinding = { kind: "missing", message: "No Python with Prefect" };
     const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
     await expect(chooseLaunch({ ...request, command: null })).rejects.toThrow("No Python with Prefect");
-    await using launch = await chooseLaunch({ ...request, command: ["true"] });
+    const launch = await chooseLaunch({ ...request, command: ["true"] });
     expect(launch.argv).toEqual(["true"]);
   });
 });

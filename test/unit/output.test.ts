@@ -9,7 +9,18 @@ function openLog(
 ): { logging: ReturnType<typeof createLogging>; lines: string[] } {
   const lines: string[] = [];
   const sink = { write: (text: string) => lines.push(text) };
-  return { logging: createLogging({ format, level: "DEBUG", colours: false, secrets, out: sink, err: sink }), lines };
+  return {
+    logging: createLogging({
+      format,
+      level: "DEBUG",
+      colours: false,
+      isTerminal: false,
+      secrets,
+      out: sink,
+      err: sink,
+    }),
+    lines,
+  };
 }
 
 describe("a log line", () => {

@@ -270,8 +270,11 @@ describe("labels", () => {
     expect(Object.keys(labels).filter((key) => /flow-(id|name)$|deployment/.test(key))).toEqual([]);
   });
 
-  test("the flow run gets the worker's", () => {
-    expect(workerLabels({ name: "w", type: "process" }, workPool)).toEqual({
+  test("the flow run gets the worker's and the program's", () => {
+    const worker = { name: "w", type: "process" };
+    expect(workerLabels(worker, workPool, { instance: "host-1-abcdef01", host: "host" })).toEqual({
+      "lictor.instance": "host-1-abcdef01",
+      "lictor.host": "host",
       "prefect.worker.name": "w",
       "prefect.worker.type": "process",
       "prefect.work-pool.name": "pool",

@@ -23,8 +23,6 @@ function newHistory() {
       flowRun: { id, name: `run-${id}`, created: at(10), expected_start_time: at(10), ...times } as FlowRun,
       workPool: {} as WorkPool,
       slot: { [Symbol.dispose]: () => undefined },
-      stop: new AbortController(),
-      takenAt: 0,
       log: recordingLogger().log,
     });
     records.set(id, run);

@@ -3,25 +3,28 @@ import { constants } from "node:os";
 import { isStateType } from "../../api/wire.ts";
 import { waitAtMost } from "../../async/sleep.ts";
 import type { ControlledChild } from "../../process/control-channel.ts";
-import type { ProcessExit, StartedProcess } from "../../process/start-process.ts";
-import { terminate, terminateGraceMs } from "../../process/terminate.ts";
+import type { ProcessExit } from "../../process/start-process.ts";
+import { type Leader, terminate, terminateGraceMs } from "../../process/terminate.ts";
 import type { PythonFinding } from "../../program/find-python.ts";
 import { reachesSameServer } from "../../program/hook-script.ts";
-import type { Launch } from "../../program/launch.ts";
+import { runLaunchHooks } from "../../program/launch-hooks.ts";
 import { isAtLeast } from "../../program/prefect-release.ts";
 import type { HookCall } from "../../program/run-hooks.ts";
-import type { Ending, Execution, HookRunner, InfrastructureServices, ReportedEnd } from "../pool-type.ts";
+import type { Ending, Execution, Handle, HookRunner, InfrastructureServices, ReportedEnd } from "../pool-type.ts";
+import type { ProcessFacts } from "./process-facts.ts";
 
-/** A child that was started, and the options of its start. */
-export interface StartedChild {
-  child: StartedProcess;
-  /** The worker's side of the child's control channel. Undefined if the channel could not be opened. */
-  controlled: ControlledChild | undefined;
-  launch: Launch;
-  childOptions: Pick<HookCall, "cwd" | "env" | "output">;
-  python: PythonFinding;
-  flowRunId: string;
-  services: InfrastructureServices;
+/** A program that runs, and what has to be known of it. */
+export interface RunningProgram {
+  readonly handle: Handle;
+  readonly ended: Promise<Ending>;
+  /** The process, with its end if it is a child of this one. Null if it does not run any more. */
+  readonly leader: Leader | null;
+  /** The worker's side of the program's control channel. Undefined without a channel. */
+  readonly controlled: ControlledChild | undefined;
+  readonly facts: ProcessFacts;
+  /** Where and how hooks run. Null if that is not known any more. */
+  readonly hookOptions: Pick<HookCall, "cwd" | "env" | "output"> | null;
+  readonly services: InfrastructureServices;
 }
 
 /** The first release whose engines send heartbeat events. Source: prefect runner/runner.py (3.5). */
@@ -33,26 +36,32 @@ const heartbeatsSince = "3.6.13";
  */
 const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
-/** Returns the execution of a child process. The caller that started the child disposes of what it needed. */
-export function processExecution(started: StartedChild): Omit<Execution, typeof Symbol.asyncDispose> {
-  const { child, controlled, launch, python, flowRunId } = started;
+/** Returns the execution of a process. The caller disposes of what the process needed. */
+export function processExecution(program: RunningProgram): Omit<Execution, typeof Symbol.asyncDispose> {
+  const { handle, ended, leader, controlled, facts, hookOptions } = program;
   return {
-    handle: { poolType: "process", identifier: String(child.pid), proof: { flowRunId } },
-    ended: child.exited.then((exit) => toEnding(exit, controlled)),
-    hooks: launch.startsEngine ? hookRunner(started) : null,
-    sendsHeartbeats: python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince),
+    handle,
+    ended,
+    hooks: facts.launch.startsEngine && hookOptions ? hookRunner(program, hookOptions) : null,
+    sendsHeartbeats: facts.sendsHeartbeats,
     async stop(why, { kill, leave }) {
       if (why === "cancel") {
         if ((await controlled?.sendIntent("cancel")) === "already concluded") return "had ended";
-        if (launch.cancelsItself) await waitAtMost(child.exited, selfCancelMs, kill);
+        if (facts.launch.cancelsItself) await waitAtMost(ended, selfCancelMs, kill);
       }
-      await terminate(child, terminateGraceMs, leave);
+      if (leader) await terminate(leader, terminateGraceMs, leave);
       return "stopped";
     },
   };
 }
 
-function toEnding({ code, signal }: ProcessExit, controlled: ControlledChild | undefined): Ending {
+/** Returns whether an engine of this Python sends heartbeat events. */
+export function sendsHeartbeats(python: PythonFinding): boolean {
+  return python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince);
+}
+
+/** Returns how a child ended. */
+export function toEnding({ code, signal }: ProcessExit, controlled: ControlledChild | undefined): Ending {
   // Node.js sets one of the two. If both were null, 1 would not count as success.
   const status = signal === null ? (code ?? 1) : -constants.signals[signal];
   return { kind: "exited", status, reported: controlled?.conclusion === undefined ? null : reportedEnd(controlled) };
@@ -64,15 +73,18 @@ function reportedEnd({ reported }: ControlledChild): ReportedEnd {
   return { state: isStateType(type) && name !== undefined ? { type, name } : null };
 }
 
-function hookRunner({ launch, childOptions, services }: StartedChild): HookRunner {
+function hookRunner(
+  { facts, services }: RunningProgram,
+  options: NonNullable<RunningProgram["hookOptions"]>,
+): HookRunner {
   const { log } = services;
   return {
-    runsItself: launch.runsHooks,
+    runsItself: facts.launch.runsHooks,
     async run(request) {
       const { kind, flowRun } = request;
-      const serverIsKnown = reachesSameServer(childOptions.env, services.processEnvironment());
+      const serverIsKnown = reachesSameServer(options.env, services.processEnvironment());
       try {
-        await launch.runHooks({ ...request, ...childOptions, serverIsKnown });
+        await runLaunchHooks(facts.launch, { ...request, ...options, serverIsKnown });
       } catch (error) {
         const failure = `Runner failed to retrieve flow to execute on_${kind} hooks for flow run '${flowRun.id}'.`;
         log.warn({ err: error, flow_run_id: flowRun.id }, failure);

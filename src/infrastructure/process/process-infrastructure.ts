@@ -1,10 +1,10 @@
 // Work pools of type `process`: a flow run is a child process in a process group of its own.
 // Source: prefect workers/process.py, runner/_starter_engine.py.
-import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
+import { AsyncDisposables } from "../../async/async-disposables.ts";
 import { omitUnset } from "../../job/flow-run-environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
-import { OutputFiles } from "../../process/output-files.ts";
+import { identifyProcess, type ProcessIdentity } from "../../process/process-identity.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
 import {
   findTemporaryDirectory,
@@ -12,12 +12,22 @@ import {
   type TemporaryDirectoryFinding,
 } from "../../process/temporary-directory.ts";
 import { chooseLaunch } from "../../program/choose-launch.ts";
-import type { Launch } from "../../program/launch.ts";
-import type { Execution, Infrastructure, InfrastructureServices, PoolType, StartOptions } from "../pool-type.ts";
+import type { LaunchFacts } from "../../program/launch.ts";
+import type {
+  AdoptOptions,
+  Execution,
+  Infrastructure,
+  InfrastructureServices,
+  PoolType,
+  StartOptions,
+} from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
+import { adoptProcess } from "./adopt-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";
+import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
 import { logMissingDirectory } from "./missing-directory-log.ts";
-import { processExecution } from "./process-execution.ts";
+import { processExecution, sendsHeartbeats, toEnding } from "./process-execution.ts";
+import { type ProcessFacts, toHandle } from "./process-facts.ts";
 import { type ProcessJob, toProcessJob } from "./process-job.ts";
 
 /** The type `process`. */
@@ -34,7 +44,8 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
     toJob: toProcessJob,
     obstacle: (readJob) => findObstacle(services, logDirectory, readJob),
     start: (job, options) => start(services, control, job, options),
-    adopt: findAbandonedProcess,
+    adopt: (handle, options) => adoptProcess(services, handle, options),
+    findAbandoned: findAbandonedProcess,
     integrations: () => readIntegrations(services),
     [Symbol.dispose]: () => control?.[Symbol.dispose](),
   };
@@ -77,81 +88,68 @@ async function start(
   services: InfrastructureServices,
   control: ControlChannel | null,
   job: ProcessJob,
-  { flowRunId, onHandle }: StartOptions,
+  { flowRunId, directory, onHandle }: StartOptions,
 ): Promise<Execution> {
   await using opened = new AsyncDisposables();
-  const makeTemporary = (prefix: string): Promise<string> =>
-    makeTemporaryDirectory(prefix, services.processEnvironment());
+  const temporary: string[] = [];
+  opened.add(() => removeAll(temporary));
+  const makeTemporary = async (prefix: string): Promise<string> => {
+    const path = await makeTemporaryDirectory(prefix, services.processEnvironment());
+    temporary.push(path);
+    return path;
+  };
   const controlled = control?.register();
   if (controlled) opened.add(async () => controlled[Symbol.dispose]());
-  const cwd = await openWorkingDirectory(job, makeTemporary, opened);
-  const output = job.streamOutput ? await openOutput(services, flowRunId, makeTemporary) : "ignore";
+  const { workingDirectory } = job;
+  const cwd = workingDirectory === null ? await makeTemporary("lictor-flow-run-") : resolve(workingDirectory);
+  const output = job.streamOutput ? await openOutput(services, { flowRunId, directory }, makeTemporary) : "ignore";
   if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
   const env = { ...omitUnset(services.environment), ...job.program.env };
   const python = await services.python();
-  const launch = await chooseLaunch({ python, command: job.program.command, flowRunId, cwd, env, makeTemporary });
-  opened.add(async () => await launch[Symbol.asyncDispose]());
-  const childOptions = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
-  const child = await startProcess({ argv: launch.argv, ...childOptions });
-  const execution = processExecution({ child, controlled, launch, childOptions, python, flowRunId, services });
-  await onHandle(execution.handle);
+  const { argv, ...launch } = await chooseLaunch({
+    ...{ python, command: job.program.command, flowRunId, cwd, env, makeTemporary },
+  });
+  const facts: ProcessFacts = {
+    flowRunId,
+    temporary,
+    cwd,
+    hasOutputFiles: typeof output !== "string",
+    sendsHeartbeats: sendsHeartbeats(python),
+    launch,
+  };
+  await onHandle(toHandle("", facts));
+  const hookOptions = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
+  const child = await startProcess({ argv, ...hookOptions });
+  const handle = toHandle(String(child.pid), { ...facts, identity: await tryIdentify(child.pid) });
+  await onHandle(handle);
+  const ended = child.exited.then((exit) => toEnding(exit, controlled));
+  const execution = processExecution({ handle, ended, leader: child, controlled, facts, hookOptions, services });
   return { ...execution, ...opened.move() };
 }
 
-function childVariables(launch: Launch, controlled: ControlledChild | undefined): Record<string, string> {
+/** Returns null if the machine lacks something now. Then the flow run's id in the environment is the only proof. */
+async function tryIdentify(pid: number): Promise<ProcessIdentity | null> {
+  return await identifyProcess(pid).catch(() => null);
+}
+
+function childVariables(launch: LaunchFacts, controlled: ControlledChild | undefined): Record<string, string> {
   const ownsHooks = String(launch.runsHooks.cancellation);
   return { ...controlled?.environment, PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: ownsHooks };
 }
 
-/** Returns the absolute path of the working directory. A temporary one is removed at the end. */
-async function openWorkingDirectory(
-  { workingDirectory }: ProcessJob,
-  makeTemporary: (prefix: string) => Promise<string>,
-  opened: AsyncDisposables,
-): Promise<string> {
-  if (workingDirectory !== null) return resolve(workingDirectory);
-  const path = await makeTemporary("lictor-flow-run-");
-  // Best effort, because a grandchild may still write there and so prevent the removal.
-  opened.add(() => rm(path, { recursive: true, force: true }).catch(() => {}));
-  return path;
-}
-
+/** Opens the files for the flow run's output, if possible in its own directory, where the next worker finds them. */
 async function openOutput(
-  { onOutput, log }: InfrastructureServices,
-  flowRunId: string,
+  services: InfrastructureServices,
+  { flowRunId, directory }: AdoptOptions,
   makeTemporary: (prefix: string) => Promise<string>,
 ): Promise<ChildOutput> {
-  if (!onOutput) return "inherit";
-  const onError = (error: unknown): void => {
-    log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more");
-  };
+  if (!services.onOutput) return "inherit";
   try {
-    const directory = await makeTemporary("lictor-output-");
-    return await OutputFiles.open(directory, (line) => onOutput(flowRunId, line), onError);
+    return await openOutputFiles(services, flowRunId, outputIn(directory) ?? (await makeTemporary("lictor-output-")));
   } catch (error) {
-    // The flow run starts without JSON output, because that is better than not to start.
-    log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output is not passed on as JSON");
+    // The flow run starts without its output files, because that is better than not to start.
+    const effect = "It goes directly to the worker's output";
+    services.log.warn({ err: error, flow_run_id: flowRunId }, `The flow run's output cannot be kept. ${effect}`);
     return "inherit";
-  }
-}
-
-/** Disposes in reverse order. Node.js 20 has no AsyncDisposableStack. */
-class AsyncDisposables implements AsyncDisposable {
-  #dispose: (() => Promise<void>)[] = [];
-
-  add(dispose: () => Promise<void>): void {
-    this.#dispose.unshift(dispose);
-  }
-
-  /** Moves all into the returned object, which disposes of them from now on. */
-  move(): AsyncDisposable {
-    const moved = new AsyncDisposables();
-    moved.#dispose = this.#dispose;
-    this.#dispose = [];
-    return { [Symbol.asyncDispose]: async () => await moved[Symbol.asyncDispose]() };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const dispose of this.#dispose) await dispose();
   }
 }

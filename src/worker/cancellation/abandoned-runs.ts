@@ -64,7 +64,7 @@ export async function endProcessOf(
 ): Promise<boolean> {
   const { id, name, start_time: startTime } = flowRun;
   const handle = { poolType: worker.poolType.name, identifier, proof: { flowRunId: id } };
-  const found = await worker.infrastructure.adopt(handle);
+  const found = await worker.infrastructure.findAbandoned(handle);
   if (found === null) return false;
   await found.stop("cancel", worker.services.stop);
   worker.log.info(`Ended what another worker had left running of the cancelled flow run '${name}'.`);

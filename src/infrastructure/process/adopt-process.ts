@@ -1,0 +1,137 @@
+// Continues with a process that an earlier worker started, or was about to start.
+
+import { AsyncDisposables } from "../../async/async-disposables.ts";
+import { monotonicMs } from "../../async/clock.ts";
+import { sleep } from "../../async/sleep.ts";
+import type { OutputFiles } from "../../process/output-files.ts";
+import { isSameProcess, readWorkingDirectory } from "../../process/process-identity.ts";
+import { findStartedWith, readProcessVariables, wasStartedWith } from "../../process/read-process-environment.ts";
+import { signalGroup } from "../../process/terminate.ts";
+import type { LaunchFacts } from "../../program/launch.ts";
+import type { AdoptOptions, Ending, Execution, Handle, InfrastructureServices } from "../pool-type.ts";
+import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
+import { processExecution, type RunningProgram, sendsHeartbeats } from "./process-execution.ts";
+import { type ProcessFacts, readFacts, toHandle } from "./process-facts.ts";
+
+/** How often an adopted process is looked at. It is no child, so the system does not tell its end. */
+const lookMs = 500;
+/** A shortage of file handles during this time is not taken for the end of the process. */
+const shortageMs = 60_000;
+
+/** The variable that each process of a flow run gets. Source: prefect workers/base.py. */
+const flowRunVariable = "PREFECT__FLOW_RUN_ID";
+
+/**
+ * Returns the execution of a process that an earlier worker started. If no process is found, `ended` resolves at once, and
+ * the execution only passes on the last lines and removes the temporary directories. Throws the system's error.
+ */
+export async function adoptProcess(
+  services: InfrastructureServices,
+  handle: Handle,
+  options: AdoptOptions,
+): Promise<Execution> {
+  await using opened = new AsyncDisposables();
+  const known = readFacts(handle);
+  const pid = known?.identity ? await findByIdentity(handle, known) : await findByVariable(handle, options.flowRunId);
+  const facts = known ?? (await guessFacts(services, options.flowRunId, pid));
+  opened.add(() => removeAll(facts.temporary));
+  const output = facts.hasOutputFiles ? await reopenOutput(services, options) : null;
+  if (output) opened.add(async () => await output[Symbol.asyncDispose]());
+  // The engine's own variables are read while it lives, because hooks that run after its end need them.
+  const env = pid === null ? null : await readProcessVariables(pid);
+  const over = new AbortController();
+  opened.add(async () => over.abort());
+  const execution = processExecution({
+    handle: pid === null ? handle : toHandle(String(pid), facts),
+    ended:
+      pid === null ? Promise.resolve(notFound(handle, known)) : waitForEnd(pid, options.flowRunId, facts, over.signal),
+    leader: pid === null ? null : { pid },
+    controlled: undefined,
+    facts,
+    hookOptions: env && { cwd: facts.cwd, env, output: output ?? "inherit" },
+    services,
+  } satisfies RunningProgram);
+  return { ...execution, ...opened.move() };
+}
+
+/** Returns the pid of the handle if it still names the same process. */
+async function findByIdentity({ identifier }: Handle, { identity }: ProcessFacts): Promise<number | null> {
+  const pid = Number(identifier);
+  return identity && (await isSameProcess(pid, identity)) ? pid : null;
+}
+
+/** Finds the process by the flow run's id in its environment. The leader of a group is the one that the worker started. */
+async function findByVariable({ identifier }: Handle, flowRunId: string): Promise<number | null> {
+  if (identifier !== "") {
+    const pid = Number(identifier);
+    return (await wasStartedWith(pid, flowRunVariable, flowRunId)) ? pid : null;
+  }
+  const pids = await findStartedWith(flowRunVariable, flowRunId);
+  return pids.find((pid) => signalGroup(pid, 0)) ?? null;
+}
+
+/** Returns the facts of a process whose record lacks them, because the journal could not be written. */
+async function guessFacts(
+  services: InfrastructureServices,
+  flowRunId: string,
+  pid: number | null,
+): Promise<ProcessFacts> {
+  const python = await services.python();
+  const launch: LaunchFacts = {
+    runsHooks: { cancellation: false, crashed: true },
+    cancelsItself: false,
+    startsEngine: true,
+    hookPython: python.kind === "found" ? [python.engine.python] : null,
+    supervisorDirectory: null,
+  };
+  const cwd = (pid === null ? null : await readWorkingDirectory(pid)) ?? "/";
+  return { flowRunId, temporary: [], cwd, hasOutputFiles: false, sendsHeartbeats: sendsHeartbeats(python), launch };
+}
+
+async function reopenOutput(
+  services: InfrastructureServices,
+  { flowRunId, directory }: AdoptOptions,
+): Promise<OutputFiles | null> {
+  const path = outputIn(directory);
+  if (path === null) return null;
+  try {
+    return await openOutputFiles(services, flowRunId, path);
+  } catch (error) {
+    services.log.warn({ err: error, flow_run_id: flowRunId }, "The output of an adopted flow run cannot be read");
+    return null;
+  }
+}
+
+/**
+ * Says what became of a program that is not found. An empty identifier means that the worker died close to the start. An
+ * engine reports Running before it begins, so the server's state tells whether it did.
+ */
+function notFound({ identifier }: Handle, facts: ProcessFacts | null): Ending {
+  const wasStarted = identifier !== "";
+  const why = wasStarted ? "ended while no worker watched it" : "was about to be started when its worker died";
+  return {
+    kind: "gone",
+    why: `The flow run's process ${why}.`,
+    mayHaveBegun: wasStarted || facts?.launch.startsEngine === false,
+  };
+}
+
+/** Waits until the process does not exist any more. Never rejects. Returns also when `over` aborts. */
+async function waitForEnd(pid: number, flowRunId: string, facts: ProcessFacts, over: AbortSignal): Promise<Ending> {
+  let seenAt = monotonicMs();
+  while (!over.aborted && monotonicMs() - seenAt < shortageMs) {
+    try {
+      if (!(await isAlive(pid, flowRunId, facts))) break;
+      seenAt = monotonicMs();
+    } catch {
+      // The machine lacks something, for example file handles.
+    }
+    await sleep(lookMs, over);
+  }
+  const why = "The flow run's process ended. Its exit code is not known, because another worker had started it.";
+  return { kind: "gone", why, mayHaveBegun: true };
+}
+
+async function isAlive(pid: number, flowRunId: string, { identity }: ProcessFacts): Promise<boolean> {
+  return identity ? await isSameProcess(pid, identity) : await wasStartedWith(pid, flowRunVariable, flowRunId);
+}

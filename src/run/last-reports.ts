@@ -1,0 +1,112 @@
+// The last states that the worker reports of a flow run, for the reporter of its end.
+import { ApiError } from "../api/errors.ts";
+import { findFlowRun } from "../api/flow-runs.ts";
+import type { FlowRun, State, StateProposal } from "../api/wire.ts";
+import { report } from "./report.ts";
+import type { HooksDue } from "./reporter.ts";
+import type { RunContext } from "./run-context.ts";
+import type { RunRecord } from "./run-record.ts";
+import { cancelledState, cancellingState, crashedState, isFinal, rescheduledState } from "./states.ts";
+
+/** The flow run that is reported. */
+export interface Reporting {
+  readonly context: RunContext;
+  readonly run: RunRecord;
+  /** False for a program that reports no states. */
+  readonly isEngine: boolean;
+  /** The states whose hooks the engine runs when it reports them. */
+  readonly runsItself: { readonly cancellation: boolean; readonly crashed: boolean };
+}
+
+/** Reads before a report are repeated as long as the report itself, because the report depends on them. */
+export const forReport = { endless: true, retriesRefusals: true };
+
+/** For a program of which nobody knows whether it runs hooks. */
+export const nothing = { cancellation: false, crashed: false };
+
+/** The hooks of a cancelled flow run receive the state Cancelling, as in the reference. */
+export const cancellationHooks: HooksDue = { kind: "cancellation", state: cancellingState("Flow run was cancelled.") };
+
+/**
+ * Reports a crash unless the flow run already has a final state, or is scheduled again. The server rejects Crashed for a
+ * flow run that is Cancelling, so Cancelled is reported for it.
+ */
+export async function reportCrash(reporting: Reporting, message: string): Promise<HooksDue | null> {
+  const { context, run } = reporting;
+  const current = await readCurrent(reporting);
+  if (isScheduledAgain(current)) {
+    run.log.info(`Flow run '${run.flowRun.name}' is scheduled again; it is not reported as crashed.`);
+    return null;
+  }
+  if (isFinal(current?.state)) {
+    const isOwed = current?.state?.type === "CRASHED" && !reporting.runsItself.crashed;
+    return isOwed ? { kind: "crashed", state: current.state as State } : null;
+  }
+  const decision = await report(context, run, crashedState(message));
+  if (decision?.state?.type === "CANCELLING") {
+    await finishCancelled(reporting);
+    return cancellationHooks;
+  }
+  return decision?.kind === "accepted" ? { kind: "crashed", state: decision.state as StateProposal } : null;
+}
+
+/** Reads the flow run and records its state. Returns undefined when it was deleted. Throws ApiError. */
+export async function readCurrent({ context, run }: Reporting): Promise<FlowRun | undefined> {
+  const current = await findFlowRun(context.api, run.flowRun.id, forReport);
+  context.history.recordState(run, current?.state ?? null);
+  return current;
+}
+
+/**
+ * Returns whether the flow run is scheduled again, so that a crash reported now would end the next attempt. A retry that
+ * its own engine was waiting for does not count, because that engine has ended.
+ */
+export function isScheduledAgain(flowRun: FlowRun | undefined): boolean {
+  return flowRun?.state_type === "SCHEDULED" && flowRun.empirical_policy?.retry_type !== "in_process";
+}
+
+/** Sets the flow run back to Scheduled, so that any worker can claim it. `because` completes "Scheduled again: …". */
+export async function scheduleAgain(context: RunContext, run: RunRecord, because: string): Promise<void> {
+  await report(context, run, rescheduledState(`Scheduled again: ${because}.`));
+  run.log.info(`Flow run '${run.flowRun.name}' is scheduled again: ${because}.`);
+}
+
+/** Returns whether the current state is a Pending that this worker proposed. Some servers send no transition ids. */
+export function isOurs({ proposals }: RunRecord, { state }: FlowRun): boolean {
+  const id = state?.state_details?.transition_id;
+  return !id || proposals.includes(id);
+}
+
+/**
+ * Reports Cancelled for a flow run whose program has ended. If the server declines it, Crashed is proposed, because
+ * otherwise the flow run would stay in Cancelling for ever. Source: prefect runner/_cancel_finalizer.py.
+ */
+export async function finishCancelled(reporting: Reporting, { isPending = false } = {}): Promise<void> {
+  const { context, run } = reporting;
+  const { log, flowRun } = run;
+  const wasPending = isPending && context.services.cancelsPending;
+  const message = wasPending ? "Flow run cancelled by worker while pending." : "Flow run was cancelled successfully.";
+  try {
+    const decision = await report(context, run, cancelledState(message), { force: true });
+    if (decision === undefined) return;
+    if (decision.kind === "accepted" || decision.state?.type === "CANCELLED") {
+      if (wasPending) log.info(`Cancelled pending flow run '${flowRun.id}'`);
+      announceCancelled(reporting);
+      return;
+    }
+    log.error(`Failed to persist Cancelled state for flow run '${flowRun.id}': ${decision.reason}`);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    log.error({ err: error }, `Failed to persist Cancelled state for flow run '${flowRun.id}'.`);
+  }
+  await report(context, run, crashedState(notPersisted));
+}
+
+const notPersisted =
+  "Flow run process exited after a cancellation request, but the runner could not durably persist a Cancelled terminal state.";
+
+/** Sends the event about a cancelled flow run, and logs it. */
+export function announceCancelled({ context, run }: Reporting): void {
+  context.events.cancelled(run);
+  run.log.info(`Cancelled flow run '${run.flowRun.name}'`);
+}

@@ -1,0 +1,64 @@
+// Settles a flow run whose program is gone, because its worker died or because another worker had started it.
+import { readFlowRunStates } from "../api/flow-runs.ts";
+import type { FlowRun, State } from "../api/wire.ts";
+import type { Ending } from "../infrastructure/pool-type.ts";
+import {
+  cancellationHooks,
+  finishCancelled,
+  forReport,
+  isOurs,
+  isScheduledAgain,
+  type Reporting,
+  readCurrent,
+  reportCrash,
+  scheduleAgain,
+} from "./last-reports.ts";
+import type { HooksDue } from "./reporter.ts";
+import { isFinal, newestState } from "./states.ts";
+
+/**
+ * Reports what became of a flow run without a program. Final states stay, and so do states that say that the flow run will
+ * be continued. A flow run that another worker claimed meanwhile is left to that worker.
+ */
+export async function reportLost(
+  reporting: Reporting,
+  { why, mayHaveBegun }: Ending & { kind: "gone" },
+): Promise<HooksDue | null> {
+  const { context, run } = reporting;
+  const current = await readCurrent(reporting);
+  const type = current?.state_type;
+  if (!current || type === "PAUSED" || isFinal(current.state) || isScheduledAgain(current)) {
+    run.log.info(`Flow run '${run.flowRun.name}' is ${current?.state_name ?? "deleted"}; nothing is left to do.`);
+    return type === "CRASHED" && !reporting.runsItself.crashed ? crashedHooks(current?.state) : null;
+  }
+  if (type === "CANCELLING") {
+    await finishCancelled(reporting);
+    return cancellationHooks;
+  }
+  if (!(await isClaimStillOurs(reporting, current))) {
+    run.log.info(`Flow run '${run.flowRun.name}' belongs to another worker by now; it is left as it is.`);
+    return null;
+  }
+  if (type === "PENDING" && !mayHaveBegun) {
+    await scheduleAgain(context, run, "its worker died before it was started");
+    return null;
+  }
+  run.log.error(`${why} Look at the logs of the flow run and of the machine it ran on.`);
+  if (context.services.onLost === "crash") return await reportCrash(reporting, why);
+  await scheduleAgain(context, run, "its process is gone, and this worker runs with --on-lost reschedule");
+  return null;
+}
+
+function crashedHooks(state: State | null | undefined): HooksDue | null {
+  return state ? { kind: "crashed", state } : null;
+}
+
+/** Returns whether the newest claim in the history is one of this record's. A record without proposals has other proof. */
+async function isClaimStillOurs({ context, run }: Reporting, current: FlowRun): Promise<boolean> {
+  if (run.proposals.length === 0) return true;
+  if (current.state_type === "PENDING") return isOurs(run, current);
+  const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
+  const claim = newestState(history.filter(({ type }) => type === "PENDING"));
+  const id = claim?.state_details?.transition_id;
+  return !id || run.proposals.includes(id);
+}

@@ -1,0 +1,37 @@
+// Takes over the flow runs of dead workers of this machine. A worker that was killed leaves them in its journal.
+import type { JsonObject } from "../api/wire.ts";
+import { type JournalEntry, readEntry, restoreRunRecord } from "../run/journal-entry.ts";
+import { resume } from "../run/live.ts";
+import type { Worker } from "./worker.ts";
+
+/**
+ * Continues the flow runs that dead workers of this pool and API left. Each takes a slot, even if none is free, because
+ * its process may run already. So new flow runs wait until the limit is kept. Never throws.
+ */
+export async function takeOverRuns(worker: Worker): Promise<void> {
+  const { runs, services } = worker;
+  const taken = await services.journal.takeOver((record) => isOfPool(worker, record));
+  for (const { record } of taken) {
+    const entry = readEntry(record) as JournalEntry;
+    const { id, name } = entry.flowRun;
+    if (runs.has(id)) continue;
+    const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: id });
+    log.info(`Taking over flow run '${name}' of worker '${entry.workerName}', which is gone`);
+    const slot = services.slots.acquireBeyondLimit();
+    runs.take(
+      restoreRunRecord(entry, { slot, log }),
+      (run) => resume(worker, run),
+      () => services.slotFreed(),
+    );
+  }
+}
+
+function isOfPool({ api, options, poolType }: Worker, record: JsonObject): boolean {
+  const entry = readEntry(record);
+  return (
+    entry !== null &&
+    entry.apiUrl === api.address.apiUrl &&
+    entry.workPool.name === options.workPoolName &&
+    entry.poolType === poolType.name
+  );
+}
