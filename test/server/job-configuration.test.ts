@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { cleanEnvironment } from "../support/clean-environment.ts";
+import { runInTerminal } from "../support/in-terminal.ts";
+import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -184,14 +187,29 @@ describe("a flow run's process", () => {
     expect(sent.map(({ name }) => name)).not.toContain(record.name);
   });
 
-  test("prints straight to the worker's output where log records are text", async () => {
+  test("prints to a file that outlives the worker, and the worker copies the lines as they are", async () => {
     const api = sharedApi();
     const pool = await newPool(api);
-    const command = `sh -c 'readlink /proc/$$/fd/1'`;
+    const command = `sh -c 'readlink /proc/$$/fd/1; printf two >&2'`;
     await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
     const args = ["--run-once", "--log-format", "text"];
     await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), args });
     await worker.exited;
-    expect(worker.stdout).toMatch(/^(pipe|socket):/m);
+    expect(worker.stdout).toMatch(/^\/.*\/instances\/.*\/output\/stdout$/m);
+    expect(worker.stderr).toMatch(/^two$/m);
+  });
+
+  test("prints straight to a terminal, so that it can use colours", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const command = `sh -c 'readlink /proc/$$/fd/1'`;
+    await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+    await using home = await makeTemporaryDirectory("lictor-home-");
+    const { python } = await ensurePythonEnvironment(console.error);
+    const args = ["worker", "start", "--pool", pool, "--run-once", "--python", python];
+    const env = cleanEnvironment({ HOME: home.path, PREFECT_API_URL: inject("apiUrl") });
+    const { code, output } = await runInTerminal(python, args, { env, cwd: home.path, dialogue: [] });
+    expect(code).toBe(0);
+    expect(output).toMatch(/^\/dev\/pts\/\d+\r?$/m);
   });
 });

@@ -1,5 +1,5 @@
 // The files of a flow run that outlive the worker: its output and its temporary directories.
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { OutputFiles } from "../../process/output-files.ts";
 import type { InfrastructureServices } from "../pool-type.ts";
@@ -21,6 +21,7 @@ export async function openOutputFiles(
   const onError = (error: unknown): void => {
     log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more");
   };
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   return await OutputFiles.open(directory, (line) => onOutput?.(flowRunId, line), onError);
 }
 
