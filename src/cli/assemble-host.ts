@@ -71,6 +71,7 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
   try {
     using open = await openApi(program, options.workspace, stop.drain);
     const journal = openJournal(stateDir, instance, search.signal, logger);
+    sources.journal = journal;
     const assembly = { options, program, open, stop, python, instance, journal, search: search.signal, sources };
     await runAssembled(assembly).catch(async (error: unknown) => {
       throw await explainUnauthorized(error, toSocketAddress(open, program), stop.drain);

@@ -23,6 +23,7 @@ export async function serveHealth(
       ...address,
       silentSeconds: () => secondsOverdue(sources),
       pollsFailingSeconds: () => secondsFailing(sources),
+      journalProblem: () => sources.journal?.problem ?? null,
       status: () => readStatus(sources, bothClocks()),
       redact,
       log: logger,

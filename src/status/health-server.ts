@@ -17,6 +17,8 @@ export interface HealthServerOptions {
   silentSeconds: () => number | undefined;
   /** Returns for how many seconds polls have failed. Returns undefined if they succeed. */
   pollsFailingSeconds: () => number | undefined;
+  /** Returns why the journal cannot be written; null if it can. */
+  journalProblem: () => string | null;
   /** Returns the body of /status.json. */
   status: () => object;
   /** Returns the text without secrets. */
@@ -84,11 +86,19 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
   return { status, headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) };
 }
 
-/** The messages are those of the reference. `polls_failing_seconds` exists only while polls fail. */
-function healthResponse({ silentSeconds, pollsFailingSeconds, log }: HealthServerOptions): RouteResponse {
+/**
+ * The messages are those of the reference. `polls_failing_seconds` exists only while polls fail, and `journal_problem` only
+ * while the journal cannot be written.
+ */
+function healthResponse(options: HealthServerOptions): RouteResponse {
+  const { silentSeconds, pollsFailingSeconds, journalProblem, log } = options;
+  const problem = journalProblem();
   const seconds = silentSeconds();
   const failingSeconds = pollsFailingSeconds();
-  const failing = failingSeconds === undefined ? {} : { polls_failing_seconds: Math.round(failingSeconds) };
+  const failing = {
+    ...(failingSeconds !== undefined && { polls_failing_seconds: Math.round(failingSeconds) }),
+    ...(problem !== null && { journal_problem: problem }),
+  };
   if (seconds === undefined) return json(200, { message: "OK", ...failing });
   log.error(`Worker has not polled in the last ${Math.round(seconds)} seconds and should be restarted`);
   return json(503, { message: "Worker may be unresponsive at this time", ...failing });

@@ -23,6 +23,7 @@ export interface StatusSources {
   readonly workers: readonly Worker[];
   api?: { url: string; credentials: Credentials; maintenanceAt: () => number | undefined };
   eventPublisher?: { readonly isConnected: boolean };
+  journal?: { readonly problem: string | null };
 }
 
 const authenticationNames = { bearer: "API key", basic: "auth string", none: "none" } as const;
@@ -40,7 +41,7 @@ export function readStatus(sources: StatusSources, now: BothClocks): Status {
 }
 
 function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: number) => number): HostStatus {
-  const { api, stop, slots, workers, pid, profileName, startedAt, eventPublisher } = sources;
+  const { api, stop, slots, workers, pid, profileName, startedAt, eventPublisher, journal } = sources;
   return {
     phase: stop.kill.aborted
       ? "killing"
@@ -58,6 +59,7 @@ function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: num
       ? { host: new URL(api.url).host, authentication: authenticationNames[api.credentials.current.kind] }
       : null,
     eventsIn: eventPublisher?.isConnected ?? false,
+    journalProblem: journal?.problem ?? null,
     slots: { used: slots.taken, limit: slots.limit },
   };
 }

@@ -3,6 +3,7 @@ import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
+import { findFreePort } from "../support/free-port.ts";
 import { isAlive, pidsWithEnvironment, signalProcess } from "../support/processes.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
@@ -35,6 +36,12 @@ async function shareState() {
         instances.map((name) => readdir(join(directory.path, "instances", name, "runs")).catch(() => [])),
       );
       return lists.flat();
+    },
+    /** Makes all journals impossible to write: a file is in the place of each directory. */
+    async blockJournals(): Promise<void> {
+      for (const name of await readdir(join(directory.path, "instances"))) {
+        await writeFile(join(directory.path, "instances", name, "runs"), "");
+      }
     },
     [Symbol.asyncDispose]: async () => await directory[Symbol.asyncDispose](),
   };
@@ -175,4 +182,20 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     await writeFile(file, "");
     await first.waitForOutput(/^done$/m, 20_000);
   });
+});
+
+test("a worker whose journal cannot be written goes on, says so once, and /health shows it", async () => {
+  await using state = await shareState();
+  const deployment = await deploy(state.api, state.pool, "hello", { jobVariables: { command: "true" } });
+  const port = await findFreePort();
+  const env = { PREFECT_WORKER_WEBSERVER_PORT: String(port) };
+  await using worker = await state.start("first", { args: ["--with-healthcheck", "--limit", "1"], env });
+  await state.blockJournals();
+  for (const name of ["one", "two"]) {
+    await state.api.createFlowRun(deployment, { name });
+    await worker.waitForOutput(new RegExp(`Flow run '${name}' submitted to infrastructure`), 20_000);
+  }
+  expect(worker.stderr.match(/The journal in .* cannot be written \(ENOTDIR\)/g)).toHaveLength(1);
+  const health = await fetch(`http://127.0.0.1:${port}/health`);
+  expect([health.status, await health.json()]).toEqual([200, { message: "OK", journal_problem: "ENOTDIR" }]);
 });

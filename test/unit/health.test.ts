@@ -64,6 +64,7 @@ test.each<[path: string, host: string, status: number]>([
     port: 0,
     silentSeconds: () => undefined,
     pollsFailingSeconds: () => undefined,
+    journalProblem: () => null,
     status: () => ({ host: "not for others" }),
     redact: (text) => text,
     log: recordingLogger().log,

@@ -43,6 +43,9 @@ export function facts({ host, workers }: Status): HTMLElement[] {
     ["Identity", authentication ?? "not known yet"],
     ["Profile", host.profile],
     ["Up for", formatDuration(host.now - host.startedAt, 0)],
+    ...(host.journalProblem === null
+      ? []
+      : [["Journal", `cannot be written (${host.journalProblem})`] as [string, string]]),
   ]);
 }
 

@@ -74,6 +74,8 @@ export interface HostStatus {
   api: { host: string; authentication: "API key" | "auth string" | "none" } | null;
   /** True if the socket for sending events is open. */
   eventsIn: boolean;
+  /** Why flow runs could not be continued if this program were killed, for example "ENOSPC". Null if they could. */
+  journalProblem: string | null;
   slots: { used: number; limit: number | null };
 }
 
