@@ -3,7 +3,7 @@ import { hasStatus } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
-import { cancelOrphan, recordProposal } from "./claim.ts";
+import { cancelOrphan, cancelUnstarted, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
@@ -11,7 +11,7 @@ import { makeJob, readRelated } from "./read-job.ts";
 import { report } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
-import { cancelledState, crashedState, isFinal, rescheduledState, submittingState } from "./states.ts";
+import { crashedState, isFinal, rescheduledState, submittingState } from "./states.ts";
 
 /** Returns the started program, or null if it could not or must not be started. Then the flow run's state is reported. */
 export async function begin(context: RunContext, run: RunRecord): Promise<Execution | null> {
@@ -125,11 +125,7 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   } else if (reason?.kind === "kill" && state?.type !== "CANCELLING") {
     await report(context, run, rescheduledState(`Not started: worker '${context.identity.name}' ${reason.by}.`));
   } else {
-    const message = context.services.cancelsPending
-      ? "Flow run cancelled by worker (no infrastructure found)."
-      : "Flow run was cancelled before execution started.";
-    await report(context, run, cancelledState(message), { force: true });
-    log.info(`Cancelled pending flow run '${flowRun.id}'`);
+    await cancelUnstarted(context, run);
   }
 }
 

@@ -1,7 +1,7 @@
 // Claims a flow run: the worker proposes Pending, and the server decides.
 import { findDeployment } from "../api/deployments.ts";
 import { hasStatus } from "../api/errors.ts";
-import { findFlowRun, updateFlowRunLabels } from "../api/flow-runs.ts";
+import { findFlowRun, readFlowRunStates, updateFlowRunLabels } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import { abortLater } from "../async/abort-later.ts";
 import { timeoutSignal } from "../async/clock.ts";
@@ -65,6 +65,10 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
       await cancelOrphan(context, run);
     return false;
   }
+  if (decision.state?.type === "CANCELLING" && (await wasClaimed(context, run))) {
+    await cancelUnstarted(context, run);
+    return false;
+  }
   if (decision.state?.type !== "PENDING" || decision.kind === "rejected") {
     const type = decision.state?.type ?? "unknown";
     log.info(`Aborted submission of flow run '${flowRun.id}': Server returned a non-pending state '${type}'`);
@@ -90,6 +94,15 @@ function reportLabels({ api, identity, services }: RunContext, { flowRun, workPo
       log[level]({ err: error }, "The flow run's labels could not be reported");
     },
   );
+}
+
+/**
+ * Returns whether the server accepted one of the worker's proposals although its response was lost. Then only this worker
+ * can end a flow run that was cancelled before the proposal was repeated.
+ */
+async function wasClaimed({ api }: RunContext, { flowRun, proposals }: RunRecord): Promise<boolean> {
+  const history = await readFlowRunStates(api, flowRun.id, { endless: true, retriesRefusals: true });
+  return history.some(({ state_details }) => proposals.includes(state_details?.transition_id ?? ""));
 }
 
 /** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
@@ -151,6 +164,15 @@ async function findLateClaim({ api }: RunContext, run: RunRecord): Promise<State
 async function isDeploymentGone({ api, services }: RunContext, { flowRun }: RunRecord): Promise<boolean> {
   const { deployment_id: id } = flowRun;
   return id !== null && (await findDeployment(api, id, { endless: true, signal: services.stop.kill })) === undefined;
+}
+
+/** Reports Cancelled for a claimed flow run that is cancelled before its program was started. Throws ApiError. */
+export async function cancelUnstarted(context: RunContext, run: RunRecord): Promise<void> {
+  const message = context.services.cancelsPending
+    ? "Flow run cancelled by worker (no infrastructure found)."
+    : "Flow run was cancelled before execution started.";
+  await report(context, run, cancelledState(message), { force: true });
+  run.log.info(`Cancelled pending flow run '${run.flowRun.id}'`);
 }
 
 /** Cancels a flow run whose deployment was deleted. Throws ApiError. Source: prefect workers/base.py _check_flow_run. */

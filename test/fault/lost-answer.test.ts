@@ -39,6 +39,26 @@ test.each(["Pending", "Submitting"])("the answer to %s: the flow run is executed
   expect(worker.stderr.match(/submitting flow run/g)).toHaveLength(1);
 });
 
+test("the answer to Pending of a flow run that is cancelled before the repetition: it ends as Cancelled", async () => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const deployment = await deploy(api, pool, "hello");
+  let proposals = 0;
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: async (request) => {
+      if (!proposalOf(request, "Pending")) return undefined;
+      if (++proposals === 1) return "lose-answer";
+      const [, id = ""] = /flow_runs\/(.*)\/set_state/.exec(request.path) ?? [];
+      await api.setState(id, "CANCELLING");
+      return undefined;
+    },
+  });
+  await using _worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+  const created = await api.createFlowRun(deployment);
+  const { states } = await api.waitForState(created.id, ["CANCELLED"], 60_000);
+  expect(states.map(({ type }) => type)).toEqual(["SCHEDULED", "PENDING", "CANCELLING", "CANCELLED"]);
+});
+
 test("the answer to a poll: the flow run is found by the next one", async () => {
   const api = sharedApi();
   const pool = await newPool(api);
