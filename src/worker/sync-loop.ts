@@ -1,6 +1,6 @@
 // Reads or creates the work pool, sets its base job template if it has none, and sends heartbeats over REST.
 // Source: prefect workers/base.py sync_with_backend.
-import { hasStatus, isTransient } from "../api/errors.ts";
+import { ApiError, hasStatus, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
 import { createWorkPool, findWorkPool, sendWorkerHeartbeat, updateBaseJobTemplate } from "../api/work-pools.ts";
 import { sleep } from "../async/sleep.ts";
@@ -47,7 +47,10 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
           // If the channel opened during the request, its work pool is newer.
           if (!worker.sockets.channelHealthy) await takePool(worker, found, turn);
         }
-        await sendTemplateAndHeartbeat(worker, turn);
+        await sendTemplateAndHeartbeat(worker, turn).catch((error: unknown) => {
+          if (!isPoolGone(error)) throw error;
+          worker.log.debug({ err: error }, "the work pool was deleted after it was read");
+        });
         fresh = false;
       },
     },
@@ -61,6 +64,11 @@ export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSign
   if (template) await updateBaseJobTemplate(worker.api, worker.options.workPoolName, template, { signal });
   worker.pool.missingTemplate = undefined;
   await heartbeat(worker, signal);
+}
+
+/** Returns whether the server says that the work pool does not exist. A 404 with advice says that the route is missing. */
+function isPoolGone(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 404 && error.advice === undefined;
 }
 
 /** Uses `found` as the work pool, or creates the pool if that is allowed. */

@@ -4,6 +4,7 @@ import { findFreePort } from "../support/free-port.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { runLictor } from "../support/lictor.ts";
 import type { AnswerStep } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { pollTimes, startPoolServer, startPoolWorker } from "./scripted-worker.ts";
 
 const secret = "marked-secret-7f3a";
@@ -57,6 +58,18 @@ test("a 401 on a later poll ends it, since no key gets better by itself", async 
   expect(pollTimes(server)).toHaveLength(2);
   expect(plainLines(worker)).toEqual([expect.stringMatching(/^POST .*get_scheduled_flow_runs: 401 Unauthorized\./)]);
   expect(worker.stdout + worker.stderr).not.toContain(secret);
+});
+
+test("a 404 to a heartbeat does not end it, because the work pool was deleted after it was read", async () => {
+  const gone = { status: 404, body: { detail: 'Worker pool "p" not found.' } };
+  await using server = await startPoolServer({
+    http: { "POST /api/work_pools/p/workers/heartbeat": [gone, { status: 204, always: true }] },
+  });
+  await using worker = await startPoolWorker(server, { PREFECT_WORKER_HEARTBEAT_SECONDS: "1" });
+  const beats = () => server.requests.filter(({ path }) => path.endsWith("/heartbeat")).length;
+  await waitFor(() => beats() >= 2, { timeoutMs: 20_000, what: "a second heartbeat" });
+  worker.signal("SIGTERM");
+  expect(await exitOf(worker)).toBe(0);
 });
 
 test("a server that only fails ends it after twelve polls", async () => {
