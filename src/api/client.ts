@@ -37,6 +37,8 @@ export interface ApiClientOptions {
   proxyFor: AgentsOptions["proxyFor"];
   log: Logger;
   random: () => number;
+  /** Sends one request, instead of `sendHttpRequest`. For a simulated network. */
+  send?: typeof sendHttpRequest;
 }
 
 /** A client of one API. Opens no connection before the first request. Disposing closes its sockets. */
@@ -200,7 +202,8 @@ export class ApiClient implements Api, Disposable {
         const get = async (at: string) => await this.#readToken(at, request);
         Object.assign(headers, await this.#csrf.headers(get, request.signal));
       }
-      const response = await sendHttpRequest({
+      const { send = sendHttpRequest } = this.options;
+      const response = await send({
         url: this.#url(path),
         method,
         headers,

@@ -129,6 +129,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     python,
     journal,
     instance: instanceLabels(instance),
+    random: Math.random,
     exportedSettings: open.exportedSettings,
   });
   const pools = new Map<Worker, InitialPool>();

@@ -42,6 +42,8 @@ export interface HostServices {
   readonly python: PythonFinder;
   readonly journal: Journal;
   readonly instance: InstanceLabels;
+  /** Returns [0, 1). */
+  readonly random: () => number;
   exportedSettings(): Readonly<Record<string, string>>;
 }
 
@@ -53,7 +55,7 @@ export class Host implements Disposable {
   readonly #workerServices: WorkerServices;
 
   constructor(readonly services: HostServices) {
-    const { options, logging, slots, stop, environment, exportedSettings, journal, instance, api } = services;
+    const { options, logging, slots, stop, environment, exportedSettings, journal, instance, api, random } = services;
     this.#workerServices = {
       stop,
       slots,
@@ -71,7 +73,7 @@ export class Host implements Disposable {
       },
       named: logging.named,
       announce: logging.announce,
-      random: Math.random,
+      random,
     };
   }
 

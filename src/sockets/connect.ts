@@ -9,6 +9,7 @@ import { utf8Header } from "../api/header-text.ts";
 import { maxHeaderBytes } from "../api/http-message.ts";
 import { explainFailure } from "../api/tls-causes.ts";
 import type { JsonObject } from "../api/wire.ts";
+import { timeoutSignal } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import type { Authorization } from "../settings/connection.ts";
 import { userAgent } from "../version.ts";
@@ -26,6 +27,8 @@ export interface SocketAddress {
   agents: Agents;
   /** How often the sockets ping. */
   keepAlive: KeepAlive;
+  /** Opens a route, instead of `connectSocket`. For a simulated network. */
+  open?: (route: string, signal: AbortSignal) => Promise<Socket>;
 }
 
 /**
@@ -48,12 +51,13 @@ export async function connectSocket(
   route: string,
   options: { inBand: boolean; signal: AbortSignal; timeoutMs?: number },
 ): Promise<Socket> {
+  if (address.open) return await address.open(route, options.signal);
   const { timeoutMs = openTimeoutMs } = options;
   const used = address.credentials.current;
   const { agent } = await address.agents.route(new URL(address.apiUrl), "socket");
   options.signal.throwIfAborted();
   const socket = openSocket(address, used, agent, { route, inBand: options.inBand });
-  const deadline = AbortSignal.timeout(timeoutMs);
+  const deadline = timeoutSignal(timeoutMs);
   using end = new LinkedController(options.signal, deadline);
   const giveUp = (): void => socket.terminate();
   end.signal.addEventListener("abort", giveUp);

@@ -1,6 +1,7 @@
 // One connection of the worker channel: opening, hello, and typed frames.
 // Source: prefect workers/_worker_channel/_protocol.py, server/api/workers.py.
 import type { Json } from "../api/wire.ts";
+import { timeoutSignal } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import { connectSocket, type SocketAddress } from "./connect.ts";
 import { closeCode, type Socket } from "./socket.ts";
@@ -44,7 +45,7 @@ export async function openWorkerChannel(
   signal: AbortSignal,
   timeoutMs = setUpMs,
 ): Promise<WorkerChannel> {
-  const deadline = AbortSignal.timeout(timeoutMs);
+  const deadline = timeoutSignal(timeoutMs);
   using end = new LinkedController(signal, deadline);
   const route = `/work_pools/${encodeURIComponent(workPoolName)}/workers/connect`;
   const socket = await connectSocket(address, route, { inBand: true, signal: end.signal, timeoutMs });
