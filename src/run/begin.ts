@@ -3,15 +3,16 @@ import { hasStatus } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
-import { cancelOrphan, cancelUnstarted, recordProposal } from "./claim.ts";
+import { cancelOrphan, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
+import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
-import { crashedState, isFinal, rescheduledState, submittingState } from "./states.ts";
+import { crashedState, isFinal, submittingState } from "./states.ts";
 
 /** Returns the started program, or null if it could not or must not be started. Then the flow run's state is reported. */
 export async function begin(context: RunContext, run: RunRecord): Promise<Execution | null> {
@@ -123,7 +124,7 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   if (isFinal(state)) {
     log.info(`Flow run '${flowRun.name}' is ${state?.name} already; it is not started.`);
   } else if (reason?.kind === "kill" && state?.type !== "CANCELLING") {
-    await report(context, run, rescheduledState(`Not started: worker '${context.identity.name}' ${reason.by}.`));
+    await setBack(context, run, `Not started: worker '${context.identity.name}' ${reason.by}.`);
   } else {
     await cancelUnstarted(context, run);
   }

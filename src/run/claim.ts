@@ -9,12 +9,13 @@ import { sleep } from "../async/sleep.ts";
 import { workerLabels } from "../job/labels.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
+import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
-import { cancelledState, pendingState, rescheduledState } from "./states.ts";
+import { cancelledState, pendingState } from "./states.ts";
 
 /** A claim in flight at the second signal may take this time to get its response. Servers usually take 10 to 50 ms. */
 const responseAfterKillMs = 5_000;
@@ -123,8 +124,8 @@ async function acceptClaim(context: RunContext, run: RunRecord, claim: State): P
 /** Sets a claimed flow run back to Scheduled, for any worker. `by` completes "worker 'w' …". Throws ApiError. */
 async function giveBack(context: RunContext, run: RunRecord, by: string): Promise<void> {
   const { flowRun, log } = run;
-  await report(context, run, rescheduledState(`Not started: worker '${context.identity.name}' ${by}.`));
-  log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);
+  if (await setBack(context, run, `Not started: worker '${context.identity.name}' ${by}.`))
+    log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);
 }
 
 /** Sets the flow run back to Scheduled if the server accepted a claim whose response was not received. */
@@ -164,15 +165,6 @@ async function findLateClaim({ api }: RunContext, run: RunRecord): Promise<State
 async function isDeploymentGone({ api, services }: RunContext, { flowRun }: RunRecord): Promise<boolean> {
   const { deployment_id: id } = flowRun;
   return id !== null && (await findDeployment(api, id, { endless: true, signal: services.stop.kill })) === undefined;
-}
-
-/** Reports Cancelled for a claimed flow run that is cancelled before its program was started. Throws ApiError. */
-export async function cancelUnstarted(context: RunContext, run: RunRecord): Promise<void> {
-  const message = context.services.cancelsPending
-    ? "Flow run cancelled by worker (no infrastructure found)."
-    : "Flow run was cancelled before execution started.";
-  await report(context, run, cancelledState(message), { force: true });
-  run.log.info(`Cancelled pending flow run '${run.flowRun.id}'`);
 }
 
 /** Cancels a flow run whose deployment was deleted. Throws ApiError. Source: prefect workers/base.py _check_flow_run. */

@@ -14,8 +14,9 @@
 //      this Pending stands, every other claim is refused. The claim is exclusive; no further request is needed.
 //   2. It has no scheduled time. It replaced a final state. The flow run had ended, so that state is proposed again.
 //   3. It has another scheduled time. It replaced a later SCHEDULED state. That is a new attempt, and the claim is valid.
-//      The exception is an engine that waits for this time itself (retry_type "in_process"). Then that SCHEDULED state is
-//      proposed again.
+//      The exception is an engine that waits for this time itself (retry_type "in_process"). It goes on from this Pending,
+//      because the server lets it propose Running at that time. So the Pending stays. To propose SCHEDULED again would be
+//      wrong: if the engine completed meanwhile, the server would accept that, and the flow run would run twice.
 // Cases 2 and 3 are rare. Only they read the flow run and its history. Some servers do not copy the scheduled time. In
 // their history no other Pending has one, and the newest state before the claim decides.
 //
@@ -41,7 +42,7 @@ export type ClaimVerdict =
   | { kind: "ours" }
   | { kind: "somebody else's" }
   | { kind: "had ended"; restore: State }
-  | { kind: "retried by its engine"; restore: State };
+  | { kind: "retried by its engine" };
 
 /** The flow run and its history, read after the claim. `flowRun` is undefined when it was deleted. */
 export interface ClaimEvidence {
@@ -70,9 +71,8 @@ export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): C
     return { kind: flowRun.state?.type === "CANCELLING" ? "ours" : "somebody else's" };
   }
   if (claim.state_details?.scheduled_time) {
-    const awaited = newestState(others.filter(({ type }) => type === "SCHEDULED"));
     const isInProcess = flowRun.empirical_policy?.retry_type === "in_process";
-    return isInProcess && awaited ? { kind: "retried by its engine", restore: awaited } : { kind: "ours" };
+    return { kind: isInProcess ? "retried by its engine" : "ours" };
   }
   const copiesTime = others.some(({ type, state_details }) => type === "PENDING" && state_details?.scheduled_time);
   const before = newestState(copiesTime ? others.filter(isFinal) : others);
@@ -152,6 +152,10 @@ async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdi
     log.info(`Aborted submission of flow run '${id}': another worker has it.`);
     return false;
   }
+  if (verdict.kind === "retried by its engine") {
+    log.info(`Flow run '${name}' is being retried by its own process, which goes on from the accepted claim.`);
+    return false;
+  }
   const { restore } = verdict;
   // Not forced, so that a newer state of somebody else stands.
   const decision = await proposeState(api, id, {
@@ -159,11 +163,9 @@ async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdi
     name: restore.name,
     message: restore.message,
     ...(restore.data != null && { data: restore.data }),
-    ...(restore.type === "SCHEDULED" && { scheduled_time: restore.state_details?.scheduled_time ?? "" }),
   });
-  const why = verdict.kind === "had ended" ? "had ended" : "was being retried by its own process";
   const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
-  log.info(`Flow run '${name}' ${why} when the claim took effect. Its state '${restore.name}' ${outcome}.`);
+  log.info(`Flow run '${name}' had ended when the claim took effect. Its state '${restore.name}' ${outcome}.`);
   return false;
 }
 

@@ -67,8 +67,28 @@ export function isScheduledAgain(flowRun: FlowRun | undefined): boolean {
 
 /** Sets the flow run back to Scheduled, so that any worker can claim it. `because` completes "Scheduled again: …". */
 export async function scheduleAgain(context: RunContext, run: RunRecord, because: string): Promise<void> {
-  await report(context, run, rescheduledState(`Scheduled again: ${because}.`));
-  run.log.info(`Flow run '${run.flowRun.name}' is scheduled again: ${because}.`);
+  if (await setBack(context, run, `Scheduled again: ${because}.`))
+    run.log.info(`Flow run '${run.flowRun.name}' is scheduled again: ${because}.`);
+}
+
+/**
+ * Sets a flow run that has no program back to Scheduled, so that any worker can claim it. The server declines this for a
+ * flow run that was cancelled meanwhile. Then Cancelled is reported, because nobody else would do that. Returns false then.
+ */
+export async function setBack(context: RunContext, run: RunRecord, message: string): Promise<boolean> {
+  const decision = await report(context, run, rescheduledState(message));
+  if (decision?.state?.type !== "CANCELLING") return true;
+  await cancelUnstarted(context, run);
+  return false;
+}
+
+/** Reports Cancelled for a claimed flow run that is cancelled before its program was started. Throws ApiError. */
+export async function cancelUnstarted(context: RunContext, run: RunRecord): Promise<void> {
+  const message = context.services.cancelsPending
+    ? "Flow run cancelled by worker (no infrastructure found)."
+    : "Flow run was cancelled before execution started.";
+  await report(context, run, cancelledState(message), { force: true });
+  run.log.info(`Cancelled pending flow run '${run.flowRun.id}'`);
 }
 
 /** Returns whether the current state is a Pending that this worker proposed. Some servers send no transition ids. */

@@ -116,6 +116,22 @@ test("twice while the server lets a claimed flow run wait for a day gives it bac
   ]);
 });
 
+test("twice before a claimed flow run is started reports Cancelled if that was cancelled just then", async () => {
+  const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
+  const cancelling = { ...pending, type: "CANCELLING", name: "Cancelling" };
+  const refused = { status: 200, body: { status: "REJECT", state: cancelling, details: { reason: "is cancelling" } } };
+  const cancelled = { ...pending, type: "CANCELLED", name: "Cancelled" };
+  const ended = { status: 201, body: { status: "ACCEPT", state: cancelled, details: {} } };
+  const http = { ...related, [setState]: [accepted, wait, refused, ended] };
+  await using server = await startPoolServer({ polls, http });
+  await using worker = await startPoolWorker(server);
+  const proposals = (): ReceivedRequest[] => server.requests.filter(({ path }) => path.endsWith("/set_state"));
+  await waitFor(() => proposals().length > 1, { timeoutMs: 20_000, what: "Submitting" });
+  await tellTwice(worker);
+  const names = proposals().map(({ body }) => (JSON.parse(body) as { state: JsonObject }).state.name);
+  expect(names).toEqual(["Pending", "Submitting", "Scheduled", "Cancelled"]);
+});
+
 test("twice while it has something to report waits for a bounded time and says whose end is not told", async () => {
   const hangs = { hang: true, always: true } as const;
   const http = { ...related, [setState]: [accepted, hangs] };

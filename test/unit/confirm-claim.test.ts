@@ -101,11 +101,11 @@ describe("a claim that is not proved to be exclusive", () => {
     });
   });
 
-  test("gives a retry back that the engine of the last attempt waits for", () => {
+  test("is not ours when the engine of the last attempt waits for this time", () => {
     const retry = state(6, "SCHEDULED", null, laterTime);
     const claim = state(2, "PENDING", "mine", laterTime);
     const verdict = judgeClaim(claim, { flowRun: flowRun(claim, "in_process"), history: [...execution, claim, retry] });
-    expect(verdict).toEqual({ kind: "retried by its engine", restore: retry });
+    expect(verdict).toEqual({ kind: "retried by its engine" });
   });
 
   test("is not ours when the flow run was deleted", () => {
