@@ -15,6 +15,9 @@ export interface RawVariable {
 /** A shell turns octal numbers into bytes, and `env` sets variables of any name. Together they pass the variables on. */
 const [shell, setter] = ["/bin/sh", "/usr/bin/env"];
 
+/** Octal numbers make bytes up to five times longer, so a variable may need several arguments. Linux takes 131,071 bytes each. */
+const pieceCharacters = 100_000;
+
 let own: Promise<readonly RawVariable[]> | undefined;
 
 /** Returns the variables of lictor's own environment that are not UTF-8; none if the system is not Linux. Never throws. */
@@ -57,11 +60,16 @@ export function withRawVariables(
   const passed = variables.filter(({ name, value }) => env[name] === undefined || isSame(env[name], value));
   if (passed.length === 0) return start;
   for (const { name } of passed) delete env[name];
-  // A command substitution removes line ends at the end. The x prevents that.
-  const lines = passed.map(({ bytes }, index) => `v${index}=$(printf '%b' '${octal(bytes)}x')`);
+  const pieces = passed.map(({ bytes }) => octalPieces(bytes));
+  const lines = pieces.map(({ length }, index) => {
+    const given = pieces.slice(0, index).reduce((sum, before) => sum + before.length, 0);
+    const text = Array.from({ length }, (_, piece) => `\${${given + piece + 1}}`).join("");
+    // A command substitution removes line ends at the end. The x prevents that.
+    return `v${index}=$(printf '%b' "${text}x")`;
+  });
   const words = passed.map((_, index) => `"\${v${index}%x}"`);
-  const script = `${lines.join("\n")}\nexec ${setter} ${words.join(" ")} "$@"`;
-  return { argv: [shell, "-c", script, "sh", ...start.argv], env };
+  const script = `${lines.join("\n")}\nshift ${pieces.flat().length}\nexec ${setter} ${words.join(" ")} "$@"`;
+  return { argv: [shell, "-c", script, "sh", ...pieces.flat(), ...start.argv], env };
 }
 
 /** Compares with runs of replacement characters as one, because Node.js may show several damaged bytes as one. */
@@ -70,9 +78,17 @@ function isSame(one: string, other: string): boolean {
   return short === shortOther;
 }
 
-function octal(bytes: Buffer): string {
-  return Array.from(bytes, (byte) => {
-    const character = String.fromCharCode(byte);
-    return /[\w=./:@%+,-]/.test(character) ? character : `\\0${byte.toString(8).padStart(3, "0")}`;
-  }).join("");
+/** Returns the bytes as text for `printf '%b'`, cut between bytes. */
+function octalPieces(bytes: Buffer): string[] {
+  const pieces = [""];
+  for (const byte of bytes) {
+    if ((pieces.at(-1) ?? "").length >= pieceCharacters) pieces.push("");
+    pieces[pieces.length - 1] += isPlain(byte) ? String.fromCharCode(byte) : `\\0${byte.toString(8).padStart(3, "0")}`;
+  }
+  return pieces;
+}
+
+/** Returns whether `printf '%b'` prints the byte as it is: ASCII except the backslash. */
+function isPlain(byte: number): boolean {
+  return byte < 0x80 && byte !== 0x5c;
 }

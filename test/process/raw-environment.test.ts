@@ -45,6 +45,11 @@ describe("a child", () => {
     expect(environment).toContain(expected);
   });
 
+  test("gets a large variable whole, although its octal numbers are longer than an argument may be", async () => {
+    const environment = Buffer.from(await environmentBelow("A=$(head -c 40000 /dev/zero | tr '\\0' '\\351')"), "hex");
+    expect(environment.toString("latin1")).toContain(`\0A=${"\xe9".repeat(40_000)}\0`);
+  });
+
   test("keeps its process id, and a missing program is told as ever", async () => {
     expect(await environmentBelow("$'A=\\xe9'", "pid")).toBe("same");
     expect(await environmentBelow("$'A=\\xe9'", "/no/such/program")).toBe("ENOENT");
