@@ -2,6 +2,7 @@
 // and cannot pass on either of them to a child.
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { findProgram } from "./find-program.ts";
 
 /** A variable of lictor's own environment whose bytes are not UTF-8. */
 export interface RawVariable {
@@ -21,7 +22,7 @@ const pieceCharacters = 100_000;
 let own: Promise<readonly RawVariable[]> | undefined;
 
 /** Returns the variables of lictor's own environment that are not UTF-8; none if the system is not Linux. Never throws. */
-export function ownRawVariables(): Promise<readonly RawVariable[]> {
+function ownRawVariables(): Promise<readonly RawVariable[]> {
   own ??= readFile("/proc/self/environ").then(findRawVariables, () => []);
   return own;
 }
@@ -43,19 +44,28 @@ export function findRawVariables(environment: Buffer): RawVariable[] {
   return found;
 }
 
-/** Returns whether this system has the programs that pass on variables that are not UTF-8. */
-export function canPassOn(): boolean {
-  return existsSync(shell) && existsSync(setter);
+/** A program to start. */
+interface Start {
+  argv: readonly string[];
+  env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Returns what starts the same program with the raw variables of lictor's own environment. Without such variables, or if
+ * this system cannot pass them on, it returns `start`. A missing program too is started as given, because the shell would
+ * hide the system's error.
+ */
+export async function passOnRawVariables(start: Start & { cwd: string }): Promise<Start> {
+  const variables = await ownRawVariables();
+  if (variables.length === 0 || !existsSync(shell) || !existsSync(setter)) return start;
+  return (await findProgram(start.argv[0] ?? "", start)) ? withRawVariables(start, variables) : start;
 }
 
 /**
  * Returns a command and environment that start the same program with the raw variables. A shell sets them and then becomes
  * the program, so the process id stays. A variable that `env` sets to another value is not replaced. Pure.
  */
-export function withRawVariables(
-  start: { argv: readonly string[]; env: Readonly<Record<string, string>> },
-  variables: readonly RawVariable[],
-): { argv: readonly string[]; env: Readonly<Record<string, string>> } {
+export function withRawVariables(start: Start, variables: readonly RawVariable[]): Start {
   const env = { ...start.env };
   const passed = variables.filter(({ name, value }) => env[name] === undefined || isSame(env[name], value));
   if (passed.length === 0) return start;

@@ -4,9 +4,8 @@ import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { describeLargest } from "./environment-size.ts";
-import { findProgram } from "./find-program.ts";
 import type { OutputFiles } from "./output-files.ts";
-import { canPassOn, ownRawVariables, withRawVariables } from "./raw-environment.ts";
+import { passOnRawVariables } from "./raw-environment.ts";
 import { findShortage, systemCode } from "./system-errors.ts";
 
 /** How a process ended: an exit code, or the signal that ended it. */
@@ -62,7 +61,7 @@ export async function startProcess(options: StartOptions): Promise<StartedProces
 }
 
 async function tryStart(given: StartOptions): Promise<StartedProcess> {
-  const { argv, cwd, env, output } = { ...given, ...(await passOnRaw(given)) };
+  const { argv, cwd, env, output } = { ...given, ...(await passOnRawVariables(given)) };
   const [file = "", ...args] = argv;
   const files = typeof output === "string" ? [] : await output.openForProgram();
   const [stdout, stderr] = typeof output === "string" ? [output, output] : files.map(({ fd }) => fd);
@@ -78,13 +77,6 @@ async function tryStart(given: StartOptions): Promise<StartedProcess> {
   } finally {
     for (const opened of files) await opened.close();
   }
-}
-
-/** Adds raw variables. A missing program is started without them, because the shell would hide the system's error. */
-async function passOnRaw(options: StartOptions): Promise<Pick<StartOptions, "argv" | "env">> {
-  const variables = await ownRawVariables();
-  if (variables.length === 0 || !canPassOn()) return options;
-  return (await findProgram(options.argv[0] ?? "", options)) ? withRawVariables(options, variables) : options;
 }
 
 async function explain(error: unknown, { argv, cwd, env }: StartOptions): Promise<unknown> {

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { monotonicMs } from "../async/clock.ts";
+import { passOnRawVariables } from "../process/raw-environment.ts";
 import { findShortage } from "../process/system-errors.ts";
 
 /** A package of Prefect's collections, such as `prefect-aws`. */
@@ -129,8 +130,12 @@ async function readMetadata(
   signal: AbortSignal | undefined,
 ): Promise<Metadata> {
   try {
-    const { stdout } = await promisify(execFile)(python, ["-c", metadataScript], {
-      env,
+    // A raw PYTHONPATH would be damaged otherwise. A large raw variable would be too large for the system.
+    const given = { argv: [python, "-c", metadataScript], cwd: resolve(), env };
+    const { argv, env: passed } = await passOnRawVariables(given);
+    const [file = "", ...args] = argv;
+    const { stdout } = await promisify(execFile)(file, args, {
+      env: passed,
       timeout: scriptTimeoutMs,
       signal,
     });

@@ -1,6 +1,6 @@
 // `lictor doctor --json`, run to its end.
 import { expect, inject } from "vitest";
-import { runLictor } from "../support/lictor.ts";
+import { type ProgramOptions, runLictor } from "../support/lictor.ts";
 
 /** An entry of the output. */
 export interface Finding {
@@ -25,7 +25,7 @@ export interface Diagnosis {
 export async function runDoctor(
   env: Record<string, string>,
   args: readonly string[] = [],
-  { patient = true, ...options }: { cwd?: string; patient?: boolean } = {},
+  { patient = true, ...options }: Pick<ProgramOptions, "cwd" | "command"> & { patient?: boolean } = {},
 ): Promise<Diagnosis> {
   const given = [...(patient ? ["--timeout", "30"] : []), ...args];
   const command = ["doctor", "--json", "--python", inject("python"), ...given];

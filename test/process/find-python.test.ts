@@ -4,6 +4,7 @@ import { join, relative, resolve } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { findPython, PythonFinder, type PythonFinding } from "../../src/program/find-python.ts";
 import { runDoctor } from "../doctor/run-doctor.ts";
+import { LICTOR } from "../support/lictor.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -48,6 +49,15 @@ test("modules in the working directory are not taken for Python's own", async ()
   for (const name of ["json", "importlib"])
     await writeFile(join(directory.path, `${name}.py`), "raise SystemExit(3)\n");
   const { find } = await runDoctor({ PREFECT_API_URL: inject("apiUrl") }, [], { cwd: directory.path });
+  expect(find("Python")).toMatchObject({ status: "pass" });
+});
+
+test("a Python is found although a variable that is not UTF-8 would be too large for it", async () => {
+  // Node.js shows each of the bytes as three.
+  const run = `export A=$(head -c 50000 /dev/zero | tr '\\0' '\\351'); exec "$@"`;
+  const { find } = await runDoctor({ PREFECT_API_URL: inject("apiUrl") }, [], {
+    command: ["bash", "-c", run, "bash", ...LICTOR],
+  });
   expect(find("Python")).toMatchObject({ status: "pass" });
 });
 
