@@ -6,10 +6,17 @@ const longestText = 131_071;
 
 /**
  * Returns the message for a program that could not be started because of its environment's size. It names the largest
- * variables with their sizes in bytes. It never shows values.
+ * variables with their sizes in bytes. It never shows values. `encoded` has the variables that are not UTF-8 in the longer
+ * form in which they are passed on.
  */
-export function describeLargest(argv: readonly string[], env: Readonly<Record<string, string>>): string {
-  const sizes = Object.entries(env)
+export function describeLargest(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+  encoded: Readonly<Record<string, string>> = {},
+): string {
+  const names = Object.keys(encoded);
+  const reason = names.length === 0 ? "" : ` ${names.join(", ")}: not UTF-8, so up to five times larger at the start.`;
+  const sizes = Object.entries({ ...env, ...encoded })
     .map(([name, value]) => ({ name, bytes: Buffer.byteLength(`${name}=${value}`) + 1 }))
     .sort((one, other) => other.bytes - one.bytes);
   const argumentBytes = argv.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
@@ -18,6 +25,6 @@ export function describeLargest(argv: readonly string[], env: Readonly<Record<st
   return (
     `The environment and the command are too large for the system (E2BIG): ${total.toLocaleString("en")} bytes, ` +
     `${argumentBytes.toLocaleString("en")} of them for the command. The largest variables: ${largest.join(", ")}. ` +
-    `Linux takes ${longestText.toLocaleString("en")} bytes for each, and for all of them a quarter of the stack limit (ulimit -s).`
+    `Linux takes ${longestText.toLocaleString("en")} bytes for each, and for all of them a quarter of the stack limit (ulimit -s).${reason}`
   );
 }

@@ -57,8 +57,26 @@ interface Start {
  */
 export async function passOnRawVariables(start: Start & { cwd: string }): Promise<Start> {
   const variables = await ownRawVariables();
-  if (variables.length === 0 || !existsSync(shell) || !existsSync(setter)) return start;
+  if (variables.length === 0 || !canPassOn()) return start;
   return (await findProgram(start.argv[0] ?? "", start)) ? withRawVariables(start, variables) : start;
+}
+
+/** Returns the raw variables that are passed on, with their values in octal numbers. They show how large the variables get. */
+export async function encodeRawVariables(env: Start["env"]): Promise<Record<string, string>> {
+  const variables = canPassOn() ? selectPassed(env, await ownRawVariables()) : [];
+  return Object.fromEntries(
+    variables.map(({ name, bytes }) => [name, octalPieces(bytes).join("").slice(`${name}=`.length)]),
+  );
+}
+
+/** Returns whether this system has the programs that pass on the variables. */
+function canPassOn(): boolean {
+  return existsSync(shell) && existsSync(setter);
+}
+
+/** Returns the variables that `env` does not set to another value. */
+function selectPassed(env: Start["env"], variables: readonly RawVariable[]): readonly RawVariable[] {
+  return variables.filter(({ name, value }) => env[name] === undefined || isSame(env[name], value));
 }
 
 /**
@@ -67,7 +85,7 @@ export async function passOnRawVariables(start: Start & { cwd: string }): Promis
  */
 export function withRawVariables(start: Start, variables: readonly RawVariable[]): Start {
   const env = { ...start.env };
-  const passed = variables.filter(({ name, value }) => env[name] === undefined || isSame(env[name], value));
+  const passed = selectPassed(env, variables);
   if (passed.length === 0) return start;
   for (const { name } of passed) delete env[name];
   const pieces = passed.map(({ bytes }) => octalPieces(bytes));

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { describeLargest } from "./environment-size.ts";
 import type { OutputFiles } from "./output-files.ts";
-import { passOnRawVariables } from "./raw-environment.ts";
+import { encodeRawVariables, passOnRawVariables } from "./raw-environment.ts";
 import { findShortage, systemCode } from "./system-errors.ts";
 
 /** How a process ended: an exit code, or the signal that ended it. */
@@ -79,10 +79,13 @@ async function tryStart(given: StartOptions): Promise<StartedProcess> {
   }
 }
 
-async function explain(error: unknown, { argv, cwd, env }: StartOptions): Promise<unknown> {
+async function explain(error: unknown, options: StartOptions): Promise<unknown> {
+  const { argv, cwd, env } = options;
   const shortage = findShortage(error);
   if (shortage !== undefined) return new Error(`${String((error as Error).message)}: ${shortage}`, { cause: error });
-  if (systemCode(error) === "E2BIG") return new Error(describeLargest(argv, env), { cause: error });
+  if (systemCode(error) === "E2BIG") {
+    return new Error(describeLargest(argv, env, await encodeRawVariables(env)), { cause: error });
+  }
   // The system's error is the same for a missing program and a missing directory.
   if (!(await isDirectory(cwd))) return new Error(`the working directory '${cwd}' does not exist`, { cause: error });
   return error;

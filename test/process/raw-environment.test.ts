@@ -50,6 +50,14 @@ describe("a child", () => {
     expect(environment.toString("latin1")).toContain(`\0A=${"\xe9".repeat(40_000)}\0`);
   });
 
+  test("that cannot start because of such variables names them and the reason", async () => {
+    // They fit as they are and as Node.js shows them, with three bytes for each, but not with five.
+    const settings = ["A", "B", "C"].map((name) => `${name}=$(head -c 40000 /dev/zero | tr '\\0' '\\351')`);
+    const message = await environmentBelow(`${settings.join(" ")}; ulimit -s 2048`, "true");
+    expect(message).toMatch(/too large for the system \(E2BIG\).*largest variables: [A-C] \(200,003\), [A-C] /);
+    expect(message).toMatch(/[A-C], [A-C], [A-C]: not UTF-8, so up to five times larger at the start\.$/);
+  });
+
   test("keeps its process id, and a missing program is told as ever", async () => {
     expect(await environmentBelow("$'A=\\xe9'", "pid")).toBe("same");
     expect(await environmentBelow("$'A=\\xe9'", "/no/such/program")).toBe("ENOENT");
