@@ -1,6 +1,6 @@
 // Environment variables whose bytes are not UTF-8. Node.js shows damaged values, leaves out variables with damaged names,
 // and cannot pass on either of them to a child.
-import { existsSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { findProgram } from "./find-program.ts";
 
@@ -19,12 +19,16 @@ const [shell, setter] = ["/bin/sh", "/usr/bin/env"];
 /** Octal numbers make bytes up to five times longer, so a variable may need several arguments. Linux takes 131,071 bytes each. */
 const pieceCharacters = 100_000;
 
-let own: Promise<readonly RawVariable[]> | undefined;
+let own: Promise<readonly RawVariable[] | null> | undefined;
 
-/** Returns the variables of lictor's own environment that are not UTF-8; none if the system is not Linux. Never throws. */
-function ownRawVariables(): Promise<readonly RawVariable[]> {
-  own ??= readFile("/proc/self/environ").then(findRawVariables, () => []);
+/** Returns the variables of lictor's own environment that are not UTF-8. Returns null if the system cannot tell the bytes. */
+function readOwnRawVariables(): Promise<readonly RawVariable[] | null> {
+  own ??= readFile("/proc/self/environ").then(findRawVariables, () => null);
   return own;
+}
+
+async function ownRawVariables(): Promise<readonly RawVariable[]> {
+  return (await readOwnRawVariables()) ?? [];
 }
 
 /** Returns the variables that are not UTF-8. `environment` has the form of /proc: each variable ends in a zero byte. */
@@ -69,9 +73,42 @@ export async function encodeRawVariables(env: Start["env"]): Promise<Record<stri
   );
 }
 
+/** Returns a warning that names the variables that this system cannot pass on; null if there are none. */
+export async function describeLostVariables(env: Start["env"]): Promise<string | null> {
+  return describeLost(env, { variables: await readOwnRawVariables(), canPassOn: canPassOn() });
+}
+
+/**
+ * Returns a warning that names the variables of `env` that cannot be passed on, never their values; null if there are none.
+ * `variables` is null if the bytes are not known. Pure.
+ */
+export function describeLost(
+  env: Start["env"],
+  system: { variables: readonly RawVariable[] | null; canPassOn: boolean },
+): string | null {
+  const { variables } = system;
+  if (variables !== null && system.canPassOn) return null;
+  const isDamaged = (text = ""): boolean => text.includes("\ufffd");
+  const damaged = Object.entries(env).filter(([name, value]) => isDamaged(name) || isDamaged(value));
+  const names = variables?.map(({ name }) => name) ?? damaged.map(([name]) => name);
+  if (names.length === 0) return null;
+  const needed = variables === null ? "Linux with /proc" : `${shell} and ${setter}`;
+  return (
+    `Flow runs get these environment variables damaged or not at all, because their bytes are not UTF-8: ${names.join(", ")}. ` +
+    `lictor needs ${needed} to pass them on. Otherwise set them in UTF-8.`
+  );
+}
+
 /** Returns whether this system has the programs that pass on the variables. */
 function canPassOn(): boolean {
-  return existsSync(shell) && existsSync(setter);
+  return [shell, setter].every((program) => {
+    try {
+      accessSync(program, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Returns the variables that `env` does not set to another value. */

@@ -1,6 +1,6 @@
 // A worker of one work pool, "p", against a scripted server that does all right unless the test says otherwise.
 import type { ProgramOptions, RunningProgram } from "../support/lictor.ts";
-import { startLictor } from "../support/lictor.ts";
+import { LICTOR, startLictor } from "../support/lictor.ts";
 import {
   type AnswerStep,
   type Script,
@@ -52,13 +52,15 @@ export function pollTimes({ requests }: ScriptedServer): number[] {
   return requests.filter(({ method, path }) => `${method} ${path}` === poll).map(({ atMs }) => atMs);
 }
 
-/** Starts the worker, with polls every 0.2 s; `args` are further options. */
+/** Starts the worker, with polls every 0.2 s; `args` are further options, `command` starts lictor. */
 export function startPoolWorker(
   server: ScriptedServer,
   env: ProgramOptions["env"] = {},
   args: readonly string[] = [],
+  command: ProgramOptions["command"] = LICTOR,
 ): Promise<RunningProgram> {
   return startLictor(["worker", "start", "--pool", "p", "--name", "w", "--log-format", "text", ...args], {
+    command,
     env: { PREFECT_API_URL: `${server.url}/api`, PREFECT_WORKER_QUERY_SECONDS: "0.2", ...env },
   });
 }

@@ -1,7 +1,9 @@
 // Environment variables that are not UTF-8, handed on to real programs.
 import { describe, expect, test } from "vitest";
-import { findRawVariables, withRawVariables } from "../../src/process/raw-environment.ts";
+import { describeLost, findRawVariables, withRawVariables } from "../../src/process/raw-environment.ts";
+import { startPoolServer, startPoolWorker } from "../fault/scripted-worker.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { LICTOR } from "../support/lictor.ts";
 import { runCommand } from "../support/run-command.ts";
 
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
@@ -25,6 +27,49 @@ describe("withRawVariables", () => {
     const start = { argv: ["true"], env: { A: "own" } };
     expect(withRawVariables(start, variables)).toBe(start);
   });
+});
+
+describe("describeLost", () => {
+  const raw = { name: "A", value: "s3cret\ufffd", bytes: latin1("A=s3cret\xe9") };
+  const env = { A: raw.value, B: "b", C: undefined };
+  test.each([
+    ["nothing where the variables are passed on", { variables: [raw], canPassOn: true }, null],
+    ["nothing without such variables", { variables: [], canPassOn: false }, null],
+    [
+      "what is missing",
+      { variables: [raw], canPassOn: false },
+      /not UTF-8: A\. lictor needs \/bin\/sh and \/usr\/bin\/env to/,
+    ],
+    [
+      "the system where the bytes are not known",
+      { variables: null, canPassOn: true },
+      /: A\. lictor needs Linux with \/proc/,
+    ],
+  ])("names %s", (_what, system, expected) => {
+    const warning = describeLost(env, system);
+    if (expected === null) expect(warning).toBeNull();
+    else expect(warning).toMatch(expected);
+    expect(`${warning}`).not.toContain("s3cret");
+  });
+});
+
+/** Whether this user may hide a program from a child. */
+const hide = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"] as const;
+const { code: hides } = await runCommand("unshare", [...hide.slice(1), "mount --bind /dev/null /usr/bin/env"]).catch(
+  () => ({ code: null }),
+);
+
+test.skipIf(hides !== 0)("a worker without the program that passes them on warns once", async () => {
+  const run = `mount --bind /dev/null /usr/bin/env; export "$(printf 'MARKED=s3cret\\351')"; exec "$@"`;
+  await using server = await startPoolServer();
+  await using worker = await startPoolWorker(server, {}, [], [...hide, run, "sh", ...LICTOR]);
+  await worker.waitForOutput(/Worker 'w' started!/, 30_000);
+  worker.signal("SIGTERM");
+  await worker.exited;
+  expect(worker.stderr.split("\n").filter((line) => line.includes("not UTF-8"))).toEqual([
+    expect.stringMatching(/WARN.*: MARKED\. lictor needs \/bin\/sh and \/usr\/bin\/env to pass them on\./),
+  ]);
+  expect(worker.stderr).not.toContain("s3cret");
 });
 
 /** A program's environment as bytes: started by lictor, which itself has these variables. */

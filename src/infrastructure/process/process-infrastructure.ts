@@ -5,6 +5,7 @@ import { AsyncDisposables } from "../../async/async-disposables.ts";
 import { omitUnset } from "../../job/flow-run-environment.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
 import { identifyProcess, type ProcessIdentity } from "../../process/process-identity.ts";
+import { describeLostVariables } from "../../process/raw-environment.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
 import {
   findTemporaryDirectory,
@@ -40,6 +41,8 @@ export const processPoolType: PoolType = {
 async function openProcesses(services: InfrastructureServices): Promise<Infrastructure<ProcessJob>> {
   const control = await tryOpenControlChannel(services);
   const logDirectory = logMissingDirectory(services.log);
+  const lost = await describeLostVariables(services.environment);
+  if (lost !== null) services.log.warn(lost);
   return {
     toJob: toProcessJob,
     obstacle: (readJob) => findObstacle(services, logDirectory, readJob),
