@@ -14,7 +14,6 @@ const minFreeBytes = 100_000_000;
 export const machineChecks: readonly Check[] = [
   {
     name: "Python",
-    // A busy machine needs seconds to start a Python, but its flow runs still succeed.
     lateFinding: warn(
       "Python",
       "no answer in time",
@@ -29,8 +28,10 @@ export const machineChecks: readonly Check[] = [
 async function checkPython({ python }: Examination): Promise<Finding[]> {
   const finding = await python;
   if (finding.kind === "missing") {
-    const [what, ...advice] = finding.message.split(/(?= Install Prefect)/);
-    return [fail("Python", what ?? "", advice.join("").trim())];
+    const [what, ...advice] = finding.message.split(/(?= Install Prefect| Wait if)/);
+    // A busy machine needs seconds to start a Python, but its flow runs still succeed.
+    const report = finding.isSlow ? warn : fail;
+    return [report("Python", what ?? "", advice.join("").trim())];
   }
   const { python: path, prefectVersion } = finding.engine;
   if (Number.parseInt(prefectVersion, 10) >= 3) return [pass("Python", `${path} with Prefect ${prefectVersion}`)];

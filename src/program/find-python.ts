@@ -20,8 +20,13 @@ export interface PythonEngine {
   integrations: readonly Integration[];
 }
 
-/** A Python with Prefect, or one line that says what was tried and what to do. */
-export type PythonFinding = { kind: "found"; engine: PythonEngine } | { kind: "missing"; message: string };
+/**
+ * A Python with Prefect, or one line that says what was tried and what to do. `isSlow`: a Python did not answer in time, and
+ * may have Prefect.
+ */
+export type PythonFinding =
+  | { kind: "found"; engine: PythonEngine }
+  | { kind: "missing"; message: string; isSlow: boolean };
 
 /**
  * Prints the releases of Prefect and its collections. It reads the package metadata in 50 ms; `import prefect` takes 2 s.
@@ -49,20 +54,26 @@ export async function findPython(options: {
   env: Readonly<Record<string, string | undefined>>;
   /** An abort ends the search. */
   signal?: AbortSignal | undefined;
+  /** How long each Python may take. */
+  timeoutMs?: number;
 }): Promise<PythonFinding> {
-  const { explicit, env, signal } = options;
+  const { explicit, env, signal, timeoutMs = scriptTimeoutMs } = options;
   const tried: string[] = [];
+  let isSlow = false;
   for (const given of explicit ? [explicit.python] : candidates(env)) {
     // The path has to be absolute, because flow runs start Python in other directories.
     const python = given.includes("/") ? resolve(given) : given;
-    const metadata = await readMetadata(python, env, signal);
+    const metadata = await readMetadata(python, { env, signal, timeoutMs });
     if (metadata.kind === "engine") return { kind: "found", engine: { python, ...metadata.engine } };
+    isSlow ||= metadata.kind === "slow";
     tried.push(`${python} ${metadata.problem}`);
   }
   const origin = explicit ? ` (given by ${explicit.origin})` : "";
+  const advice = isSlow ? "Wait if the machine is busy" : "Install Prefect there (pip install prefect)";
   return {
     kind: "missing",
-    message: `No Python with Prefect${origin}: ${tried.join("; ")}. Install Prefect there (pip install prefect), or name another Python by --python PATH or LICTOR_PYTHON.`,
+    message: `No Python with Prefect${origin}: ${tried.join("; ")}. ${advice}, or name another Python by --python PATH or LICTOR_PYTHON.`,
+    isSlow,
   };
 }
 
@@ -122,13 +133,17 @@ function candidates(env: Readonly<Record<string, string | undefined>>): string[]
   return env.VIRTUAL_ENV ? [join(env.VIRTUAL_ENV, "bin", "python"), ...onPath] : onPath;
 }
 
-type Metadata = { kind: "engine"; engine: Omit<PythonEngine, "python"> } | { kind: "none"; problem: string };
+type Metadata = { kind: "engine"; engine: Omit<PythonEngine, "python"> } | { kind: "none" | "slow"; problem: string };
 
 async function readMetadata(
   python: string,
-  env: Readonly<Record<string, string | undefined>>,
-  signal: AbortSignal | undefined,
+  options: {
+    env: Readonly<Record<string, string | undefined>>;
+    signal: AbortSignal | undefined;
+    timeoutMs: number;
+  },
 ): Promise<Metadata> {
+  const { env, signal, timeoutMs } = options;
   try {
     // A raw PYTHONPATH would be damaged otherwise. A large raw variable would be too large for the system.
     const given = { argv: [python, "-c", metadataScript], cwd: resolve(), env };
@@ -136,7 +151,7 @@ async function readMetadata(
     const [file = "", ...args] = argv;
     const { stdout } = await promisify(execFile)(file, args, {
       env: passed,
-      timeout: scriptTimeoutMs,
+      timeout: timeoutMs,
       signal,
     });
     return parseMetadata(stdout);
@@ -145,7 +160,7 @@ async function readMetadata(
     if (code === "ENOENT") return { kind: "none", problem: "not found" };
     if (code === "EACCES") return { kind: "none", problem: "may not be executed" };
     if (stderr?.includes("PackageNotFoundError")) return { kind: "none", problem: "has no Prefect" };
-    if (killed) return { kind: "none", problem: `did not answer within ${scriptTimeoutMs / 1000} s` };
+    if (killed) return { kind: "slow", problem: `did not answer within ${timeoutMs / 1000} s` };
     const shortage = findShortage(error);
     return {
       kind: "none",

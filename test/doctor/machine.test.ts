@@ -2,6 +2,9 @@
 import { chmod, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
+import type { Examination } from "../../src/doctor/check.ts";
+import { machineChecks } from "../../src/doctor/machine-checks.ts";
+import { findPython } from "../../src/program/find-python.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { runDoctor } from "./run-doctor.ts";
 
@@ -21,6 +24,23 @@ test("a Python that is slow is a warning, and no reason for exit code 1", async 
   });
   expect(diagnosis.named("fail")).toEqual([]);
   expect(diagnosis.code).toBe(0);
+});
+
+test("a Python that is slower than the search allows is a warning too", async () => {
+  await using directory = await makeTemporaryDirectory("lictor-slow-python-");
+  const python = join(directory.path, "python");
+  await writeFile(python, "#!/bin/sh\nexec sleep 60\n", { mode: 0o755 });
+  const explicit = { python, origin: "--python" };
+  const finding = await findPython({ explicit, env: { PATH: process.env.PATH }, timeoutMs: 200 });
+  const check = machineChecks.find(({ name }) => name === "Python");
+  expect(await check?.run({ python: Promise.resolve(finding) } as Examination)).toEqual([
+    {
+      name: "Python",
+      status: "warn",
+      message: `No Python with Prefect (given by --python): ${python} did not answer within 0.2 s.`,
+      advice: "Wait if the machine is busy, or name another Python by --python PATH or LICTOR_PYTHON.",
+    },
+  ]);
 });
 
 describe("the directory for temporary files", () => {

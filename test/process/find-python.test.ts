@@ -16,7 +16,7 @@ describe("PythonFinder", () => {
     const finder = new PythonFinder(() => findPython({ explicit: { python, origin: "the test" }, env }), 10);
     const told: PythonFinding["kind"][] = [];
     finder.onFinding(({ kind }) => told.push(kind));
-    const missing = { kind: "missing", message: expect.stringContaining(`${python} not found`) };
+    const missing = { kind: "missing", message: expect.stringContaining(`${python} not found`), isSlow: false };
     expect(await finder.current()).toEqual(missing);
     const unfinished = join(directory.path, "unfinished");
     await writeFile(unfinished, `#!/bin/sh\nexec ${inject("python")} "$@"\n`, { mode: 0o755 });
@@ -35,7 +35,11 @@ describe("PythonFinder", () => {
 
   test("searches once for all that ask, and not again within the interval", async () => {
     let searches = 0;
-    const search = async (): Promise<PythonFinding> => ({ kind: "missing", message: String(++searches) });
+    const search = async (): Promise<PythonFinding> => ({
+      kind: "missing",
+      message: String(++searches),
+      isSlow: false,
+    });
     const finder = new PythonFinder(search, 60_000);
     const findings = await Promise.all([finder.current(), finder.current()]);
     expect(

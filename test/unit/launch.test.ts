@@ -125,7 +125,7 @@ describe("chooseLaunch", () => {
     [["python", "-m", "prefect.engine"], false],
     [["flow-run"], false],
   ])("leaves a cancellation to %j: %s", async (command, expected) => {
-    const python: PythonFinding = { kind: "missing", message: "none" };
+    const python: PythonFinding = { kind: "missing", message: "none", isSlow: false };
     const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
     const launch = await chooseLaunch(request);
     expect(launch.cancelsItself).toBe(expected);
@@ -154,7 +154,7 @@ describe("chooseLaunch", () => {
   });
 
   test("needs a Python for all but a command of its own", async () => {
-    const python: PythonFinding = { kind: "missing", message: "No Python with Prefect" };
+    const python: PythonFinding = { kind: "missing", message: "No Python with Prefect", isSlow: false };
     const request = { python, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
     await expect(chooseLaunch({ ...request, command: null })).rejects.toThrow("No Python with Prefect");
     const launch = await chooseLaunch({ ...request, command: ["true"] });
