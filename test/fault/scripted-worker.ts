@@ -11,7 +11,8 @@ import {
 
 const poll = "POST /api/work_pools/p/get_scheduled_flow_runs";
 
-const pool = {
+/** The work pool. */
+export const pool = {
   id: "00000000-0000-4000-8000-000000000001",
   name: "p",
   type: "process",
