@@ -32,8 +32,12 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
-  // The proxy agents would print Authorization headers with DEBUG=*.
-  alias: { debug: "./src/api/no-debug.ts" },
+  alias: {
+    // The proxy agents would print Authorization headers with DEBUG=*.
+    debug: "./src/api/no-debug.ts",
+    "thread-stream": "./src/no-threads.ts",
+    worker_threads: "./src/no-threads.ts",
+  },
   // The packages inside are CommonJS and call require() for Node's own modules.
   banner: {
     js: 'import{createRequire as lictorRequire}from"node:module";const require=lictorRequire(import.meta.url);',

@@ -1,6 +1,5 @@
 // Explains a refused `GET /health`, which something other than a healthy Prefect API has answered.
 import { once } from "node:events";
-import { connect } from "node:tls";
 import type { ApiError } from "../api/errors.ts";
 import type { HttpResponse } from "../api/http-message.ts";
 import { LinkedController } from "../async/linked-controller.ts";
@@ -65,6 +64,8 @@ async function speaksTls(requestedUrl: URL, signal: AbortSignal): Promise<boolea
   using over = new LinkedController(signal);
   const timer = sleep(handshakeMs, over.signal).then(() => over.abort());
   // The certificate does not matter here.
+  // A static import would read all root certificates into the memory of every program, because it copies the exports.
+  const { connect } = await import("node:tls");
   const socket = connect({
     host: requestedUrl.hostname.replace(/^\[|\]$/g, ""),
     port: Number(requestedUrl.port || 80),
