@@ -74,14 +74,20 @@ export class ResponseTooLargeError extends Error {
   }
 }
 
-/** Returns true for failures that may end by themselves: no response, a response of something else, or status 5xx. */
+/** Statuses by which a server says that it has no time for the request. */
+const busyStatuses: ReadonlySet<number> = new Set([408, 429]);
+
+/**
+ * Returns true for failures that may end by themselves: no response, a response of something else, status 5xx, or a server
+ * that is too busy.
+ */
 export function isTransient(error: unknown): boolean {
   return (
     error instanceof UnreachableError ||
     error instanceof UndecodableResponseError ||
     error instanceof UnexpectedResponseError ||
     error instanceof ResponseTooLargeError ||
-    (error instanceof ApiError && error.status >= 500)
+    (error instanceof ApiError && (error.status >= 500 || busyStatuses.has(error.status)))
   );
 }
 

@@ -190,7 +190,7 @@ export class LogShipper {
  * limit.
  */
 function mayBeSentLater(error: unknown): boolean {
-  return isTransient(error) || [401, 403, 408, 429].some((status) => hasStatus(error, status));
+  return isTransient(error) || hasStatus(error, 401) || hasStatus(error, 403);
 }
 
 /** Returns the size of the request's body. */

@@ -7,10 +7,14 @@ const silentIntervals = 2;
 /** With a very short interval, a warning follows later, because every poll takes some time. */
 const minSilenceMs = 2_000;
 
-/** Watches each poll. Warns once when polls fail or get no response, and reports once when they succeed again. */
+/**
+ * Watches each poll. Warns once when a poll gets no response, and says once when polls are answered again. A poll that
+ * fails is no warning, because the worker says that there is an outage.
+ */
 export class PollHealth {
   /** When the first poll began that failed or is overdue, on the monotonic clock. Undefined after a success. */
   failingSince: number | undefined;
+  #hasWarned = false;
 
   constructor(
     private readonly intervalMs: number,
@@ -22,33 +26,32 @@ export class PollHealth {
     const startedAt = monotonicMs();
     const silenceMs = Math.max(silentIntervals * this.intervalMs, minSilenceMs);
     const cancelTimer = startTimer(silenceMs, () => {
-      this.#fail(
-        startedAt,
+      this.failingSince ??= startedAt;
+      this.log[this.#hasWarned ? "debug" : "warn"](
         `The server has not answered a poll for ${Math.round(silenceMs / 1000)} s; lictor waits on. If other requests are answered, one of several servers behind a proxy may hang.`,
       );
+      this.#hasWarned = true;
     });
     try {
       const result = await poll();
       this.#succeed();
       return result;
     } catch (error) {
-      if (!signal.aborted) this.#fail(startedAt, `A poll failed: ${error instanceof Error ? error.message : error}`);
+      if (!signal.aborted) {
+        this.failingSince ??= startedAt;
+        this.log.debug({ err: error }, "a poll failed");
+      }
       throw error;
     } finally {
       cancelTimer();
     }
   }
 
-  #fail(startedAt: number, message: string): void {
-    if (this.failingSince === undefined) this.log.warn(message);
-    else this.log.debug(message);
-    this.failingSince ??= startedAt;
-  }
-
   #succeed(): void {
     if (this.failingSince === undefined) return;
     const seconds = Math.round((monotonicMs() - this.failingSince) / 1000);
     this.failingSince = undefined;
-    this.log.info(`Polls are answered again after ${seconds} s.`);
+    this.log[this.#hasWarned ? "info" : "debug"](`Polls are answered again after ${seconds} s.`);
+    this.#hasWarned = false;
   }
 }

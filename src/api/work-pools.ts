@@ -1,7 +1,7 @@
 // Routes of work pools, their work queues and their workers.
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
-import type { Api } from "./api.ts";
-import { ApiError, hasStatus } from "./errors.ts";
+import type { Api, ApiAddress } from "./api.ts";
+import { ApiError } from "./errors.ts";
 import { fieldOf, jobVariablesOfPoll } from "./exact-places.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
@@ -24,11 +24,18 @@ export async function findWorkPool(api: Api, name: string, options?: RequestOpti
       exact: template,
     })) as unknown as WorkPool;
   } catch (error) {
-    // A 404 has advice only if the route is missing. For a missing work pool, the server explains the 404.
-    const isMissingRoute = error instanceof ApiError && error.advice !== undefined && !api.address.isCloud;
-    if (hasStatus(error, 404) && !isMissingRoute) return undefined;
+    if (isPoolMissing(error, api.address)) return undefined;
     throw error;
   }
+}
+
+/**
+ * Returns true for a 404 that says that a work pool or a work queue does not exist. The 404 of a proxy says nothing about
+ * them, and a wrong URL gets a 404 too.
+ */
+export function isPoolMissing(error: unknown, { isCloud }: ApiAddress): boolean {
+  // A 404 has advice only if the route is missing. For a missing work pool, the server explains the 404.
+  return error instanceof ApiError && error.status === 404 && (error.advice === undefined || isCloud);
 }
 
 /** Creates a work pool and returns it. Throws ApiError 409 if it already exists. */

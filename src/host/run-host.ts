@@ -34,7 +34,7 @@ const hooksAfterKillMs = lastHooksMs + hookGraceMs;
 
 /**
  * Runs the workers until `drain` aborts and the last flow run has ended. Throws the error that ends a worker, because
- * the API refuses it or failed too often. Waits for the flow runs in flight before it throws.
+ * the API refuses it at its start. Waits for the flow runs in flight before it throws.
  */
 export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool>): Promise<void> {
   const { options, eventPublisher, logShipper, logging, socketAddress, stop } = host.services;

@@ -100,6 +100,7 @@ async function serve(worker: Worker, channel: WorkerChannel, signal: AbortSignal
   adoptPool(worker, initial_snapshot.work_pool);
   worker.sockets.channelHealthy = true;
   worker.sockets.channelTried.wake("connected");
+  worker.outage.retryNow();
   try {
     await runTogether(signal, [
       (beating) => sendHeartbeats(worker, channel, beating),

@@ -1,7 +1,7 @@
 // Polls for scheduled flow runs and takes them. An event causes a poll at once. Regular polls find what events missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
-import { hasStatus } from "../api/errors.ts";
 import type { ScheduledFlowRun, WorkPool } from "../api/wire.ts";
+import { isPoolMissing } from "../api/work-pools.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { live } from "../run/live.ts";
@@ -21,16 +21,18 @@ const betweenPartsMs = 500;
 /** If no flow run was taken for this time, the rest waits for the regular poll. */
 const recentlyTakenMs = 5_000;
 
-/** Polls until `drain` aborts. Throws an error that a retry cannot mend, and ServiceError after too many failures. */
+/** Polls until `drain` aborts. Throws ApiError only if the server refuses the first poll, because a setting is wrong. */
 export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void> {
-  const { announce, random } = worker.services;
+  const { polling, outage } = worker;
   let polledAt = Number.NEGATIVE_INFINITY;
   let hasFailed = false;
   await serviceLoop(
     {
+      name: "polls",
       intervalMs: worker.options.querySeconds * 1000,
-      announce,
-      random,
+      hasWorked: () => polling.hasWorked,
+      outage,
+      random: worker.services.random,
       turn: async (signal) => {
         polledAt = monotonicMs();
         hasFailed = true;
@@ -106,6 +108,7 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
   // A newer snapshot may have come meanwhile, or the pool may be gone.
   const workPool = pool.current ?? poolBefore;
   polling.answeredAt = monotonicMs();
+  polling.hasWorked = true;
   countUnannounced(worker, scheduled);
   const due = runs.expected.selectDue(scheduled, bothClocks());
   for (const flowRun of runs.expected.sortDeclinedLast(due)) {
@@ -159,7 +162,7 @@ async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal
     return await worker.polling.polls.scheduled(scheduledBefore, signal);
   } catch (error) {
     // The work pool or a work queue does not exist (yet), so nothing is scheduled in it.
-    if (hasStatus(error, 404)) return [];
+    if (isPoolMissing(error, worker.api.address)) return [];
     throw error;
   }
 }

@@ -31,8 +31,8 @@ export interface WorkerRun {
 }
 
 /**
- * Runs a worker until `drain` aborts and its last flow run has ended. Throws ApiError when the server refuses the worker,
- * and ServiceError when requests failed too often. Before it throws, it waits for the flow runs in flight.
+ * Runs a worker until `drain` aborts and its last flow run has ended. Throws ApiError when the server refuses the worker at
+ * its start. Before it throws, it waits for the flow runs in flight. An outage of the API never ends a worker.
  */
 export async function runWorker(
   worker: Worker,

@@ -1,9 +1,14 @@
 // Reads or creates the work pool, sets its base job template if it has none, and sends heartbeats over REST.
 // Source: prefect workers/base.py sync_with_backend.
-import { ApiError, hasStatus, isTransient } from "../api/errors.ts";
+import { hasStatus, isTransient } from "../api/errors.ts";
 import type { WorkPool } from "../api/wire.ts";
-import { createWorkPool, findWorkPool, sendWorkerHeartbeat, updateBaseJobTemplate } from "../api/work-pools.ts";
-import { sleep } from "../async/sleep.ts";
+import {
+  createWorkPool,
+  findWorkPool,
+  isPoolMissing,
+  sendWorkerHeartbeat,
+  updateBaseJobTemplate,
+} from "../api/work-pools.ts";
 import type { InitialPool } from "./initial-pool.ts";
 import { serviceLoop } from "./service-loop.ts";
 import type { Worker } from "./worker.ts";
@@ -26,21 +31,23 @@ export async function takeInitialPool(worker: Worker, initial: InitialPool, sign
 }
 
 /**
- * Syncs every heartbeat interval until `signal` aborts; an open worker channel makes that unnecessary. Throws ApiError when
- * the server refuses for good, and ServiceError after too many failures.
+ * Syncs every heartbeat interval until `signal` aborts; an open worker channel makes that unnecessary. Throws ApiError only
+ * if the server refuses the first sync, because a setting is wrong.
  */
 export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<void> {
-  const { announce, random } = worker.services;
   // A pool that was just read at the start is not read again in the first turn.
   let fresh = worker.pool.current !== undefined;
+  let hasWorked = false;
   // Channel and sync write the same rows. If both do so at once, a server on SQLite closes the channel with an error.
   await worker.sockets.channelTried.sleep(channelFirstMs, signal);
   await serviceLoop(
     {
+      name: "heartbeats",
       intervalMs: worker.options.heartbeatSeconds * 1000,
-      announce,
-      random,
-      wait: sleep,
+      hasWorked: () => hasWorked,
+      outage: worker.outage,
+      random: worker.services.random,
+      wait: async (ms, waiting) => void (await worker.syncWake.sleep(ms, waiting)),
       turn: async (turn) => {
         if (!fresh && !worker.sockets.channelHealthy) {
           const found = await findWorkPool(worker.api, worker.options.workPoolName, { signal: turn });
@@ -48,10 +55,11 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
           if (!worker.sockets.channelHealthy) await takePool(worker, found, turn);
         }
         await sendTemplateAndHeartbeat(worker, turn).catch((error: unknown) => {
-          if (!isPoolGone(error)) throw error;
+          if (!isPoolMissing(error, worker.api.address)) throw error;
           worker.log.debug({ err: error }, "the work pool was deleted after it was read");
         });
         fresh = false;
+        hasWorked = true;
       },
     },
     signal,
@@ -64,11 +72,6 @@ export async function sendTemplateAndHeartbeat(worker: Worker, signal: AbortSign
   if (template) await updateBaseJobTemplate(worker.api, worker.options.workPoolName, template, { signal });
   worker.pool.missingTemplate = undefined;
   await heartbeat(worker, signal);
-}
-
-/** Returns whether the server says that the work pool does not exist. A 404 with advice says that the route is missing. */
-function isPoolGone(error: unknown): boolean {
-  return error instanceof ApiError && error.status === 404 && error.advice === undefined;
 }
 
 /** Uses `found` as the work pool, or creates the pool if that is allowed. */

@@ -11,6 +11,7 @@ import { RunHistory } from "../run/run-history.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
 import { ClaimOrder } from "./claim-order.ts";
 import { FlowRuns } from "./flow-runs.ts";
+import { Outage } from "./outage.ts";
 import type { Slots } from "./slots.ts";
 
 /** The options of one worker, from the command line and the settings. */
@@ -78,6 +79,8 @@ export interface PollState {
   isRunLeft: boolean;
   /** When the last poll was answered, on the monotonic clock. */
   answeredAt: number;
+  /** Whether the server has answered a poll. */
+  hasWorked: boolean;
   /** When the worker last took a flow run, on the monotonic clock. */
   takenAt: number;
   /** Sends the requests. */
@@ -120,6 +123,9 @@ export class Worker implements RunContext, WorkerDependencies {
   readonly runs: FlowRuns;
   readonly pool: PoolState = { current: undefined, missingTemplate: undefined };
   readonly polling: PollState;
+  /** Wakes the sync loop. */
+  readonly syncWake = new Wake();
+  readonly outage: Outage;
   readonly sockets: SocketState = {
     eventsConnected: false,
     eventsChanged: new Wake(),
@@ -148,10 +154,12 @@ export class Worker implements RunContext, WorkerDependencies {
       wake: new Wake(),
       isRunLeft: false,
       answeredAt: monotonicMs(),
+      hasWorked: false,
       takenAt: Number.NEGATIVE_INFINITY,
       polls: new Polls(this.api, { ...options, intervalMs: options.querySeconds * 1000, log: this.log }),
       unannouncedCount: 0,
     };
+    this.outage = new Outage(options.workPoolName, { polls: this.polling.wake, heartbeats: this.syncWake }, this.log);
     this.claimOrder = new ClaimOrder(name);
     this.runs = new FlowRuns(options.prefetchSeconds * 1000, this.history, this.claimOrder);
   }

@@ -1,4 +1,5 @@
 // One program that serves several work pools.
+import { once } from "node:events";
 import { expect, inject, test } from "vitest";
 import type { Status } from "../../src/status/page/status-json.ts";
 import { findFreePort } from "../support/free-port.ts";
@@ -46,27 +47,54 @@ test("serves two pools at once, with one limit over both, and its status shows e
   expect(online.map((workers) => workers.map(({ name }) => name))).toEqual([["test-worker"], ["test-worker"]]);
 });
 
-test("drains all pools at once, and says so, when the server refuses one of them", async () => {
+const notAllowed = { status: 403, headers: { "content-type": "application/json" }, body: '{"detail":"not allowed"}' };
+
+test("drains all pools at once, and says so, when the server refuses one of them from the start", async () => {
+  const api = sharedApi();
+  const [one, refused] = [await newPool(api), await newPool(api)];
+  const isRunning = new AbortController();
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: async ({ path }) => {
+      if (!path.includes(`${refused}/get_scheduled_flow_runs`)) return undefined;
+      // The first poll is refused only when there is a flow run to wait for.
+      if (!isRunning.signal.aborted) await once(isRunning.signal, "abort");
+      return notAllowed;
+    },
+  });
+  await using worker = await startWorker(one, { apiUrl: proxy.apiUrl, args: ["--pool", refused] });
+  const running = await api.createFlowRun(await deploy(api, one, "sleep"), { parameters: { seconds: 4 } });
+  await worker.waitForOutput(/^ready$/m, soon.timeoutMs);
+  isRunning.abort();
+  await worker.waitForOutput(/not allowed.*A worker has failed\. Taking no new flow runs/, 20_000);
+  expect(await worker.exited).toEqual({ code: 1, signal: null });
+  expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
+});
+
+test("goes on with all pools when the server refuses one of them later", async () => {
   const api = sharedApi();
   const [one, refused] = [await newPool(api), await newPool(api)];
   let isRefused = false;
   await using proxy = await startReverseProxy(inject("apiUrl"), {
     onRequest: ({ path }) =>
-      isRefused && path.includes(`${refused}/get_scheduled_flow_runs`)
-        ? { status: 403, headers: { "content-type": "application/json" }, body: '{"detail":"not allowed"}' }
-        : undefined,
+      isRefused && path.includes(`${refused}/get_scheduled_flow_runs`) ? notAllowed : undefined,
   });
   await using worker = await startWorker(one, {
     apiUrl: proxy.apiUrl,
     args: ["--pool", refused],
     env: { PREFECT_WORKER_QUERY_SECONDS: "1" },
   });
-  const running = await api.createFlowRun(await deploy(api, one, "sleep"), { parameters: { seconds: 4 } });
-  await worker.waitForOutput(/^ready$/m, soon.timeoutMs);
+  await waitFor(() => proxy.count("POST", `/work_pools/${refused}/get_scheduled_flow_runs`) > 0, {
+    ...soon,
+    what: "a poll",
+  });
   isRefused = true;
-  await worker.waitForOutput(/not allowed.*A worker has failed\. Taking no new flow runs/, 20_000);
-  expect(await worker.exited).toEqual({ code: 1, signal: null });
-  expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
+  await worker.waitForOutput(new RegExp(`The API refuses polls of work pool '${refused}'.*not allowed`), 30_000);
+  const ofOne = await api.createFlowRun(await deploy(api, one, "hello"));
+  await api.waitForState(ofOne.id, ["COMPLETED"], soon.timeoutMs);
+  const ofOther = await api.createFlowRun(await deploy(api, refused, "hello"));
+  isRefused = false;
+  await api.waitForState(ofOther.id, ["COMPLETED"], soon.timeoutMs);
+  await worker.waitForOutput(/The API responds again/, 20_000);
 });
 
 test("takes pool/queue for a queue of one pool", async () => {
