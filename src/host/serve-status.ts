@@ -22,6 +22,7 @@ export async function serveHealth(
     return await startHealthServer({
       ...address,
       silentSeconds: () => secondsOverdue(sources),
+      outageSeconds: () => secondsAway(sources),
       pollsFailingSeconds: () => secondsFailing(sources),
       journalProblem: () => sources.journal?.problem ?? null,
       status: () => readStatus(sources, bothClocks()),
@@ -42,6 +43,15 @@ export function secondsOverdue(sources: StatusSources): number | undefined {
     if (silentMs > missedPolls * options.querySeconds * 1000) return silentMs / 1000;
   }
   return undefined;
+}
+
+/**
+ * Returns for how many seconds the API has been away for a worker. Returns undefined without an outage, and during a drain,
+ * because nobody should restart a worker that waits for its flow runs.
+ */
+export function secondsAway({ workers, stop }: StatusSources): number | undefined {
+  const since = stop.drain.aborted ? [] : workers.flatMap(({ outage }) => outage.since ?? []);
+  return since.length === 0 ? undefined : (monotonicMs() - Math.min(...since)) / 1000;
 }
 
 /** Returns for how many seconds the polls of a worker have failed. Returns undefined if all polls succeed. */

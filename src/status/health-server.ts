@@ -15,6 +15,8 @@ export interface HealthServerOptions {
   port: number;
   /** Returns the seconds since the last poll of a worker that is stuck. Returns undefined if none is stuck. */
   silentSeconds: () => number | undefined;
+  /** Returns for how many seconds the API has been away. Returns undefined if there is no outage. */
+  outageSeconds: () => number | undefined;
   /** Returns for how many seconds polls have failed. Returns undefined if they succeed. */
   pollsFailingSeconds: () => number | undefined;
   /** Returns why the journal cannot be written; null if it can. */
@@ -34,7 +36,7 @@ interface RouteResponse {
 
 /**
  * Serves `/health`, the status page at `/`, and its data at `/status.json`. `/health` is 200 while all workers poll,
- * and 503 if one is stuck. Returns the port. Disposing closes the server. Throws the system's error if it cannot
+ * and 503 if one is stuck or the API is away. Returns the port. Disposing closes the server. Throws the system's error if it cannot
  * listen.
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<Disposable & { port: number }> {
@@ -87,18 +89,25 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
 }
 
 /**
- * The messages are those of the reference. `polls_failing_seconds` exists only while polls fail, and `journal_problem` only
- * while the journal cannot be written.
+/**
+ * The messages are those of the reference, except for an outage. `polls_failing_seconds` exists only while polls fail, and
+ * `journal_problem` only while the journal cannot be written. An outage logs nothing here, because a restart would not end
+ * it.
  */
 function healthResponse(options: HealthServerOptions): RouteResponse {
-  const { silentSeconds, pollsFailingSeconds, journalProblem, log } = options;
+  const { silentSeconds, outageSeconds, pollsFailingSeconds, journalProblem, log } = options;
   const problem = journalProblem();
   const seconds = silentSeconds();
+  const awaySeconds = outageSeconds();
   const failingSeconds = pollsFailingSeconds();
   const failing = {
     ...(failingSeconds !== undefined && { polls_failing_seconds: Math.round(failingSeconds) }),
     ...(problem !== null && { journal_problem: problem }),
   };
+  if (awaySeconds !== undefined) {
+    const message = "The API is away. The worker keeps trying.";
+    return json(503, { message, outage_seconds: Math.round(awaySeconds), ...failing });
+  }
   if (seconds === undefined) return json(200, { message: "OK", ...failing });
   log.error(`Worker has not polled in the last ${Math.round(seconds)} seconds and should be restarted`);
   return json(503, { message: "Worker may be unresponsive at this time", ...failing });

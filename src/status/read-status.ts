@@ -47,9 +47,11 @@ function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: num
       ? "killing"
       : stop.drain.aborted
         ? "draining"
-        : workers.length > 0
-          ? "running"
-          : "starting",
+        : workers.length === 0
+          ? "starting"
+          : workers.some(({ outage }) => outage.since !== undefined)
+            ? "outage"
+            : "running",
     now: now.wallMs,
     startedAt: toWallClock(startedAt),
     pid,
@@ -81,13 +83,14 @@ const noWorkerYet: Omit<WorkerStatus, keyof OptionsStatus> = {
 };
 
 function readWorker(worker: Worker, toWallClock: (at: number) => number): Omit<WorkerStatus, keyof OptionsStatus> {
-  const { history, runs, sockets, pool, polling, poolType } = worker;
+  const { history, runs, sockets, pool, polling, poolType, outage } = worker;
   runs.settle();
   return {
     type: poolType.name,
     connections: {
       hasWorkPool: pool.current !== undefined,
       lastPollAt: toWallClock(polling.answeredAt),
+      outageSince: outage.since === undefined ? null : toWallClock(outage.since),
       workerChannel: sockets.channelHealthy,
       eventsOut: sockets.eventsConnected,
       eventLagMs: sockets.eventLagMs ?? null,

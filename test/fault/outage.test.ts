@@ -2,7 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
+import type { Status } from "../../src/status/page/status-json.ts";
 import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
+import { findFreePort } from "../support/free-port.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import type { AnswerStep } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -114,6 +116,46 @@ test("a new connection for events ends the wait of an outage", async () => {
   isAway = false;
   end();
   await worker.waitForOutput(/The API responds again/, 5_000);
+});
+
+test("/health is 503 and the status says since when, from the third failure in a row until an answer", async () => {
+  let isAway = false;
+  await using server = await startPoolServer({ polls: [whileAway(() => isAway, { body: [] })] });
+  const port = await findFreePort();
+  const env = { ...once, PREFECT_WORKER_WEBSERVER_PORT: String(port), PREFECT_WORKER_QUERY_SECONDS: "1" };
+  await using worker = await startPoolWorker(server, env, ["--with-healthcheck"]);
+  const read = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`);
+    return [response.status, await response.json()] as [number, Status];
+  };
+  await waitFor(() => pollTimes(server).length > 0, { ...soon, what: "a poll" });
+  isAway = true;
+  const failing = await waitFor(
+    async () => {
+      const [status, body] = await read("/health");
+      return "polls_failing_seconds" in body && [status, body];
+    },
+    { ...soon, what: "a failed poll" },
+  );
+  expect(failing).toEqual([200, { message: "OK", polls_failing_seconds: expect.any(Number) }]);
+  const since = Date.now();
+  await worker.waitForOutput(/The API is away/, 20_000);
+  expect(await read("/health")).toEqual([
+    503,
+    {
+      message: "The API is away. The worker keeps trying.",
+      outage_seconds: expect.any(Number),
+      polls_failing_seconds: expect.any(Number),
+    },
+  ]);
+  const [, status] = await read("/status.json");
+  expect(status.host.phase).toBe("outage");
+  expect(Math.abs((status.workers[0]?.connections?.outageSince ?? 0) - since)).toBeLessThan(2_000);
+  isAway = false;
+  await worker.waitForOutput(/The API responds again/, 20_000);
+  expect(await read("/health")).toEqual([200, { message: "OK" }]);
+  expect((await read("/status.json"))[1].workers[0]?.connections?.outageSince).toBeNull();
+  expect(count(worker, /ERROR/)).toBe(count(worker, /No Python with Prefect/));
 });
 
 test("a drain during an outage ends when the last flow run has ended", async () => {

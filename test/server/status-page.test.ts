@@ -154,10 +154,14 @@ describe("the status page", () => {
   test("does not pretend to poll a server that has not been reached yet", async () => {
     const { url, env } = await onFreePort();
     const apiUrl = `http://127.0.0.1:${await findFreePort()}/api`;
-    await using _worker = await startWorker("p", { apiUrl, args: ["--with-healthcheck", "--type", "process"], env });
+    const fast = { PREFECT_WORKER_HEARTBEAT_SECONDS: "2", PREFECT_CLIENT_MAX_RETRIES: "0" };
+    const args = ["--with-healthcheck", "--type", "process"];
+    await using _worker = await startWorker("p", { apiUrl, args, env: { ...env, ...fast } });
     await using opened = await openPage(url);
     await opened.page.getByText("no work pool has been read yet").waitFor();
     await opened.page.getByText("flow runs are found by polling").waitFor();
+    await opened.page.getByText(/away for \d+ s; the worker keeps trying/).waitFor({ timeout: 60_000 });
+    expect(await phaseOf(opened.page)).toBe("API away");
     expect(opened.unwanted).toEqual([]);
   });
 

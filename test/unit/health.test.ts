@@ -63,6 +63,7 @@ test.each<[path: string, host: string, status: number]>([
     host: "127.0.0.1",
     port: 0,
     silentSeconds: () => undefined,
+    outageSeconds: () => undefined,
     pollsFailingSeconds: () => undefined,
     journalProblem: () => null,
     status: () => ({ host: "not for others" }),

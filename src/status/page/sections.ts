@@ -26,6 +26,7 @@ const tones: Readonly<Record<string, Tone>> = {
 export const phases: Readonly<Record<HostStatus["phase"], [word: string, tone: Tone]>> = {
   starting: ["Starting", "warn"],
   running: ["Working", "good"],
+  outage: ["API away", "bad"],
   draining: ["Stopping", "warn"],
   killing: ["Ending flow runs", "bad"],
 };
@@ -93,7 +94,11 @@ function terms(pairs: readonly [title: string, text: string][]): HTMLElement[] {
 }
 
 /** Returns the colour and the texts for the polls. Jitter and a slow response may delay a poll. */
-function polling({ hasWorkPool }: ConnectionStatus, ageMs: number, querySeconds: number): [Tone, string[]] {
+function polling(found: ConnectionStatus, now: number, querySeconds: number): [Tone, string[]] {
+  const { hasWorkPool, outageSince, lastPollAt } = found;
+  const ageMs = now - lastPollAt;
+  if (outageSince !== null)
+    return ["bad", [`away for ${formatDuration(now - outageSince, 0)}`, "the worker keeps trying"]];
   if (!hasWorkPool) return ["bad", ["no work pool has been read yet"]];
   const isLate = ageMs > 2 * querySeconds * 1000 + 5000;
   return [isLate ? "bad" : "good", [`last poll ${formatDuration(ageMs, 0)} ago`, ...(isLate ? ["overdue"] : [])]];
@@ -113,7 +118,7 @@ export function connections({ host, workers }: Status): HTMLElement[] {
 function connectionsOf({ connections: found, querySeconds }: WorkerStatus, now: number, of: string): HTMLElement[] {
   if (!found) return [element("li", {}, element("span", { class: "dot warn" }, `Being opened${of}`))];
   return [
-    connection(`API${of}`, ...polling(found, now - found.lastPollAt, querySeconds)),
+    connection(`API${of}`, ...polling(found, now, querySeconds)),
     connection(`Worker channel${of}`, found.workerChannel ? "good" : "calm", [
       isOpen(found.workerChannel),
       found.workerChannel ? "carries the heartbeats" : "heartbeats go by REST",

@@ -37,6 +37,8 @@ export interface ConnectionStatus {
   hasWorkPool: boolean;
   /** When the last poll succeeded, or when the last poll was skipped because there is no work pool. */
   lastPollAt: number;
+  /** When the outage of the API began. Null if there is none. */
+  outageSince: number | null;
   workerChannel: boolean;
   eventsOut: boolean;
   eventLagMs: number | null;
@@ -63,7 +65,8 @@ export interface WorkerStatus {
 
 /** The part of the status that all workers of the program share. */
 export interface HostStatus {
-  phase: "starting" | "running" | "draining" | "killing";
+  /** The phase is "outage" while the API is away for a worker. */
+  phase: "starting" | "running" | "outage" | "draining" | "killing";
   /** The current time of the program's clock, for computing ages. */
   now: number;
   startedAt: number;
