@@ -7,6 +7,7 @@ import { build } from "esbuild";
 const loadedOnUse = {
   "proxy-agent": "src/api/proxy-agent.ts",
   "metrics-server": "src/status/metrics-server.ts",
+  "systemd-notifier": "src/host/systemd-notifier.ts",
   transliterate: "src/run/transliterate.ts",
 };
 

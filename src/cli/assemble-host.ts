@@ -1,14 +1,18 @@
 // `lictor worker start`: assembles the host from options and settings, runs its workers, and closes it.
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
+import { longestPauseMs } from "../api/retry.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { type OpenInstance, tryOpenInstance } from "../host/control-socket.ts";
+import { describeWork, isPolling } from "../host/describe-work.ts";
 import { Host } from "../host/host.ts";
 import { findStateDirectory } from "../host/instances.ts";
 import { instanceLabels, openJournal } from "../host/open-journal.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
+import type { SystemdNotifier } from "../host/systemd-notifier.ts";
+import { readSystemdRequest, withoutSystemdVariables } from "../host/systemd-variables.ts";
 import type { Journal } from "../journal/journal.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { uiUrlFor } from "../settings/derived.ts";
@@ -33,13 +37,14 @@ import {
  * Runs the workers of all work pools until they have stopped. Throws SettingsError, WorkerStartError, and the error
  * that ends a worker.
  */
-export async function startWorkers(options: WorkerStartOptions, program: ProgramContext): Promise<void> {
+export async function startWorkers(options: WorkerStartOptions, given: ProgramContext): Promise<void> {
+  const program: ProgramContext = { ...given, env: withoutSystemdVariables(given.env) };
   const { logging, settings } = program;
   const { logger } = logging;
   const stop = createStopControl();
   using _signals = watchSignals(stop, (message) => logger.warn(message));
   if (options.drainTimeout !== undefined) limitDrain(stop, options.drainTimeout);
-  program.onUncaught = (error) => {
+  given.onUncaught = (error) => {
     // Drains instead of exiting, because an exit would orphan all engines.
     logger.error({ err: error }, "An error that nobody caught; please report it. Taking no new flow runs");
     process.exitCode = 1;
@@ -63,6 +68,7 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
     status: () => readStatus(sources, bothClocks()),
     log: logger,
   });
+  await using systemd = await openSystemd(given, sources);
   // The search runs during the first requests to the server. Only the first claim waits for its result.
   const search = new AbortController();
   const explicit = explicitPython(options, program.env);
@@ -72,7 +78,18 @@ export async function startWorkers(options: WorkerStartOptions, program: Program
     using open = await openApi(program, options.workspace, stop.drain);
     const journal = openJournal(stateDir, instance, search.signal, logger);
     sources.journal = journal;
-    const assembly = { options, program, open, stop, python, instance, journal, search: search.signal, sources };
+    const assembly: Assembly = {
+      options,
+      program,
+      open,
+      stop,
+      python,
+      instance,
+      journal,
+      search: search.signal,
+      sources,
+      systemd,
+    };
     await runAssembled(assembly).catch(async (error: unknown) => {
       throw await explainUnauthorized(error, toSocketAddress(open, program), stop.drain);
     });
@@ -96,6 +113,28 @@ interface Assembly {
   readonly search: AbortSignal;
   /** Gets the workers when they exist. */
   readonly sources: StatusSources & { workers: Worker[] };
+  readonly systemd: SystemdNotifier | null;
+}
+
+/** Returns what sends messages to systemd. Returns null if systemd expects none. */
+async function openSystemd(
+  { env, logging, settings }: ProgramContext,
+  sources: StatusSources,
+): Promise<SystemdNotifier | null> {
+  const request = readSystemdRequest(env, process.pid);
+  if (request === undefined) return null;
+  const { PREFECT_API_REQUEST_TIMEOUT: timeout, PREFECT_CLIENT_MAX_RETRIES: retries } = settings.values;
+  const { PREFECT_CLIENT_RETRY_JITTER_FACTOR: jitter } = settings.values;
+  const longestPollMs = (retries + 1) * (timeout * 1000 + longestPauseMs * (1 + jitter));
+  const { SystemdNotifier } = await import("../host/systemd-notifier.ts");
+  return new SystemdNotifier({
+    request,
+    path: env.PATH,
+    status: () => describeWork(sources),
+    isAlive: () => isPolling(sources, longestPollMs),
+    stopping: sources.stop.drain,
+    log: logging.logger,
+  });
 }
 
 async function runAssembled(assembly: Assembly): Promise<void> {
@@ -130,6 +169,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     journal,
     instance: instanceLabels(instance),
     random: Math.random,
+    onStarted: () => assembly.systemd?.ready(),
     exportedSettings: open.exportedSettings,
   });
   const pools = new Map<Worker, InitialPool>();

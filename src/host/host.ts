@@ -44,6 +44,8 @@ export interface HostServices {
   readonly instance: InstanceLabels;
   /** Returns [0, 1). */
   readonly random: () => number;
+  /** Called once, when all workers have started. */
+  onStarted(): void;
   exportedSettings(): Readonly<Record<string, string>>;
 }
 

@@ -45,7 +45,11 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
   const sending = Promise.all([eventPublisher.run(closing.signal), logShipper?.run(closing.signal)]);
   const onFailure = (error: unknown): void => drainAfterFailure(host, error);
-  const run = { socketAddress, runOnce: options.runOnce, closing: closing.signal, onFailure };
+  let starting = pools.size;
+  const onStarted = (): void => {
+    if (--starting === 0) host.services.onStarted();
+  };
+  const run = { socketAddress, runOnce: options.runOnce, closing: closing.signal, onStarted, onFailure };
   try {
     await runTogether(
       stop.drain,

@@ -35,12 +35,14 @@ export async function pollLoop(worker: Worker, drain: AbortSignal): Promise<void
       random: worker.services.random,
       turn: async (signal) => {
         polledAt = monotonicMs();
+        polling.turnedAt = polledAt;
         hasFailed = true;
         await poll(worker, signal);
         await lookUpAnnounced(worker, signal);
         hasFailed = false;
       },
       wait: async (ms, signal) => {
+        polling.turnedAt = monotonicMs();
         if (hasFailed) await waitForRecovery(worker, ms, signal);
         else await waitForReason(worker, { ms, polledAt }, signal);
       },

@@ -24,6 +24,8 @@ const drainReportMs = 30_000;
 export interface WorkerRun {
   readonly socketAddress: SocketAddress;
   readonly runOnce: boolean;
+  /** Called when the worker has started: it can poll as soon as the API responds. */
+  onStarted(): void;
   /** Gets what ends the worker as soon as it is known. The worker throws it when its flow runs have ended. */
   onFailure(error: unknown): void;
   /** Aborts at the end of the program, after the last events and log records were sent. */
@@ -53,6 +55,7 @@ export async function runWorker(
     await takeOverRuns(worker);
     started = events.started(pool.current);
     worker.services.announce(`Worker '${worker.identity.name}' started!`);
+    run.onStarted();
     if (runOnce) await pollOnce(worker, drain);
     else await runLoops(worker, run, drain);
   } finally {

@@ -79,6 +79,8 @@ export interface PollState {
   isRunLeft: boolean;
   /** When the last poll was answered, on the monotonic clock. */
   answeredAt: number;
+  /** When the poll loop last began or ended a poll, failed polls included, on the monotonic clock. */
+  turnedAt: number;
   /** Whether the server has answered a poll. */
   hasWorked: boolean;
   /** When the worker last took a flow run, on the monotonic clock. */
@@ -154,6 +156,7 @@ export class Worker implements RunContext, WorkerDependencies {
       wake: new Wake(),
       isRunLeft: false,
       answeredAt: monotonicMs(),
+      turnedAt: monotonicMs(),
       hasWorked: false,
       takenAt: Number.NEGATIVE_INFINITY,
       polls: new Polls(this.api, { ...options, intervalMs: options.querySeconds * 1000, log: this.log }),

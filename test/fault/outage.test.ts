@@ -1,14 +1,12 @@
 // An outage of the API while a worker runs, and before it has reached the API. It never ends the worker.
-import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import type { JsonObject } from "../../src/api/wire.ts";
 import type { Status } from "../../src/status/page/status-json.ts";
-import { goodDeployment, goodFlow, goodFlowRun } from "../support/api-answers.ts";
 import { findFreePort } from "../support/free-port.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import type { AnswerStep } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { pollTimes, startPoolServer, startPoolWorker } from "./scripted-worker.ts";
+import { commandFlowRun } from "./command-flow-run.ts";
+import { pollTimes, pool, startPoolServer, startPoolWorker } from "./scripted-worker.ts";
 
 const soon = { timeoutMs: 20_000, intervalMs: 20 };
 const failure: AnswerStep = { status: 500, body: { detail: "broken" } };
@@ -66,9 +64,8 @@ test.concurrent.each<[what: string, away: AnswerStep, said: RegExp]>([
 
 test("a worker that starts with --type while the API is away keeps trying until it is there", async () => {
   let isAway = true;
-  const pool = { id: randomUUID(), name: "p", type: "process", base_job_template: { a: 1 }, is_paused: false };
   await using server = await startPoolServer({
-    http: { "GET /api/work_pools/p": [whileAway(() => isAway, { body: { ...pool, concurrency_limit: null } })] },
+    http: { "GET /api/work_pools/p": [whileAway(() => isAway, { body: pool })] },
   });
   const env = { ...once, PREFECT_WORKER_HEARTBEAT_SECONDS: "1" };
   await using worker = await startPoolWorker(server, env, ["--type", "process"]);
@@ -159,30 +156,15 @@ test("/health is 503 and the status says since when, from the third failure in a
 });
 
 test("a drain during an outage ends when the last flow run has ended", async () => {
-  const id = randomUUID();
-  const scheduledTime = "2020-01-01T00:00:00Z";
-  const flowRun = { ...(goodFlowRun as JsonObject), id, next_scheduled_start_time: scheduledTime };
-  const details = { flow_run_id: id, scheduled_time: scheduledTime };
-  const state = { type: "PENDING", name: "Pending", message: null, state_details: details };
-  const always = { always: true } as const;
   let isAway = false;
   const failsWhenAway = (back: AnswerStep): AnswerStep[] => [whileAway(() => isAway, back)];
+  const { polls, http } = commandFlowRun("sleep 4");
   await using server = await startPoolServer({
-    polls: [{ body: [{ work_pool_id: "", work_queue_id: "", flow_run: flowRun }] }, ...failsWhenAway({ body: [] })],
+    polls: [...polls, ...failsWhenAway({ body: [] })],
     http: {
-      "GET /api/work_pools/p": failsWhenAway({ body: goodPool }),
+      ...http,
+      "GET /api/work_pools/p": failsWhenAway({ body: pool }),
       "POST /api/work_pools/p/workers/heartbeat": failsWhenAway({ status: 204 }),
-      [`GET /api/deployments/${goodDeployment.id}`]: [
-        { body: { ...goodDeployment, job_variables: { command: "sleep 4" } }, ...always },
-      ],
-      [`GET /api/flows/${goodFlow.id}`]: [{ body: goodFlow, ...always }],
-      [`POST /api/flow_runs/${id}/set_state`]: [
-        { status: 201, body: { status: "ACCEPT", state, details: {} }, ...always },
-      ],
-      [`GET /api/flow_runs/${id}`]: [{ body: { ...flowRun, state_type: "COMPLETED", state: null }, ...always }],
-      [`PATCH /api/flow_runs/${id}`]: [{ status: 204, ...always }],
-      [`PATCH /api/flow_runs/${id}/labels`]: [{ status: 204, ...always }],
-      "POST /api/logs/": [{ status: 201, ...always }],
     },
   });
   const env = { ...once, PREFECT_WORKER_HEARTBEAT_SECONDS: "1" };
@@ -195,13 +177,3 @@ test("a drain during an outage ends when the last flow run has ended", async () 
   expect(await worker.exited).toEqual({ code: 0, signal: null });
   expect(count(worker, /ERROR/)).toBe(count(worker, /No Python with Prefect/));
 });
-
-const goodPool = {
-  id: "00000000-0000-4000-8000-000000000001",
-  name: "p",
-  type: "process",
-  base_job_template: { job_configuration: { command: "{{ command }}" }, variables: { properties: { command: {} } } },
-  is_paused: false,
-  concurrency_limit: null,
-  status: "NOT_READY",
-};

@@ -1,5 +1,7 @@
 // When a program counts as stuck, and who may read its status page.
 import { expect, test } from "vitest";
+import { monotonicMs } from "../../src/async/clock.ts";
+import { describeWork, isPolling } from "../../src/host/describe-work.ts";
 import { secondsOverdue } from "../../src/host/serve-status.ts";
 import { isTrustedHost, startHealthServer } from "../../src/status/health-server.ts";
 import type { StatusSources } from "../../src/status/read-status.ts";
@@ -14,7 +16,7 @@ function overdue(
   changes: Partial<{ polledMs: number; maintenanceMs: number; drain: AbortSignal }>,
 ): number | undefined {
   const { polledMs = hourMs, maintenanceMs, drain = going } = changes;
-  const now = performance.now();
+  const now = monotonicMs();
   const options = [{ querySeconds: 10 }, { querySeconds: 10 }];
   const sources = {
     startedAt: now - hourMs,
@@ -35,6 +37,41 @@ test("a program is alive whose workers all poll, wait for the API's maintenance 
   expect(overdue({ polledMs: 301_000 })).toBeCloseTo(301, 0);
   expect(overdue({ maintenanceMs: 1_000 })).toBeUndefined();
   expect(overdue({ drain: AbortSignal.abort() })).toBeUndefined();
+});
+
+/** One worker whose poll loop last did something so many ms ago, with one flow run in flight. */
+function oneWorker(turnedMs: number, changes: { drain?: AbortSignal; outageMs?: number; maintenanceMs?: number } = {}) {
+  const now = monotonicMs();
+  const { drain = going, outageMs, maintenanceMs } = changes;
+  const ago = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : now - ms);
+  const worker = {
+    options: { querySeconds: 10 },
+    polling: { turnedAt: now - turnedMs },
+    outage: { since: ago(outageMs) },
+    runs: { list: () => ["a flow run"] },
+  };
+  return {
+    workers: [worker],
+    stop: { drain },
+    api: { maintenanceAt: () => ago(maintenanceMs) },
+  } as unknown as StatusSources;
+}
+
+test("a worker is stuck if a poll takes longer than all its retries, unless it drains or the API is in maintenance", () => {
+  const longestPollMs = 600_000;
+  expect(isPolling(oneWorker(899_000), longestPollMs)).toBe(true);
+  expect(isPolling(oneWorker(901_000), longestPollMs)).toBe(false);
+  expect(isPolling(oneWorker(hourMs, { drain: AbortSignal.abort() }), longestPollMs)).toBe(true);
+  expect(isPolling(oneWorker(hourMs, { maintenanceMs: 1_000 }), longestPollMs)).toBe(true);
+  expect(isPolling(oneWorker(1_000, { outageMs: hourMs }), longestPollMs)).toBe(true);
+});
+
+test("the work of a program is described in one line", () => {
+  expect(describeWork(oneWorker(0))).toBe("1 flow run in flight");
+  expect(describeWork(oneWorker(0, { outageMs: 1 }))).toBe("Waiting for the API, 1 flow run in flight");
+  const drain = AbortSignal.abort();
+  expect(describeWork(oneWorker(0, { drain, outageMs: 1 }))).toBe("Stopping, 1 flow run in flight");
+  expect(describeWork({ ...oneWorker(0), workers: [] })).toBe("Starting");
 });
 
 test.each<[what: string, peer: string, host: string | undefined, isTrusted: boolean]>([
