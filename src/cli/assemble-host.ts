@@ -13,6 +13,7 @@ import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
 import type { SystemdNotifier } from "../host/systemd-notifier.ts";
 import { readSystemdRequest, withoutSystemdVariables } from "../host/systemd-variables.ts";
+import { watchStalls } from "../host/watch-stalls.ts";
 import type { Journal } from "../journal/journal.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { uiUrlFor } from "../settings/derived.ts";
@@ -68,6 +69,7 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
     status: () => readStatus(sources, bothClocks()),
     log: logger,
   });
+  using _stalls = watchStalls(logger);
   await using systemd = await openSystemd(given, sources);
   // The search runs during the first requests to the server. Only the first claim waits for its result.
   const search = new AbortController();
