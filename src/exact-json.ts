@@ -29,6 +29,12 @@ export interface Place {
  */
 export type ExactPlaces = (value: unknown) => Place[];
 
+/**
+ * Values that are nested more deeply keep no texts. Somebody's job variables of 100,000 levels must not exhaust the stack,
+ * because the same response holds the flow runs of others.
+ */
+const deepestLevel = 1_000;
+
 // A string, which is skipped, or a number.
 const token = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** Begins with a private use character, so that no user's string begins with it. */
@@ -53,7 +59,8 @@ export function keepNumberTexts(text: string, value: unknown, places: ExactPlace
   const exact = places(JSON.parse(markedText));
   for (const [index, { holder, key }] of found.entries()) {
     const from = exact[index];
-    if (from !== undefined && Object.hasOwn(holder, key)) holder[key] = unmark(from.holder[from.key]);
+    const item = from?.holder[from.key];
+    if (from !== undefined && Object.hasOwn(holder, key) && !isTooDeep(item)) holder[key] = unmark(item);
   }
 }
 
@@ -84,9 +91,16 @@ function isKept(text: string): boolean {
  * Returns true if a number may have lost its text. Only whole numbers can, for example 1.0 or 1e3, and numbers that are
  * too large.
  */
-function hasWholeNumber(value: unknown): boolean {
+function hasWholeNumber(value: unknown, level = 0): boolean {
   if (typeof value === "number") return Number.isInteger(value) || !Number.isFinite(value);
-  return typeof value === "object" && value !== null && Object.values(value).some(hasWholeNumber);
+  if (typeof value !== "object" || value === null || level === deepestLevel) return false;
+  return Object.values(value).some((item) => hasWholeNumber(item, level + 1));
+}
+
+/** Returns whether the value has more levels than the functions of this file can follow. */
+function isTooDeep(value: unknown, level = 0): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return level === deepestLevel || Object.values(value).some((item) => isTooDeep(item, level + 1));
 }
 
 function unmark(value: unknown): unknown {

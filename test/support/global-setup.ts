@@ -29,7 +29,10 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     return process.exit(1);
   });
   await buildIfMissing();
-  const server = await withProgress(console.log, "Starting a Prefect server", startPrefectServer());
+  const running = process.env.LICTOR_TEST_API_URL;
+  const server = running
+    ? { apiUrl: running, [Symbol.asyncDispose]: async () => {} }
+    : await withProgress(console.log, "Starting a Prefect server", startPrefectServer());
   project.provide("apiUrl", server.apiUrl);
   project.provide("prefectVersion", await prefectApi(server.apiUrl).request<string>("GET", "/admin/version"));
   project.provide("python", python);
