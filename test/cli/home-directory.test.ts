@@ -61,7 +61,7 @@ describe.skipIf(needsRoot)("a user without a home directory", () => {
     const env = { PREFECT_PROFILES_PATH: join(directory.path, "profiles.toml"), TMPDIR: directory.path };
     const started = { apiUrl: inject("apiUrl"), ...withoutHome(env, AS_READER), cwd: directory.path };
     await using worker = await startWorker(await newPool(sharedApi()), started);
-    await worker.waitForOutput(/No control socket, because this user has no home .* set LICTOR_STATE_DIR/, 10_000);
+    await worker.waitForOutput(/No control socket, because this user has no home .* Set LICTOR_STATE_DIR/, 10_000);
     expect(await readdir(directory.path)).not.toContain("~");
     const { code, stderr } = await runLictor(["worker", "status"], withoutHome(env));
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/Set LICTOR_STATE_DIR\.\n$/) });
