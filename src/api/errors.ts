@@ -13,6 +13,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly detail: string,
     readonly advice?: string,
+    /** True if the body is an error of the Prefect API, so that no proxy has sent it. */
+    readonly isFromApi = false,
   ) {
     super(`${method} ${path}: ${status}${detail ? ` ${detail}` : ""}.${advice ? ` ${advice}` : ""}`);
   }

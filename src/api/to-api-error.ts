@@ -51,6 +51,7 @@ export function toApiError(request: RefusedRequest, response: HttpResponse): Api
     status,
     detail,
     [`${sent.text} to ${apiUrl}.`, cause, lookUp].filter(Boolean).join(" "),
+    serverDetail !== undefined,
   );
 }
 

@@ -31,7 +31,7 @@ export async function explainUnauthorized(
   const refusal = error instanceof Error && error.cause instanceof ApiError ? error.cause : error;
   if (!(refusal instanceof ApiError && refusal.status === 401 && sent.kind === "basic")) return error;
   using end = new LinkedController(signal, AbortSignal.timeout(timeoutMs));
-  const cause = await findCause(address, sent, end.signal);
+  const cause = await findCause(address, sent, refusal.isFromApi, end.signal);
   if (cause === undefined) return error;
   const advice = `Sent Basic with ${sent.origin} to ${address.apiUrl}. ${cause}`;
   const explained = new ApiError(refusal.method, refusal.path, refusal.status, refusal.detail, advice);
@@ -43,6 +43,7 @@ export async function explainUnauthorized(
 async function findCause(
   address: SocketAddress,
   sent: Authorization,
+  isFromApi: boolean,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const verdict = await tryToken(address, sent, signal);
@@ -54,6 +55,8 @@ async function findCause(
   }
   if (verdict === "unknown") return undefined;
   const isAnyAccepted = (await tryToken(address, { ...sent, token: wrongToken }, signal)) === "accepted";
+  // Servers before 3.6.13 ask for the auth string over HTTP only, so the socket shows nothing.
+  if (isAnyAccepted && isFromApi) return undefined;
   return isAnyAccepted
     ? "The Prefect server itself asks for no auth string: inside a WebSocket it accepts any. So a proxy on the way asks for a login of its own."
     : "The auth string is right: the server accepts it inside a WebSocket. So a proxy on the way drops or changes the header `Authorization` of requests: let it pass the header on.";

@@ -7,6 +7,7 @@ import { EventPublisher } from "../../src/sockets/event-publisher.ts";
 import { openTestClient } from "../fault/test-client.ts";
 import { recordingLogger, socketAddress } from "../fault/test-socket.ts";
 import type { EventRecord, PrefectApi } from "../support/prefect-api.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -40,6 +41,7 @@ test("a flow run with more tags than an event may name is told of with as many a
 });
 
 test("an event that a real server refuses is dropped, and those behind it are stored", async () => {
+  needsPrefect("3.3.7", "the limit of related resources in POST /events");
   const api = sharedApi();
   const { log, warnings } = recordingLogger();
   const { origin } = new URL(inject("apiUrl"));
