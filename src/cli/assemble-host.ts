@@ -16,6 +16,7 @@ import { readSystemdRequest, withoutSystemdVariables } from "../host/systemd-var
 import { watchStalls } from "../host/watch-stalls.ts";
 import type { Journal } from "../journal/journal.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
+import { MachineHealth } from "../run/machine-health.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
 import { explainUnauthorized } from "../sockets/refused-credentials.ts";
@@ -51,12 +52,13 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
     process.exitCode = 1;
     stop.request("drain", new StopRequested("met an error that nobody caught", 1));
   };
-  const sources: StatusSources & { workers: Worker[] } = {
+  const sources: Sources = {
     startedAt: monotonicMs(),
     pid: process.pid,
     profileName: settings.profile.name,
     stop,
     slots: new Slots(options.limit ?? null),
+    machine: new MachineHealth(logger),
     options: toWorkerOptions(options, program),
     workers: [],
   };
@@ -103,6 +105,8 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
   }
 }
 
+type Sources = StatusSources & { workers: Worker[]; readonly machine: MachineHealth };
+
 interface Assembly {
   readonly options: WorkerStartOptions;
   readonly program: ProgramContext;
@@ -114,7 +118,7 @@ interface Assembly {
   /** Aborts when the program ends, which ends the search for a Python. */
   readonly search: AbortSignal;
   /** Gets the workers when they exist. */
-  readonly sources: StatusSources & { workers: Worker[] };
+  readonly sources: Sources;
   readonly systemd: SystemdNotifier | null;
 }
 
@@ -169,6 +173,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     uiUrl: uiUrlFor(settings, connection.apiUrl),
     python,
     journal,
+    machine: sources.machine,
     instance: instanceLabels(instance),
     random: Math.random,
     onStarted: () => assembly.systemd?.ready(),
@@ -188,6 +193,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     attemptCounts: api.attemptCounts,
     workers: host.workers,
     eventPublisher,
+    machine: sources.machine,
     log: logging.logger,
   };
   using _metrics = hasMetrics ? await serveMetrics(port, metrics) : null;

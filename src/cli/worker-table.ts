@@ -4,7 +4,7 @@ import type { Status, WorkerStatus } from "../status/page/status-json.ts";
 
 const columns = ["PID", "WORKER", "POOL", "TYPE", "PHASE", "UP", "RUNS", "CLAIMED"];
 
-/** Returns the lines of a table of workers, followed by their flow runs. */
+/** Returns the lines of a table of workers, followed by their flow runs and by what is wrong with their machine. */
 export function workerTable(statuses: readonly Status[]): string[] {
   const rows = statuses.flatMap(({ host, workers }) =>
     workers.map((worker) => [
@@ -19,7 +19,14 @@ export function workerTable(statuses: readonly Status[]): string[] {
     ]),
   );
   const runs = statuses.flatMap(({ host, workers }) => workers.flatMap((worker) => flowRunRows(worker, host.now)));
-  return [...align([columns, ...rows]), ...(runs.length > 0 ? ["", ...align(runs)] : [])];
+  const problems = statuses.flatMap(({ host: { pid, machineProblem } }) =>
+    machineProblem ? [`Process ${pid} cannot start flow runs: ${machineProblem}`] : [],
+  );
+  return [
+    ...align([columns, ...rows]),
+    ...(runs.length > 0 ? ["", ...align(runs)] : []),
+    ...(problems.length > 0 ? ["", ...problems] : []),
+  ];
 }
 
 /** Returns the flow runs of a worker, one per row. */

@@ -7,6 +7,7 @@ import type { Infrastructure, InfrastructureServices, PoolType } from "../infras
 import type { Journal } from "../journal/journal.ts";
 import type { Logging } from "../logger.ts";
 import type { PythonFinder } from "../program/find-python.ts";
+import type { MachineHealth } from "../run/machine-health.ts";
 import type { InstanceLabels, OnLost } from "../run/run-context.ts";
 import { slugify } from "../run/slug.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
@@ -41,6 +42,7 @@ export interface HostServices {
   readonly uiUrl: string | null;
   readonly python: PythonFinder;
   readonly journal: Journal;
+  readonly machine: MachineHealth;
   readonly instance: InstanceLabels;
   /** Returns [0, 1). */
   readonly random: () => number;
@@ -57,7 +59,8 @@ export class Host implements Disposable {
   readonly #workerServices: WorkerServices;
 
   constructor(readonly services: HostServices) {
-    const { options, logging, slots, stop, environment, exportedSettings, journal, instance, api, random } = services;
+    const { options, logging, slots, stop, environment, exportedSettings, journal, machine, instance, api, random } =
+      services;
     this.#workerServices = {
       stop,
       slots,
@@ -68,6 +71,7 @@ export class Host implements Disposable {
       flowRunHeartbeatSeconds: options.flowRunHeartbeatSeconds,
       onLost: options.onLost,
       journal,
+      machine,
       instance,
       lastOutageAt: () => api.lastOutageAt,
       slotFreed: () => {

@@ -25,6 +25,7 @@ export async function serveHealth(
       outageSeconds: () => secondsAway(sources),
       pollsFailingSeconds: () => secondsFailing(sources),
       journalProblem: () => sources.journal?.problem ?? null,
+      machineProblem: () => sources.machine.problem,
       status: () => readStatus(sources, bothClocks()),
       redact,
       log: logger,

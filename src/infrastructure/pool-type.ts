@@ -45,7 +45,7 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    * `readJob` only if the result depends on the job. An obstacle is logged by the pool type or the program, not per call.
    */
   obstacle(readJob: () => Promise<J>): Promise<string | null>;
-  /** Starts a program. Throws if the program cannot be started. */
+  /** Starts a program. Throws ShortageError if the machine lacks something now, and other errors if it cannot be started. */
   start(job: J, options: StartOptions): Promise<Execution>;
   /**
    * Continues what an earlier worker of this pool started or was about to start. If it does not run any more, `ended` resolves at

@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describeLargest } from "./environment-size.ts";
 import type { OutputFiles } from "./output-files.ts";
 import { encodeRawVariables, passOnRawVariables } from "./raw-environment.ts";
-import { findShortage, systemCode } from "./system-errors.ts";
+import { explainShortage, findShortage, systemCode } from "./system-errors.ts";
 
 /** How a process ended: an exit code, or the signal that ended it. */
 export interface ProcessExit {
@@ -42,9 +42,9 @@ const shortagePausesMs = [250, 750, 2_000];
  * Starts `argv` without a shell in a new session, and so in its own process group. A signal to lictor's group (Ctrl-C) does
  * not reach it. A signal to its group reaches all its descendants that do not start a new session. Returns when it runs.
  *
- * A start that fails for a shortage of processes, memory or file handles is repeated for 3 s. Throws the spawn error
- * (ENOENT, EACCES …), or an error that explains it: a missing working directory, an environment that is too large, or a
- * shortage.
+ * A start that fails for a shortage of processes, memory or file handles is repeated for 3 s. Then it throws ShortageError.
+ * Throws the spawn error otherwise (ENOENT, EACCES …), or an error that explains it: a missing working directory, or an
+ * environment that is too large.
  */
 export async function startProcess(options: StartOptions): Promise<StartedProcess> {
   for (const pauseMs of shortagePausesMs) {
@@ -81,8 +81,7 @@ async function tryStart(given: StartOptions): Promise<StartedProcess> {
 
 async function explain(error: unknown, options: StartOptions): Promise<unknown> {
   const { argv, cwd, env } = options;
-  const shortage = findShortage(error);
-  if (shortage !== undefined) return new Error(`${String((error as Error).message)}: ${shortage}`, { cause: error });
+  if (findShortage(error) !== undefined) return explainShortage(error);
   if (systemCode(error) === "E2BIG") {
     return new Error(describeLargest(argv, env, await encodeRawVariables(env)), { cause: error });
   }

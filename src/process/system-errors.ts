@@ -34,9 +34,31 @@ const shortages: Readonly<Record<string, string>> = {
     "The system has no memory for a further process. Lower the worker's --limit, or give the machine more memory.",
   EMFILE: "This worker has no file handle left. Raise its limit (ulimit -n, LimitNOFILE of systemd).",
   ENFILE: "The system has no file handle left. Raise fs.file-max.",
+  ENOSPC: "The disk is full: no space or no inode left. Make room there.",
+  EDQUOT: "The user's disk quota is used up. Make room, or raise the quota.",
 };
 
 /** Returns which shortage prevented the start of a process, and what to do; undefined for any other error. */
 export function findShortage(error: unknown): string | undefined {
   return shortages[systemCode(error) ?? ""];
+}
+
+/** The machine lacks something that may be there again later. The message says what it is and what to do. */
+export class ShortageError extends Error {
+  override readonly name = "ShortageError";
+  constructor(
+    /** Names what is lacking, for example "EAGAIN". */
+    readonly kind: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** Returns a ShortageError if the system's error is a shortage, else the error itself. */
+export function explainShortage(error: unknown): unknown {
+  const advice = findShortage(error);
+  if (advice === undefined) return error;
+  return new ShortageError(String(systemCode(error)), `${(error as Error).message}: ${advice}`, { cause: error });
 }

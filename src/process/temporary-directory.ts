@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { directoryProblem } from "./system-errors.ts";
+import { directoryProblem, ShortageError } from "./system-errors.ts";
 
 /**
  * A directory in which a file could be written, and what is wrong with those tried before it, such as "/x (TMPDIR) does not
@@ -36,13 +36,16 @@ export async function findTemporaryDirectory(
   };
 }
 
-/** Creates a new temporary directory that only this user can read, and returns its path. Throws when there is no place. */
+/**
+ * Creates a new temporary directory that only this user can read, and returns its path. Throws ShortageError when there is
+ * no place.
+ */
 export async function makeTemporaryDirectory(
   prefix: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<string> {
   const finding = await findTemporaryDirectory(env);
-  if (finding.kind === "none") throw new Error(finding.message);
+  if (finding.kind === "none") throw new ShortageError("no temporary directory", finding.message);
   return await mkdtemp(join(finding.path, prefix));
 }
 

@@ -3,10 +3,11 @@ import { hasStatus } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
-import { cancelOrphan, recordProposal } from "./claim.ts";
+import { ShortageError } from "../process/system-errors.ts";
+import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
-import { cancelUnstarted, setBack } from "./last-reports.ts";
+import { cancelUnstarted, isOurs, setBack } from "./last-reports.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report } from "./report.ts";
@@ -29,7 +30,8 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     const directory = context.services.journal.directoryOf(flowRun.id);
     execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, directory, onHandle });
   } catch (error) {
-    await reportFailure(context, run, error);
+    if (error instanceof ShortageError) await reportShortage(context, run, error);
+    else await reportFailure(context, run, error);
     return null;
   }
   run.phase = "running";
@@ -107,6 +109,22 @@ async function reportFailure(context: RunContext, run: RunRecord, error: unknown
   const decision = await report(context, run, crashedState(reason));
   // The server rejects Crashed for a flow run that was cancelled meanwhile.
   if (decision?.state?.type === "CANCELLING") await reportNotStarted(context, run, decision.state);
+}
+
+/** Gives the flow run back because this machine lacks something now, unless the flow run belongs to somebody else by now. */
+async function reportShortage(context: RunContext, run: RunRecord, shortage: ShortageError): Promise<void> {
+  const { flowRun, log } = run;
+  context.services.machine.failed(shortage);
+  const current = await findFlowRun(context.api, flowRun.id, { endless: true, retriesRefusals: true });
+  const state = current?.state ?? null;
+  // The server would accept Scheduled in place of a final state, and the flow run would be executed again.
+  if (current && state?.type === "PENDING" && isOurs(run, current)) {
+    await giveBack(context, run, `could not start its process. ${shortage.message.replace(/\.$/, "")}`);
+  } else if (state?.type === "CANCELLING") {
+    await cancelUnstarted(context, run);
+  } else {
+    log.info(`Flow run '${flowRun.name}' is ${state?.name ?? "deleted"} by now; it is left as it is.`);
+  }
 }
 
 /** Returns whether somebody set the flow run back since the claim. Nothing was started here, so nobody here runs it. */

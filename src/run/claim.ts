@@ -31,6 +31,7 @@ const lookPauseMs = 500;
 export async function claim(context: RunContext, run: RunRecord): Promise<boolean> {
   const { flowRun, log } = run;
   const obstacle = await context.infrastructure.obstacle(() => readJob(context, run));
+  context.services.machine.foundObstacle(obstacle);
   if (obstacle !== null) {
     log.debug({ obstacle }, `Flow run '${flowRun.id}' is left to other workers`);
     return false;
@@ -122,7 +123,7 @@ async function acceptClaim(context: RunContext, run: RunRecord, claim: State): P
 }
 
 /** Sets a claimed flow run back to Scheduled, for any worker. `by` completes "worker 'w' …". Throws ApiError. */
-async function giveBack(context: RunContext, run: RunRecord, by: string): Promise<void> {
+export async function giveBack(context: RunContext, run: RunRecord, by: string): Promise<void> {
   const { flowRun, log } = run;
   if (await setBack(context, run, `Not started: worker '${context.identity.name}' ${by}.`))
     log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);

@@ -16,8 +16,7 @@ import { watch } from "./watch.ts";
 export async function live(context: RunContext, run: RunRecord): Promise<boolean> {
   using _slot = run.slot;
   try {
-    if (!(await claim(context, run))) return false;
-    await using execution = await begin(context, run);
+    await using execution = await start(context, run);
     if (execution) await watch(context, run, execution);
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
@@ -25,6 +24,20 @@ export async function live(context: RunContext, run: RunRecord): Promise<boolean
     if (!run.isClaimUnknown) await forget(context, run);
   }
   return run.times.claimed !== null;
+}
+
+/** Claims the flow run and starts its program. Returns null if it was not claimed or could not be started. */
+async function start(context: RunContext, run: RunRecord): Promise<Execution | null> {
+  const { machine, slotFreed } = context.services;
+  using attempt = machine.attempt();
+  if (!(await claim(context, run))) return null;
+  const execution = await begin(context, run);
+  if (execution === null) return null;
+  const wasClosed = machine.isClosed;
+  attempt.succeeded();
+  // Other flow runs waited for the outcome of this start.
+  if (wasClosed) slotFreed();
+  return execution;
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Api } from "../api/api.ts";
 import type { Background } from "../async/background.ts";
 import type { Infrastructure } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
+import type { MachineHealth } from "./machine-health.ts";
 import type { RunHistory } from "./run-history.ts";
 import type { WorkerEvents } from "./worker-events.ts";
 
@@ -44,6 +45,8 @@ export interface RunServices {
   readonly flowRunHeartbeatSeconds: number | null;
   /** Keeps the records of flow runs in flight for the next worker. */
   readonly journal: Journal;
+  /** Whether programs can be started on this machine. */
+  readonly machine: MachineHealth;
   /** This program, as the labels of its flow runs name it. */
   readonly instance: InstanceLabels;
   /** What becomes of a flow run that began and whose program is gone. */

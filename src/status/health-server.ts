@@ -21,6 +21,8 @@ export interface HealthServerOptions {
   pollsFailingSeconds: () => number | undefined;
   /** Returns why the journal cannot be written; null if it can. */
   journalProblem: () => string | null;
+  /** Returns why flow runs cannot be started on this machine now; null if nothing is known to be wrong. */
+  machineProblem: () => string | null;
   /** Returns the body of /status.json. */
   status: () => object;
   /** Returns the text without secrets. */
@@ -89,20 +91,22 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
 }
 
 /**
-/**
- * The messages are those of the reference, except for an outage. `polls_failing_seconds` exists only while polls fail, and
- * `journal_problem` only while the journal cannot be written. An outage logs nothing here, because a restart would not end
- * it.
+ * The messages are those of the reference, except for an outage. `polls_failing_seconds` exists only while polls fail,
+ * `journal_problem` only while the journal cannot be written, and `machine_problem` only while flow runs cannot be started.
+ * The last two do not cause 503, because a restart mends neither. An outage logs nothing here, because a restart would not
+ * end it.
  */
 function healthResponse(options: HealthServerOptions): RouteResponse {
-  const { silentSeconds, outageSeconds, pollsFailingSeconds, journalProblem, log } = options;
-  const problem = journalProblem();
+  const { silentSeconds, outageSeconds, pollsFailingSeconds, journalProblem, machineProblem, redact, log } = options;
+  const ofJournal = journalProblem();
+  const ofMachine = machineProblem();
   const seconds = silentSeconds();
   const awaySeconds = outageSeconds();
   const failingSeconds = pollsFailingSeconds();
   const failing = {
     ...(failingSeconds !== undefined && { polls_failing_seconds: Math.round(failingSeconds) }),
-    ...(problem !== null && { journal_problem: problem }),
+    ...(ofJournal !== null && { journal_problem: ofJournal }),
+    ...(ofMachine !== null && { machine_problem: redact(ofMachine) }),
   };
   if (awaySeconds !== undefined) {
     const message = "The API is away. The worker keeps trying.";

@@ -16,6 +16,7 @@ export interface MetricsSources {
   readonly attemptCounts: ReadonlyMap<string, number>;
   readonly workers: readonly Worker[];
   readonly eventPublisher: EventPublisher;
+  readonly machine: { readonly problem: string | null };
   /** Gets the errors of the server. */
   readonly log: Logger;
 }
@@ -156,7 +157,7 @@ function readEnds({ runs, history, options }: Worker): [string[], number][] {
   return [...history.endedByType].map(([type, count]) => [[options.workPoolName, type.toLowerCase()], count]);
 }
 
-function addGauges(registry: Registry, { workers, eventPublisher }: MetricsSources): void {
+function addGauges(registry: Registry, { workers, eventPublisher, machine }: MetricsSources): void {
   const secondsSince = (at: number): number => (monotonicMs() - at) / 1000;
   gauge(registry, "lictor_flow_runs_in_flight", "Flow runs in flight.", [pool], () =>
     byPool(workers, ({ runs }) => runs.list().length),
@@ -170,6 +171,9 @@ function addGauges(registry: Registry, { workers, eventPublisher }: MetricsSourc
       [["events_out", workPoolName], Number(sockets.eventsConnected)],
     ]),
     [["events_in", ""], Number(eventPublisher.isConnected)] as const,
+  ]);
+  gauge(registry, "lictor_machine_problem", "1 while this machine cannot start flow runs, else 0.", [], () => [
+    [[], Number(machine.problem !== null)],
   ]);
   gauge(registry, "lictor_event_lag_seconds", "From the last event's occurrence to its arrival.", [pool], () =>
     byPool(workers, ({ sockets: { eventLagMs } }) => (eventLagMs === undefined ? undefined : eventLagMs / 1000)),

@@ -18,6 +18,7 @@ export interface StatusSources {
   readonly profileName: string;
   readonly stop: StopSignals;
   readonly slots: Slots;
+  readonly machine: { readonly problem: string | null };
   /** The options of all workers, including those that do not exist yet. */
   readonly options: readonly WorkerOptions[];
   readonly workers: readonly Worker[];
@@ -41,7 +42,7 @@ export function readStatus(sources: StatusSources, now: BothClocks): Status {
 }
 
 function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: number) => number): HostStatus {
-  const { api, stop, slots, workers, pid, profileName, startedAt, eventPublisher, journal } = sources;
+  const { api, stop, slots, machine, workers, pid, profileName, startedAt, eventPublisher, journal } = sources;
   return {
     phase: stop.kill.aborted
       ? "killing"
@@ -62,6 +63,7 @@ function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: num
       : null,
     eventsIn: eventPublisher?.isConnected ?? false,
     journalProblem: journal?.problem ?? null,
+    machineProblem: machine.problem,
     slots: { used: slots.taken, limit: slots.limit },
   };
 }

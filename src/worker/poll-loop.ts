@@ -61,8 +61,8 @@ async function waitForRecovery({ polling }: Worker, ms: number, signal: AbortSig
 
 /**
  * Waits until there is a reason to poll, at most `ms` milliseconds, or a little longer while events arrive. An event is no
- * reason while other workers come first for its flow run. While no slot is free, an event or a due time only sets
- * `isRunLeft`, so that the next free slot causes a poll.
+ * reason while other workers come first for its flow run. While no slot is free or the machine is closed, an event or a due
+ * time only sets `isRunLeft`. Then the next free slot or the end of the pause causes a poll.
  */
 async function waitForReason(
   worker: Worker,
@@ -75,18 +75,25 @@ async function waitForReason(
   const nextPartAt = monotonicMs() + nextPartInMs(worker);
   for (;;) {
     const now = monotonicMs();
-    const { isFull } = services.slots;
+    const wasClosed = services.machine.isClosed;
     const nextInMs = Math.min(runs.expected.nextDueInMs(now), nextPartAt - now);
-    const dueInMs = isFull ? Number.POSITIVE_INFINITY : Math.max(nextInMs, polledAt + shortestGapMs - now);
+    const freeInMs = wasClosed ? services.machine.opensInMs : Number.POSITIVE_INFINITY;
+    const dueInMs = canTake(worker) ? Math.max(nextInMs, polledAt + shortestGapMs - now) : freeInMs;
     const reason = await polling.wake.sleep(Math.max(0, Math.min(until - now, dueInMs)), signal);
-    const isDue = runs.expected.hasDue(monotonicMs()) || monotonicMs() >= nextPartAt;
+    const hasOpened = wasClosed && !services.machine.isClosed && polling.isRunLeft;
+    const isDue = hasOpened || runs.expected.hasDue(monotonicMs()) || monotonicMs() >= nextPartAt;
     const isRegular = reason === "timeout" ? monotonicMs() >= until : reason !== "event";
-    if (!isRegular && services.slots.isFull) polling.isRunLeft ||= isDue;
-    if (!isRegular && (services.slots.isFull || !isDue)) continue;
+    if (!isRegular && !canTake(worker)) polling.isRunLeft ||= isDue;
+    if (!isRegular && (!canTake(worker) || !isDue)) continue;
     worker.log.debug({ reason }, "poll");
     if (reason !== "timeout") await sleep(polledAt + shortestGapMs - monotonicMs(), signal);
     return;
   }
+}
+
+/** Returns whether a slot is free and the machine can probably start a flow run. */
+function canTake({ services }: Worker): boolean {
+  return !services.slots.isFull && !services.machine.isClosed;
 }
 
 /** Returns when to poll for the flow runs that the last response left out, in ms; infinite if there is no reason to. */
@@ -120,6 +127,11 @@ export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
       polling.isRunLeft = true;
       continue;
     }
+    if (services.machine.isClosed) {
+      worker.log.debug({ left: scheduled.length }, "this machine cannot start flow runs now");
+      polling.isRunLeft = true;
+      return;
+    }
     const slot = services.slots.tryAcquire();
     if (!slot) {
       worker.log.debug({ left: scheduled.length }, "concurrency limit reached");
@@ -149,9 +161,11 @@ function countUnannounced({ sockets, runs, polling, log }: Worker, scheduled: re
  * Wakes the poll loop because a slot is free. That is a reason to poll if a flow run may have waited for the slot. If not,
  * the loop goes on sleeping until the next expected flow run is due.
  */
-export function onSlotFree({ polling, pool }: Worker): void {
+export function onSlotFree({ polling, pool, services }: Worker): void {
+  // After the pause, the loop looks for flow runs that were given back or could not be taken meanwhile.
+  if (services.machine.isClosed) polling.isRunLeft = true;
   const mayHaveWaited = polling.isRunLeft || pool.current?.concurrency_limit != null;
-  polling.wake.wake(mayHaveWaited ? "slot" : "event");
+  polling.wake.wake(mayHaveWaited && !services.machine.isClosed ? "slot" : "event");
 }
 
 async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal): Promise<ScheduledFlowRun[]> {

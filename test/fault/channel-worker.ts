@@ -5,6 +5,7 @@ import { createStopControl } from "../../src/host/stop-control.ts";
 import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
 import { processPoolType } from "../../src/infrastructure/process/process-infrastructure.ts";
 import { Journal } from "../../src/journal/journal.ts";
+import { MachineHealth } from "../../src/run/machine-health.ts";
 import { createRunRecord } from "../../src/run/run-record.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
@@ -89,6 +90,7 @@ export function openWorker(
       cancelsPending: false,
       flowRunHeartbeatSeconds: null,
       journal: Journal.none("not in this test", log),
+      machine: new MachineHealth(log),
       instance: { instance: null, host: "host" },
       onLost: "crash",
       lastOutageAt: () => undefined,

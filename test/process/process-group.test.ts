@@ -59,6 +59,12 @@ describe("startProcess", () => {
   });
 });
 
+test("a start without any file handle fails with a shortage that says what to do", async () => {
+  const run = `ulimit -n 128; exec "$0" --import tsx ${program("start-without-handles.ts")} for-ever`;
+  const { stdout } = await runCommand("bash", ["-c", run, process.execPath], { cwd: inCheckout(".") });
+  expect(stdout).toMatch(/^EMFILE: .*EMFILE.*: This worker has no file handle left\. Raise its limit/);
+});
+
 describe("terminate", () => {
   test("lets a child end by itself on SIGTERM", async () => {
     const child = await start([process.execPath, "-e", "setInterval(()=>0,1000)"]);

@@ -103,6 +103,7 @@ test.each<[path: string, host: string, status: number]>([
     outageSeconds: () => undefined,
     pollsFailingSeconds: () => undefined,
     journalProblem: () => null,
+    machineProblem: () => null,
     status: () => ({ host: "not for others" }),
     redact: (text) => text,
     log: recordingLogger().log,

@@ -7,6 +7,7 @@ import { ControlChannel, type ControlledChild } from "../../process/control-chan
 import { identifyProcess, type ProcessIdentity } from "../../process/process-identity.ts";
 import { describeLostVariables } from "../../process/raw-environment.ts";
 import { type ChildOutput, startProcess } from "../../process/start-process.ts";
+import { explainShortage, ShortageError, systemCode } from "../../process/system-errors.ts";
 import {
   findTemporaryDirectory,
   makeTemporaryDirectory,
@@ -26,7 +27,7 @@ import { findAbandonedProcess } from "./abandoned-process.ts";
 import { adoptProcess } from "./adopt-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";
 import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
-import { logMissingDirectory } from "./missing-directory-log.ts";
+import { logMissingDirectory, logUnkeptOutput } from "./problem-logs.ts";
 import { processExecution, sendsHeartbeats, toEnding } from "./process-execution.ts";
 import { type ProcessFacts, toHandle } from "./process-facts.ts";
 import { type ProcessJob, toProcessJob } from "./process-job.ts";
@@ -43,10 +44,17 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
   const logDirectory = logMissingDirectory(services.log);
   const lost = await describeLostVariables(services.environment);
   if (lost !== null) services.log.warn(lost);
+  const logUnkept = logUnkeptOutput(services.log);
   return {
     toJob: toProcessJob,
     obstacle: (readJob) => findObstacle(services, logDirectory, readJob),
-    start: (job, options) => start(services, control, job, options),
+    start: async (job, options) => {
+      try {
+        return await start(services, { control, logUnkept }, job, options);
+      } catch (error) {
+        throw explainShortage(error);
+      }
+    },
     adopt: (handle, options) => adoptProcess(services, handle, options),
     findAbandoned: findAbandonedProcess,
     integrations: () => readIntegrations(services),
@@ -87,9 +95,15 @@ async function readIntegrations({ python }: InfrastructureServices): Promise<{ n
   return finding.kind === "found" ? [...finding.engine.integrations] : [];
 }
 
+/** What all flow runs share. */
+interface Shared {
+  readonly control: ControlChannel | null;
+  readonly logUnkept: ReturnType<typeof logUnkeptOutput>;
+}
+
 async function start(
   services: InfrastructureServices,
-  control: ControlChannel | null,
+  { control, logUnkept }: Shared,
   job: ProcessJob,
   { flowRunId, directory, onHandle }: StartOptions,
 ): Promise<Execution> {
@@ -105,7 +119,9 @@ async function start(
   if (controlled) opened.add(async () => controlled[Symbol.dispose]());
   const { workingDirectory } = job;
   const cwd = workingDirectory === null ? await makeTemporary("lictor-flow-run-") : resolve(workingDirectory);
-  const output = job.streamOutput ? await openOutput(services, { flowRunId, directory }, makeTemporary) : "ignore";
+  const output = job.streamOutput
+    ? await openOutput(services, { flowRunId, directory }, { makeTemporary, logUnkept })
+    : "ignore";
   if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
   const env = { ...omitUnset(services.environment), ...job.program.env };
   const python = await services.python();
@@ -140,19 +156,26 @@ function childVariables(launch: LaunchFacts, controlled: ControlledChild | undef
   return { ...controlled?.environment, PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: ownsHooks };
 }
 
-/** Opens the files for the flow run's output, if possible in its own directory, where the next worker finds them. */
+/**
+ * Opens the files for the flow run's output, if possible in its own directory, where the next worker finds them. Throws
+ * ShortageError for a shortage other than of disk space, because then the program could not be started either.
+ */
 async function openOutput(
   services: InfrastructureServices,
   { flowRunId, directory }: AdoptOptions,
-  makeTemporary: (prefix: string) => Promise<string>,
+  { makeTemporary, logUnkept }: Pick<Shared, "logUnkept"> & { makeTemporary: (prefix: string) => Promise<string> },
 ): Promise<ChildOutput> {
   if (!services.onOutput) return "inherit";
   try {
-    return await openOutputFiles(services, flowRunId, outputIn(directory) ?? (await makeTemporary("lictor-output-")));
+    const path = outputIn(directory) ?? (await makeTemporary("lictor-output-"));
+    const files = await openOutputFiles(services, flowRunId, path);
+    logUnkept(null);
+    return files;
   } catch (error) {
+    const isDiskFull = ["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "");
+    if (!isDiskFull && explainShortage(error) instanceof ShortageError) throw error;
     // The flow run starts without its output files, because that is better than not to start.
-    const effect = "It goes directly to the worker's output";
-    services.log.warn({ err: error, flow_run_id: flowRunId }, `The flow run's output cannot be kept. ${effect}`);
+    logUnkept(error);
     return "inherit";
   }
 }

@@ -47,6 +47,9 @@ export function facts({ host, workers }: Status): HTMLElement[] {
     ...(host.journalProblem === null
       ? []
       : [["Journal", `cannot be written (${host.journalProblem})`] as [string, string]]),
+    ...(host.machineProblem === null
+      ? []
+      : [["Machine", `cannot start flow runs: ${host.machineProblem}`] as [string, string]]),
   ]);
 }
 

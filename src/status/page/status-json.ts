@@ -79,6 +79,8 @@ export interface HostStatus {
   eventsIn: boolean;
   /** Why flow runs could not be continued if this program were killed, for example "ENOSPC". Null if they could. */
   journalProblem: string | null;
+  /** Why flow runs cannot be started on this machine now, in one or two sentences. Null if nothing is known to be wrong. */
+  machineProblem: string | null;
   slots: { used: number; limit: number | null };
 }
 
