@@ -5,7 +5,7 @@ import { longestPauseMs } from "../api/retry.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { type OpenInstance, tryOpenInstance } from "../host/control-socket.ts";
 import { describeWork, isPolling } from "../host/describe-work.ts";
-import { Host } from "../host/host.ts";
+import { Host, type HostOptions } from "../host/host.ts";
 import { findStateDirectory } from "../host/instances.ts";
 import { instanceLabels, openJournal } from "../host/open-journal.ts";
 import { runHost } from "../host/run-host.ts";
@@ -43,6 +43,7 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
   const program: ProgramContext = { ...given, env: withoutSystemdVariables(given.env) };
   const { logging, settings } = program;
   const { logger } = logging;
+  const hostOptions = toHostOptions(options, program);
   const stop = createStopControl();
   using _signals = watchSignals(stop, (message) => logger.warn(message));
   if (options.drainTimeout !== undefined) limitDrain(stop, options.drainTimeout);
@@ -84,6 +85,7 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
     sources.journal = journal;
     const assembly: Assembly = {
       options,
+      hostOptions,
       program,
       open,
       stop,
@@ -109,6 +111,7 @@ type Sources = StatusSources & { workers: Worker[]; readonly machine: MachineHea
 
 interface Assembly {
   readonly options: WorkerStartOptions;
+  readonly hostOptions: HostOptions;
   readonly program: ProgramContext;
   readonly open: OpenApi;
   readonly stop: StopControl;
@@ -161,7 +164,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     random: Math.random,
   });
   using host = new Host({
-    options: toHostOptions(options, program),
+    options: assembly.hostOptions,
     api,
     socketAddress,
     eventPublisher,

@@ -5,6 +5,7 @@ import type { HostOptions } from "../host/host.ts";
 import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { LogFormat } from "../logger.ts";
+import { pythonBoolean } from "../python-boolean.ts";
 import type { OnLost } from "../run/run-context.ts";
 import type { WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
@@ -78,18 +79,27 @@ function queuesOf(pool: string, pools: readonly string[], queues: readonly strin
   });
 }
 
-/** Returns the options that all workers share. */
-export function toHostOptions(options: WorkerStartOptions, { settings }: ProgramContext): HostOptions {
+/** Returns the options that all workers share. Throws WorkerStartError for a variable that is no boolean. */
+export function toHostOptions(options: WorkerStartOptions, { settings, env }: ProgramContext): HostOptions {
   const { values, origins } = settings;
   return {
     runOnce: options.runOnce,
     onLost: options.onLost,
+    keepsOrphans: readBoolean(env, "LICTOR_KEEP_ORPHANS"),
     cancelsPending: values.PREFECT_WORKER_ENABLE_CANCELLATION,
     // Null unless the user sets it, because older workers had no default, and engines have their own.
     flowRunHeartbeatSeconds: origins.has("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")
       ? values.PREFECT_FLOWS_HEARTBEAT_FREQUENCY
       : null,
   };
+}
+
+/** Returns a variable of lictor's own; false if it is not set or empty. Throws WorkerStartError if it is no boolean. */
+function readBoolean(env: ProgramContext["env"], name: string): boolean {
+  const text = env[name];
+  const value = text ? pythonBoolean(text.trim()) : false;
+  if (value === undefined) throw new WorkerStartError(`${name} is '${text}'. Set it to true or false, or remove it.`);
+  return value;
 }
 
 /** Returns the type of work pools with this name. Throws WorkerStartError if lictor cannot serve it. */

@@ -24,6 +24,7 @@ export interface HostOptions {
   readonly cancelsPending: boolean;
   readonly flowRunHeartbeatSeconds: number | null;
   readonly onLost: OnLost;
+  readonly keepsOrphans: boolean;
 }
 
 /** The services that all workers of the program share. */
@@ -112,13 +113,14 @@ export class Host implements Disposable {
   }
 
   async #open(poolType: PoolType): Promise<Infrastructure> {
-    const { environment, exportedSettings, python, logging } = this.services;
+    const { environment, exportedSettings, python, logging, options } = this.services;
     const log = logging.named("prefect.flow_runs.worker");
     const infrastructureServices: InfrastructureServices = {
       environment,
       processEnvironment: () => ({ ...environment, ...exportedSettings() }),
       python: () => python.current(),
       onOutput: logging.writeChildLine,
+      keepsOrphans: options.keepsOrphans,
       log,
     };
     const opened = this.#infrastructures.get(poolType.name) ?? (await poolType.open(infrastructureServices));

@@ -97,7 +97,7 @@ async function waitForLimits({ workers, services: { logging } }: Host, ended: Ab
   if (ended.aborted) return;
   const left = (): RunRecord[] => workers.flatMap(({ runs }) => runs.list());
   const inHooks = left().filter(({ phase }) => phase === "hooks");
-  const unreported = left().filter((run) => !inHooks.includes(run));
+  const unreported = left().filter(({ phase }) => phase !== "hooks" && phase !== "leftovers");
   if (unreported.length > 0) {
     logging.logger.error(
       `The server could not be told within ${reportsAfterKillMs / 1000} s how these flow runs ended: ${namesOf(unreported)}.`,

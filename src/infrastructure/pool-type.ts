@@ -32,6 +32,8 @@ export interface InfrastructureServices {
   python(): Promise<PythonFinding>;
   /** Receives the lines that flow runs print. Null if flow runs print directly to lictor's own output. */
   readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
+  /** Whether the processes that a flow run leaves behind go on. */
+  readonly keepsOrphans: boolean;
   /** The logger for messages about flow runs. */
   readonly log: Logger;
 }
@@ -98,6 +100,11 @@ export interface Execution extends AsyncDisposable {
    * program is left.
    */
   stop(why: "cancel" | "kill", limits: StopLimits): Promise<"stopped" | "had ended">;
+  /**
+   * Ends what the program left running, or keeps it, and logs how many. Called once, after `ended` has resolved. Returns when
+   * nothing is left. Never rejects.
+   */
+  endLeftovers(limits: Pick<StopLimits, "leave">): Promise<void>;
 }
 
 /** What shortens the end of a program: the steps that end the worker. */

@@ -9,6 +9,8 @@ export interface ProcessRow {
   readonly pid: number;
   readonly parent: number;
   readonly group: number;
+  /** Outside Linux the group, because `ps` does not tell the session everywhere. */
+  readonly session: number;
   readonly hasEnded: boolean;
 }
 
@@ -76,7 +78,7 @@ async function readProc(): Promise<ProcessRow[]> {
 async function readProcess(pid: string): Promise<ProcessRow | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    // The name in parentheses may contain any character. State, parent and group follow it.
+    // The name in parentheses may contain any character. State, parent, group and session follow it.
     return toRow(`${pid} ${stat.slice(stat.lastIndexOf(")") + 2)}`);
   } catch (error) {
     if (isGone(error) || isForeign(error, Number(pid))) return undefined;
@@ -100,8 +102,14 @@ function isForeign(error: unknown, pid: number): boolean {
   }
 }
 
-/** Parses a line that begins with pid, state, parent and group. */
+/** Parses a line that begins with pid, state, parent and group. The session may follow. */
 function toRow(line: string): ProcessRow {
-  const [pid, state = "", parent, group] = line.trim().split(/\s+/, 4);
-  return { pid: Number(pid), parent: Number(parent), group: Number(group), hasEnded: /^[ZX]/.test(state) };
+  const [pid, state = "", parent, group, session = group] = line.trim().split(/\s+/, 5);
+  return {
+    pid: Number(pid),
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    hasEnded: /^[ZX]/.test(state),
+  };
 }

@@ -17,7 +17,7 @@ export async function live(context: RunContext, run: RunRecord): Promise<boolean
   using _slot = run.slot;
   try {
     await using execution = await start(context, run);
-    if (execution) await watch(context, run, execution);
+    if (execution) await watchAll(context, run, execution);
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
   } finally {
@@ -41,6 +41,20 @@ async function start(context: RunContext, run: RunRecord): Promise<Execution | n
 }
 
 /**
+ * Watches the program to its end. Meanwhile ends the processes that it left behind. They delay neither the report nor the
+ * slot, but the flow run stays in flight, so that a drain waits for them and the next worker finds them.
+ */
+async function watchAll(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
+  const leftovers = execution.ended.then(async () => await execution.endLeftovers(context.services.stop));
+  try {
+    await watch(context, run, execution);
+  } finally {
+    run.phase = "leftovers";
+    await leftovers;
+  }
+}
+
+/**
  * Continues a flow run from its journal entry: watches its program, or reports what became of it. Frees its slot. Returns
  * true, because the flow run was claimed. Never throws.
  */
@@ -48,7 +62,7 @@ export async function resume(context: RunContext, run: RunRecord): Promise<boole
   using _slot = run.slot;
   try {
     await using execution = await adoptWhenPossible(context, run);
-    if (execution) await watch(context, run, execution);
+    if (execution) await watchAll(context, run, execution);
     if (execution) await forget(context, run);
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);

@@ -8,9 +8,9 @@ import type { Logger } from "../logger.ts";
 /**
  * The phase of a flow run. `claiming`: Pending is proposed. `claimed`: it is accepted. `starting`: the program is about to
  * start. `running`: it runs. `ending`: it is stopped, or its end is reported. `hooks`: hooks that the worker has to run are
- * running. `left`: the worker has finished with it.
+ * running. `leftovers`: only processes that it left behind have not ended. `left`: the worker has finished with it.
  */
-export type RunPhase = "claiming" | "claimed" | "starting" | "running" | "ending" | "hooks" | "left";
+export type RunPhase = "claiming" | "claimed" | "starting" | "running" | "ending" | "hooks" | "leftovers" | "left";
 
 /** Why a flow run is stopped: it was cancelled, or the worker ends it. `by` completes "Worker 'w' …". */
 export type StopReason = { kind: "cancel" } | { kind: "kill"; by: string };

@@ -40,6 +40,7 @@ test.each(cases)("of an engine that %s", async (_how, ending, status) => {
     hooks: null,
     sendsHeartbeats: true,
     stop: async () => "stopped",
+    endLeftovers: async () => undefined,
     [Symbol.asyncDispose]: async () => undefined,
   });
   expect(events).toMatchObject([

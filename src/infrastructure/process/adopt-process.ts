@@ -10,7 +10,7 @@ import { signalGroup } from "../../process/terminate.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
 import type { AdoptOptions, Ending, Execution, Handle, InfrastructureServices } from "../pool-type.ts";
 import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
-import { processExecution, type RunningProgram, sendsHeartbeats } from "./process-execution.ts";
+import { type ProgramSession, processExecution, type RunningProgram, sendsHeartbeats } from "./process-execution.ts";
 import { type ProcessFacts, readFacts, toHandle } from "./process-facts.ts";
 
 /** How often an adopted process is looked at. It is no child, so the system does not tell its end. */
@@ -46,6 +46,7 @@ export async function adoptProcess(
     ended:
       pid === null ? Promise.resolve(notFound(handle, known)) : waitForEnd(pid, options.flowRunId, facts, over.signal),
     leader: pid === null ? null : { pid },
+    session: toSession(handle, pid, options.flowRunId),
     controlled: undefined,
     facts,
     hookOptions: env && { cwd: facts.cwd, env, output: output ?? "inherit" },
@@ -68,6 +69,22 @@ async function findByVariable({ identifier }: Handle, flowRunId: string): Promis
   }
   const pids = await findStartedWith(flowRunVariable, flowRunId);
   return pids.find((pid) => signalGroup(pid, 0)) ?? null;
+}
+
+/**
+ * Returns the session of the process. If the process ended while no worker watched it, the number of the session may be
+ * reused. Then the flow run's id in the environment of one of its processes is the proof.
+ */
+function toSession({ identifier }: Handle, pid: number | null, flowRunId: string): ProgramSession | null {
+  if (pid !== null) return { id: pid, isOurs: async () => true };
+  if (identifier === "") return null;
+  return {
+    id: Number(identifier),
+    async isOurs(pids) {
+      for (const each of pids) if (await wasStartedWith(each, flowRunVariable, flowRunId)) return true;
+      return false;
+    },
+  };
 }
 
 /** Returns the facts of a process whose record lacks them, because the journal could not be written. */

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { isStateType } from "../../api/wire.ts";
 import { waitAtMost } from "../../async/sleep.ts";
 import type { ControlledChild } from "../../process/control-channel.ts";
+import { endLeftovers } from "../../process/leftovers.ts";
 import type { ProcessExit } from "../../process/start-process.ts";
 import { type Leader, terminate, terminateGraceMs } from "../../process/terminate.ts";
 import type { PythonFinding } from "../../program/find-python.ts";
@@ -10,7 +11,15 @@ import { reachesSameServer } from "../../program/hook-script.ts";
 import { runLaunchHooks } from "../../program/launch-hooks.ts";
 import { isAtLeast } from "../../program/prefect-release.ts";
 import type { HookCall } from "../../program/run-hooks.ts";
-import type { Ending, Execution, Handle, HookRunner, InfrastructureServices, ReportedEnd } from "../pool-type.ts";
+import type {
+  Ending,
+  Execution,
+  Handle,
+  HookRunner,
+  InfrastructureServices,
+  ReportedEnd,
+  StopLimits,
+} from "../pool-type.ts";
 import type { ProcessFacts } from "./process-facts.ts";
 
 /** A program that runs, and what has to be known of it. */
@@ -19,6 +28,8 @@ export interface RunningProgram {
   readonly ended: Promise<Ending>;
   /** The process, with its end if it is a child of this one. Null if it does not run any more. */
   readonly leader: Leader | null;
+  /** The session of the process. Null if it is not known. */
+  readonly session: ProgramSession | null;
   /** The worker's side of the program's control channel. Undefined without a channel. */
   readonly controlled: ControlledChild | undefined;
   readonly facts: ProcessFacts;
@@ -26,6 +37,15 @@ export interface RunningProgram {
   readonly hookOptions: Pick<HookCall, "cwd" | "env" | "output"> | null;
   readonly services: InfrastructureServices;
 }
+
+/** A session. `isOurs` returns whether these processes in it are of the flow run. */
+export interface ProgramSession {
+  readonly id: number;
+  isOurs(pids: readonly number[]): Promise<boolean>;
+}
+
+/** Processes that survived the end of a stopped program have already been given its grace time. */
+const graceAfterStopMs = 5_000;
 
 /** The first release whose engines send heartbeat events. Source: prefect runner/runner.py (3.5). */
 const heartbeatsSince = "3.6.13";
@@ -38,21 +58,70 @@ const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /** Returns the execution of a process. The caller disposes of what the process needed. */
 export function processExecution(program: RunningProgram): Omit<Execution, typeof Symbol.asyncDispose> {
-  const { handle, ended, leader, controlled, facts, hookOptions } = program;
+  const { handle, ended, facts, hookOptions } = program;
+  let stopping: ReturnType<Execution["stop"]> | null = null;
   return {
     handle,
     ended,
     hooks: facts.launch.startsEngine && hookOptions ? hookRunner(program, hookOptions) : null,
     sendsHeartbeats: facts.sendsHeartbeats,
-    async stop(why, { kill, leave }) {
-      if (why === "cancel") {
-        if ((await controlled?.sendIntent("cancel")) === "already concluded") return "had ended";
-        if (facts.launch.cancelsItself) await waitAtMost(ended, selfCancelMs, kill);
-      }
-      if (leader) await terminate(leader, terminateGraceMs, leave);
-      return "stopped";
+    stop(why, limits) {
+      stopping = stopProgram(program, why, limits);
+      return stopping;
+    },
+    async endLeftovers({ leave }) {
+      // A second SIGTERM during the stop would disturb processes that are ending.
+      const wasStopped = (await stopping?.catch(() => "stopped")) === "stopped";
+      await endSession(program, wasStopped ? graceAfterStopMs : terminateGraceMs, leave);
     },
   };
+}
+
+async function stopProgram(
+  { ended, leader, controlled, facts }: RunningProgram,
+  why: "cancel" | "kill",
+  { kill, leave }: StopLimits,
+): Promise<"stopped" | "had ended"> {
+  if (why === "cancel") {
+    if ((await controlled?.sendIntent("cancel")) === "already concluded") return "had ended";
+    if (facts.launch.cancelsItself) await waitAtMost(ended, selfCancelMs, kill);
+  }
+  if (leader) await terminate(leader, terminateGraceMs, leave);
+  return "stopped";
+}
+
+/** Ends or keeps what is left in the program's session. Never rejects. */
+async function endSession(
+  { session, facts, services }: RunningProgram,
+  graceMs: number,
+  now: AbortSignal,
+): Promise<void> {
+  const { log, keepsOrphans } = services;
+  const flowRun = { flow_run_id: facts.flowRunId };
+  if (session === null) return;
+  const onFound = async (pids: readonly number[]): Promise<boolean> => {
+    if (!(await session.isOurs(pids))) return false;
+    const effect = keepsOrphans ? "kept, because LICTOR_KEEP_ORPHANS is true" : "being ended";
+    log.info(
+      flowRun,
+      `The flow run left ${describePids(pids)} behind; ${pids.length === 1 ? "it is" : "they are"} ${effect}.`,
+    );
+    return true;
+  };
+  try {
+    const left = await endLeftovers({ session: session.id, graceMs: keepsOrphans ? null : graceMs, now, onFound });
+    if (left.length > 0) log.warn(flowRun, `The flow run left ${describePids(left)} behind that could not be ended.`);
+  } catch (error) {
+    log.warn({ ...flowRun, err: error }, "Processes that the flow run may have left behind could not be looked for");
+  }
+}
+
+/** A log record with thousands of pids would help nobody. */
+const maxNamedPids = 10;
+
+function describePids(pids: readonly number[]): string {
+  const named = pids.slice(0, maxNamedPids).join(", ") + (pids.length > maxNamedPids ? ", …" : "");
+  return pids.length === 1 ? `1 process (${named})` : `${pids.length} processes (${named})`;
 }
 
 /** Returns whether an engine of this Python sends heartbeat events. */

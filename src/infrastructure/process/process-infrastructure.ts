@@ -142,7 +142,10 @@ async function start(
   const handle = toHandle(String(child.pid), { ...facts, identity: await tryIdentify(child.pid) });
   await onHandle(handle);
   const ended = child.exited.then((exit) => toEnding(exit, controlled));
-  const execution = processExecution({ handle, ended, leader: child, controlled, facts, hookOptions, services });
+  const execution = processExecution({
+    ...{ handle, ended, leader: child, controlled, facts, hookOptions, services },
+    session: { id: child.pid, isOurs: async () => true },
+  });
   return { ...execution, ...opened.move() };
 }
 
