@@ -148,7 +148,8 @@ export class ApiClient implements Api, Disposable {
   async #send(method: string, path: string, request: RequestOptions): Promise<ParsedResponse> {
     const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
     for (let failed = 0; ; ) {
-      const hadResponse = this.#hadResponse;
+      // An endless request is about a flow run that this or an earlier process claimed here, so the URL is right.
+      const hadResponse = this.#hadResponse || request.endless === true;
       const result = await this.#attempt(method, path, request);
       request.signal?.throwIfAborted();
       const { outcome } = result;
