@@ -1,0 +1,177 @@
+// The program of a flow run: a process that lives on when its worker dies, with an engine that reports to the server
+// itself. Source: prefect engine.py, flow_engine.py.
+import { UnreachableError } from "../../src/api/errors.ts";
+import type { OrchestrationResult } from "../../src/api/wire.ts";
+import type { Ending, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
+import type { Random } from "../support/random.ts";
+import type { Network } from "./network.ts";
+import type { Proposal } from "./state-rules.ts";
+import { createOwner, type Owner, type VirtualClock } from "./virtual-clock.ts";
+
+/** What the flow of a flow run does. */
+export interface FlowPlan {
+  readonly durationMs: number;
+  /** How many attempts fail before one succeeds. */
+  readonly failures: number;
+}
+
+/** What really happened to one flow run, whatever the server says. */
+export interface Truth {
+  /** Processes of which the flow's own code began to run. */
+  executions: number;
+  /** The end that an engine reported and the server accepted. */
+  reported: "COMPLETED" | "FAILED" | null;
+  /** Why a process ended without the end of its flow, or could not start. */
+  readonly losses: string[];
+}
+
+/** What processes need of the world. */
+export interface EngineParts {
+  readonly clock: VirtualClock;
+  readonly network: Network;
+  readonly random: Random;
+  readonly trace: (line: () => string) => void;
+}
+
+/** Engines give up after so many failed requests in a row. */
+const maxFailures = 12;
+/** The exit code of a Python that got SIGTERM is negative in the terms of Node.js. */
+const signalNumbers = { SIGTERM: -15, SIGKILL: -9 };
+
+/** One process on a machine. */
+export class FlowProcess {
+  /** Its requests and pauses. A killed process has a dead owner. */
+  readonly owner: Owner;
+  ending: (Ending & { kind: "exited" }) | null = null;
+  /** The end that the engine reported, for the receipt over the control channel. */
+  reported: ReportedEnd | null = null;
+  /** The worker told the engine of a cancellation before it sent SIGTERM. */
+  hasIntent = false;
+  /** The worker process that holds the control channel. */
+  controller: Owner | null;
+  /** The engine is reporting the end of the flow. */
+  #isEnding = false;
+  readonly #watchers = new Set<() => void>();
+
+  constructor(
+    private readonly parts: EngineParts,
+    readonly pid: number,
+    readonly flowRunId: string,
+    readonly plan: FlowPlan,
+    readonly truth: Truth,
+    controller: Owner,
+  ) {
+    this.owner = createOwner(`process ${pid}`, { isEngine: true });
+    this.controller = controller;
+    parts.clock.after(200 + parts.random() * 1_500, this.owner, () => void this.#run());
+  }
+
+  get isAlive(): boolean {
+    return this.ending === null;
+  }
+
+  /** Calls `callback` at the end of the process, as `owner`. */
+  onEnd(owner: Owner, callback: () => void): void {
+    const notify = (): void => void this.parts.clock.after(1, owner, callback);
+    if (this.ending) notify();
+    else this.#watchers.add(notify);
+  }
+
+  /** Sends a signal. An engine needs some time after SIGTERM, and sometimes ignores it. */
+  signal(signal: "SIGTERM" | "SIGKILL", why: string): void {
+    if (!this.isAlive) return;
+    const { clock, random } = this.parts;
+    this.parts.trace(() => `${this.owner.name} gets ${signal} (${why})`);
+    if (this.reported === null) this.truth.losses.push(why);
+    if (signal === "SIGKILL") {
+      this.#exit(signalNumbers.SIGKILL);
+      return;
+    }
+    const mayReport = !this.hasIntent && !this.#isEnding;
+    this.owner.alive = false;
+    if (random() < 0.1) return;
+    const dying = createOwner(`${this.owner.name} (ending)`, { isEngine: true });
+    clock.after(random() * 5_000, dying, () => void this.#end(dying, mayReport && random() < 0.5));
+  }
+
+  /** Ends after SIGTERM. Without the reason for the signal, an engine reports a crash by force. */
+  async #end(dying: Owner, reportsCrash: boolean): Promise<void> {
+    if (reportsCrash) await this.#propose(dying, { type: "CRASHED" }, true);
+    this.#exit(signalNumbers.SIGTERM);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random, trace } = this.parts;
+    const { owner, plan, truth } = this;
+    let attempts = 0;
+    for (;;) {
+      const running = await this.#propose(owner, { type: "RUNNING" });
+      if (running === null) {
+        truth.losses.push("the engine gave up");
+        return this.#exit(1);
+      }
+      // The engine of a flow run that was cancelled or taken ends without an error.
+      if (running.status !== "ACCEPT") return this.#exit(0);
+      if (attempts++ === 0) truth.executions++;
+      trace(() => `${owner.name} runs the flow, attempt ${attempts}`);
+      await clock.pause(plan.durationMs, owner);
+      const hasFailed = attempts <= plan.failures;
+      const type = hasFailed ? "FAILED" : "COMPLETED";
+      this.#isEnding = true;
+      const ended = await this.#propose(owner, { type });
+      if (ended === null) {
+        truth.losses.push("the engine gave up");
+        return this.#exit(1);
+      }
+      if (ended.status === "ACCEPT") {
+        truth.reported = type;
+        this.reported = { state: { type, name: ended.state?.name ?? "" } };
+        await clock.pause(random() * 500, owner);
+        return this.#exit(hasFailed && random() < 0.5 ? 1 : 0);
+      }
+      if (ended.state?.name !== "AwaitingRetry") return this.#exit(0);
+      this.#isEnding = false;
+      const retryAt = Date.parse(ended.state.state_details?.scheduled_time ?? "");
+      await clock.pause(Math.max(0, retryAt - clock.wallClockMs()), owner);
+    }
+  }
+
+  /** Proposes a state until the server has decided. Returns null after too many failures. */
+  async #propose(owner: Owner, proposal: Proposal, force = false): Promise<OrchestrationResult | null> {
+    const { clock, random } = this.parts;
+    for (let waits = 0; ; waits++) {
+      const transition_id = `engine-${this.pid}-${owner.name}-${proposal.type}-${waits}-${clock.now}`;
+      const body = JSON.stringify({ state: { ...proposal, state_details: { transition_id } }, force });
+      const result = await this.#send(owner, body);
+      if (result === null) return null;
+      if (result.state?.state_details?.transition_id === transition_id) return { ...result, status: "ACCEPT" };
+      if (result.status !== "WAIT") return result;
+      await clock.pause((result.details.delay_seconds ?? 1) * 1000 + random(), owner);
+    }
+  }
+
+  async #send(owner: Owner, body: string): Promise<OrchestrationResult | null> {
+    const { clock, network, random } = this.parts;
+    const url = new URL(`http://server/api/flow_runs/${this.flowRunId}/set_state`);
+    for (let failures = 0; failures < maxFailures; failures++) {
+      try {
+        const request = { url, method: "POST", headers: {}, body, timeoutMs: 60_000 };
+        const response = await network.send(owner, request);
+        if (response.status < 300) return JSON.parse(response.body) as OrchestrationResult;
+        if (response.status < 500) return null;
+      } catch (error) {
+        if (!(error instanceof UnreachableError)) throw error;
+      }
+      await clock.pause(Math.min(8_000, 500 * 2 ** failures) * (1 + random()), owner);
+    }
+    return null;
+  }
+
+  #exit(status: number): void {
+    if (this.ending) return;
+    this.owner.alive = false;
+    this.ending = { kind: "exited", status, reported: this.controller?.alive ? this.reported : null };
+    this.parts.trace(() => `${this.owner.name} exits with ${status}`);
+    for (const notify of this.#watchers) notify();
+  }
+}

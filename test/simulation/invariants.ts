@@ -1,0 +1,86 @@
+// What must be true after each seed, whatever happened.
+import { getEventListeners } from "node:events";
+import type { OnLost } from "../../src/run/run-context.ts";
+import { isFinal } from "../../src/run/states.ts";
+import type { LictorProcess } from "./lictor-process.ts";
+import type { Machine } from "./machine.ts";
+import { isUnreachable, type RunFacts } from "./run-facts.ts";
+import type { ServerModel } from "./server-model.ts";
+import type { ModelRun } from "./state-rules.ts";
+
+/** What is checked at the end of a seed. */
+export interface CheckedWorld {
+  readonly runs: ReadonlyMap<string, RunFacts>;
+  readonly server: ServerModel;
+  readonly machines: readonly Machine[];
+  readonly lictors: readonly LictorProcess[];
+  readonly onLost: OnLost;
+  /** Limits that were exceeded. */
+  readonly exceeded: readonly string[];
+  /** Whether the flow run was lost in a way against which there is no means. */
+  isUnpromised(id: string): boolean;
+}
+
+/** Returns what is wrong when all flow runs should have ended. */
+export function findViolations(world: CheckedWorld): string[] {
+  const { runs, server, machines, lictors } = world;
+  const checked = [...runs.values()].filter(({ id }) => !world.isUnpromised(id));
+  const isBlocked = checked.length < runs.size;
+  return [
+    ...world.exceeded,
+    ...checked.flatMap((facts) => checkRun(facts, server.runs.get(facts.id), isBlocked, world.onLost)),
+    ...machines.flatMap((machine) => [
+      ...machine.living().map((process) => `${process.owner.name} of ${process.flowRunId} still runs`),
+      ...[...machine.temporaryFiles]
+        .filter(([, id]) => !world.isUnpromised(id))
+        .map(([pid]) => `the temporary files of process ${pid} are left on ${machine.name}`),
+      ...[...machine.disk.files.keys()]
+        .filter((path) => !path.startsWith("unreadable"))
+        .map((path) => `${path} is left on ${machine.name}`),
+    ]),
+    ...lictors.flatMap((lictor) => checkLictor(lictor)),
+  ];
+}
+
+/** `isBlocked`: another flow run may hold the place of this one in the work pool. */
+function checkRun(facts: RunFacts, run: ModelRun | undefined, isBlocked: boolean, onLost: OnLost): string[] {
+  const { name, plan, retries, truth, cancelledAtMs } = facts;
+  const wrong: string[] = [];
+  const { executions, reported, losses } = truth;
+  const mostExecutions = onLost === "reschedule" ? 1 + losses.length : 1;
+  if (executions > mostExecutions) wrong.push(`${name} was executed ${executions} times`);
+  if (!run || isUnreachable(run) || (isBlocked && run.state_type === "SCHEDULED")) return wrong;
+  const end = run.state_type;
+  const wasCancelled = cancelledAtMs !== null;
+  if (!isFinal(run.state)) return [...wrong, `${name} is still ${end} (${run.state_name})`];
+  if (end === "CANCELLED" && !wasCancelled) wrong.push(`${name} is CANCELLED, but nobody cancelled it`);
+  if (end === "CRASHED" && losses.length === 0) wrong.push(`${name} is CRASHED, but nothing happened to its process`);
+  if ((end === "COMPLETED" || end === "FAILED") && reported !== end)
+    wrong.push(`${name} is ${end}, but its engine reported ${reported}`);
+  if (wasCancelled || losses.length > 0) return wrong;
+  const expected = plan.failures > retries ? "FAILED" : "COMPLETED";
+  if (executions !== 1) wrong.push(`${name} was executed ${executions} times, although nothing happened to it`);
+  if (end !== expected) wrong.push(`${name} is ${end} instead of ${expected}`);
+  return wrong;
+}
+
+function checkLictor({ owner, ended, slots, worker }: LictorProcess): string[] {
+  if (!owner.alive || ended) return ended?.error ? [`${owner.name} failed: ${ended.error}`] : [];
+  const wrong: string[] = [];
+  if (slots.taken > 0) wrong.push(`${owner.name} holds ${slots.taken} slots`);
+  const inFlight = worker?.runs.list() ?? [];
+  for (const { flowRun, phase } of inFlight) wrong.push(`${owner.name} still has ${flowRun.name} in phase ${phase}`);
+  return wrong;
+}
+
+/** Returns what a lictor process leaves behind when it has drained. */
+export function leftBehind({ owner, ended, stop, worker }: LictorProcess): string[] {
+  if (!ended) return [`${owner.name} does not end`];
+  const wrong: string[] = [];
+  if (ended.error) wrong.push(`${owner.name} failed: ${ended.error}`);
+  if (owner.timerCount > 0) wrong.push(`${owner.name} leaves ${owner.timerCount} timers`);
+  const listeners = [stop.drain, stop.kill, stop.leave].map((signal) => getEventListeners(signal, "abort").length);
+  if (listeners.some((count) => count > 0)) wrong.push(`${owner.name} leaves listeners: ${listeners.join(", ")}`);
+  if (worker && worker.runs.list().length > 0) wrong.push(`${owner.name} leaves flow runs`);
+  return wrong;
+}

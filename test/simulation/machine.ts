@@ -1,0 +1,181 @@
+// A machine: its disk, its processes, and the infrastructure of the lictor processes that run on it.
+
+import type { JsonObject } from "../../src/api/wire.ts";
+import { sleep, waitAtMost } from "../../src/async/sleep.ts";
+import type {
+  AdoptOptions,
+  Ending,
+  Execution,
+  Handle,
+  HookRunner,
+  Infrastructure,
+  PoolType,
+  StartOptions,
+  StopLimits,
+} from "../../src/infrastructure/pool-type.ts";
+import { Disk, type DiskParts } from "./disk.ts";
+import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
+import type { Faults } from "./faults.ts";
+import type { Owner } from "./virtual-clock.ts";
+
+/** What a machine needs of the world. */
+export interface MachineParts extends EngineParts, DiskParts {
+  readonly faults: Faults;
+  planOf(flowRunId: string): FlowPlan;
+  truthOf(flowRunId: string): Truth;
+  /** Called before a process starts. */
+  onStart(owner: Owner, flowRunId: string): void;
+}
+
+/** The grace period between SIGTERM and SIGKILL. */
+const graceMs = 30_000;
+/** How often an adopted process is looked at. */
+const lookMs = 500;
+
+/** A machine, and what outlives the lictor processes on it. */
+export class Machine {
+  readonly disk: Disk;
+  readonly processes = new Map<string, FlowProcess>();
+  /** Temporary files of flow runs that nobody has removed, with the id of the flow run. */
+  readonly temporaryFiles = new Map<string, string>();
+  wallOffsetMs = 0;
+
+  constructor(
+    readonly name: string,
+    private readonly parts: MachineParts,
+    private readonly nextPid: () => number,
+  ) {
+    this.disk = new Disk(parts);
+  }
+
+  /** Returns the processes that run. */
+  living(): FlowProcess[] {
+    return [...this.processes.values()].filter((process) => process.isAlive);
+  }
+
+  /** Kills all processes of flow runs, as the end of a container does. */
+  killAll(why: string): void {
+    for (const process of this.processes.values()) process.signal("SIGKILL", why);
+  }
+
+  /** Returns the pool type whose infrastructure is this machine, for one lictor process. */
+  poolType(owner: Owner): PoolType {
+    return {
+      name: "process",
+      baseJobTemplate: { job_configuration: {}, variables: {} },
+      open: async () => this.#infrastructure(owner),
+    };
+  }
+
+  #infrastructure(owner: Owner): Infrastructure {
+    return {
+      toJob: () => ({ program: { command: null, env: {}, reporter: "engine" } }),
+      obstacle: async () => null,
+      start: (_job, options) => this.#start(owner, options),
+      adopt: (handle, options) => this.#adopt(owner, handle, options),
+      findAbandoned: async ({ identifier, proof }) => {
+        await this.#step(owner);
+        const process = this.processes.get(identifier);
+        if (!process?.isAlive || process.flowRunId !== proof.flowRunId) return null;
+        return { stop: (why, limits) => this.#stop(owner, process, why, limits) };
+      },
+      integrations: async () => [],
+      [Symbol.dispose]: () => undefined,
+    };
+  }
+
+  async #start(owner: Owner, { flowRunId, onHandle }: StartOptions): Promise<Execution> {
+    const { faults, clock, random, trace } = this.parts;
+    const pid = String(this.nextPid());
+    const proof: JsonObject = { flowRunId, temporary: pid };
+    await onHandle({ poolType: "process", identifier: "", proof });
+    await this.#step(owner);
+    const truth = this.parts.truthOf(flowRunId);
+    if (faults.happens("start failed")) {
+      truth.losses.push("it could not be started");
+      throw Object.assign(new Error("spawn EAGAIN"), { code: "EAGAIN" });
+    }
+    this.parts.onStart(owner, flowRunId);
+    const process = new FlowProcess(this.parts, Number(pid), flowRunId, this.parts.planOf(flowRunId), truth, owner);
+    const handle: Handle = { poolType: "process", identifier: pid, proof };
+    this.processes.set(pid, process);
+    this.temporaryFiles.set(pid, flowRunId);
+    trace(() => `${owner.name} started ${process.owner.name} for ${flowRunId} on ${this.name}`);
+    if (faults.happens("process killed"))
+      clock.after(random() * 20_000, process.owner, () => process.signal("SIGKILL", "out of memory"));
+    await this.#step(owner);
+    await onHandle(handle);
+    const ended = new Promise<Ending>((resolve) => {
+      process.onEnd(owner, () => resolve(process.ending as Ending));
+    });
+    return this.#execution(owner, process, handle, ended);
+  }
+
+  /** Finds the process as the real infrastructure does: by its identity, or by the flow run's id in its environment. */
+  async #adopt(owner: Owner, handle: Handle, { flowRunId }: AdoptOptions): Promise<Execution> {
+    const { identifier } = handle;
+    await this.#step(owner);
+    const process = this.living().find((each) =>
+      identifier === "" ? each.flowRunId === flowRunId : each.pid === Number(identifier),
+    );
+    this.parts.trace(() => `${owner.name} adopts ${process?.owner.name ?? "no process"} for ${flowRunId}`);
+    const found = process ? { ...handle, identifier: String(process.pid) } : handle;
+    const gone = (mayHaveBegun: boolean): Ending => ({ kind: "gone", why: "The process is gone.", mayHaveBegun });
+    const ended = process ? this.#watch(process).then(() => gone(true)) : Promise.resolve(gone(identifier !== ""));
+    return this.#execution(owner, process ?? null, found, ended);
+  }
+
+  /** An adopted process is no child, so it is looked at again and again. */
+  async #watch(process: FlowProcess): Promise<void> {
+    while (process.isAlive) await sleep(lookMs, neverAborts);
+  }
+
+  #execution(owner: Owner, process: FlowProcess | null, handle: Handle, ended: Promise<Ending>): Execution {
+    const { clock, random } = this.parts;
+    const hooks: HookRunner = {
+      runsItself: { cancellation: false, crashed: false },
+      run: async () => await clock.pause(random() * 2_000, owner),
+    };
+    return {
+      handle,
+      ended,
+      hooks,
+      sendsHeartbeats: true,
+      stop: async (why, limits) => (process ? await this.#stop(owner, process, why, limits) : "stopped"),
+      [Symbol.asyncDispose]: async () => {
+        await this.#step(owner);
+        this.temporaryFiles.delete(String(handle.proof.temporary));
+      },
+    };
+  }
+
+  async #stop(
+    owner: Owner,
+    process: FlowProcess,
+    why: "cancel" | "kill",
+    { leave }: StopLimits,
+  ): Promise<"stopped" | "had ended"> {
+    await this.#step(owner);
+    if (why === "cancel" && process.controller === owner) {
+      if (process.reported) return "had ended";
+      process.hasIntent = true;
+    }
+    process.signal("SIGTERM", why);
+    const ended = new Promise<void>((resolve) => process.onEnd(owner, resolve));
+    await waitAtMost(ended, graceMs, leave);
+    process.signal("SIGKILL", why);
+    await ended;
+    return "stopped";
+  }
+
+  /** A call of the system takes some time. A dead owner never gets its result. */
+  async #step(owner: Owner): Promise<void> {
+    this.parts.onStep(owner);
+    if (!owner.alive) return await new Promise(() => undefined);
+    await this.parts.clock.pause(this.parts.random() * 20, owner);
+    this.parts.onStep(owner);
+    if (!owner.alive) return await new Promise(() => undefined);
+  }
+}
+
+const neverAborts = new AbortController().signal;

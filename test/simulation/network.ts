@@ -1,0 +1,315 @@
+// The network between lictor, engines and the server model: requests, and the sockets of the event subscription.
+import { UnreachableError } from "../../src/api/errors.ts";
+import type { HttpRequest, HttpResponse } from "../../src/api/http-message.ts";
+import type { Json, PrefectEvent } from "../../src/api/wire.ts";
+import { isFinal } from "../../src/run/states.ts";
+import type { Socket } from "../../src/sockets/socket.ts";
+import { SocketError } from "../../src/sockets/socket-error.ts";
+import type { Random } from "../support/random.ts";
+import type { Faults } from "./faults.ts";
+import type { ModelResponse, ServerModel } from "./server-model.ts";
+import type { ModelRun, ModelState } from "./state-rules.ts";
+import type { Owner, VirtualClock } from "./virtual-clock.ts";
+
+/** What the network consists of. */
+export interface NetworkParts {
+  readonly clock: VirtualClock;
+  readonly server: ServerModel;
+  readonly faults: Faults;
+  readonly random: Random;
+  /** The owner of what the server does. */
+  readonly world: Owner;
+  readonly trace: (line: () => string) => void;
+  /** Called at each step of a lictor process. It may kill the process. */
+  readonly onStep: (owner: Owner) => void;
+}
+
+/** The path of a request: how long it takes, how often it arrives, and what the sender learns. */
+interface Fate {
+  /** When the request arrives, in milliseconds from now. Empty if it is lost. */
+  arrivals: number[];
+  /** The sender gets the response of the first arrival. */
+  isAnswered: boolean;
+  /** Without a response: the connection breaks after this time. Null if it stays silent. */
+  brokenAfterMs: number | null;
+  /** A proxy responds with this status, and the server does not see the request, or the server fails after its commit. */
+  status: number | null;
+}
+
+/** A request, as far as the network needs it. */
+type SentRequest = Pick<HttpRequest, "url" | "method" | "headers" | "body" | "timeoutMs" | "signal">;
+
+/** The server replays events of this time to a new subscription. */
+const replayMs = 60_000;
+
+/** The network. Each sender is an owner; nothing reaches an owner that is dead. */
+export class Network {
+  /** While true, the server refuses connections. */
+  isServerDown = false;
+  /** How many requests each owner has sent. */
+  readonly requestCounts = new Map<Owner, number>();
+  /** Flow runs whose end was replaced by a proposal that was delivered late or twice. */
+  readonly undone = new Set<string>();
+  readonly sockets = new Set<EventSocket>();
+  readonly #events: { event: PrefectEvent; type: string; poolId: string | null }[] = [];
+
+  constructor(private readonly parts: NetworkParts) {
+    parts.server.onState = (run, state, poolId) => this.#publish(run, state, poolId);
+  }
+
+  /** Sends one request of `owner`. Rejects with UnreachableError, or with the abort reason. */
+  async send(owner: Owner, request: SentRequest): Promise<HttpResponse> {
+    if (!owner.isEngine) this.parts.onStep(owner);
+    if (!owner.alive) return await new Promise(() => undefined);
+    this.requestCounts.set(owner, (this.requestCounts.get(owner) ?? 0) + 1);
+    const { clock, world, trace } = this.parts;
+    const { url, method, body, signal, timeoutMs } = request;
+    const path = url.pathname.replace(/^\/api/, "") + url.search;
+    const fate = this.#fate(owner);
+    const label = `${owner.name}: ${method} ${path}`;
+    trace(() => `${label} ${shorten(body)}`);
+    return await new Promise<HttpResponse>((resolve, reject) => {
+      const finish = (end: () => void): void => {
+        cancelTimeout();
+        signal?.removeEventListener("abort", onAbort);
+        end();
+      };
+      const fail = (code: string): void =>
+        finish(() => {
+          trace(() => `${label} -> ${code}`);
+          reject(new UnreachableError(url.origin, code, new Error(code)));
+        });
+      const onAbort = (): void => finish(() => reject(signal?.reason));
+      const respond = (status: number, text: string): void =>
+        finish(() => {
+          trace(() => `${label} -> ${status} ${shorten(text)}`);
+          resolve({ status, headers: jsonType, body: text, url, sent: request.headers });
+        });
+      const cancelTimeout = clock.after(timeoutMs, owner, () => fail("RESPONSE_TIMEOUT"));
+      signal?.addEventListener("abort", onAbort);
+      if (signal?.aborted) return onAbort();
+      if (this.isServerDown) return void clock.after(this.#latencyMs(), owner, () => fail("ECONNREFUSED"));
+      if (fate.brokenAfterMs !== null) clock.after(fate.brokenAfterMs, owner, () => fail("ECONNRESET"));
+      const [first] = fate.arrivals;
+      if (fate.status === 503) {
+        clock.after(this.#latencyMs(), owner, () => respond(503, unavailable));
+        return;
+      }
+      for (const arrival of fate.arrivals) {
+        clock.after(arrival, world, () => {
+          if (this.isServerDown) return void clock.after(this.#latencyMs(), owner, () => fail("ECONNRESET"));
+          // A proposal of an engine that has died would end the report of its worker.
+          if (owner.isEngine && !owner.alive) return;
+          const isLate = arrival !== first || !fate.isAnswered;
+          const response = this.#handle(method, path, body, isLate);
+          if (!owner.isEngine) this.parts.onStep(owner);
+          if (isLate) return trace(() => `${label} arrived, its response is lost`);
+          const text = response.body === undefined ? "" : JSON.stringify(response.body);
+          clock.after(this.#latencyMs(), owner, () => respond(fate.status ?? response.status, text));
+        });
+      }
+    });
+  }
+
+  /** Opens the event subscription of `owner`. Other routes are refused, so the worker uses REST for the rest. */
+  async openSocket(owner: Owner, route: string, signal: AbortSignal): Promise<Socket> {
+    const { clock, faults } = this.parts;
+    if (!owner.alive) return await new Promise(() => undefined);
+    await clock.pause(this.#latencyMs(), owner);
+    signal.throwIfAborted();
+    if (route !== "/events/out") throw new SocketError("refused", { status: 403, isJson: true });
+    if (this.isServerDown || faults.happens("socket closed")) throw new SocketError("no connection");
+    return new EventSocket(this, this.parts, owner);
+  }
+
+  /** Returns the events of the last minute for a subscription. */
+  replay(filter: EventFilter): PrefectEvent[] {
+    const since = this.parts.clock.now - replayMs;
+    return this.#events.filter((each) => matches(each, filter) && at(each.event) >= since).map(({ event }) => event);
+  }
+
+  /** Sends an event to all subscriptions that match. */
+  #publish(run: ModelRun, state: ModelState, poolId: string | null): void {
+    const event: PrefectEvent = {
+      id: state.id,
+      occurred: state.timestamp,
+      event: `prefect.flow-run.${state.name}`,
+      resource: {
+        "prefect.resource.id": `prefect.flow-run.${run.id}`,
+        "prefect.state-type": state.type,
+        "prefect.state-name": state.name,
+      },
+      related: [{ "prefect.resource.role": "work-queue", "prefect.resource.name": "default" }],
+      payload: { at: this.parts.clock.now },
+      follows: null,
+    };
+    this.parts.trace(() => `server: ${run.name} is ${state.type} (${state.name})`);
+    const published = { event, type: state.type, poolId };
+    this.#events.push(published);
+    for (const socket of this.sockets) if (matches(published, socket.filter)) socket.deliver(event);
+  }
+
+  /** Breaks all sockets, as a restart of the server does. */
+  breakSockets(): void {
+    for (const socket of this.sockets) socket.end(new SocketError("closed by the server"));
+  }
+
+  /**
+   * Lets the server decide. Records a late claim that replaces the end of its flow run: the sender cannot know of it, and
+   * the protocol has no means against it.
+   */
+  #handle(method: string, path: string, body: string | undefined, isLate: boolean): ModelResponse {
+    const { server } = this.parts;
+    const proposal = isLate ? /^\/flow_runs\/(.*)\/set_state$/.exec(path)?.[1] : undefined;
+    const before = proposal === undefined ? undefined : server.runs.get(proposal)?.state;
+    const response = server.handle(method, path, body === undefined ? undefined : JSON.parse(body));
+    const after = proposal === undefined ? undefined : server.runs.get(proposal)?.state;
+    if (proposal !== undefined && after !== before && isFinal(before)) this.undone.add(proposal);
+    return response;
+  }
+
+  #latencyMs(): number {
+    return 1 + this.parts.random() * 30;
+  }
+
+  /**
+   * Decides what happens to a request. Engines get only faults in which the server does not see the request, because their
+   * own repetitions are not what is tested.
+   */
+  #fate({ isEngine }: Owner): Fate {
+    const { faults, random } = this.parts;
+    const up = faults.happens("slow request") ? random() * 20_000 : this.#latencyMs();
+    const fate: Fate = { arrivals: [up], isAnswered: true, brokenAfterMs: null, status: null };
+    // Half of the lost connections break at once. The others stay silent until the time limit of the request.
+    const broken = (): number | null => (random() < 0.7 ? random() * 1_000 : null);
+    if (faults.happens("503")) fate.status = 503;
+    else if (!isEngine && faults.happens("500")) fate.status = 500;
+    else if (faults.happens("request lost")) {
+      fate.arrivals = [];
+      fate.brokenAfterMs = broken();
+    } else if (isEngine) {
+      return fate;
+    } else if (faults.happens("response lost")) {
+      fate.isAnswered = false;
+      const after = broken();
+      fate.brokenAfterMs = after === null ? null : up + after;
+    } else if (faults.happens("late request")) {
+      fate.isAnswered = false;
+      fate.brokenAfterMs = random() * 200;
+      fate.arrivals = [fate.brokenAfterMs + random() * 5_000];
+    } else if (faults.happens("doubled request")) fate.arrivals.push(up + random() * 1_000);
+    return fate;
+  }
+}
+
+interface EventFilter {
+  readonly types: readonly string[];
+  readonly poolId: string;
+}
+
+const unavailable = JSON.stringify({ detail: "unavailable" });
+const jsonType = { "content-type": "application/json" };
+
+function matches(each: { type: string; poolId: string | null }, filter: EventFilter | undefined): boolean {
+  return filter !== undefined && each.poolId === filter.poolId && filter.types.includes(each.type);
+}
+
+function at(event: PrefectEvent): number {
+  return Number((event.payload as { at: number }).at);
+}
+
+function shorten(text: string | undefined): string {
+  return text === undefined ? "" : text.slice(0, 300);
+}
+
+/** One event subscription. */
+class EventSocket implements Socket {
+  filter: EventFilter | undefined;
+  readonly #frames: Json[] = [];
+  #end: SocketError | "clean" | undefined;
+  #wakeReader: () => void = () => undefined;
+  #isDeaf = false;
+  /** Frames arrive in the order in which they were sent. */
+  #lastArrival = 0;
+
+  constructor(
+    private readonly network: Network,
+    private readonly parts: NetworkParts,
+    private readonly owner: Owner,
+  ) {
+    network.sockets.add(this);
+  }
+
+  send(frame: Json): void {
+    const { filter } = frame as {
+      filter: { resource: { labels: Record<string, string[]> }; any_resource: { id: string[] } };
+    };
+    const types = filter.resource.labels["prefect.state-type"] ?? [];
+    const poolId = (filter.any_resource.id[0] ?? "").replace("prefect.work-pool.", "");
+    const { clock, world, random } = this.parts;
+    clock.after(random() * 1_000, world, () => {
+      this.filter = { types, poolId };
+      for (const event of this.network.replay(this.filter)) this.deliver(event);
+    });
+  }
+
+  /** Sends an event to the worker, unless a fault drops it. */
+  deliver(event: PrefectEvent): void {
+    const { clock, faults, random } = this.parts;
+    if (faults.happens("socket deaf")) {
+      this.#isDeaf = true;
+      // Missing answers to pings end the connection.
+      clock.after(30_000 + random() * 30_000, this.owner, () => this.end(new SocketError("no answer to a ping")));
+    }
+    if (this.#isDeaf || faults.happens("event dropped")) return;
+    if (faults.happens("socket closed")) {
+      this.end(new SocketError("closed by a proxy"));
+      return;
+    }
+    const times = faults.happens("event replayed") ? 2 : 1;
+    for (let time = 0; time < times; time++) {
+      const delay = 1 + random() * 50 + time * random() * 10_000;
+      this.#lastArrival = Math.max(this.#lastArrival, clock.now + delay);
+      clock.after(this.#lastArrival - clock.now, this.owner, () => {
+        this.#frames.push({ type: "event", event: event as unknown as Json });
+        this.#wakeReader();
+      });
+    }
+  }
+
+  /** Ends the connection. */
+  end(reason: SocketError | "clean"): void {
+    this.network.sockets.delete(this);
+    this.#end ??= reason;
+    this.parts.clock.after(1, this.owner, () => this.#wakeReader());
+  }
+
+  close(): void {
+    this.end("clean");
+  }
+
+  async *frames(signal: AbortSignal): AsyncGenerator<Json> {
+    const onAbort = (): void => this.#wakeReader();
+    signal.addEventListener("abort", onAbort);
+    try {
+      while (!signal.aborted) {
+        const frame = this.#frames.shift();
+        if (frame !== undefined) yield frame;
+        else if (this.#end === "clean") return;
+        else if (this.#end) throw this.#end;
+        else
+          await new Promise<void>((resolve) => {
+            this.#wakeReader = resolve;
+          });
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async ping(): Promise<void> {}
+
+  [Symbol.dispose](): void {
+    this.network.sockets.delete(this);
+  }
+}

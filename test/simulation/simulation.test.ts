@@ -1,0 +1,20 @@
+// A short form of `npm run simulate`.
+import { expect, test } from "vitest";
+import { runSeeds } from "./seeds.ts";
+
+test("with seeded faults, every flow run is executed once, ends truthfully, and leaves nothing behind", async () => {
+  const { failed, faults, seeds } = await runSeeds(1, 150);
+  expect(failed).toEqual([]);
+  expect(faults).toBeGreaterThan(seeds);
+});
+
+test("a seed gives the same world each time", async () => {
+  const traceOf = async (): Promise<string[]> => {
+    const lines: string[] = [];
+    await runSeeds(7, 7, (line) => lines.push(line.replace(/"transition_id":"[^"]*"/g, "")));
+    return lines;
+  };
+  const first = await traceOf();
+  expect(first.length).toBeGreaterThan(50);
+  expect(await traceOf()).toEqual(first);
+});
