@@ -27,6 +27,7 @@ export class ClaimOrder {
   #others: readonly number[] = [];
   /** The usual time from the event of a flow run to the event of another worker's claim. */
   #usualClaimMs = 0;
+  #isUsed = false;
 
   constructor(private readonly name: string) {
     this.#own = hashText(name);
@@ -36,6 +37,12 @@ export class ClaimOrder {
   update(workers: readonly WorkerRecord[]): void {
     const isOther = ({ name, status }: WorkerRecord): boolean => name !== this.name && status !== "OFFLINE";
     this.#others = workers.filter(isOther).map(({ name }) => hashText(name));
+    this.#isUsed = false;
+  }
+
+  /** Whether a delay was computed after the last update. While no flow run comes, the list needs no update. */
+  get isUsed(): boolean {
+    return this.#isUsed;
   }
 
   /** Returns how many other workers come before this one for the flow run. */
@@ -47,6 +54,7 @@ export class ClaimOrder {
 
   /** Returns how long this worker leaves the flow run to others, in milliseconds. */
   delayMs(flowRunId: string): number {
+    this.#isUsed = true;
     if (this.#others.length === 0) return 0;
     const perRankMs = Math.min(Math.max(delayPerRankMs, this.#usualClaimMs * safetyFactor), longestDelayPerRankMs);
     return Math.min(this.rank(flowRunId) * perRankMs, longestDelayMs);

@@ -1,5 +1,6 @@
 // Keeps the list of the pool's workers up to date. The order of claims is computed from it.
 import { filterOnlineWorkers } from "../api/work-pools.ts";
+import { monotonicMs } from "../async/clock.ts";
 import { clampedPoissonMs } from "../async/jitter.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Worker } from "./worker.ts";
@@ -8,25 +9,45 @@ import type { Worker } from "./worker.ts";
 const firstReadMs = 2_000;
 /** A list that is read more often than this is not more useful. */
 const shortestIntervalMs = 10_000;
+/** How old the list may become while no flow run comes. A missing or surplus name only costs requests. */
+const idleMs = 180_000;
 const jitterFactor = 0.3;
 
+/** The times of `watchWorkers`. The default interval is that of the heartbeats. */
+export interface WatchTimes {
+  firstReadMs?: number;
+  intervalMs?: number;
+  idleMs?: number;
+}
+
 /**
- * Reads the list about once per heartbeat until `signal` aborts. After a failure the last list stays in use. A worker of
- * some work queues returns at once and never waits for others. The list does not say which queues a worker serves, so it
- * would wait for workers that never see the flow run. Never throws.
+ * Reads the list until `signal` aborts: once per interval while flow runs come, and else once in a few minutes. After a
+ * failure the last list stays in use until the next interval. A worker of some work queues returns at once and never waits
+ * for others. The list does not say which queues a worker serves, so it would wait for workers that never see the flow
+ * run. Never throws.
  */
-export async function watchWorkers(worker: Worker, signal: AbortSignal): Promise<void> {
-  const { heartbeatSeconds, workPoolName, workQueueNames } = worker.options;
+export async function watchWorkers(worker: Worker, signal: AbortSignal, changes: WatchTimes = {}): Promise<void> {
+  const { heartbeatSeconds, workQueueNames } = worker.options;
   if (workQueueNames.length > 0) return;
   const intervalMs = Math.max(heartbeatSeconds * 1000, shortestIntervalMs);
-  await sleep(firstReadMs, signal);
+  const times = { firstReadMs, intervalMs, idleMs, ...changes };
+  let readAt = Number.NEGATIVE_INFINITY;
+  await sleep(times.firstReadMs, signal);
   while (!signal.aborted) {
-    try {
-      if (worker.pool.current)
-        worker.claimOrder.update(await filterOnlineWorkers(worker.api, workPoolName, { signal }));
-    } catch (error) {
-      if (!signal.aborted) worker.log.debug({ err: error }, "the pool's workers could not be listed");
-    }
-    await sleep(clampedPoissonMs(intervalMs, jitterFactor, worker.services.random), signal);
+    const isOld = monotonicMs() - readAt >= times.idleMs;
+    if ((worker.claimOrder.isUsed || isOld) && (await readWorkers(worker, signal))) readAt = monotonicMs();
+    await sleep(clampedPoissonMs(times.intervalMs, jitterFactor, worker.services.random), signal);
+  }
+}
+
+/** Reads the list. Returns false if it could not be read. */
+async function readWorkers(worker: Worker, signal: AbortSignal): Promise<boolean> {
+  if (!worker.pool.current) return false;
+  try {
+    worker.claimOrder.update(await filterOnlineWorkers(worker.api, worker.options.workPoolName, { signal }));
+    return true;
+  } catch (error) {
+    if (!signal.aborted) worker.log.debug({ err: error }, "the pool's workers could not be listed");
+    return false;
   }
 }

@@ -1,7 +1,7 @@
 // Which workers come before this one: those that the server lists as online.
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { watchWorkers } from "../../src/worker/watch-workers.ts";
+import { type WatchTimes, watchWorkers } from "../../src/worker/watch-workers.ts";
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openWorker } from "./channel-worker.ts";
@@ -10,12 +10,12 @@ const listPath = "POST /api/work_pools/p/workers/filter";
 const pool = { id: "", name: "p", type: "process", base_job_template: {}, is_paused: false };
 
 /** Starts the watch of a worker of all queues, unless some are named, against a server that answers once. */
-async function startWatch(answer: AnswerStep, workQueueNames: string[] = []) {
+async function startWatch(answer: AnswerStep, workQueueNames: string[] = [], times: WatchTimes = {}) {
   const server = await startScriptedServer({ http: { [listPath]: [{ ...answer, always: true }] } });
   const { worker, client } = openWorker(server.url, { workQueueNames });
   worker.pool.current = { ...pool, concurrency_limit: null, status: null };
   const stop = new AbortController();
-  const ended = watchWorkers(worker, stop.signal);
+  const ended = watchWorkers(worker, stop.signal, times);
   const dispose = async () => {
     stop.abort();
     await ended;
@@ -47,4 +47,29 @@ test("a list that cannot be read delays nothing and ends nothing", async () => {
   await using watch = await startWatch({ status: 422, body: { detail: "no" } });
   await waitFor(() => watch.server.requests.length > 0, { timeoutMs: 20_000, what: "the list to be asked for" });
   expect(watch.worker.claimOrder.delayMs(randomUUID())).toBe(0);
+});
+
+const list = { body: [{ name: "other", status: "ONLINE" }] };
+
+test("the list is read rarely while no flow run comes", async () => {
+  await using watch = await startWatch(list, [], { firstReadMs: 0, intervalMs: 10, idleMs: 1_000 });
+  const { requests } = watch.server;
+  await waitFor(() => requests.length > 1, { timeoutMs: 20_000, what: "the second reading" });
+  const [first, second] = requests.map(({ atMs }) => atMs);
+  expect((second ?? 0) - (first ?? 0)).toBeGreaterThan(900);
+});
+
+test("the list is read within an interval when a flow run comes", async () => {
+  await using watch = await startWatch(list, [], { firstReadMs: 0, intervalMs: 10, idleMs: 3_600_000 });
+  const { worker, server } = watch;
+  const ids = Array.from({ length: 100 }, () => randomUUID());
+  const isRead = () => ids.some((id) => worker.claimOrder.rank(id) > 0);
+  await waitFor(isRead, { timeoutMs: 20_000, what: "the first list" });
+  worker.runs.expected.announce(randomUUID(), 0);
+  await waitFor(() => server.requests.length === 2, { timeoutMs: 20_000, what: "the second reading" });
+});
+
+test("a list that could not be read is read again after an interval", async () => {
+  await using watch = await startWatch({ status: 422 }, [], { firstReadMs: 0, intervalMs: 10, idleMs: 3_600_000 });
+  await waitFor(() => watch.server.requests.length > 2, { timeoutMs: 20_000, what: "the third reading" });
 });
