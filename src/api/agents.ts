@@ -14,9 +14,10 @@ export interface Route {
 
 /**
  * A group of requests that share connections. Each lane has its own connections. So a poll never waits for a connection
- * that a hanging read occupies. `poll-again` is for repeated polls, because they need a new connection.
+ * that a hanging read occupies. `poll-again` and `token-again` are for repeated reads, because they need a new
+ * connection.
  */
-export type Lane = "poll" | "poll-again" | "heartbeat" | "state" | "request" | "socket";
+export type Lane = "poll" | "poll-again" | "heartbeat" | "state" | "request" | "token" | "token-again" | "socket";
 
 /** Connections are kept alive. Each lane has at most 16, which is the size of the reference's only pool. */
 const pool = {
@@ -33,6 +34,9 @@ const idleConnections: Readonly<Record<Lane, number>> = {
   heartbeat: 1,
   state: 4,
   request: 8,
+  // A CSRF token is valid for an hour.
+  token: 0,
+  "token-again": 0,
   socket: 0,
 };
 

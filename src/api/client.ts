@@ -12,7 +12,8 @@ import { type AttemptResult, attemptWithError, attemptWithResponse, type ParsedR
 import type { AgentsOptions } from "./connection-options.ts";
 import type { Credentials } from "./credentials.ts";
 import { CsrfToken } from "./csrf.ts";
-import type { ApiError } from "./errors.ts";
+import { type ApiError, UnreachableError } from "./errors.ts";
+import { Hedge } from "./hedge.ts";
 import type { HttpResponse } from "./http-message.ts";
 import { sendHttpRequest } from "./http-request.ts";
 import { LongPauses } from "./long-pauses.ts";
@@ -56,6 +57,7 @@ export class ApiClient implements Api, Disposable {
   /** When an attempt last failed because of an outage, on the monotonic clock: no response, or a status of 500 and more. */
   lastOutageAt: number | undefined;
   readonly #csrf: CsrfToken;
+  readonly #tokenHedge = new Hedge(["token", "token-again"]);
   /** True after the first response. From then on, a refused connection means that the server restarts. */
   #hadResponse = false;
   /** True after the server has accepted the credentials. From then on, a refusal may be temporary. */
@@ -68,7 +70,7 @@ export class ApiClient implements Api, Disposable {
     this.agents = new Agents({ tls: options.tls, proxyFor: options.proxyFor, timeoutMs: options.requestTimeoutMs });
     this.#longPauses = new LongPauses(options.log);
     this.#refusedReports = new RefusedReports(options.log);
-    this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud);
+    this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud, (path) => this.#readToken(path));
   }
 
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
@@ -192,6 +194,7 @@ export class ApiClient implements Api, Disposable {
   }
 
   async #sendOnce(method: string, path: string, request: RequestOptions): Promise<AttemptResult> {
+    const startedAt = monotonicMs();
     try {
       const headers = requestHeaders({
         authorization: this.options.credentials.current.header,
@@ -199,10 +202,7 @@ export class ApiClient implements Api, Disposable {
         ...(request.attribution ?? this.attribution),
       });
       if (request.body !== undefined) headers["Content-Type"] = "application/json";
-      if (method !== "GET") {
-        const get = async (at: string) => await this.#readToken(at, request);
-        Object.assign(headers, await this.#csrf.headers(get, request.signal));
-      }
+      if (method !== "GET") Object.assign(headers, await this.#csrfHeaders(request));
       const { send = sendHttpRequest } = this.options;
       const response = await send({
         url: this.#url(path),
@@ -210,6 +210,7 @@ export class ApiClient implements Api, Disposable {
         headers,
         body: bodyText(request),
         timeoutMs: this.options.requestTimeoutMs,
+        startedAt,
         agents: this.agents,
         lane: request.lane ?? "request",
         maxBodyBytes: request.maxBodyBytes,
@@ -229,9 +230,21 @@ export class ApiClient implements Api, Disposable {
     return { response: { status: 200, headers: {}, body: "", url: this.#url(path), sent: {} }, value };
   }
 
-  /** Makes a single attempt, because the write that needs the token is retried itself. */
-  async #readToken(path: string, { signal, lane, attribution }: RequestOptions): Promise<HttpResponse> {
-    const result = await this.#attempt("GET", path, { signal, lane, attribution });
+  /** Returns the headers with the CSRF token. Throws UnreachableError if there is none within the request's time. */
+  async #csrfHeaders({ signal = neverAborts }: RequestOptions): Promise<Record<string, string>> {
+    const { address, requestTimeoutMs } = this.options;
+    const headers = await this.#csrf.headers(requestTimeoutMs, signal);
+    if (headers) return headers;
+    const error = new Error(`no CSRF token within ${requestTimeoutMs / 1000} s`);
+    throw new UnreachableError(new URL(address.apiUrl).origin, "RESPONSE_TIMEOUT", error);
+  }
+
+  /**
+   * Makes a single attempt, because the write that needs the token is retried itself. It is sent twice if it is slow, and
+   * has lanes of its own, because all writes wait for it.
+   */
+  async #readToken(path: string): Promise<HttpResponse> {
+    const result = await this.#attempt("GET", path, { hedge: this.#tokenHedge });
     if ("response" in result) return result.response;
     throw result.error;
   }

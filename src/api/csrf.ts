@@ -2,8 +2,7 @@
 // Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
 import { randomUUID } from "node:crypto";
 import { wallClockMs } from "../async/clock.ts";
-import { waitUnlessAborted } from "../async/sleep.ts";
-import { isTransient } from "./errors.ts";
+import { waitAtMost } from "../async/sleep.ts";
 import type { HttpResponse } from "./http-message.ts";
 
 /** Sends a GET request. Throws if there is no response. */
@@ -15,15 +14,27 @@ export class CsrfToken {
   #token: { value: string; expiresAt: number } | undefined;
   #fetching: Promise<void> | undefined;
 
-  constructor(private enabled: boolean) {}
+  /** `get` must end by itself. */
+  constructor(
+    private enabled: boolean,
+    private readonly get: Get,
+  ) {}
 
   /**
-   * Returns the headers for a write. Fetches a token first if there is no valid one. Concurrent callers share one
-   * fetch. Throws the errors of `get`, NoTokenError, and the abort reason of `signal`. `get` must also end when
-   * `signal` aborts.
+   * Returns the headers for a write. Fetches a token first if there is no valid one. Concurrent callers share one fetch,
+   * which goes on if a caller leaves. Returns undefined if there is no token within `limitMs`. Throws the errors of
+   * `get`, NoTokenError, and the abort reason of `signal`.
    */
-  async headers(get: Get, signal: AbortSignal | undefined): Promise<Record<string, string>> {
-    if (this.enabled && (!this.#token || this.#token.expiresAt <= wallClockMs())) await this.#fetchOnce(get, signal);
+  async headers(limitMs: number, signal: AbortSignal): Promise<Record<string, string> | undefined> {
+    if (this.enabled && (!this.#token || this.#token.expiresAt <= wallClockMs())) {
+      let hasEnded = false;
+      const fetched = this.#fetchOnce().then(() => {
+        hasEnded = true;
+      });
+      await waitAtMost(fetched, limitMs, signal);
+      signal.throwIfAborted();
+      if (!hasEnded) return undefined;
+    }
     if (!this.enabled || !this.#token) return {};
     return { "Prefect-Csrf-Token": this.#token.value, "Prefect-Csrf-Client": this.#client };
   }
@@ -33,27 +44,15 @@ export class CsrfToken {
     this.#token = undefined;
   }
 
-  async #fetchOnce(get: Get, signal: AbortSignal | undefined): Promise<void> {
-    const others = this.#fetching;
-    if (!others) {
-      this.#fetching = this.#fetch(get).finally(() => {
-        this.#fetching = undefined;
-      });
-      await this.#fetching;
-      return;
-    }
-    try {
-      await (signal ? waitUnlessAborted(others, signal) : others);
-    } catch (error) {
-      if (isTransient(error) || error instanceof NoTokenError) throw error;
-      // The fetch belonged to another request, which was aborted. This request goes on.
-      await this.#fetchOnce(get, signal);
-    }
-    signal?.throwIfAborted();
+  #fetchOnce(): Promise<void> {
+    this.#fetching ??= this.#fetch().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
   }
 
-  async #fetch(get: Get): Promise<void> {
-    const response = await get(`/csrf-token?client=${this.#client}`);
+  async #fetch(): Promise<void> {
+    const response = await this.get(`/csrf-token?client=${this.#client}`);
     if (response.status === 404 || (response.status === 422 && response.body.includes("CSRF protection is disabled"))) {
       this.enabled = false;
     } else if (response.status < 300) {

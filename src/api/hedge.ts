@@ -23,7 +23,12 @@ export class Hedge {
   /** The number of reads that were repeated because no response came in time. */
   repeatedCount = 0;
   readonly #durationsMs: number[] = [];
-  #lane: "poll" | "poll-again" = "poll";
+  #lane: Lane;
+
+  /** `lanes` are the lane of the first read, and the lane in which a slow read is repeated. */
+  constructor(private readonly lanes: readonly [Lane, Lane]) {
+    this.#lane = lanes[0];
+  }
 
   /**
    * Returns the result of the first attempt that gets a response. Returns the result of the second attempt if neither
@@ -35,7 +40,7 @@ export class Hedge {
     await Promise.race([first.result, sleep(this.#waitMs(limitMs), waitEnd.signal)]).finally(() => waitEnd.abort());
     if (first.hasEnded()) return await first.result;
     this.repeatedCount++;
-    const other = this.#lane === "poll" ? "poll-again" : "poll";
+    const other = this.#lane === this.lanes[0] ? this.lanes[1] : this.lanes[0];
     // The open connections of that lane may lead to the hanging server.
     agents.closeLane(other);
     const second = this.#start(send, other, signal);
@@ -51,7 +56,7 @@ export class Hedge {
     }
   }
 
-  #start(send: Send, lane: "poll" | "poll-again", signal: AbortSignal) {
+  #start(send: Send, lane: Lane, signal: AbortSignal) {
     const end = new LinkedController(signal);
     const startedAt = monotonicMs();
     let hasEnded = false;

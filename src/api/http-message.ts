@@ -26,6 +26,8 @@ export interface HttpRequest {
   headers: Readonly<Record<string, string>>;
   body?: string | undefined;
   timeoutMs: number;
+  /** When the time limit begins, on the monotonic clock. By default it begins when the request is sent. */
+  startedAt?: number;
   agents: Agents;
   lane: Lane;
   signal?: AbortSignal | undefined;

@@ -47,8 +47,7 @@ type Outcome =
   | { kind: "failed"; error: Error; code: string; isStale: boolean };
 
 async function attempt(request: HttpRequest): Promise<Outcome> {
-  const { url, signal, timeoutMs } = request;
-  const startedAt = monotonicMs();
+  const { url, signal, timeoutMs, startedAt = monotonicMs() } = request;
   const { agent, proxy } = await request.agents.route(url, request.lane);
   signal?.throwIfAborted();
   return await new Promise<Outcome>((resolve) => {
@@ -94,7 +93,7 @@ async function attempt(request: HttpRequest): Promise<Outcome> {
       finish({ kind: "failed", error: error as Error, code: "ERR_INVALID_REQUEST", isStale: false });
       return;
     }
-    timer = startTimer(sent, timeoutMs, proxy, giveUp);
+    timer = startTimer(sent, { timeoutMs, startedAt }, proxy, giveUp);
     // Many requests share one signal, and Node.js warns of more than ten listeners.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener("abort", onAbort);
@@ -111,20 +110,21 @@ function openRequest({ url, method, headers, body }: HttpRequest, agent: http.Ag
   return (url.protocol === "https:" ? https : http).request(url, options);
 }
 
-/** Gives up the request after `timeoutMs`, with an error that says what it waited for. */
+/** Gives up the request `timeoutMs` after `startedAt`, with an error that says what it waited for. */
 function startTimer(
   sent: http.ClientRequest,
-  timeoutMs: number,
+  { timeoutMs, startedAt }: { timeoutMs: number; startedAt: number },
   proxy: ProxyAddress | undefined,
   giveUp: (error: Error) => void,
 ): NodeJS.Timeout {
-  const startedAt = monotonicMs();
+  const sentAt = monotonicMs();
+  const leftMs = Math.max(startedAt + timeoutMs - sentAt, 0);
   // If the request had to wait for a free connection most of the time, the connection is not the reason.
   let isLate = false;
   sent.once("socket", () => {
-    isLate = !proxy && monotonicMs() - startedAt > timeoutMs / 2;
+    isLate = !proxy && monotonicMs() - sentAt > leftMs / 2;
   });
-  return setTimeout(() => giveUp(timeoutError(isLate ? null : sent.socket, timeoutMs, proxy)), timeoutMs);
+  return setTimeout(() => giveUp(timeoutError(isLate ? null : sent.socket, timeoutMs, proxy)), leftMs);
 }
 
 /**

@@ -28,7 +28,7 @@ export interface PollsOptions {
 /** Sends polls one after the other. */
 export class Polls {
   readonly health: PollHealth;
-  readonly hedge = new Hedge();
+  readonly hedge = new Hedge(["poll", "poll-again"]);
   /** How many flow runs a poll asks for. Undefined means as many as the server returns. */
   #limit: number | undefined;
   #hasMore = false;

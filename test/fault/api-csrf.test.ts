@@ -1,5 +1,8 @@
 // The CSRF token before a write: fetched once, given up where the server has none, fetched anew when it is refused.
 import { describe, expect, test } from "vitest";
+import { setFlowRunState } from "../../src/api/flow-runs.ts";
+import { getScheduledFlowRuns, sendWorkerHeartbeat } from "../../src/api/work-pools.ts";
+import { monotonicMs } from "../../src/async/clock.ts";
 import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openTestClient, rejectionOf } from "./test-client.ts";
@@ -145,5 +148,69 @@ describe("trouble", () => {
     expect(calls(server)).toEqual(["GET /api/csrf-token"]);
     await server.stop();
     await first;
+  });
+});
+
+describe("a token request without a response", () => {
+  const hang: AnswerStep = { hang: true };
+  const query = { workQueueNames: [], scheduledBefore: new Date(0) };
+  const beat = { name: "w", heartbeat_interval_seconds: 30 };
+  const proposal = { state: {}, force: false };
+  const routes = {
+    "POST /api/work_pools/p/get_scheduled_flow_runs": [{ body: [] }],
+    "POST /api/work_pools/p/workers/heartbeat": [{ status: 204 }],
+    "POST /api/flow_runs/r/set_state": [{ body: { status: "ACCEPT", state: null, details: {} } }],
+  };
+
+  test("is repeated on a new connection, so that no write waits for it", async () => {
+    const http = { ...routes, "GET /api/csrf-token": [hang, token("late")] };
+    await using server = await startScriptedServer({ http });
+    using api = openTestClient(server.url, { csrfEnabled: true, requestTimeoutMs: 60_000 });
+    const startedAt = monotonicMs();
+    await Promise.all([
+      getScheduledFlowRuns(api, "p", query),
+      sendWorkerHeartbeat(api, "p", beat),
+      setFlowRunState(api, "r", proposal),
+    ]);
+    expect(monotonicMs() - startedAt).toBeLessThan(20_000);
+    expect(tokensSent(server)).toEqual(["late", "late", "late"]);
+  }, 30_000);
+
+  test("takes its time from that of the write", async () => {
+    const tokens = [{ ...token("slow"), delayMs: 1_500 }, hang];
+    await using server = await startServer(tokens, [{ hang: true, always: true }]);
+    using api = openTestClient(server.url, { csrfEnabled: true, requestTimeoutMs: 2_000, maxRetries: 0 });
+    const startedAt = monotonicMs();
+    const error = await rejectionOf(api.request("POST", "/thing", { body: {} }));
+    expect(monotonicMs() - startedAt).toBeLessThan(3_000);
+    expect(error).toMatchObject({ code: "RESPONSE_TIMEOUT" });
+    expect(tokensSent(server)).toEqual(["slow"]);
+  });
+
+  test("ends with the time of each write that waits for it", async () => {
+    await using server = await startServer([{ hang: true, always: true }], []);
+    using api = openTestClient(server.url, { csrfEnabled: true, requestTimeoutMs: 500, maxRetries: 0 });
+    const error = await rejectionOf(api.request("POST", "/thing", { body: {} }));
+    expect(error).toMatchObject({ message: expect.stringContaining("no CSRF token within 0.5 s") });
+  });
+
+  test("does not begin with the wait of its first write for a connection", async () => {
+    const http = {
+      ...routes,
+      "GET /api/thing": [{ ...hang, always: true as const }],
+      "GET /api/csrf-token": [token("t")],
+    };
+    await using server = await startScriptedServer({ http });
+    using api = openTestClient(server.url, { csrfEnabled: true, maxRetries: 0 });
+    const stop = new AbortController();
+    const { signal } = stop;
+    const stuck = Array.from({ length: 16 }, () => rejectionOf(api.request("GET", "/thing", { signal })));
+    await waitFor(() => server.requests.length === 16, { timeoutMs: 5_000, what: "requests that hang" });
+    stuck.push(rejectionOf(api.request("POST", "/thing", { body: {}, signal })));
+    const startedAt = monotonicMs();
+    await sendWorkerHeartbeat(api, "p", beat);
+    expect(monotonicMs() - startedAt).toBeLessThan(8_000);
+    stop.abort();
+    await Promise.all(stuck);
   });
 });

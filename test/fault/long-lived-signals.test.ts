@@ -28,7 +28,7 @@ const calls: readonly [string, number, () => (signal: AbortSignal) => Promise<un
     "a poll",
     20_000,
     () => {
-      const hedge = new Hedge();
+      const hedge = new Hedge(["poll", "poll-again"]);
       const agents = testAgents();
       return (signal) => hedge.attempt(async () => failed, { agents, signal, limitMs: 10_000 });
     },
