@@ -34,6 +34,8 @@ const doubtfulMs = 10_000;
 const postMs = 10_000;
 /** The time limit for HTTP in a flush, because an outage must not delay the end of the worker. */
 const flushPostMs = 2_500;
+/** The time limit for events that the server has accepted and not stored so far. Nearly all of them need no help. */
+const flushStoredMs = 2_000;
 /** How often an event is sent over the socket if HTTP does not show whether the event is the cause. */
 const maxAttempts = 3;
 
@@ -127,15 +129,21 @@ export class EventPublisher {
 
   /**
    * Waits until the server has received the events emitted so far, at most until `deadline` aborts. Events that the
-   * socket does not send soon are sent by HTTP.
+   * socket does not send soon are sent by HTTP. Accepted events that are not stored so far are sent once more.
    */
   async flush(deadline: AbortSignal): Promise<void> {
     const startedAtMs = monotonicMs();
     const mayWait = (): boolean => monotonicMs() - startedAtMs < (this.#isConnected ? flushSocketMs : flushOpeningMs);
     while (this.#pending().length > 0 && !deadline.aborted && mayWait()) await sleep(20, deadline);
     const rest = this.#pending();
-    using end = new LinkedController(deadline, timeoutSignal(flushPostMs));
-    if (rest.length > 0 && !deadline.aborted) await this.#post(rest, end.signal);
+    if (deadline.aborted) return;
+    using postEnd = new LinkedController(deadline, timeoutSignal(flushPostMs));
+    using storedEnd = new LinkedController(deadline, timeoutSignal(flushStoredMs));
+    await Promise.all([
+      // It comes first, because it looks only at events that were sent earlier.
+      this.#stored?.finish(storedEnd.signal),
+      rest.length > 0 ? this.#post(rest, postEnd.signal) : null,
+    ]);
   }
 
   /** Returns the events that the server may not have. */

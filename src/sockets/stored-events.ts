@@ -66,6 +66,29 @@ export class StoredEvents {
     this.#observed = [];
   }
 
+  /**
+   * Sends the events that the server has not stored so far once more, until `signal` aborts. The program ends before
+   * `run` would look for them. The server ignores those that it has published and will store soon. An event that it lost
+   * before that is stored, for example if the process with its socket was killed. Never throws.
+   */
+  async finish(signal: AbortSignal): Promise<void> {
+    const unproven = this.#observed.filter(({ wasRepeated }) => !wasRepeated).map(({ event }) => event);
+    try {
+      for (let start = 0; start < unproven.length && !signal.aborted && !this.#isDisabled; start += pageSize) {
+        const page = unproven.slice(start, start + pageSize);
+        const stored = await findStoredEvents(
+          this.api,
+          page.map(({ id }) => id),
+          signal,
+        );
+        const missing = page.filter(({ id }) => !stored.has(id));
+        if (missing.length > 0) await postEvents(this.api, missing, signal);
+      }
+    } catch (error) {
+      this.log.debug({ err: error }, "The worker's last events could not be looked up.");
+    }
+  }
+
   async #check(due: readonly Observed[], signal: AbortSignal): Promise<void> {
     const ids = due.map(({ event }) => event.id);
     const stored = await findStoredEvents(this.api, ids, signal);

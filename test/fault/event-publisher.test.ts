@@ -45,7 +45,10 @@ function startSender(origin: string, options: { isCloud?: boolean } = {}) {
   };
 }
 
-/** A server that keeps the ids of the events of each connection, and answers or does not answer a ping. */
+/**
+ * A server that keeps the ids of the events of each connection, and answers or does not answer a ping. It says of all of
+ * them that they are stored, except of those in `lost`.
+ */
 async function startEventServer(
   onPing: (socket: WebSocket, connection: number, data: Buffer) => void,
   onEvent: (socket: WebSocket, id: string) => void = () => undefined,
@@ -54,8 +57,15 @@ async function startEventServer(
   const connections: string[][] = [];
   const sockets: WebSocket[] = [];
   const posts: string[][] = [];
+  const lost = new Set<string>();
   const onRequest: RequestListener = async (request, response) => {
-    const ids = (JSON.parse(await text(request)) as { id: string }[]).map(({ id }) => id);
+    const body = await text(request);
+    if (request.url === "/api/events/filter") {
+      const events = connections.flat().filter((id) => !lost.has(id));
+      response.end(JSON.stringify({ events: events.map((id) => ({ id })) }));
+      return;
+    }
+    const ids = (JSON.parse(body) as { id: string }[]).map(({ id }) => id);
     posts.push(ids);
     response.writeHead(onPost?.(ids) ?? 404).end();
   };
@@ -74,7 +84,7 @@ async function startEventServer(
     socket.on("ping", (data) => onPing(socket, connection, data));
   };
   const server = await startRawSocketServer(accept, { onRequest });
-  return { ...server, connections, sockets, posts };
+  return { ...server, connections, sockets, posts, lost };
 }
 
 const pong = (socket: WebSocket, _connection: number, data: Buffer) => socket.pong(data);
@@ -116,6 +126,30 @@ describe("a flush", () => {
     await sender.flush(30_000);
     expect(performance.now() - beganAt).toBeLessThan(5_000);
     expect(server.connections).toEqual([["a"]]);
+  });
+
+  test("sends events that are not stored yet once more, with their ids", async () => {
+    await using server = await startEventServer(pong, undefined, () => 204);
+    server.lost.add("b");
+    await using sender = startSender(server.url);
+    sender.emit("a", "b", "c");
+    await sender.flush(10_000);
+    expect(server.connections).toEqual([["a", "b", "c"]]);
+    expect(server.posts).toEqual([["b"]]);
+    expect(sender.warnings()).toEqual([]);
+  });
+
+  test("waits for two seconds at most to learn which events are stored", async () => {
+    await using server = await startScriptedServer({
+      sockets: { "/api/events/in": [{ play: async (socket) => void (await socket.acceptAuth()) }] },
+      http: { "POST /api/events/filter": [{ hang: true }] },
+    });
+    await using sender = startSender(server.url);
+    sender.emit("a");
+    const beganAt = performance.now();
+    await sender.flush(30_000);
+    expect(server.requests.filter(({ method }) => method === "POST")).toHaveLength(1);
+    expect(performance.now() - beganAt).toBeLessThan(5_000);
   });
 
   test("ends at its deadline when the server reads and never confirms", async () => {

@@ -36,6 +36,7 @@ export function startPoolServer(
       "POST /api/work_pools/p/workers/heartbeat": [{ status: 204, ...always }],
       // Events that no socket has taken come here at the end.
       "POST /api/events": [{ status: 204, ...always }],
+      "POST /api/events/filter": [{ body: { events: [] }, ...always }],
       "POST /api/work_pools/p/workers/filter": [{ body: [], ...always }],
       [poll]: [...(options.polls ?? []), { body: [], ...always }],
       ...options.http,

@@ -1,9 +1,10 @@
 // The worker's events where the server has limits: what does not fit is left out, and never blocks what comes behind.
 import { randomUUID } from "node:crypto";
 import { expect, inject, test } from "vitest";
-import type { FlowRun, WorkPool } from "../../src/api/wire.ts";
+import type { FlowRun, JsonObject, PrefectEvent, WorkPool } from "../../src/api/wire.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import { EventPublisher } from "../../src/sockets/event-publisher.ts";
+import { StoredEvents } from "../../src/sockets/stored-events.ts";
 import { openTestClient } from "../fault/test-client.ts";
 import { recordingLogger, socketAddress } from "../fault/test-socket.ts";
 import type { EventRecord, PrefectApi } from "../support/prefect-api.ts";
@@ -98,6 +99,56 @@ test("an event that is sent twice is stored once", async () => {
   await waitForEvent(api, "prefect.worker.stopped", resource);
   const stored = await api.readEvents({ any_resource: { id: [resource] } });
   expect(stored.map((each) => each.event)).toEqual(["prefect.worker.started", "prefect.worker.stopped"]);
+});
+
+test("the end of a worker sends events that the server lost, and none is stored twice", async () => {
+  const api = sharedApi();
+  const { log } = recordingLogger();
+  const { origin } = new URL(inject("apiUrl"));
+  using client = openTestClient(origin);
+  const emitted: PrefectEvent[] = [];
+  const name = `w-${randomUUID()}`;
+  const events = new WorkerEvents({ name, slug: name, type: "process" }, (event) => emitted.push(event));
+  events.stopped(undefined, events.started(undefined));
+  const stored = new StoredEvents(client, log);
+  stored.observe(emitted);
+  // The server has the first event and will store it within seconds. It never got the second one.
+  const [started, stopped] = emitted.map((event) => ({ ...event }) as unknown as JsonObject);
+  await api.request("POST", "/events", [started]);
+  await stored.finish(AbortSignal.timeout(10_000));
+  const resource = `prefect.worker.process.${name}`;
+  const found = await waitForEvent(api, "prefect.worker.stopped", resource);
+  expect(found.id).toBe(stopped?.id);
+  await waitForEvent(api, "prefect.worker.started", resource);
+  const all = await api.readEvents({ any_resource: { id: [resource] } });
+  expect(all.map(({ event }) => event)).toEqual(["prefect.worker.started", "prefect.worker.stopped"]);
+});
+
+test("a worker that ends soon after a flow run sends its events again, and each is stored once", async () => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const deployment = await deploy(api, pool, "hello", { jobVariables: quick });
+  // Whatever the server has stored by then, all events are sent again.
+  const nothingStored = { status: 200, headers: { "content-type": "application/json" }, body: '{"events":[]}' };
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: ({ path }) => (path === "/events/filter" ? nothingStored : undefined),
+  });
+  await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl, args: ["--name", `${pool}-worker`] });
+  await api.createFlowRun(deployment);
+  await worker.waitForOutput(/submitted to infrastructure/, 30_000);
+  worker.signal("SIGTERM");
+  expect((await worker.exited).code).toBe(0);
+  const resource = `prefect.worker.process.${pool}-worker`;
+  await waitForEvent(api, "prefect.worker.stopped", resource);
+  const again = proxy.requests.filter(({ method, path }) => `${method} ${path}` === "POST /events");
+  expect(again.flatMap(({ body }) => JSON.parse(body) as EventRecord[])).toHaveLength(4);
+  const stored = await api.readEvents({ any_resource: { id: [resource] } });
+  expect(stored.map(({ event }) => event)).toEqual([
+    "prefect.worker.started",
+    "prefect.worker.submitted-flow-run",
+    "prefect.worker.executed-flow-run",
+    "prefect.worker.stopped",
+  ]);
 });
 
 test("events of a worker whose socket is refused are stored when it has stopped", async () => {
