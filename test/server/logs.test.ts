@@ -125,3 +125,30 @@ describe("log records of a worker", () => {
     );
   });
 });
+
+function bodySizes({ requests }: ReverseProxy): number[] {
+  return requests.filter(({ path }) => path === "/logs/").map(({ body }) => Buffer.byteLength(body));
+}
+
+describe("behind a proxy that accepts 1 MiB", () => {
+  test("the records of the worker are sent in batches of 1 MB at most", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    let away = true;
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: ({ path }) => (path === "/logs/" && away ? { status: 503, body: "{}" } : undefined),
+    });
+    await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: { PREFECT_CLIENT_MAX_RETRIES: "0" } });
+    const deployment = await deploy(api, pool, "hello", { jobVariables: { command: "true" } });
+    const name = "n".repeat(200_000);
+    for (let run = 0; run < 10; run++) await api.createFlowRun(deployment, { name });
+    const submitted = () => worker.stderr.match(/nnn' submitted to infrastructure/g)?.length === 10;
+    await waitFor(submitted, { ...soon, what: "ten flow runs" });
+    away = false;
+    worker.signal("SIGTERM");
+    await worker.exited;
+    const accepted = bodySizes(proxy);
+    expect(Math.max(...accepted)).toBeGreaterThan(700_000);
+    expect(Math.max(...accepted)).toBeLessThanOrEqual(1_000_000);
+  }, 120_000);
+});
