@@ -126,11 +126,52 @@ describe("log records of a worker", () => {
   });
 });
 
+/** The largest body that nginx accepts by default. */
+const usualLimitBytes = 1024 * 1024;
+
+/** A proxy with the limit of nginx. */
+function startLimitedProxy(): Promise<ReverseProxy> {
+  return startReverseProxy(inject("apiUrl"), {
+    onRequest: ({ body }) => (Buffer.byteLength(body) > usualLimitBytes ? { status: 413, body: "" } : undefined),
+  });
+}
+
+/** One batch until the end of the engine, unless a batch is full before. */
+const atTheEnd = { PREFECT_LOGGING_TO_API_BATCH_INTERVAL: "600" };
+
 function bodySizes({ requests }: ReverseProxy): number[] {
   return requests.filter(({ path }) => path === "/logs/").map(({ body }) => Buffer.byteLength(body));
 }
 
 describe("behind a proxy that accepts 1 MiB", () => {
+  test("the log records of an engine arrive", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using proxy = await startLimitedProxy();
+    await using _worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+    const { id } = await api.createFlowRun(await deploy(api, pool, "log_much", { jobVariables: { env: atTheEnd } }));
+    await api.waitForState(id, ["COMPLETED"], 120_000);
+    const count = () => shipped(proxy).filter(({ message }) => message.length === 10_000).length;
+    await waitFor(() => count() === 300, { ...soon, what: "the log records" });
+    expect(bodySizes(proxy).filter((bytes) => bytes > usualLimitBytes)).toEqual([]);
+  }, 240_000);
+
+  test("an engine keeps the size that the user set", async () => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using proxy = await startLimitedProxy();
+    await using _worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+    const env = {
+      ...atTheEnd,
+      PREFECT_LOGGING_TO_API_BATCH_SIZE: "8000000",
+      PREFECT_LOGGING_TO_API_MAX_LOG_SIZE: "2000000",
+    };
+    const { id } = await api.createFlowRun(await deploy(api, pool, "log_much", { jobVariables: { env } }));
+    await api.waitForState(id, ["COMPLETED"], 120_000);
+    const isRefused = () => bodySizes(proxy).some((bytes) => bytes > usualLimitBytes);
+    await waitFor(isRefused, { ...soon, what: "a large batch" });
+  }, 240_000);
+
   test("the records of the worker are sent in batches of 1 MB at most", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

@@ -15,6 +15,7 @@ import {
 } from "../../process/temporary-directory.ts";
 import { chooseLaunch } from "../../program/choose-launch.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
+import { logBatchVariables } from "../../program/log-batch-size.ts";
 import type {
   AdoptOptions,
   Execution,
@@ -125,9 +126,12 @@ async function start(
   if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
   const env = { ...omitUnset(services.environment), ...job.program.env };
   const python = await services.python();
-  const { argv, ...launch } = await chooseLaunch({
-    ...{ python, command: job.program.command, flowRunId, cwd, env, makeTemporary },
-  });
+  const { command } = job.program;
+  const { argv, ...launch } = await chooseLaunch({ python, command, flowRunId, cwd, env, makeTemporary });
+  const variables = {
+    ...(await logBatchVariables({ command, cwd, env, workerEnv: services.processEnvironment() })),
+    ...childVariables(launch, controlled),
+  };
   const facts: ProcessFacts = {
     flowRunId,
     temporary,
@@ -137,7 +141,7 @@ async function start(
     launch,
   };
   await onHandle(toHandle("", facts));
-  const hookOptions = { cwd, env: { ...env, ...childVariables(launch, controlled) }, output };
+  const hookOptions = { cwd, env: { ...env, ...variables }, output };
   const child = await startProcess({ argv, ...hookOptions });
   const handle = toHandle(String(child.pid), { ...facts, identity: await tryIdentify(child.pid) });
   await onHandle(handle);
