@@ -54,7 +54,10 @@ export function pollTimes({ requests }: ScriptedServer): number[] {
   return requests.filter(({ method, path }) => `${method} ${path}` === poll).map(({ atMs }) => atMs);
 }
 
-/** Starts the worker, with polls every 0.2 s; `args` are further options, `command` starts lictor. */
+/**
+ * Starts the worker, with polls every 0.2 s; `args` are further options, `command` starts lictor. It has no Python, because
+ * a claim waits for the search of one, which takes many seconds on a busy machine.
+ */
 export function startPoolWorker(
   server: ScriptedServer,
   env: ProgramOptions["env"] = {},
@@ -63,6 +66,11 @@ export function startPoolWorker(
 ): Promise<RunningProgram> {
   return startLictor(["worker", "start", "--pool", "p", "--name", "w", "--log-format", "text", ...args], {
     command,
-    env: { PREFECT_API_URL: `${server.url}/api`, PREFECT_WORKER_QUERY_SECONDS: "0.2", ...env },
+    env: {
+      PREFECT_API_URL: `${server.url}/api`,
+      PREFECT_WORKER_QUERY_SECONDS: "0.2",
+      LICTOR_PYTHON: "/no/python",
+      ...env,
+    },
   });
 }

@@ -85,7 +85,8 @@ test("twice recognises a claim that was proposed again after a wait", async () =
     always: true as const,
   };
   const scheduled = { ...pending, type: "SCHEDULED", name: "Scheduled" };
-  const again = { status: 201, body: { status: "ACCEPT", state: scheduled, details: {} } };
+  // Always, because the worker repeats a report without end. A surplus report shows in the list of proposals below.
+  const again = { status: 201, body: { status: "ACCEPT", state: scheduled, details: {} }, always: true as const };
   await using server: ScriptedServer = await startPoolServer({
     polls,
     http: { ...related, [`GET /api/flow_runs/${id}`]: [held], [setState]: [wait, { hang: true }, again] },
@@ -98,7 +99,8 @@ test("twice recognises a claim that was proposed again after a wait", async () =
     "PENDING",
     "SCHEDULED",
   ]);
-}, 60_000);
+  // Longer than the limits of all waits, so that a failure shows what the worker printed.
+}, 120_000);
 
 test("twice while the server lets a claimed flow run wait for a day gives it back", async () => {
   const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
@@ -208,7 +210,9 @@ test("ends without an error while two work pools are being created", async () =>
     [create]: [hangs],
   };
   await using server = await startPoolServer({ http });
-  await using worker = await startPoolWorker(server, {}, ["--pool", "other", "--type", "process"]);
+  // Without a Python there would be an error about that.
+  const env = { LICTOR_PYTHON: inject("python") };
+  await using worker = await startPoolWorker(server, env, ["--pool", "other", "--type", "process"]);
   await waitFor(() => server.requests.filter(({ method, path }) => `${method} ${path}` === create).length === 2, {
     timeoutMs: 20_000,
     what: "the creation of both work pools",
