@@ -7,6 +7,7 @@ import { createStopControl, type StopControl } from "../../src/host/stop-control
 import { Journal } from "../../src/journal/journal.ts";
 import type { Logger, Logging } from "../../src/logger.ts";
 import type { PythonFinder } from "../../src/program/find-python.ts";
+import { MachineHealth } from "../../src/run/machine-health.ts";
 import type { OnLost } from "../../src/run/run-context.ts";
 import type { EventPublisher } from "../../src/sockets/event-publisher.ts";
 import { KeepAlive } from "../../src/sockets/keep-alive.ts";
@@ -116,7 +117,13 @@ export class LictorProcess {
     const request = { api, workPoolName: poolName, workerType: "process", ...logging, log: logging.logger };
     const initial = await readInitialPool(request, stop.drain);
     using host = new Host({
-      options: { runOnce: false, cancelsPending: cancelsAbandoned, flowRunHeartbeatSeconds: null, onLost },
+      options: {
+        runOnce: false,
+        cancelsPending: cancelsAbandoned,
+        flowRunHeartbeatSeconds: null,
+        onLost,
+        keepsOrphans: false,
+      },
       api,
       socketAddress: {
         apiUrl: "http://server/api",
@@ -134,6 +141,7 @@ export class LictorProcess {
       environment: {},
       uiUrl: null,
       python: noPython,
+      machine: new MachineHealth(logging.logger),
       journal: new Journal({
         directory: `${this.directory}/runs`,
         unreadableDirectory: "unreadable",

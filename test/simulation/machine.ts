@@ -13,6 +13,7 @@ import type {
   StartOptions,
   StopLimits,
 } from "../../src/infrastructure/pool-type.ts";
+import { ShortageError } from "../../src/process/system-errors.ts";
 import { Disk, type DiskParts } from "./disk.ts";
 import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
 import type { Faults } from "./faults.ts";
@@ -93,8 +94,9 @@ export class Machine {
     const truth = this.parts.truthOf(flowRunId);
     if (faults.happens("start failed")) {
       truth.losses.push("it could not be started");
-      throw Object.assign(new Error("spawn EAGAIN"), { code: "EAGAIN" });
+      throw new Error("spawn ENOEXEC");
     }
+    if (faults.happens("machine short")) throw new ShortageError("EAGAIN", "spawn EAGAIN");
     this.parts.onStart(owner, flowRunId);
     const process = new FlowProcess(this.parts, Number(pid), flowRunId, this.parts.planOf(flowRunId), truth, owner);
     const handle: Handle = { poolType: "process", identifier: pid, proof };
@@ -142,6 +144,7 @@ export class Machine {
       hooks,
       sendsHeartbeats: true,
       stop: async (why, limits) => (process ? await this.#stop(owner, process, why, limits) : "stopped"),
+      endLeftovers: async () => await this.#step(owner),
       [Symbol.asyncDispose]: async () => {
         await this.#step(owner);
         this.temporaryFiles.delete(String(handle.proof.temporary));
