@@ -92,6 +92,8 @@ export interface Execution extends AsyncDisposable {
   readonly ended: Promise<Ending>;
   /** Runs the flow's hooks. Null if the program is no Prefect engine, because then there are no hooks. */
   readonly hooks: HookRunner | null;
+  /** Whether the program reports Running before it begins. */
+  readonly reportsRunning: boolean;
   /** Whether the program sends heartbeat events itself. */
   readonly sendsHeartbeats: boolean;
   /**

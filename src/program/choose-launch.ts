@@ -1,6 +1,6 @@
 // Chooses how the process of a flow run is started, and who runs its hooks.
 // Source: prefect workers/process.py, runner/_workspace_starter.py.
-import { commandWords, mayStartEngine } from "./engine-command.ts";
+import { commandWords, isEngine, mayStartEngine } from "./engine-command.ts";
 import type { Launch, LaunchRequest } from "./launch.ts";
 import { isAtLeast } from "./prefect-release.ts";
 import { supervisedLaunch, supervisorSince } from "./supervisor.ts";
@@ -53,6 +53,7 @@ function launch(
     argv,
     runsHooks: cancelsItself ? { cancellation: true, crashed: true } : facts.runsHooks,
     startsEngine: facts.startsEngine,
+    reportsRunning: facts.startsEngine && isEngine(argv),
     cancelsItself,
     hookPython: python,
     supervisorDirectory: null,

@@ -25,6 +25,24 @@ export async function mayStartEngine(
   return await isScript(await findProgram(command[0] ?? "", { cwd, env }));
 }
 
+/**
+ * Returns whether the command is nothing but the start of a Prefect engine: `python -m prefect.engine` or
+ * `prefect flow-run execute`, also inside `uv run`. False for a command line for a shell, because it may do more.
+ */
+export function isEngine(command: readonly string[]): boolean {
+  const engines = [
+    ["-m", "prefect.engine"],
+    ["prefect", "flow-run", "execute"],
+  ];
+  const hasWords = (words: readonly string[]): boolean =>
+    command.some((_, start) => words.every((word, index) => nameOf(command[start + index] ?? "") === word));
+  return engines.some(hasWords);
+}
+
+function nameOf(word: string): string {
+  return word.slice(word.lastIndexOf("/") + 1);
+}
+
 /** Returns the words of a command. A command line for a shell's `-c` is one argument and is split into its words too. */
 export function commandWords(command: readonly string[]): string[] {
   return command.flatMap((word) => word.split(/[\s;&|()`'"]+/)).filter((word) => word !== "");
@@ -34,7 +52,7 @@ export function commandWords(command: readonly string[]): string[] {
 function isOpaque(command: readonly string[]): boolean {
   const words = commandWords(command);
   return words.some((word, index) => {
-    const name = word.slice(word.lastIndexOf("/") + 1);
+    const name = nameOf(word);
     const startsModule = python.test(name) && words[index + 1]?.startsWith("-m");
     return starters.has(name) || scriptName.test(name) || startsModule || word === ".";
   });

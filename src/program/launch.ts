@@ -12,6 +12,11 @@ export interface LaunchFacts {
   readonly cancelsItself: boolean;
   /** False for a command that is clearly no Prefect engine. It has no hooks. */
   readonly startsEngine: boolean;
+  /**
+   * Whether the program reports Running before it begins. True only for the engine itself. A script may start an engine,
+   * but it may also begin at once and report nothing.
+   */
+  readonly reportsRunning: boolean;
   /** The command that starts Python for hooks. Null if the worker cannot run hooks. */
   readonly hookPython: readonly string[] | null;
   /** The directory of the workspace supervisor. Null if the program is started without it. */

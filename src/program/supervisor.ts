@@ -37,6 +37,7 @@ export async function supervisedLaunch(
     runsHooks: { cancellation: false, crashed: true },
     cancelsItself: false,
     startsEngine: true,
+    reportsRunning: true,
     hookPython: [python],
     supervisorDirectory: directory,
   };

@@ -23,8 +23,8 @@ import { isFinal } from "./states.ts";
 
 /** Returns the reporter of one flow run that an engine executes. */
 export function engineReporter(context: RunContext, run: RunRecord, execution: Execution): Reporter {
-  const isEngine = execution.hooks !== null;
-  const reporting: Reporting = { context, run, isEngine, runsItself: execution.hooks?.runsItself ?? nothing };
+  const { reportsRunning, hooks } = execution;
+  const reporting: Reporting = { context, run, reportsRunning, runsItself: hooks?.runsItself ?? nothing };
   return {
     ended: (ending) => reportEnd(reporting, ending),
     killed: (by, ending) => reportKilled(reporting, by, ending),
@@ -56,9 +56,9 @@ async function reportEnd(reporting: Reporting, ending: Ending): Promise<HooksDue
  * An engine that starts while the API is away gives up before it reports Running. Then the flow run did not begin, and it is
  * scheduled again. Returns whether that was so.
  */
-async function reportUnreachable({ context, run, isEngine }: Reporting): Promise<boolean> {
+async function reportUnreachable({ context, run, reportsRunning }: Reporting): Promise<boolean> {
   const outageAt = context.services.lastOutageAt() ?? Number.NEGATIVE_INFINITY;
-  if (!isEngine || outageAt < run.takenAt) return false;
+  if (!reportsRunning || outageAt < run.takenAt) return false;
   const current = await findFlowRun(context.api, run.flowRun.id, forReport);
   if (current?.state_type !== "PENDING" || !isOurs(run, current)) return false;
   await scheduleAgain(context, run, "its process could not reach the API and did not begin");

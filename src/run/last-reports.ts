@@ -12,8 +12,8 @@ import { cancelledState, cancellingState, crashedState, isFinal, rescheduledStat
 export interface Reporting {
   readonly context: RunContext;
   readonly run: RunRecord;
-  /** False for a program that reports no states. */
-  readonly isEngine: boolean;
+  /** Whether the program reports Running before it begins. */
+  readonly reportsRunning: boolean;
   /** The states whose hooks the engine runs when it reports them. */
   readonly runsItself: { readonly cancellation: boolean; readonly crashed: boolean };
 }

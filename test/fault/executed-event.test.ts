@@ -38,6 +38,7 @@ test.each(cases)("of an engine that %s", async (_how, ending, status) => {
     handle: { poolType: "process", identifier: "17", proof: {} },
     ended: Promise.resolve(ending),
     hooks: null,
+    reportsRunning: true,
     sendsHeartbeats: true,
     stop: async () => "stopped",
     endLeftovers: async () => undefined,

@@ -142,6 +142,7 @@ export class Machine {
       handle,
       ended,
       hooks,
+      reportsRunning: true,
       sendsHeartbeats: true,
       stop: async (why, limits) => (process ? await this.#stop(owner, process, why, limits) : "stopped"),
       endLeftovers: async () => await this.#step(owner),

@@ -132,6 +132,21 @@ describe("chooseLaunch", () => {
     expect(launch.runsHooks).toEqual({ cancellation: true, crashed: true });
   });
 
+  test.each([
+    [["python", "-m", "prefect.engine"], true],
+    [["/opt/py/bin/python3.12", "-m", "prefect.engine"], true],
+    [["uv", "run", "/opt/bin/prefect", "flow-run", "execute", "id"], true],
+    [["sh", "run.sh"], false],
+    [["sh", "-c", "prepare && python -m prefect.engine"], false],
+    [["python", "-m", "my_flows"], false],
+    [["make", "flow"], false],
+    [["sleep", "1"], false],
+  ])("expects that %j reports Running before it begins: %s", async (command, expected) => {
+    const python: PythonFinding = { kind: "missing", message: "none", isSlow: false };
+    const request = { python, command, flowRunId: FLOW_RUN_ID, cwd: "/", env: {}, makeTemporary };
+    expect((await chooseLaunch(request)).reportsRunning).toBe(expected);
+  });
+
   test("has no hooks for a command that is no engine", async () => {
     const python: PythonFinding = {
       kind: "found",

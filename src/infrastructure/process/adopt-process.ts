@@ -98,6 +98,8 @@ async function guessFacts(
     runsHooks: { cancellation: false, crashed: true },
     cancelsItself: false,
     startsEngine: true,
+    // It may be any program.
+    reportsRunning: false,
     hookPython: python.kind === "found" ? [python.engine.python] : null,
     supervisorDirectory: null,
   };
@@ -129,7 +131,7 @@ function notFound({ identifier }: Handle, facts: ProcessFacts | null): Ending {
   return {
     kind: "gone",
     why: `The flow run's process ${why}.`,
-    mayHaveBegun: wasStarted || facts?.launch.startsEngine === false,
+    mayHaveBegun: wasStarted || facts?.launch.reportsRunning === false,
   };
 }
 

@@ -64,6 +64,7 @@ export function processExecution(program: RunningProgram): Omit<Execution, typeo
     handle,
     ended,
     hooks: facts.launch.startsEngine && hookOptions ? hookRunner(program, hookOptions) : null,
+    reportsRunning: facts.launch.reportsRunning,
     sendsHeartbeats: facts.sendsHeartbeats,
     stop(why, limits) {
       stopping = stopProgram(program, why, limits);
