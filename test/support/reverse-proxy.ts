@@ -15,7 +15,7 @@ import {
 } from "./cloud-rules.ts";
 import { listenOnLoopback } from "./listen-on-loopback.ts";
 import { sendRequest } from "./send-request.ts";
-import { refuseUpgrade, relayWebSocket } from "./websocket-relay.ts";
+import { type RelayRules, refuseUpgrade, relayWebSocket } from "./websocket-relay.ts";
 
 /** A request as it came in; an upgrade has the method `UPGRADE` and no body. */
 export interface SeenRequest {
@@ -47,6 +47,10 @@ export interface ProxyOptions {
   ) => Answer | "lose-answer" | undefined | Promise<Answer | "lose-answer" | undefined>;
   /** A status refuses the upgrade. */
   onUpgrade?: (request: SeenRequest) => number | undefined | Promise<number | undefined>;
+  /** Stands around the forwarding of a request. A failure breaks the connection off. */
+  aroundForward?: (request: SeenRequest, forward: () => Promise<Answer>) => Promise<Answer>;
+  /** What happens to the frames of a WebSocket, unless `cloud` has rules of its own. */
+  relayRules?: (request: SeenRequest) => RelayRules;
 }
 
 /** A listening proxy; `requests` grows. */
@@ -106,7 +110,8 @@ async function handle(context: Context, request: IncomingMessage, response: Serv
   if (typeof interference === "object") return send(response, interference);
   const ownAnswer = answerUnforwarded(options.cloud, seen);
   if (ownAnswer !== undefined) return send(response, ownAnswer);
-  const answer = await forward(target, seen, options.cloud !== undefined);
+  const forwardIt = async (): Promise<Answer> => await forward(target, seen, options.cloud !== undefined);
+  const answer = await (options.aroundForward?.(seen, forwardIt) ?? forwardIt());
   if (interference === "lose-answer") {
     response.destroy();
     return;
@@ -133,7 +138,9 @@ async function upgrade(context: Context, request: IncomingMessage, socket: Duple
     refuseUpgrade(socket, status);
     return;
   }
-  const rules = options.cloud ? cloudRelayRules(options.cloud, seen.path, workerId) : {};
+  const rules = options.cloud
+    ? cloudRelayRules(options.cloud, seen.path, workerId)
+    : (options.relayRules?.(seen) ?? {});
   const headers = forwardedHeaders(seen, options.cloud !== undefined);
   relayWebSocket(request, socket, head, { url: `${target.replace(/^http/, "ws")}${seen.path}`, headers, rules });
 }

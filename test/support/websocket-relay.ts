@@ -3,8 +3,8 @@ import { type IncomingHttpHeaders, type IncomingMessage, STATUS_CODES } from "no
 import type { Duplex } from "node:stream";
 import { type RawData, WebSocket, WebSocketServer } from "ws";
 
-/** Rewrites a text frame, or closes the connection instead of passing it on. */
-export type FrameRule = (text: string, index: number) => string | { close: number; reason: string };
+/** Rewrites a text frame, loses it (null), or closes the connection instead of passing it on. */
+export type FrameRule = (text: string, index: number) => string | null | { close: number; reason: string };
 
 /** What happens to frames on their way; without rules they pass as they are. */
 export interface RelayRules {
@@ -52,6 +52,7 @@ function passOn(from: WebSocket, to: WebSocket, rule: FrameRule | undefined): vo
   let index = 0;
   from.on("message", (data: RawData, isBinary: boolean) => {
     const passed = rule && !isBinary ? rule(data.toString(), index++) : (data as Buffer);
+    if (passed === null) return;
     if (typeof passed === "object" && "close" in passed) {
       from.close(passed.close, passed.reason);
       to.terminate();
