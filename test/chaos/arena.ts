@@ -1,0 +1,249 @@
+// Everything that a chaos run needs: server, network, work pool, two workers, and the flow runs it has created.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { FlowRun, JsonObject } from "../../src/api/wire.ts";
+import { inCheckout } from "../support/checkout.ts";
+import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
+import { type PrefectServer, startPrefectServer } from "../support/prefect-server.ts";
+import { signalProcess } from "../support/processes.ts";
+import { ensurePythonEnvironment } from "../support/python-environment.ts";
+import { randomFrom } from "../support/random.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { Gate } from "./gate.ts";
+import { finalTypes } from "./judge.ts";
+import { type Network, openNetwork } from "./network.ts";
+import { allRunKinds, type PlannedRun, type RunKind } from "./plan.ts";
+import { type SmallDisk, tryMountSmallDisk } from "./small-disk.ts";
+import { WorkerSlot } from "./worker-slot.ts";
+
+const pool = "chaos";
+/** Of each worker. Two workers execute four engines at once, which is much for two processors. */
+const limit = 4;
+const attempts = 10;
+const attemptPauseMs = 1_000;
+const page = 200;
+
+/** Something that happened to a worker or the server. `atMs` is milliseconds since 1970. */
+export interface ArenaEvent {
+  atMs: number;
+  text: string;
+}
+
+/** The arena. Disposing ends every process in it and removes every file. */
+export interface Arena extends AsyncDisposable {
+  /** Milliseconds since 1970. */
+  startedAtMs: number;
+  homes: readonly string[];
+  stateDirectory: string;
+  logs: string;
+  executionsFile: string;
+  slots: readonly WorkerSlot[];
+  network: Network;
+  /** Null where no file system can be mounted. */
+  disk: SmallDisk | null;
+  /** When processes of flow runs were killed, by flow run. */
+  killedAtMs: Map<string, number[]>;
+  /** When cancellations were accepted, by flow run. */
+  cancelledAtMs: Map<string, number>;
+  /** Starts and ends of workers and server. */
+  events: ArenaEvent[];
+  /** What no fault explains, for example a worker that ended by itself. */
+  problems: string[];
+  /** Calls the server while it is up. A slow call may still meet a restart, and then fails. */
+  call<T>(work: (api: PrefectApi) => Promise<T>): Promise<T>;
+  /** Like `call`, for what may be repeated. */
+  read<T>(work: (api: PrefectApi) => Promise<T>): Promise<T>;
+  createRun(run: PlannedRun, index: number): Promise<void>;
+  /** Flow runs of the work pool, those without a final state only if `isUnfinished`. */
+  readRuns(isUnfinished?: boolean): Promise<FlowRun[]>;
+  restartServer(how: "SIGTERM" | "SIGKILL", pauseMs: number): Promise<void>;
+}
+
+/** Opens the arena. When `stop` aborts, calls are not repeated any more. */
+export async function openArena(seed: number, stop: AbortSignal): Promise<Arena> {
+  const opened: AsyncDisposable[] = [];
+  try {
+    return await open(seed, opened, stop);
+  } catch (error) {
+    await disposeAll(opened);
+    throw error;
+  }
+}
+
+async function open(seed: number, opened: AsyncDisposable[], stop: AbortSignal): Promise<Arena> {
+  const own = <T extends AsyncDisposable>(resource: T): T => {
+    opened.push(resource);
+    return resource;
+  };
+  const random = randomFrom(seed);
+  const { path: directory } = own(await makeTemporaryDirectory("lictor-chaos-"));
+  const inDirectory = (name: string): string => join(directory, name);
+  const [stateDirectory, logs, home] = [inDirectory("state"), inDirectory("logs"), inDirectory("server")];
+  for (const each of [stateDirectory, logs, home]) await mkdir(each);
+  const disk = await tryMountSmallDisk(stateDirectory);
+  if (disk) own(disk);
+  const events: ArenaEvent[] = [];
+  const onEvent = (text: string): void => void events.push({ atMs: Date.now(), text });
+  const server = own(await openServer(home, onEvent));
+  const network = own(await openNetwork(server.apiUrl, server.gate, random));
+  const executionsFile = inDirectory("executions");
+  const deployments = await deploy(server.api, network);
+  const problems: string[] = [];
+  const onProblem = (text: string): void => void problems.push(text);
+  const slots = await openSlots({ directory, logs, stateDirectory, network, onEvent, onProblem });
+  for (const slot of slots) own(slot);
+  await Promise.all(slots.map((slot) => slot.open()));
+  const call: Arena["call"] = (work) => server.gate.pass(() => work(server.api));
+  const read: Arena["read"] = (work) => repeat(() => call(work), stop);
+  return {
+    startedAtMs: Date.now(),
+    homes: slots.map((slot) => slot.home),
+    stateDirectory,
+    logs,
+    executionsFile,
+    slots,
+    network,
+    disk,
+    killedAtMs: new Map(),
+    cancelledAtMs: new Map(),
+    events,
+    problems,
+    call,
+    read,
+    // If the server has created a flow run although it did not say so, there is one more to judge.
+    createRun: (run, index) => read((api) => createRun(api, deployments, executionsFile, run, index)),
+    readRuns: (isUnfinished = false) => read((api) => readRuns(api, isUnfinished)),
+    restartServer: (how, pauseMs) => server.restart(how, pauseMs),
+    [Symbol.asyncDispose]: () => disposeAll(opened),
+  };
+}
+
+async function repeat<T>(work: () => Promise<T>, stop: AbortSignal): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === attempts || stop.aborted) throw error;
+      await delay(attemptPauseMs);
+    }
+  }
+}
+
+async function disposeAll(opened: AsyncDisposable[]): Promise<void> {
+  for (const each of opened.reverse()) await each[Symbol.asyncDispose]();
+}
+
+interface RestartableServer extends AsyncDisposable {
+  apiUrl: string;
+  api: PrefectApi;
+  gate: Gate;
+  restart: Arena["restartServer"];
+}
+
+async function openServer(home: string, onEvent: (event: string) => void): Promise<RestartableServer> {
+  const gate = new Gate();
+  let server: PrefectServer = await startPrefectServer({ home });
+  const { apiUrl, port } = server;
+  return {
+    apiUrl,
+    api: prefectApi(apiUrl),
+    gate,
+    restart: (how, pauseMs) =>
+      gate.closedFor(async () => {
+        if (how === "SIGKILL") signalProcess(-server.pid, "SIGKILL");
+        await server.stop();
+        onEvent(`the server ended (${how})`);
+        await delay(pauseMs);
+        server = await startPrefectServer({ home, port });
+        onEvent("the server started");
+      }),
+    [Symbol.asyncDispose]: async () => await server[Symbol.asyncDispose](),
+  };
+}
+
+async function deploy(api: PrefectApi, network: Network): Promise<Record<RunKind, string>> {
+  await api.createWorkPool(pool);
+  const deployments: Partial<Record<RunKind, string>> = {};
+  for (const kind of allRunKinds) {
+    deployments[kind] = await api.createDeployment({
+      flowName: kind,
+      name: "chaos",
+      workPool: pool,
+      path: inCheckout("test/fixtures/flows"),
+      entrypoint: "leave_lines.py:leave_lines",
+      // An engine gives up after six attempts, which is another program's fault.
+      jobVariables: { env: { PREFECT_API_URL: network.gentleApiUrl, PREFECT_CLIENT_MAX_RETRIES: "30" } },
+    });
+  }
+  return deployments as Record<RunKind, string>;
+}
+
+async function createRun(
+  api: PrefectApi,
+  deployments: Record<RunKind, string>,
+  file: string,
+  { kind, seconds }: PlannedRun,
+  index: number,
+): Promise<void> {
+  const commands: Partial<Record<RunKind, string>> = {
+    reports: `${process.execPath} ${inCheckout("test/fixtures/programs/act-like-engine.mjs")} ${file} ${seconds}`,
+    exits: `sh ${inCheckout("test/fixtures/programs/exit-seven")} ${file} ${seconds}`,
+    script: `${inCheckout("test/fixtures/programs/exit-seven")} ${file} ${seconds}`,
+  };
+  const command = commands[kind];
+  const run = {
+    name: `${kind}-${index}`,
+    parameters: command === undefined ? { file, seconds, is_failing: kind === "failing-flow" } : {},
+    ...(command === undefined ? {} : { jobVariables: { command } }),
+  };
+  await api.createFlowRun(deployments[kind], run);
+}
+
+async function readRuns(api: PrefectApi, isUnfinished: boolean): Promise<FlowRun[]> {
+  const filter: JsonObject = { work_pools: { name: { any_: [pool] } } };
+  if (isUnfinished) filter.flow_runs = { state: { type: { not_any_: [...finalTypes] } } };
+  const runs: FlowRun[] = [];
+  for (;;) {
+    const more = await api.request<FlowRun[]>("POST", "/flow_runs/filter", {
+      ...filter,
+      sort: "ID_DESC",
+      limit: page,
+      offset: runs.length,
+    });
+    runs.push(...more);
+    if (more.length < page) return runs;
+  }
+}
+
+interface SlotsOptions {
+  directory: string;
+  logs: string;
+  stateDirectory: string;
+  network: Network;
+  onEvent: (event: string) => void;
+  onProblem: (problem: string) => void;
+}
+
+async function openSlots(options: SlotsOptions): Promise<WorkerSlot[]> {
+  const { directory, logs, stateDirectory, network, onEvent, onProblem } = options;
+  const { python } = await ensurePythonEnvironment(console.error);
+  return ["chaos-a", "chaos-b"].map(
+    (name) =>
+      new WorkerSlot({
+        name,
+        home: join(directory, name),
+        logs,
+        // Without a type, a worker cannot start during an outage.
+        args: ["--pool", pool, "--type", "process", "--limit", `${limit}`, "--python", python, "--log-format", "json"],
+        env: {
+          PREFECT_API_URL: network.faultyApiUrl,
+          LICTOR_STATE_DIR: stateDirectory,
+          // The shortest time after which no engine is taken for lost by mistake.
+          LICTOR_LOST_AFTER_SECONDS: "60",
+        },
+        onEvent,
+        onProblem,
+      }),
+  );
+}

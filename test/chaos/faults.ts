@@ -1,0 +1,130 @@
+// Does to the arena what the plan says.
+import { setTimeout as delay } from "node:timers/promises";
+import { signalProcess } from "../support/processes.ts";
+import type { Arena } from "./arena.ts";
+import type { FaultKind, PlannedFault } from "./plan.ts";
+import { type FoundProcess, findProcesses } from "./run-processes.ts";
+
+/** A fault that happened. Times are milliseconds since 1970. */
+export interface FaultRecord {
+  kind: FaultKind;
+  fromMs: number;
+  untilMs: number;
+  /** What it struck, and how often. */
+  detail: string;
+}
+
+/** A fault that has nothing to strike waits for a target for this time. */
+const targetWaitMs = 10_000;
+const targetPauseMs = 200;
+/** Longer than any flow run, on a busy machine too. */
+const drainMs = 120_000;
+
+/** Lets the fault happen and returns when it is over. Returns null if there is nothing that it could strike. */
+export async function strike(arena: Arena, fault: PlannedFault): Promise<FaultRecord | null> {
+  const fromMs = Date.now();
+  const detail = await happen(arena, fault);
+  return detail === null ? null : { kind: fault.kind, fromMs, untilMs: Date.now(), detail };
+}
+
+async function happen(arena: Arena, fault: PlannedFault): Promise<string | null> {
+  const { kind, durationMs, pauseMs, choice } = fault;
+  const slot = arena.slots[fault.slot];
+  if (slot === undefined) return null;
+  switch (kind) {
+    case "worker-term":
+      return `${slot.name} ${await slot.terminate(drainMs, pauseMs)}`;
+    case "worker-timeout":
+      return `${slot.name} ${await slot.terminate(choice * 5_000, pauseMs)}`;
+    case "worker-kill":
+      await slot.kill(pauseMs);
+      return slot.name;
+    case "worker-pause":
+      await slot.pause(durationMs);
+      return slot.name;
+    case "tree-kill":
+      return `${slot.name}, ${noteKilled(arena, await slot.killTree(pauseMs))} flow runs`;
+    case "rolling-update":
+      await slot.roll();
+      return slot.name;
+    case "server-restart": {
+      const how = choice < 0.5 ? "SIGTERM" : "SIGKILL";
+      await arena.restartServer(how, pauseMs);
+      return how;
+    }
+    case "503":
+    case "429":
+    case "reset-before":
+    case "reset-after":
+    case "latency":
+    case "lost-events":
+      return `${await arena.network.breakFor(kind, durationMs)} times`;
+    case "half-open":
+      return `${arena.network.swallow()} connections`;
+    case "disk-full":
+      return await fillDisk(arena, durationMs);
+    case "engine-kill":
+      return await killEngine(arena, choice);
+    case "cancel":
+      return await cancel(arena, choice);
+  }
+}
+
+async function fillDisk({ disk }: Arena, durationMs: number): Promise<string | null> {
+  if (disk === null) return null;
+  await disk.fill();
+  await delay(durationMs);
+  await disk.free();
+  return "";
+}
+
+/** Remembers which flow runs had a process among the victims. Returns how many. */
+function noteKilled({ killedAtMs }: Arena, victims: readonly FoundProcess[]): number {
+  const ids = new Set(victims.flatMap(({ flowRunId }) => flowRunId ?? []));
+  for (const id of ids) killedAtMs.set(id, [...(killedAtMs.get(id) ?? []), Date.now()]);
+  return ids.size;
+}
+
+async function killEngine(arena: Arena, choice: number): Promise<string | null> {
+  return await withTarget(
+    choice,
+    async () => {
+      const processes = await findProcesses(arena.homes);
+      return processes.filter(({ flowRunId }) => flowRunId !== null);
+    },
+    async (victim) => {
+      noteKilled(arena, [victim]);
+      signalProcess(victim.pid, "SIGKILL");
+      return `pid ${victim.pid} of ${victim.flowRunId}`;
+    },
+  );
+}
+
+async function cancel(arena: Arena, choice: number): Promise<string | null> {
+  return await withTarget(
+    choice,
+    () => arena.readRuns(true),
+    async ({ id, name }) => {
+      // If the response is lost, the server may have accepted.
+      const decision = await arena.call((api) => api.setState(id, "CANCELLING")).catch(() => null);
+      const isCancelled = decision === null || decision.status === "ACCEPT" || decision.state?.type === "CANCELLED";
+      if (isCancelled) arena.cancelledAtMs.set(id, Date.now());
+      const outcome = decision === null ? "no response" : `${decision.status}, ${decision.state?.name ?? ""}`;
+      return `${name} ${id} (${outcome})`;
+    },
+  );
+}
+
+/** Waits until there is a target, and strikes one of them. */
+async function withTarget<T>(
+  choice: number,
+  find: () => Promise<T[]>,
+  act: (target: T) => Promise<string>,
+): Promise<string | null> {
+  for (const endMs = performance.now() + targetWaitMs; performance.now() < endMs; await delay(targetPauseMs)) {
+    const targets = await find();
+    const target = targets[Math.floor(choice * targets.length)];
+    if (target !== undefined) return await act(target);
+  }
+  return null;
+}

@@ -1,0 +1,44 @@
+// What the workers left behind when all flow runs and all workers have ended.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { waitFor } from "../support/wait-for.ts";
+import type { Arena } from "./arena.ts";
+import { findProcesses } from "./run-processes.ts";
+
+/** Some processes end a moment after their worker. */
+const waitMs = 5_000;
+
+/** Returns a line for each process, temporary folder, and instance directory with its records and its socket. */
+export async function findLeftovers(arena: Arena): Promise<string[]> {
+  let found: string[] = [];
+  const isClean = async (): Promise<boolean> => {
+    found = await look(arena);
+    return found.length === 0;
+  };
+  await waitFor(isClean, { timeoutMs: waitMs, what: "nothing to be left", intervalMs: 250 }).catch(() => {});
+  return found;
+}
+
+async function look({ homes, stateDirectory, events, startedAtMs }: Arena): Promise<string[]> {
+  const processes = (await findProcesses(homes)).map(
+    ({ pid, flowRunId, command }) => `process ${pid} (flow run ${flowRunId ?? "none"}): ${command}`,
+  );
+  const temporary = await Promise.all(homes.map((home) => list(join(home, "tmp"))));
+  const instances = await list(join(stateDirectory, "instances"));
+  const records = await Promise.all(
+    instances.map(async (instance) => {
+      const content = (await readdir(instance, { recursive: true }).catch(() => [])).join(", ");
+      // The name is host-pid-number.
+      const pid = instance.split("-").at(-2);
+      const life = events
+        .filter(({ text }) => text.includes(`pid ${pid}`))
+        .map(({ atMs, text }) => `\n    ${((atMs - startedAtMs) / 1000).toFixed(2)} s ${text}`);
+      return `${instance}: ${content === "" ? "empty" : content}${life.join("")}`;
+    }),
+  );
+  return [...processes, ...temporary.flat(), ...records];
+}
+
+async function list(directory: string): Promise<string[]> {
+  return (await readdir(directory).catch(() => [])).map((name) => join(directory, name));
+}

@@ -1,0 +1,47 @@
+// The verdicts of the chaos test.
+import { expect, test } from "vitest";
+import type { State, StateType } from "../../src/api/wire.ts";
+import { judge, type RunFacts } from "../chaos/judge.ts";
+
+const facts: RunFacts = { kind: "reports", states: [], lines: [], killedAtMs: [], cancelledAtMs: null };
+
+/** States a second apart, the first one at 0. */
+function states(...types: StateType[]): State[] {
+  return types.map((type, index) => ({
+    type,
+    name: type,
+    message: null,
+    timestamp: new Date(index * 1000).toISOString(),
+  }));
+}
+
+const start = { id: "", pid: 1, atMs: 0, what: "start" } as const;
+const end = { ...start, atMs: 500, what: "end" } as const;
+const whole = [start, end];
+
+test.each<[verdict: string | null, rule: string, run: Partial<RunFacts>]>([
+  [null, "executed and completed", { states: states("PENDING", "COMPLETED"), lines: whole }],
+  [null, "exited with 7", { kind: "exits", states: states("PENDING", "CRASHED"), lines: whole }],
+  [null, "failed", { kind: "failing-flow", states: states("RUNNING", "FAILED"), lines: whole }],
+  [null, "killed before its end", { states: states("RUNNING", "CRASHED"), lines: [start], killedAtMs: [1] }],
+  [null, "killed before its start", { states: states("PENDING", "CRASHED"), killedAtMs: [1] }],
+  [null, "killed after its end", { states: states("RUNNING", "CRASHED"), lines: whole, killedAtMs: [1] }],
+  [null, "cancelled", { states: states("CANCELLING", "CANCELLED"), lines: [start], cancelledAtMs: 1 }],
+  [null, "cancelled in vain", { states: states("CANCELLING", "COMPLETED"), lines: whole, cancelledAtMs: 1 }],
+  [null, "the engine's crash first", { states: states("CRASHED", "CANCELLED"), lines: [start], cancelledAtMs: 1 }],
+  [null, "killed after its last report", { states: states("CRASHED", "COMPLETED"), lines: whole, killedAtMs: [1] }],
+  [null, "a final state restored", { states: states("COMPLETED", "PENDING", "COMPLETED"), lines: whole }],
+  ["doubled", "two starts", { states: states("COMPLETED"), lines: [start, start, end] }],
+  ["stuck", "no final state", { states: states("PENDING", "RUNNING"), lines: whole }],
+  ["stuck", "no state", {}],
+  ["lost", "never executed", { states: states("PENDING", "CRASHED") }],
+  ["lost", "broken off by nobody", { states: states("RUNNING", "CRASHED"), lines: [start] }],
+  ["untrue", "crashed in spite of its end", { states: states("RUNNING", "CRASHED"), lines: whole }],
+  ["untrue", "completed without its end", { states: states("COMPLETED"), lines: [start], killedAtMs: [1] }],
+  ["untrue", "cancelled by nobody", { states: states("CANCELLED"), lines: whole }],
+  ["untrue", "cancelled though only killed", { states: states("CANCELLED"), lines: [start], killedAtMs: [1] }],
+  ["untrue", "executed after its final state", { states: states("COMPLETED"), lines: [start, { ...end, atMs: 3000 }] }],
+  ["untrue", "crashed, then completed", { states: states("CRASHED", "COMPLETED"), lines: whole }],
+])("%s: %s", (verdict, _rule, run) => {
+  expect(judge({ ...facts, ...run })?.kind ?? null).toBe(verdict);
+});

@@ -1,0 +1,19 @@
+// The plan of a chaos run.
+import { expect, test } from "vitest";
+import { type FaultKind, faultKinds, makePlan } from "../chaos/plan.ts";
+
+const kinds = Object.keys(faultKinds) as FaultKind[];
+const options = { seed: 1, minutes: 1, runs: 20, faults: 40, kinds };
+
+test("the same seed gives the same plan, and another seed another one", () => {
+  expect(makePlan(options)).toEqual(makePlan(options));
+  expect(makePlan({ ...options, seed: 2 })).not.toEqual(makePlan(options));
+});
+
+test("a plan has as many flow runs and faults as asked for, and every kind of both", () => {
+  const plan = makePlan(options);
+  expect(plan.runs).toHaveLength(20);
+  expect(plan.faults).toHaveLength(40);
+  expect(new Set(plan.faults.map(({ kind }) => kind))).toEqual(new Set(kinds));
+  expect(new Set(plan.runs.map(({ kind }) => kind)).size).toBe(5);
+});
