@@ -3,6 +3,7 @@
 import { boolean, type Check, integer, listOf, object, optional, string, text, time } from "./json-check.ts";
 
 const state = object({
+  id: optional(string),
   type: text,
   name: string,
   message: optional(string),
@@ -24,6 +25,7 @@ const flowRunFields = {
   next_scheduled_start_time: optional(string),
   expected_start_time: optional(string),
   created: optional(string),
+  labels: optional(object({})),
   empirical_policy: optional(object({ retry_type: optional(string) })),
 };
 

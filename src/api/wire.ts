@@ -68,6 +68,8 @@ export interface FlowRun {
   next_scheduled_start_time: string | null;
   start_time: string | null;
   work_queue_id: string | null;
+  /** Servers before 3.1 have none. */
+  labels?: JsonObject | null;
   /** With `in_process`, the engine waits for the retry itself, and no poll returns the flow run. */
   empirical_policy?: { retry_type?: string | null } | null;
 }

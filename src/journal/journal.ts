@@ -38,6 +38,8 @@ export class Journal {
   #problem: string | null;
   readonly #unsynced = new Set<string>();
   #syncing: Promise<void> | undefined;
+  /** The warnings about records of dead programs. Programs look for such records again and again. */
+  readonly #warned = new Set<string>();
 
   constructor(
     private readonly options: JournalOptions,
@@ -113,7 +115,7 @@ export class Journal {
   }
 
   async #takeOne(from: string, accepts: (record: JsonObject) => boolean): Promise<TakenRecord | null> {
-    const { files, log } = this.options;
+    const { files } = this.options;
     try {
       const read = parse(await files.read(join(from, recordName)));
       if (read === null) {
@@ -127,8 +129,7 @@ export class Journal {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       // ENOENT: another worker has taken it, or the program died before it wrote the record.
-      if (code !== "ENOENT")
-        log.warn({ err: error }, `The journal record ${from} of a dead worker cannot be taken over`);
+      if (code !== "ENOENT") this.#warnOnce(error, `The journal record ${from} of a dead worker cannot be taken over`);
       return null;
     }
   }
@@ -142,9 +143,14 @@ export class Journal {
 
   async #listOrNone(list: () => Promise<string[]>): Promise<string[]> {
     return await list().catch((error: unknown) => {
-      this.options.log.warn({ err: error }, "The journals of dead workers cannot be read");
+      this.#warnOnce(error, "The journals of dead workers cannot be read");
       return [];
     });
+  }
+
+  #warnOnce(error: unknown, message: string): void {
+    this.options.log[this.#warned.has(message) ? "debug" : "warn"]({ err: error }, message);
+    this.#warned.add(message);
   }
 
   /** Syncs one record after the other, because many at once would delay all other reads and writes of the program. */

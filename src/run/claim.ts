@@ -1,18 +1,17 @@
 // Claims a flow run: the worker proposes Pending, and the server decides.
 import { findDeployment } from "../api/deployments.ts";
-import { hasStatus } from "../api/errors.ts";
-import { findFlowRun, readFlowRunStates, updateFlowRunLabels } from "../api/flow-runs.ts";
+import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import { abortLater } from "../async/abort-later.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
-import { workerLabels } from "../job/labels.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
+import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 import { cancelledState, pendingState } from "./states.ts";
@@ -83,19 +82,6 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
 export async function recordProposal(context: RunContext, run: RunRecord, transitionId: string): Promise<void> {
   run.proposals.push(transitionId);
   await keep(context, run);
-}
-
-/** Sends the labels in the background. They tell other workers whose flow run it is, if this program and its disk are lost. */
-function reportLabels({ api, identity, services }: RunContext, { flowRun, workPool, log }: RunRecord): void {
-  const labels = workerLabels(identity, workPool, services.instance);
-  void services.background.run(
-    async (signal) => await updateFlowRunLabels(api, flowRun.id, labels, { endless: true, signal }),
-    // 404: the flow run was deleted, or the server is older than labels (3.1).
-    (error) => {
-      const level = hasStatus(error, 404) ? "debug" : "warn";
-      log[level]({ err: error }, "The flow run's labels could not be reported");
-    },
-  );
 }
 
 /**

@@ -5,9 +5,10 @@ import type { Execution } from "../infrastructure/pool-type.ts";
 import { begin } from "./begin.ts";
 import { claim } from "./claim.ts";
 import { forget } from "./journal-entry.ts";
+import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
-import { watch } from "./watch.ts";
+import { hasEnded, watch } from "./watch.ts";
 
 /**
  * Executes a scheduled flow run to its end, and frees its slot. Returns whether the flow run was claimed. Never throws: a
@@ -62,6 +63,8 @@ export async function resume(context: RunContext, run: RunRecord): Promise<boole
   using _slot = run.slot;
   try {
     await using execution = await adoptWhenPossible(context, run);
+    // The old labels name a dead program, and other workers would settle the flow run.
+    if (execution && !(await hasEnded(execution))) reportLabels(context, run);
     if (execution) await watchAll(context, run, execution);
     if (execution) await forget(context, run);
   } catch (error) {

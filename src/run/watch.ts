@@ -68,7 +68,8 @@ async function keepEnding(context: RunContext, run: RunRecord, ending: Ending): 
   await keep(context, run);
 }
 
-async function hasEnded({ ended }: Execution): Promise<boolean> {
+/** Returns whether the program has ended. */
+export async function hasEnded({ ended }: Execution): Promise<boolean> {
   const notYet = Symbol("not yet");
   return (await Promise.race([ended, Promise.resolve(notYet)])) !== notYet;
 }

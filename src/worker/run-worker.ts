@@ -4,7 +4,7 @@ import type { PrefectEvent } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
-import { sleep } from "../async/sleep.ts";
+import { sleep, waitAtMost } from "../async/sleep.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import { watchAbandoned } from "./cancellation/abandoned-runs.ts";
 import { watchCancellations } from "./cancellation/cancel-watch.ts";
@@ -13,12 +13,14 @@ import { watchEvents } from "./event-watch.ts";
 import { type InitialPool, noticePausedQueues } from "./initial-pool.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
 import { sendTemplateAndHeartbeat, syncLoop, takeInitialPool } from "./sync-loop.ts";
-import { takeOverRuns } from "./take-over.ts";
+import { keepTakingOver, takeOverRuns } from "./take-over.ts";
 import { watchWorkers } from "./watch-workers.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often a drain logs the flow runs that it waits for. */
 const drainReportMs = 30_000;
+/** A drain waits this long for a takeover in progress. The disk of the journal may hang. */
+const takeOverMs = 5_000;
 
 /** How a worker is run. */
 export interface WorkerRun {
@@ -82,12 +84,16 @@ async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun,
   await runTogether(drained.signal, [
     async (failed) => {
       using end = new LinkedController(drain, failed);
+      const takingOver = keepTakingOver(worker, end.signal);
       try {
         await pollLoop(worker, end.signal);
       } catch (error) {
         onFailure(error);
         throw error;
       } finally {
+        end.abort();
+        // What it has taken has to be waited for too.
+        await waitAtMost(takingOver, takeOverMs, worker.services.stop.kill);
         await waitUntilDrained(worker);
         drained.abort();
       }

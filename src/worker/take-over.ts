@@ -1,8 +1,23 @@
 // Takes over the flow runs of dead workers of this machine. A worker that was killed leaves them in its journal.
 import type { JsonObject } from "../api/wire.ts";
+import { clampedPoissonMs } from "../async/jitter.ts";
+import { sleep } from "../async/sleep.ts";
 import { type JournalEntry, readEntry, restoreRunRecord } from "../run/journal-entry.ts";
 import { resume } from "../run/live.ts";
 import type { Worker } from "./worker.ts";
+
+/** How often the worker looks for dead workers. A look sends no requests; it only tries the control sockets of this machine. */
+const intervalMs = 30_000;
+const jitterFactor = 0.3;
+
+/** Continues the flow runs of workers that die while this one lives, until `drain` aborts. Never throws. */
+export async function keepTakingOver(worker: Worker, drain: AbortSignal): Promise<void> {
+  for (;;) {
+    await sleep(clampedPoissonMs(intervalMs, jitterFactor, worker.services.random), drain);
+    if (drain.aborted) return;
+    await takeOverRuns(worker);
+  }
+}
 
 /**
  * Continues the flow runs that dead workers of this pool and API left. Each takes a slot, even if none is free, because
@@ -26,12 +41,14 @@ export async function takeOverRuns(worker: Worker): Promise<void> {
   }
 }
 
-function isOfPool({ api, options, poolType }: Worker, record: JsonObject): boolean {
+function isOfPool({ api, options, poolType, runs }: Worker, record: JsonObject): boolean {
   const entry = readEntry(record);
   return (
     entry !== null &&
     entry.apiUrl === api.address.apiUrl &&
     entry.workPool.name === options.workPoolName &&
-    entry.poolType === poolType.name
+    entry.poolType === poolType.name &&
+    // It was scheduled again, and this worker claimed it. The old record is settled afterwards.
+    !runs.has(entry.flowRun.id)
   );
 }

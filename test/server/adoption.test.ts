@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
 import { findFreePort } from "../support/free-port.ts";
+import { isPrefectSince } from "../support/prefect-release.ts";
 import { isAlive, pidsWithEnvironment, signalProcess } from "../support/processes.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
@@ -159,6 +160,31 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
       expect(flowRun.state?.message).toBe("The flow run's process ended while no worker watched it.");
     else expect(states.map(({ name }) => name)).toContain("Scheduled");
     expect(next.stdout).toContain("started!");
+    await waitFor(async () => (await state.records()).length === 0, {
+      timeoutMs: 20_000,
+      what: "no record to be left",
+    });
+  });
+
+  test.concurrent("are continued by a worker that lives beside it, and name that worker", async () => {
+    await using state = await shareState();
+    const { api, pool } = state;
+    await using files = await makeTemporaryDirectory("lictor-go-");
+    const file = join(files.path, "go");
+    const deployment = await deploy(api, pool, "hello", { jobVariables: { command: until(file) } });
+    await using first = await state.start("first");
+    const { id } = await api.createFlowRun(deployment);
+    await first.waitForOutput(/^plain$/m, 30_000);
+    await using beside = await state.start("beside");
+    const workerLabel = async () => (await api.readFlowRun(id)).labels?.["prefect.worker.name"];
+    if (isPrefectSince("3.1.0")) expect(await workerLabel()).toBe("first");
+    await kill(first);
+    // It looks for dead workers every 30 s.
+    await beside.waitForOutput(/Taking over flow run '.*' of worker 'first'/, 60_000);
+    if (isPrefectSince("3.1.0"))
+      await waitFor(async () => (await workerLabel()) === "beside", { timeoutMs: 10_000, what: "the labels" });
+    await writeFile(file, "");
+    await beside.waitForOutput(/^done$/m, 20_000);
     await waitFor(async () => (await state.records()).length === 0, {
       timeoutMs: 20_000,
       what: "no record to be left",

@@ -11,7 +11,7 @@ const ID = "0192f5d2-0000-7000-8000-00000000000a";
 
 /** A journal in `root/name`. All other directories of `root` belong to dead programs. */
 function openJournal(root: string, name: string, files: JournalFiles = localFiles) {
-  const { log, records } = recordingLogger();
+  const { log, records, warnings } = recordingLogger();
   const directory = join(root, name, "runs");
   const deadDirectories = async (): Promise<string[]> =>
     (await readdir(root))
@@ -19,7 +19,8 @@ function openJournal(root: string, name: string, files: JournalFiles = localFile
       .map((other) => join(root, other, "runs"));
   const unreadableDirectory = join(root, "unreadable");
   const messages = (): string[] => records.map(({ msg }) => msg);
-  return { journal: new Journal({ directory, unreadableDirectory, files, deadDirectories, log }), messages, directory };
+  const journal = new Journal({ directory, unreadableDirectory, files, deadDirectories, log });
+  return { journal, messages, warnings, directory };
 }
 
 const acceptAll = (): boolean => true;
@@ -104,6 +105,20 @@ describe("the records of a dead program", () => {
     const taken = await journal.takeOver(({ pool }) => pool === "p");
     expect(taken).toEqual([{ flowRunId: "mine", record: { pool: "p" } }]);
     expect(await readdir(dead.directory)).toEqual(["another's"]);
+  });
+
+  test("that cannot be moved cause one warning, however often they are tried", async () => {
+    await using root = await makeTemporaryDirectory("lictor-journal-");
+    await openJournal(root.path, "dead").journal.write(ID, {});
+    const files: JournalFiles = {
+      ...localFiles,
+      async move() {
+        throw Object.assign(new Error("permission denied"), { code: "EACCES" });
+      },
+    };
+    const { journal, warnings } = openJournal(root.path, "a", files);
+    for (let turn = 0; turn < 3; turn++) expect(await journal.takeOver(acceptAll)).toEqual([]);
+    expect(warnings()).toEqual([expect.stringMatching(/cannot be taken over/)]);
   });
 
   test.each([
