@@ -35,7 +35,7 @@ async function filterBy(api: Api, criteria: JsonObject, options?: RequestOptions
   return (await api.request("POST", "/flow_runs/filter", {
     ...options,
     shape: listOf(flowRunShape),
-    body: { ...criteria, offset: 0 },
+    body: { offset: 0, ...criteria },
   })) as unknown as FlowRun[];
 }
 
@@ -49,6 +49,21 @@ export async function filterCancelling(
     pool.workQueueNames.length > 0 ? { work_pool_queues: { name: { any_: [...pool.workQueueNames] } } } : {};
   const state = { type: { any_: ["CANCELLING"] } };
   return await filterBy(api, { flow_runs: { state }, work_pools: { name: { any_: [pool.name] } }, ...queues }, options);
+}
+
+/**
+ * Returns some flow runs of a work pool that are claimed and have not ended, in the order in which they began. Throws the
+ * errors of `Api.request`.
+ */
+export async function filterClaimed(
+  api: Api,
+  pool: string,
+  range: { offset: number; limit: number },
+  options?: RequestOptions,
+): Promise<FlowRun[]> {
+  const state = { type: { any_: ["PENDING", "RUNNING", "CANCELLING"] } };
+  const criteria = { flow_runs: { state }, work_pools: { name: { any_: [pool] } }, sort: "START_TIME_ASC", ...range };
+  return await filterBy(api, criteria, options);
 }
 
 /** Changes fields of a flow run. */

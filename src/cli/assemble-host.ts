@@ -6,7 +6,7 @@ import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { type OpenInstance, tryOpenInstance } from "../host/control-socket.ts";
 import { describeWork, isPolling } from "../host/describe-work.ts";
 import { Host, type HostOptions } from "../host/host.ts";
-import { findStateDirectory } from "../host/instances.ts";
+import { findStateDirectory, listLivingInstances } from "../host/instances.ts";
 import { instanceLabels, openJournal } from "../host/open-journal.ts";
 import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
@@ -87,6 +87,7 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
       options,
       hostOptions,
       program,
+      stateDir,
       open,
       stop,
       python,
@@ -116,6 +117,7 @@ interface Assembly {
   readonly open: OpenApi;
   readonly stop: StopControl;
   readonly python: PythonFinder;
+  readonly stateDir: string | null;
   readonly instance: OpenInstance | null;
   readonly journal: Journal;
   /** Aborts when the program ends, which ends the search for a Python. */
@@ -147,7 +149,7 @@ async function openSystemd(
 }
 
 async function runAssembled(assembly: Assembly): Promise<void> {
-  const { options, program, open, stop, python, instance, journal, sources } = assembly;
+  const { options, program, open, stop, python, stateDir, instance, journal, sources } = assembly;
   const { api, connection, credentials } = open;
   const { logging, settings } = program;
   sources.api = { url: connection.apiUrl, credentials, maintenanceAt: () => api.maintenanceAt };
@@ -180,6 +182,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     instance: instanceLabels(instance),
     random: Math.random,
     onStarted: () => assembly.systemd?.ready(),
+    livingInstances: async () => (stateDir === null ? [] : await listLivingInstances(stateDir, assembly.search)),
     exportedSettings: open.exportedSettings,
   });
   const pools = new Map<Worker, InitialPool>();

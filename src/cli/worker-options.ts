@@ -79,13 +79,30 @@ function queuesOf(pool: string, pools: readonly string[], queues: readonly strin
   });
 }
 
-/** Returns the options that all workers share. Throws WorkerStartError for a variable that is no boolean. */
+/** 11 days: far below the longest timer of Node.js, and within the range of dates. */
+export const mostSeconds = 1_000_000;
+
+/** Longer than three of the heartbeats that engines send every 180 s. */
+const defaultLostAfterSeconds = 600;
+
+/** Returns LICTOR_LOST_AFTER_SECONDS. Throws WorkerStartError for anything but a whole number. */
+function lostAfterSeconds(env: ProgramContext["env"]): number {
+  const text = env.LICTOR_LOST_AFTER_SECONDS?.trim() ?? "";
+  if (text === "") return defaultLostAfterSeconds;
+  if (/^\d+$/.test(text) && Number(text) <= mostSeconds) return Number(text);
+  throw new WorkerStartError(
+    `LICTOR_LOST_AFTER_SECONDS is '${text}'. It must be a whole number of seconds from 0 to ${mostSeconds}; 0 switches it off.`,
+  );
+}
+
+/** Returns the options that all workers share. Throws WorkerStartError for a variable that cannot be used. */
 export function toHostOptions(options: WorkerStartOptions, { settings, env }: ProgramContext): HostOptions {
   const { values, origins } = settings;
   return {
     runOnce: options.runOnce,
     onLost: options.onLost,
     keepsOrphans: readBoolean(env, "LICTOR_KEEP_ORPHANS"),
+    lostAfterSeconds: lostAfterSeconds(env),
     cancelsPending: values.PREFECT_WORKER_ENABLE_CANCELLATION,
     // Null unless the user sets it, because older workers had no default, and engines have their own.
     flowRunHeartbeatSeconds: origins.has("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")

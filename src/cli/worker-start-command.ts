@@ -9,7 +9,7 @@ import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { startWorkers } from "./assemble-host.ts";
 import { withProgram } from "./program-context.ts";
 import { ask, isInteractive } from "./terminal.ts";
-import type { WorkerStartOptions } from "./worker-options.ts";
+import { mostSeconds, type WorkerStartOptions } from "./worker-options.ts";
 
 const helpAfterOptions = `
 Stopping:
@@ -91,9 +91,6 @@ export function addWorkerStart(worker: Command): void {
       });
     });
 }
-
-/** 11 days: far below the longest timer of Node.js, and within the range of dates. */
-const mostSeconds = 1_000_000;
 
 function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];

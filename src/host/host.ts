@@ -25,6 +25,7 @@ export interface HostOptions {
   readonly flowRunHeartbeatSeconds: number | null;
   readonly onLost: OnLost;
   readonly keepsOrphans: boolean;
+  readonly lostAfterSeconds: number;
 }
 
 /** The services that all workers of the program share. */
@@ -49,6 +50,7 @@ export interface HostServices {
   readonly random: () => number;
   /** Called once, when all workers have started. */
   onStarted(): void;
+  livingInstances(): Promise<readonly string[]>;
   exportedSettings(): Readonly<Record<string, string>>;
 }
 
@@ -71,6 +73,8 @@ export class Host implements Disposable {
       cancelsPending: options.cancelsPending,
       flowRunHeartbeatSeconds: options.flowRunHeartbeatSeconds,
       onLost: options.onLost,
+      lostAfterMs: options.lostAfterSeconds * 1000,
+      livingInstances: services.livingInstances,
       journal,
       machine,
       instance,

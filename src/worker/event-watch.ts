@@ -134,4 +134,5 @@ async function checkForMissedEvents(worker: Worker, signal: AbortSignal): Promis
   if (signal.aborted) return;
   worker.polling.wake.wake("connected");
   worker.sockets.eventsChanged.wake("connected");
+  worker.sweepWake.wake("connected");
 }

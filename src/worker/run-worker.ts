@@ -12,6 +12,7 @@ import { keepChannel } from "./channel-loop.ts";
 import { watchEvents } from "./event-watch.ts";
 import { type InitialPool, noticePausedQueues } from "./initial-pool.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
+import { sweepPool } from "./sweep/sweep-pool.ts";
 import { sendTemplateAndHeartbeat, syncLoop, takeInitialPool } from "./sync-loop.ts";
 import { keepTakingOver, takeOverRuns } from "./take-over.ts";
 import { watchWorkers } from "./watch-workers.ts";
@@ -105,6 +106,10 @@ async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun,
       }),
     (signal) => keepChannel(worker, socketAddress, signal),
     (signal) => watchAbandoned(worker, signal),
+    async (failed) => {
+      using end = new LinkedController(drain, failed);
+      await sweepPool(worker, end.signal);
+    },
     (signal) => watchWorkers(worker, signal),
     (signal) => noticePausedQueues(worker, signal),
   ]);

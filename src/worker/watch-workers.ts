@@ -32,22 +32,30 @@ export async function watchWorkers(worker: Worker, signal: AbortSignal, changes:
   const intervalMs = Math.max(heartbeatSeconds * 1000, shortestIntervalMs);
   const times = { firstReadMs, intervalMs, idleMs, ...changes };
   let readAt = Number.NEGATIVE_INFINITY;
+  let before: readonly string[] = [];
   await sleep(times.firstReadMs, signal);
   while (!signal.aborted) {
     const isOld = monotonicMs() - readAt >= times.idleMs;
-    if ((worker.claimOrder.isUsed || isOld) && (await readWorkers(worker, signal))) readAt = monotonicMs();
+    const names = worker.claimOrder.isUsed || isOld ? await readWorkers(worker, signal) : null;
+    if (names) {
+      readAt = monotonicMs();
+      // A worker that has gone may have left flow runs.
+      if (before.some((name) => !names.includes(name))) worker.sweepWake.wake("pool");
+      before = names;
+    }
     await sleep(clampedPoissonMs(times.intervalMs, jitterFactor, worker.services.random), signal);
   }
 }
 
-/** Reads the list. Returns false if it could not be read. */
-async function readWorkers(worker: Worker, signal: AbortSignal): Promise<boolean> {
-  if (!worker.pool.current) return false;
+/** Reads the list and returns the names in it. Returns null if it could not be read. */
+async function readWorkers(worker: Worker, signal: AbortSignal): Promise<string[] | null> {
+  if (!worker.pool.current) return null;
   try {
-    worker.claimOrder.update(await filterOnlineWorkers(worker.api, worker.options.workPoolName, { signal }));
-    return true;
+    const online = await filterOnlineWorkers(worker.api, worker.options.workPoolName, { signal });
+    worker.claimOrder.update(online);
+    return online.map(({ name }) => name);
   } catch (error) {
     if (!signal.aborted) worker.log.debug({ err: error }, "the pool's workers could not be listed");
-    return false;
+    return null;
   }
 }

@@ -43,6 +43,10 @@ export interface CancellationOptions {
 /** The services that all workers of one program share. */
 export interface WorkerServices extends RunServices {
   readonly slots: Slots;
+  /** For how long nothing must be heard of a flow run whose worker is gone, until it counts as lost. 0: it never does. */
+  readonly lostAfterMs: number;
+  /** Returns the names of the lictor programs that live on this machine. Throws the system's error. */
+  livingInstances(): Promise<readonly string[]>;
   /** Returns a logger with a name in Prefect's dotted form. */
   named(name: string): Logger;
   /** Writes a message for the user to standard output. */
@@ -128,6 +132,8 @@ export class Worker implements RunContext, WorkerDependencies {
   /** Wakes the sync loop. */
   readonly syncWake = new Wake();
   readonly outage: Outage;
+  /** Woken when a worker may be gone: the event subscription was opened, or another worker is not online any more. */
+  readonly sweepWake = new Wake();
   readonly sockets: SocketState = {
     eventsConnected: false,
     eventsChanged: new Wake(),

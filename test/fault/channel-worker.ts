@@ -59,13 +59,14 @@ export interface TestWorkerOptions {
   random?: () => number;
   cancellation?: Partial<WorkerOptions["cancellation"]>;
   workQueueNames?: readonly string[];
+  lostAfterMs?: number;
+  livingInstances?: readonly string[];
 }
 
 /** A worker that nothing has been started of; `origin` is the server's. */
-export function openWorker(
-  origin: string,
-  { random = () => 0, cancellation = {}, workQueueNames = ["b", "a"] }: TestWorkerOptions = {},
-) {
+export function openWorker(origin: string, options: TestWorkerOptions = {}) {
+  const { random = () => 0, cancellation = {}, workQueueNames = ["b", "a"] } = options;
+  const { lostAfterMs = 0, livingInstances = [] } = options;
   const { log, records } = recordingLogger();
   const api = openTestClient(origin, { log });
   const worker = new Worker({
@@ -93,6 +94,8 @@ export function openWorker(
       machine: new MachineHealth(log),
       instance: { instance: null, host: "host" },
       onLost: "crash",
+      lostAfterMs,
+      livingInstances: async () => livingInstances,
       lastOutageAt: () => undefined,
       slotFreed: () => undefined,
       named: () => log,

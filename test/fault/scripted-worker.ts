@@ -38,6 +38,8 @@ export function startPoolServer(
       "POST /api/events": [{ status: 204, ...always }],
       "POST /api/events/filter": [{ body: { events: [] }, ...always }],
       "POST /api/work_pools/p/workers/filter": [{ body: [], ...always }],
+      // The sweep asks for claimed flow runs.
+      "POST /api/flow_runs/filter": [{ body: [], ...always }],
       [poll]: [...(options.polls ?? []), { body: [], ...always }],
       ...options.http,
     },

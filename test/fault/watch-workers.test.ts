@@ -5,13 +5,19 @@ import { type WatchTimes, watchWorkers } from "../../src/worker/watch-workers.ts
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openWorker } from "./channel-worker.ts";
+import { untilTheEnd } from "./test-socket.ts";
 
 const listPath = "POST /api/work_pools/p/workers/filter";
 const pool = { id: "", name: "p", type: "process", base_job_template: {}, is_paused: false };
 
-/** Starts the watch of a worker of all queues, unless some are named, against a server that answers once. */
-async function startWatch(answer: AnswerStep, workQueueNames: string[] = [], times: WatchTimes = {}) {
-  const server = await startScriptedServer({ http: { [listPath]: [{ ...answer, always: true }] } });
+/** Starts the watch of a worker of all queues, unless some are named. One answer is for all requests. */
+async function startWatch(
+  answer: AnswerStep | AnswerStep[],
+  workQueueNames: string[] = [],
+  times: WatchTimes = {},
+) {
+  const steps = Array.isArray(answer) ? answer : [{ ...answer, always: true } as const];
+  const server = await startScriptedServer({ http: { [listPath]: steps } });
   const { worker, client } = openWorker(server.url, { workQueueNames });
   worker.pool.current = { ...pool, concurrency_limit: null, status: null };
   const stop = new AbortController();
@@ -35,6 +41,19 @@ test("a worker leaves flow runs to those that the server lists as online", async
   // First for one in ten on average.
   expect(ids.filter(isDelayed).length).toBeGreaterThan(70);
   expect(JSON.parse(watch.server.requests[0]?.body ?? "")).toMatchObject({ workers: { status: { any_: ["ONLINE"] } } });
+});
+
+test("a worker that is not listed any more causes a sweep", async () => {
+  const [all, left] = [["w", "other"], ["w"]].map((names) => ({
+    body: names.map((name) => ({ name, status: "ONLINE" })),
+  }));
+  await using watch = await startWatch([all as AnswerStep, { ...left, always: true }], [], {
+    firstReadMs: 0,
+    intervalMs: 10,
+    idleMs: 100,
+  });
+  expect(await watch.worker.sweepWake.sleep(30_000, untilTheEnd)).toBe("pool");
+  expect(watch.server.requests.length).toBeGreaterThan(1);
 });
 
 test("a worker of some work queues asks for no list and waits for nobody", async () => {

@@ -140,6 +140,12 @@ describe("worker start", () => {
   });
 
   test.each([
+    {
+      what: "LICTOR_LOST_AFTER_SECONDS that is no number",
+      args: ["-p", "x"],
+      env: { LICTOR_LOST_AFTER_SECONDS: "10 min" },
+      error: /^LICTOR_LOST_AFTER_SECONDS is '10 min'\. It must be a whole number of seconds from 0 to 1000000/,
+    },
     { what: "no pool", args: [], error: /^Missing required option '--pool' \/ '-p'\.$/ },
     { what: "an unsupported type", args: ["-p", "x", "--type", "docker"], error: /'docker'.*Supported: process\./ },
     { what: "a pool name with a slash", args: ["-p", "a/b"], error: /^Work pool name 'a\/b' cannot contain any of/ },
@@ -171,8 +177,8 @@ describe("worker start", () => {
     },
     { what: "an unknown option", args: ["-p", "x", "--frobnicate"], error: /unknown option '--frobnicate'/ },
     { what: "an unknown profile", args: ["-p", "x", "--profile", "nobody"], error: /Unknown profile 'nobody'/ },
-  ])("refuses $what with one clear line and exit 1", async ({ args, error }) => {
-    const refused = await runLictor(["worker", "start", ...args], { env: env() });
+  ])("refuses $what with one clear line and exit 1", async ({ args, error, env: own }) => {
+    const refused = await runLictor(["worker", "start", ...args], { env: { ...env(), ...own } });
     expect(refused.code).toBe(1);
     const lines = refused.stderr.trim().split("\n");
     expect(lines[0]?.replace(/^error: /, "")).toMatch(error);

@@ -1,0 +1,53 @@
+// Settles a flow run of a dead worker without its journal. The server knows all that is left of it.
+import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
+import { limitedApi } from "../api/limited-api.ts";
+import type { FlowRun, WorkPool } from "../api/wire.ts";
+import { instanceLabel } from "../job/labels.ts";
+import type { Logger } from "../logger.ts";
+import { reportLost } from "./lost-run.ts";
+import type { RunContext } from "./run-context.ts";
+import { createRunRecord } from "./run-record.ts";
+
+/** A flow run that is lost, as it was when it was last looked at. */
+export interface LostRun {
+  readonly flowRun: FlowRun;
+  readonly workPool: WorkPool;
+  /** What is known of its end, as a sentence. */
+  readonly why: string;
+  readonly log: Logger;
+}
+
+/**
+ * Reports what became of the flow run, by the same rules as for one in the journal. Does nothing if its state or its
+ * instance has changed. `signal` ends it, because a proposal that arrives late could hit the next attempt. Its hooks do not
+ * run, because their code is not here. Throws ApiError.
+ */
+export async function settleLost(context: RunContext, lost: LostRun, signal: AbortSignal): Promise<void> {
+  const { flowRun, workPool, why, log } = lost;
+  const api = limitedApi(context.api, signal);
+  const current = await findFlowRun(api, flowRun.id);
+  if (!current || !isUnchanged(current, flowRun)) return;
+  const run = createRunRecord({ flowRun: current, workPool, log, slot: { [Symbol.dispose]: () => undefined } });
+  // Any later claim belongs to another worker.
+  for (const { type, state_details } of await readFlowRunStates(api, flowRun.id))
+    if (type === "PENDING" && state_details?.transition_id) run.proposals.push(state_details.transition_id);
+  const { services, identity, infrastructure, events, history } = context;
+  const reporting = {
+    context: { api, services, identity, infrastructure, events, history },
+    run,
+    isEngine: true,
+    runsItself: { cancellation: true, crashed: true },
+  };
+  // The worker sends the process id right after the start.
+  const mayHaveBegun = current.state_type !== "PENDING" || current.infrastructure_pid !== null;
+  await reportLost(reporting, { kind: "gone", why, mayHaveBegun });
+}
+
+/** Returns whether the flow run is in the same state and in the hands of the same program as before. */
+export function isUnchanged(current: FlowRun, before: FlowRun): boolean {
+  return stateOf(current) === stateOf(before) && current.labels?.[instanceLabel] === before.labels?.[instanceLabel];
+}
+
+function stateOf({ state, state_type }: FlowRun): string {
+  return state?.id ?? `${state_type} ${state?.timestamp}`;
+}

@@ -1,0 +1,125 @@
+// What becomes of the flow runs of a worker that is gone together with its disk, as with its container.
+import { beforeEach, describe, expect, inject, test } from "vitest";
+import { aborted } from "../../src/async/sleep.ts";
+import { isPrefectSince, needsPrefect } from "../support/prefect-release.ts";
+import { isAlive, pidsWithEnvironment, signalProcess } from "../support/processes.ts";
+import { startReverseProxy } from "../support/reverse-proxy.ts";
+import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { deploy, newPool, sharedApi } from "./deployments.ts";
+
+const ENGINE_TIMEOUT_MS = 120_000;
+// The server says OFFLINE after three heartbeats, and looks every 15 s.
+const SETTLING_TIMEOUT_MS = 150_000;
+
+const env = { PREFECT_WORKER_HEARTBEAT_SECONDS: "2", LICTOR_LOST_AFTER_SECONDS: "6" };
+
+const heartbeatsSince = "3.6.13";
+const needsHeartbeats = () => needsPrefect(heartbeatsSince, "heartbeats of engines");
+
+/** Each worker has a state directory of its own, as in a new container. */
+async function openPool() {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  /** A flow run that executes, and whose engine has said so. */
+  const startFlowRun = async (seconds: number): Promise<string> => {
+    const { id } = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds } });
+    await api.waitForState(id, ["RUNNING"], ENGINE_TIMEOUT_MS);
+    if (!isPrefectSince(heartbeatsSince)) return id;
+    const filter = { resource: { id: [`prefect.flow-run.${id}`] }, event: { name: ["prefect.flow-run.heartbeat"] } };
+    await waitFor(async () => (await api.readEvents(filter)).length > 0, { timeoutMs: 30_000, what: "a heartbeat" });
+    return id;
+  };
+  const start = async (name: string, options: Partial<WorkerOptions> = {}) =>
+    await startWorker(pool, { apiUrl: inject("apiUrl"), name, env, ...options });
+  return { api, pool, start, startFlowRun };
+}
+
+type Worker = Awaited<ReturnType<typeof startWorker>>;
+
+/** Kills the worker and everything that it has started. */
+async function killTree(worker: Worker, flowRunId: string): Promise<void> {
+  const engines = await pidsWithEnvironment("PREFECT__FLOW_RUN_ID", flowRunId);
+  worker.signal("SIGKILL");
+  for (const pid of engines) signalProcess(pid, "SIGKILL");
+  await worker.exited;
+  await waitFor(() => !engines.some(isAlive), { timeoutMs: 10_000, what: "the engine to end" });
+}
+
+describe("a flow run that died with its worker's disk", { timeout: 300_000 }, () => {
+  beforeEach(() => needsPrefect("3.1.0", "labels of flow runs"));
+
+  test.concurrent("becomes Crashed once, even if two workers see it", async () => {
+    needsHeartbeats();
+    const { api, start, startFlowRun } = await openPool();
+    await using first = await start("first");
+    const id = await startFlowRun(200);
+    await using next = await start("next");
+    await using other = await start("other");
+    await killTree(first, id);
+    const { flowRun, states } = await api.waitForState(id, ["CRASHED"], SETTLING_TIMEOUT_MS);
+    expect(flowRun.state?.message).toMatch(
+      /^Worker 'first' on host '.*' is gone, and nothing was heard of .* for 6 s\.$/,
+    );
+    expect(states.filter(({ type }) => type === "CRASHED")).toHaveLength(1);
+    expect(`${next.stderr}${other.stderr}`.match(/Worker 'first' on host '.*' is gone/g)).not.toBeNull();
+  });
+
+  test("is executed once more with --on-lost reschedule, even if two workers see it", async () => {
+    needsHeartbeats();
+    const { api, start, startFlowRun } = await openPool();
+    await using first = await start("first");
+    const id = await startFlowRun(20);
+    const args = ["--on-lost", "reschedule"];
+    await using _next = await start("next", { args });
+    await using _other = await start("other", { args });
+    await killTree(first, id);
+    const { states } = await api.waitForState(id, ["COMPLETED"], SETTLING_TIMEOUT_MS + ENGINE_TIMEOUT_MS);
+    expect(states.filter(({ type }) => type === "RUNNING")).toHaveLength(2);
+    expect(states.filter(({ message }) => message?.startsWith("Scheduled again:"))).toHaveLength(1);
+  });
+
+  test.concurrent("is scheduled again if it was claimed and never began", async () => {
+    const { api, pool, start } = await openPool();
+    const over = new AbortController();
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: async ({ path, body }) => {
+        if (!path.endsWith("/set_state") || !body.includes('"name":"Submitting"')) return undefined;
+        await aborted(over.signal);
+        return { status: 503 };
+      },
+    });
+    await using first = await start("first", { apiUrl: proxy.apiUrl });
+    const { id } = await api.createFlowRun(await deploy(api, pool, "hello"));
+    const isLabelled = async () => (await api.readFlowRun(id)).labels?.["lictor.instance"] !== undefined;
+    await waitFor(isLabelled, { timeoutMs: 60_000, what: "the labels" });
+    await killTree(first, id);
+    over.abort();
+    await using _next = await start("next");
+    const { states } = await api.waitForState(id, ["COMPLETED"], SETTLING_TIMEOUT_MS + ENGINE_TIMEOUT_MS);
+    expect(states.map(({ message }) => message)).toContain("Scheduled again: its worker died before it was started.");
+    expect(states.filter(({ type }) => type === "RUNNING")).toHaveLength(1);
+  });
+
+  test.concurrent("becomes Cancelled if it is cancelled", async () => {
+    const { api, start, startFlowRun } = await openPool();
+    await using first = await start("first");
+    const id = await startFlowRun(200);
+    await killTree(first, id);
+    await api.setState(id, "CANCELLING");
+    await using _next = await start("next");
+    const { flowRun } = await api.waitForState(id, ["CANCELLED"], SETTLING_TIMEOUT_MS);
+    expect(flowRun.state?.message).toBe("Flow run was cancelled successfully.");
+  });
+});
+
+test("a quiet flow run of a worker that lives is never settled", async () => {
+  const { api, pool, start } = await openPool();
+  // With the usual heartbeats, a busy server does not take it for offline.
+  await using _first = await start("first", { env: {} });
+  const { id } = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds: 30 } });
+  await api.waitForState(id, ["RUNNING"], ENGINE_TIMEOUT_MS);
+  await using next = await start("next", { env: { ...env, LICTOR_LOST_AFTER_SECONDS: "2" } });
+  await api.waitForState(id, ["COMPLETED"], ENGINE_TIMEOUT_MS);
+  expect(next.stderr).not.toMatch(/is gone/);
+});

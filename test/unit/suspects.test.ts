@@ -1,0 +1,52 @@
+// For how long nothing was heard of a flow run, as one worker measures it.
+import { expect, test } from "vitest";
+import type { FlowRun } from "../../src/api/wire.ts";
+import { Suspects } from "../../src/worker/sweep/suspects.ts";
+
+const run = {
+  id: "r",
+  state_type: "RUNNING",
+  state: { id: "s" },
+  labels: { "lictor.instance": "i" },
+} as unknown as FlowRun;
+
+/** Suspects that are lost after 600 s, with `run` watched since the time 0. */
+function watchRun(): Suspects {
+  const suspects = new Suspects(600);
+  suspects.watch(run, "sign", 0);
+  return suspects;
+}
+
+test.each([
+  ["looks close together", 0, [200, 400, 599, 600], ["quiet", "quiet", "quiet", "due"]],
+  ["looks far apart count half each", 0, [10_000, 20_000, 30_000], ["quiet", "due", "due"]],
+  ["another worker comes first", 2, [300, 600, 700], ["quiet", "quiet", "due"]],
+])("%s", (_what, rank, times, verdicts) => {
+  const suspects = watchRun();
+  expect(times.map((at) => suspects.look(run, rank, at))).toEqual(verdicts);
+});
+
+test.each([
+  ["state", { ...run, state: { id: "t" } }],
+  ["type of state, on a server without ids of states", { ...run, state_type: "CANCELLING", state: null }],
+  ["program", { ...run, labels: { "lictor.instance": "j" } }],
+  ["id", { ...run, id: "q" }],
+])("a flow run with another %s is a new suspect", (_what, changed) => {
+  expect(watchRun().look(changed as FlowRun, 0, 300)).toBe("new");
+});
+
+test("a flow run that a sweep does not find is forgotten, and so are all after a failure", () => {
+  const suspects = watchRun();
+  suspects.keepOnly(["r", "q"]);
+  expect(suspects.look(run, 0, 300)).toBe("quiet");
+  suspects.keepOnly(["q"]);
+  expect(suspects.look(run, 0, 300)).toBe("new");
+  suspects.watch(run, "sign", 0);
+  suspects.clear();
+  expect([suspects.size, suspects.look(run, 0, 300)]).toEqual([0, "new"]);
+});
+
+test("a flow run is silent while its sign of life is the same", () => {
+  const suspects = watchRun();
+  expect(["sign", "other"].map((sign) => suspects.isSilent("r", sign))).toEqual([true, false]);
+});
