@@ -11,11 +11,7 @@ const listPath = "POST /api/work_pools/p/workers/filter";
 const pool = { id: "", name: "p", type: "process", base_job_template: {}, is_paused: false };
 
 /** Starts the watch of a worker of all queues, unless some are named. One answer is for all requests. */
-async function startWatch(
-  answer: AnswerStep | AnswerStep[],
-  workQueueNames: string[] = [],
-  times: WatchTimes = {},
-) {
+async function startWatch(answer: AnswerStep | AnswerStep[], workQueueNames: string[] = [], times: WatchTimes = {}) {
   const steps = Array.isArray(answer) ? answer : [{ ...answer, always: true } as const];
   const server = await startScriptedServer({ http: { [listPath]: steps } });
   const { worker, client } = openWorker(server.url, { workQueueNames });

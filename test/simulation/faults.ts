@@ -16,6 +16,7 @@ export const faultKinds = [
   "socket closed",
   "socket deaf",
   "start failed",
+  "machine short",
   "process killed",
 ] as const;
 

@@ -123,6 +123,8 @@ export class LictorProcess {
         flowRunHeartbeatSeconds: null,
         onLost,
         keepsOrphans: false,
+        // The model of the server stores no events.
+        lostAfterSeconds: 0,
       },
       api,
       socketAddress: {
@@ -142,6 +144,7 @@ export class LictorProcess {
       uiUrl: null,
       python: noPython,
       machine: new MachineHealth(logging.logger),
+      livingInstances: async () => [],
       journal: new Journal({
         directory: `${this.directory}/runs`,
         unreadableDirectory: "unreadable",
