@@ -6,7 +6,7 @@ import { localFiles } from "../journal/journal-files.ts";
 import type { Logger } from "../logger.ts";
 import type { InstanceLabels } from "../run/run-context.ts";
 import type { OpenInstance } from "./control-socket.ts";
-import { findDeadInstances, journalOf, unreadableRecordsOf } from "./instances.ts";
+import { findDeadInstances, journalOf, removeDeadInstances, unreadableRecordsOf } from "./instances.ts";
 
 /** Returns the journal of an instance. Without an instance it keeps nothing, and `problem` says so. */
 export function openJournal(
@@ -20,6 +20,7 @@ export function openJournal(
     directory: journalOf(instance.directory),
     unreadableDirectory: unreadableRecordsOf(stateDir),
     files: localFiles,
+    onTaken: async () => await removeDeadInstances(stateDir, signal),
     deadDirectories: async () => (await findDeadInstances(stateDir, signal)).map(journalOf),
     log,
   });

@@ -21,6 +21,8 @@ export interface JournalOptions {
   readonly files: JournalFiles;
   /** Returns the directories of the flow runs of programs that are dead. */
   deadDirectories(): Promise<string[]>;
+  /** Called when records were taken, to remove what is left of the dead programs. */
+  onTaken?(): Promise<void>;
   readonly log: Logger;
 }
 
@@ -111,6 +113,7 @@ export class Journal {
         if (found) taken.push(found);
       }
     }
+    if (taken.length > 0) await this.options.onTaken?.().catch(() => undefined);
     return taken;
   }
 
@@ -128,8 +131,9 @@ export class Journal {
       return read;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // ENOENT: another worker has taken it, or the program died before it wrote the record.
-      if (code !== "ENOENT") this.#warnOnce(error, `The journal record ${from} of a dead worker cannot be taken over`);
+      // ENOENT: another worker has taken it, or the program died before it wrote the record or while it removed it.
+      if (code === "ENOENT") await files.remove(from).catch(() => undefined);
+      else this.#warnOnce(error, `The journal record ${from} of a dead worker cannot be taken over`);
       return null;
     }
   }

@@ -35,7 +35,7 @@ import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { FlowRun, State } from "../api/wire.ts";
 import type { Logger } from "../logger.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
-import { isFinal, newestState, stateTime } from "./states.ts";
+import { isFinal, isSameTime, newestState, stateTime } from "./states.ts";
 
 /** To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. */
 export type ClaimVerdict =
@@ -172,10 +172,4 @@ async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdi
 /** Compares the transition ids. Some servers send none. */
 function isSameTransition(one: State, other: State): boolean {
   return (one.state_details?.transition_id ?? null) === (other.state_details?.transition_id ?? null);
-}
-
-/** Compares as text, because servers send microseconds and Date would drop them. Undefined and null equal nothing. */
-function isSameTime(one: string | null | undefined, other: string | null | undefined): boolean {
-  const normal = (time: string): string => time.replace(/(\.\d+?)0+(?=Z|[+-]|$)/, "$1").replace(/(\+00:?00|Z)$/, "Z");
-  return !!one && !!other && normal(one) === normal(other);
 }

@@ -1,12 +1,11 @@
 // Settles a flow run whose program is gone, because its worker died or because another worker had started it.
 import { readFlowRunStates } from "../api/flow-runs.ts";
-import type { FlowRun, State } from "../api/wire.ts";
+import type { State } from "../api/wire.ts";
 import type { Ending } from "../infrastructure/pool-type.ts";
 import {
   cancellationHooks,
   finishCancelled,
   forReport,
-  isOurs,
   isScheduledAgain,
   type Reporting,
   readCurrent,
@@ -14,7 +13,7 @@ import {
   scheduleAgain,
 } from "./last-reports.ts";
 import type { HooksDue } from "./reporter.ts";
-import { isFinal, newestState } from "./states.ts";
+import { isFinal, isSameTime, newestState } from "./states.ts";
 
 /**
  * Reports what became of a flow run without a program. Final states stay, and so do states that say that the flow run will
@@ -35,11 +34,12 @@ export async function reportLost(
     await finishCancelled(reporting);
     return cancellationHooks;
   }
-  if (!(await isClaimStillOurs(reporting, current))) {
+  const holder = await findHolder(reporting);
+  if (holder === "somebody else") {
     run.log.info(`Flow run '${run.flowRun.name}' belongs to another worker by now; it is left as it is.`);
     return null;
   }
-  if (type === "PENDING" && !mayHaveBegun) {
+  if (type === "PENDING" && !mayHaveBegun && holder === "this record") {
     await scheduleAgain(context, run, "its worker died before it was started");
     return null;
   }
@@ -53,12 +53,23 @@ function crashedHooks(state: State | null | undefined): HooksDue | null {
   return state ? { kind: "crashed", state } : null;
 }
 
-/** Returns whether the newest claim in the history is one of this record's. A record without proposals has other proof. */
-async function isClaimStillOurs({ context, run }: Reporting, current: FlowRun): Promise<boolean> {
-  if (run.proposals.length === 0) return true;
-  if (current.state_type === "PENDING") return isOurs(run, current);
+/**
+ * Whose the newest Pending in the history is. `unrecorded`: it is a later step of this record's claim, and the journal could
+ * not be written at that moment. Then the record does not say whether the program was started.
+ */
+type Holder = "this record" | "unrecorded" | "somebody else";
+
+/** A record without proposals has other proof, and some servers send no transition ids. */
+async function findHolder({ context, run }: Reporting): Promise<Holder> {
+  const { proposals } = run;
+  if (proposals.length === 0) return "this record";
   const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
   const claim = newestState(history.filter(({ type }) => type === "PENDING"));
-  const id = claim?.state_details?.transition_id;
-  return !id || run.proposals.includes(id);
+  const { transition_id: id, scheduled_time: time } = claim?.state_details ?? {};
+  if (!id || proposals.includes(id)) return "this record";
+  // Submitting has the scheduled time of the Pending that it replaces, and another worker's claim has a later one.
+  const own = history.filter(({ state_details }) => proposals.includes(state_details?.transition_id ?? ""));
+  return own.some(({ state_details }) => isSameTime(state_details?.scheduled_time, time))
+    ? "unrecorded"
+    : "somebody else";
 }

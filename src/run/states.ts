@@ -47,3 +47,12 @@ export function newestState(states: readonly State[]): State | undefined {
 export function stateTime({ timestamp }: State): number {
   return Date.parse(timestamp ?? "") || 0;
 }
+
+/**
+ * Compares times of the server. Compares as text, because servers send microseconds and Date would drop them. Undefined and null
+ * equal nothing.
+ */
+export function isSameTime(one: string | null | undefined, other: string | null | undefined): boolean {
+  const normal = (time: string): string => time.replace(/(\.\d+?)0+(?=Z|[+-]|$)/, "$1").replace(/(\+00:?00|Z)$/, "Z");
+  return !!one && !!other && normal(one) === normal(other);
+}

@@ -30,6 +30,8 @@ async function shareState() {
     api,
     pool,
     start,
+    /** All files of all instances. */
+    files: async () => await readdir(directory.path, { recursive: true }),
     /** The records of all instances. */
     async records(): Promise<string[]> {
       const instances = await readdir(join(directory.path, "instances")).catch(() => []);
@@ -86,6 +88,7 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
       what: "no record to be left",
     });
     expect(await first.descendants()).toEqual([]);
+    expect((await state.files()).filter((name) => name.includes(`-${first.pid}-`))).toEqual([]);
     expect(await readdir(join(first.home, "tmp"))).toEqual([]);
   });
 
@@ -97,6 +100,9 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     await using first = await state.start("first");
     const { id } = await state.api.createFlowRun(deployment);
     await first.waitForOutput(/^plain$/m, 30_000);
+    // The position is stored after the line was passed on. A kill in between would repeat the line.
+    const isStored = async () => (await state.files()).some((name) => name.endsWith("stdout.position"));
+    await waitFor(isStored, { timeoutMs: 10_000, what: "the position to be stored" });
     await kill(first);
     await using next = await state.start("next");
     await next.waitForOutput(/Taking over flow run/, 10_000);

@@ -121,6 +121,15 @@ describe("the records of a dead program", () => {
     expect(warnings()).toEqual([expect.stringMatching(/cannot be taken over/)]);
   });
 
+  test("leave no directory without a record behind", async () => {
+    await using root = await makeTemporaryDirectory("lictor-journal-");
+    await mkdir(join(root.path, "dead", "runs", "x", "output"), { recursive: true });
+    const { journal, messages } = openJournal(root.path, "a");
+    expect(await journal.takeOver(acceptAll)).toEqual([]);
+    expect(await readdir(join(root.path, "dead", "runs"))).toEqual([]);
+    expect(messages()).toEqual([]);
+  });
+
   test.each([
     ["torn", '{"version":1,"flowRunId":"x","rec'],
     ["empty", ""],

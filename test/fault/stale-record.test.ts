@@ -1,0 +1,65 @@
+// A flow run whose journal record is older than its claim, because the disk was full at that moment.
+import { expect, test } from "vitest";
+import type { State } from "../../src/api/wire.ts";
+import type { Reporting } from "../../src/run/last-reports.ts";
+import { reportLost } from "../../src/run/lost-run.ts";
+import { createRunRecord } from "../../src/run/run-record.ts";
+import * as good from "../support/api-answers.ts";
+import { startScriptedServer } from "../support/scripted-server.ts";
+import { openWorker } from "./channel-worker.ts";
+
+const id = good.goodFlowRun.id;
+const time = good.goodFlowRun.next_scheduled_start_time;
+const later = "2026-11-23T11:00:00Z";
+
+const pending = (name: string, transition_id: string, scheduled_time: string, second: number): State => ({
+  type: "PENDING",
+  name,
+  timestamp: `2026-11-23T10:00:0${second}Z`,
+  message: null,
+  state_details: { transition_id, scheduled_time },
+});
+
+const claim = pending("Pending", "ours", time, 1);
+const why = "The flow run's process was about to be started when its worker died.";
+
+test.each<[what: string, current: State, expected: string | undefined]>([
+  ["of this record, goes back to Scheduled", claim, "SCHEDULED"],
+  [
+    "a step that the record lacks, is Crashed, since it may have begun",
+    pending("Submitting", "unknown", time, 2),
+    "CRASHED",
+  ],
+  ["another worker's later claim, is left", pending("Pending", "another's", later, 2), undefined],
+])("whose newest Pending is %s", async (_what, current, expected) => {
+  const always = { always: true } as const;
+  await using server = await startScriptedServer({
+    http: {
+      [`GET /api/flow_runs/${id}`]: [
+        { body: { ...good.goodFlowRun, state_type: "PENDING", state: current }, ...always },
+      ],
+      "GET /api/flow_run_states/": [{ body: [claim, ...(current === claim ? [] : [current])], ...always }],
+      [`POST /api/flow_runs/${id}/set_state`]: [{ body: good.goodDecision, ...always }],
+    },
+  });
+  const { worker, client } = openWorker(server.url);
+  using _client = client;
+  const run = createRunRecord({
+    flowRun: good.goodFlowRun as never,
+    workPool: good.goodWorkPool as never,
+    slot: { [Symbol.dispose]: () => undefined },
+    log: worker.log,
+  });
+  run.proposals.push("ours");
+  const reporting: Reporting = {
+    context: worker,
+    run,
+    reportsRunning: false,
+    runsItself: { cancellation: false, crashed: false },
+  };
+  await reportLost(reporting, { kind: "gone", why, mayHaveBegun: false });
+  const proposed = server.requests
+    .filter(({ path }) => path.endsWith("/set_state"))
+    .map(({ body }) => (JSON.parse(body) as { state: State }).state.type);
+  expect(proposed).toEqual(expected === undefined ? [] : [expected]);
+});
