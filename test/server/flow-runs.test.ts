@@ -124,7 +124,8 @@ describe("a flow run", () => {
       what: "the flow run to be Cancelled",
     });
     await waitFor(async () => (await worker.descendants()).length === 0, {
-      timeoutMs: 10_000,
+      // The hooks of the cancellation follow, in a Python of their own.
+      timeoutMs: END_TIMEOUT_MS,
       what: "the flow run's process to end",
     });
   });
