@@ -45,8 +45,6 @@ export interface StateProposal {
   type: StateType;
   name: string;
   message: string | null;
-  /** Only for SCHEDULED states. */
-  scheduled_time?: string;
   /** Only for a state that is proposed again. */
   data?: Json;
 }

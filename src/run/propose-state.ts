@@ -62,7 +62,7 @@ export async function proposeState(
         state_details: {
           flow_run_id: flowRunId,
           transition_id: transitionId,
-          scheduled_time: state.scheduled_time ?? null,
+          scheduled_time: null,
         },
       },
       force: options.force ?? false,

@@ -1,6 +1,5 @@
 // The states that a worker proposes. Source: prefect states.py.
 import type { State, StateProposal, StateType } from "../api/wire.ts";
-import { wallClockMs } from "../async/clock.ts";
 
 /** The claim of a flow run. */
 export const pendingState: StateProposal = { type: "PENDING", name: "Pending", message: null };
@@ -23,9 +22,12 @@ export function cancelledState(message: string): StateProposal {
   return { type: "CANCELLED", name: "Cancelled", message };
 }
 
-/** Returns a Scheduled state for now, so that any worker can claim the flow run again. */
+/**
+ * Returns a Scheduled state for now, so that any worker can claim the flow run again. It has no scheduled time, because the
+ * server then takes its own. This machine's clock may be ahead, and the flow run would wait as long.
+ */
 export function rescheduledState(message: string): StateProposal {
-  return { type: "SCHEDULED", name: "Scheduled", message, scheduled_time: new Date(wallClockMs()).toISOString() };
+  return { type: "SCHEDULED", name: "Scheduled", message };
 }
 
 const finalTypes: ReadonlySet<StateType> = new Set(["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]);
