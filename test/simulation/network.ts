@@ -155,8 +155,8 @@ export class Network {
   }
 
   /**
-   * Lets the server decide. Records a late claim that replaces the end of its flow run: the sender cannot know of it, and
-   * the protocol has no means against it.
+   * Lets the server decide. Records a late claim that replaces the end of its flow run, or that claims a flow run that was
+   * given back: the sender cannot know of it, and the protocol has no means against it.
    */
   #handle(method: string, path: string, body: string | undefined, isLate: boolean): ModelResponse {
     const { server } = this.parts;
@@ -164,7 +164,9 @@ export class Network {
     const before = proposal === undefined ? undefined : server.runs.get(proposal)?.state;
     const response = server.handle(method, path, body === undefined ? undefined : JSON.parse(body));
     const after = proposal === undefined ? undefined : server.runs.get(proposal)?.state;
-    if (proposal !== undefined && after !== before && isFinal(before)) this.undone.add(proposal);
+    if (proposal !== undefined && after !== before && after?.type === "PENDING" && wasClaimed(server, proposal)) {
+      if (isFinal(before) || before?.type === "SCHEDULED") this.undone.add(proposal);
+    }
     return response;
   }
 
@@ -216,6 +218,11 @@ function matches(each: { type: string; poolId: string | null }, filter: EventFil
 
 function at(event: PrefectEvent): number {
   return Number((event.payload as { at: number }).at);
+}
+
+/** Returns whether the flow run was claimed before its newest state. */
+function wasClaimed({ histories }: ServerModel, id: string): boolean {
+  return (histories.get(id) ?? []).slice(0, -1).some(({ type }) => type === "PENDING");
 }
 
 function shorten(text: string | undefined): string {
