@@ -17,6 +17,8 @@ const env = { PREFECT_WORKER_HEARTBEAT_SECONDS: "2", LICTOR_LOST_AFTER_SECONDS: 
 const heartbeatsSince = "3.6.13";
 const needsHeartbeats = () => needsPrefect(heartbeatsSince, "heartbeats of engines");
 
+type Worker = Awaited<ReturnType<typeof startWorker>>;
+
 /** Each worker has a state directory of its own, as in a new container. */
 async function openPool() {
   const api = sharedApi();
@@ -32,18 +34,28 @@ async function openPool() {
   };
   const start = async (name: string, options: Partial<WorkerOptions> = {}) =>
     await startWorker(pool, { apiUrl: inject("apiUrl"), name, env, ...options });
-  return { api, pool, start, startFlowRun };
+  /** Kills the worker and everything that it has started, and waits until the server says so. */
+  const killTree = async (worker: Worker, flowRunId: string): Promise<void> => {
+    const engines = await pidsWithEnvironment("PREFECT__FLOW_RUN_ID", flowRunId);
+    worker.signal("SIGKILL");
+    for (const pid of engines) signalProcess(pid, "SIGKILL");
+    await worker.exited;
+    await waitFor(() => !engines.some(isAlive), { timeoutMs: 10_000, what: "the engine to end" });
+    const isOffline = async () => (await api.readWorkers(pool)).every(({ status }) => status === "OFFLINE");
+    await waitFor(isOffline, { timeoutMs: 120_000, what: "the worker to be offline" });
+  };
+  return { api, pool, start, startFlowRun, killTree };
 }
 
-type Worker = Awaited<ReturnType<typeof startWorker>>;
-
-/** Kills the worker and everything that it has started. */
-async function killTree(worker: Worker, flowRunId: string): Promise<void> {
-  const engines = await pidsWithEnvironment("PREFECT__FLOW_RUN_ID", flowRunId);
-  worker.signal("SIGKILL");
-  for (const pid of engines) signalProcess(pid, "SIGKILL");
-  await worker.exited;
-  await waitFor(() => !engines.some(isAlive), { timeoutMs: 10_000, what: "the engine to end" });
+/** Starts two workers at the same moment, so that they sweep at the same moments. */
+async function startBoth(start: Awaited<ReturnType<typeof openPool>>["start"], args: string[] = []) {
+  const workers = await Promise.all([start("next", { args }), start("other", { args })]);
+  return {
+    stderr: () => workers.map(({ stderr }) => stderr).join(""),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(workers.map(async (worker) => await worker[Symbol.asyncDispose]()));
+    },
+  };
 }
 
 describe("a flow run that died with its worker's disk", { timeout: 300_000 }, () => {
@@ -51,36 +63,33 @@ describe("a flow run that died with its worker's disk", { timeout: 300_000 }, ()
 
   test.concurrent("becomes Crashed once, even if two workers see it", async () => {
     needsHeartbeats();
-    const { api, start, startFlowRun } = await openPool();
+    const { api, start, startFlowRun, killTree } = await openPool();
     await using first = await start("first");
     const id = await startFlowRun(200);
-    await using next = await start("next");
-    await using other = await start("other");
     await killTree(first, id);
+    await using sweepers = await startBoth(start);
     const { flowRun, states } = await api.waitForState(id, ["CRASHED"], SETTLING_TIMEOUT_MS);
     expect(flowRun.state?.message).toMatch(
       /^Worker 'first' on host '.*' is gone, and nothing was heard of .* for 6 s\.$/,
     );
     expect(states.filter(({ type }) => type === "CRASHED")).toHaveLength(1);
-    expect(`${next.stderr}${other.stderr}`.match(/Worker 'first' on host '.*' is gone/g)).not.toBeNull();
+    expect(sweepers.stderr()).toMatch(/Worker 'first' on host '.*' is gone/);
   });
 
   test("is executed once more with --on-lost reschedule, even if two workers see it", async () => {
     needsHeartbeats();
-    const { api, start, startFlowRun } = await openPool();
+    const { api, start, startFlowRun, killTree } = await openPool();
     await using first = await start("first");
     const id = await startFlowRun(20);
-    const args = ["--on-lost", "reschedule"];
-    await using _next = await start("next", { args });
-    await using _other = await start("other", { args });
     await killTree(first, id);
+    await using _sweepers = await startBoth(start, ["--on-lost", "reschedule"]);
     const { states } = await api.waitForState(id, ["COMPLETED"], SETTLING_TIMEOUT_MS + ENGINE_TIMEOUT_MS);
     expect(states.filter(({ type }) => type === "RUNNING")).toHaveLength(2);
     expect(states.filter(({ message }) => message?.startsWith("Scheduled again:"))).toHaveLength(1);
   });
 
   test.concurrent("is scheduled again if it was claimed and never began", async () => {
-    const { api, pool, start } = await openPool();
+    const { api, pool, start, killTree } = await openPool();
     const over = new AbortController();
     await using proxy = await startReverseProxy(inject("apiUrl"), {
       onRequest: async ({ path, body }) => {
@@ -102,7 +111,7 @@ describe("a flow run that died with its worker's disk", { timeout: 300_000 }, ()
   });
 
   test.concurrent("becomes Cancelled if it is cancelled", async () => {
-    const { api, start, startFlowRun } = await openPool();
+    const { api, start, startFlowRun, killTree } = await openPool();
     await using first = await start("first");
     const id = await startFlowRun(200);
     await killTree(first, id);

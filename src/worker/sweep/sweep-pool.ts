@@ -34,13 +34,17 @@ export async function sweepPool(worker: Worker, drain: AbortSignal, intervalMs =
   const suspects = new Suspects(lostAfterMs);
   while (lostAfterMs > 0 && !drain.aborted) {
     const sweptAtMs = monotonicMs();
+    let hasFailed = false;
     try {
       if (worker.pool.current) await sweep(worker, suspects, drain);
     } catch (error) {
       suspects.clear();
+      hasFailed = isTransient(error);
       if (!drain.aborted) worker.log.debug({ err: error }, "The search for lost flow runs failed");
     }
-    const usualMs = suspects.size > 0 ? Math.min(lostAfterMs / looksPerSilence, intervalMs) : intervalMs;
+    // After a failure too, a lost flow run should not wait much longer than the silence.
+    const isUrgent = suspects.size > 0 || hasFailed;
+    const usualMs = isUrgent ? Math.min(lostAfterMs / looksPerSilence, intervalMs) : intervalMs;
     const waitMs = clampedPoissonMs(Math.max(usualMs, shortestIntervalMs), jitterFactor, random);
     await worker.sweepWake.sleep(waitMs, drain);
     await sleep(sweptAtMs + Math.min(waitMs, leastIntervalMs) - monotonicMs(), drain);
