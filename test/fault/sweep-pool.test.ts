@@ -19,7 +19,7 @@ const event = { total: 1, events: [{ id: "e" }] };
 type Steps = Record<string, AnswerStep | AnswerStep[]>;
 
 /** Sweeps the pool of a server that has one lost flow run, except for `steps`. */
-async function startSweeping(steps: Steps = {}, options: TestWorkerOptions = {}) {
+async function startSweeping(steps: Steps = {}, options: TestWorkerOptions = {}, intervalMs = 1_000) {
   const always = { always: true } as const;
   const script: Steps = {
     "POST /api/flow_runs/filter": { body: [flowRun] },
@@ -39,7 +39,7 @@ async function startSweeping(steps: Steps = {}, options: TestWorkerOptions = {})
   const { worker, client, records } = openWorker(server.url, { workQueueNames: [], lostAfterMs, ...options });
   worker.pool.current = { ...pool, concurrency_limit: null, status: null };
   const stop = new AbortController();
-  const ended = sweepPool(worker, stop.signal, 1_000);
+  const ended = sweepPool(worker, stop.signal, intervalMs);
   const count = (path: string) => server.requests.filter((seen) => `${seen.method} ${seen.path}` === path).length;
   return {
     worker,
@@ -150,6 +150,15 @@ describe("a flow run of a dead worker", { timeout: 60_000 }, () => {
     // The watch begins again with the third sweep, and two more are the least that a silence takes.
     expect(sweeping.sweeps()).toBeGreaterThanOrEqual(5);
   });
+});
+
+test("a sweep that the server could not answer is soon repeated", async () => {
+  const answers: AnswerStep[] = [
+    { status: 500, body: {} },
+    { body: [], always: true },
+  ];
+  await using sweeping = await startSweeping({ "POST /api/flow_runs/filter": answers }, {}, 300_000);
+  await waitFor(() => sweeping.sweeps() === 2, limits);
 });
 
 test("an idle pool costs one request per sweep", async () => {
