@@ -54,7 +54,7 @@ export class ApiClient implements Api, Disposable {
    * When a response last reported maintenance, on the monotonic clock. Requests are retried until the maintenance ends.
    */
   maintenanceAt: number | undefined;
-  /** When an attempt last failed because of an outage, on the monotonic clock: no response, or a status of 500 and more. */
+  /** When an attempt last failed because the server could not be reached, on the monotonic clock. */
   lastOutageAt: number | undefined;
   readonly #csrf: CsrfToken;
   readonly #tokenHedge = new Hedge(["token", "token-again"]);
@@ -189,7 +189,7 @@ export class ApiClient implements Api, Disposable {
       : await this.#sendOnce(method, path, request);
     const countKey = `${method} ${"response" in result ? result.response.status : "none"}`;
     this.attemptCounts.set(countKey, (this.attemptCounts.get(countKey) ?? 0) + 1);
-    if (!("response" in result) || result.response.status >= 500) this.lastOutageAt = monotonicMs();
+    if (result.outcome.kind === "unreachable") this.lastOutageAt = monotonicMs();
     return result;
   }
 

@@ -2,6 +2,7 @@
 import { hasStatus } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
 import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
 import { ShortageError } from "../process/system-errors.ts";
 import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
@@ -27,6 +28,7 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     const job = await prepare(context, run);
     if (job === null) return null;
     run.submitted = context.events.submitted(run);
+    run.startedAt = monotonicMs();
     const directory = context.services.journal.directoryOf(flowRun.id);
     execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, directory, onHandle });
   } catch (error) {

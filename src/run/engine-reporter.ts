@@ -1,6 +1,6 @@
 // Reports the end of a flow run when its engine could not. Usually the engine reports all states itself.
 // Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
-import { findFlowRun } from "../api/flow-runs.ts";
+import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import { crashedMessage, explainExit } from "./exit-status.ts";
 import {
@@ -52,16 +52,21 @@ async function reportEnd(reporting: Reporting, ending: Ending): Promise<HooksDue
   return await reportCrash(reporting, message);
 }
 
+const unreachable = "its process could not reach the API and did not begin";
+
 /**
  * An engine that starts while the API is away gives up before it reports Running. Then the flow run did not begin, and it is
- * scheduled again. Returns whether that was so.
+ * scheduled again. That happens once, because an engine can also fail for another reason while the network is unreliable.
+ * Returns whether the flow run is scheduled again.
  */
 async function reportUnreachable({ context, run, reportsRunning }: Reporting): Promise<boolean> {
   const outageAt = context.services.lastOutageAt() ?? Number.NEGATIVE_INFINITY;
-  if (!reportsRunning || outageAt < run.takenAt) return false;
+  if (!reportsRunning || run.startedAt === null || outageAt < run.startedAt) return false;
   const current = await findFlowRun(context.api, run.flowRun.id, forReport);
   if (current?.state_type !== "PENDING" || !isOurs(run, current)) return false;
-  await scheduleAgain(context, run, "its process could not reach the API and did not begin");
+  const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
+  if (history.some(({ message }) => message?.includes(unreachable))) return false;
+  await scheduleAgain(context, run, unreachable);
   return true;
 }
 

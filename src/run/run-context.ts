@@ -51,7 +51,7 @@ export interface RunServices {
   readonly instance: InstanceLabels;
   /** What becomes of a flow run that began and whose program is gone. */
   readonly onLost: OnLost;
-  /** Returns when a request last failed because of an outage, on the monotonic clock; undefined before the first time. */
+  /** Returns when a request last failed because the server could not be reached, on the monotonic clock; undefined before the first time. */
   lastOutageAt(): number | undefined;
 }
 

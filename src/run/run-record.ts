@@ -60,6 +60,8 @@ export interface RunRecord {
   readonly times: RunTimes;
   /** When the worker took it, on the monotonic clock. */
   readonly takenAt: number;
+  /** When this worker started its program, on the monotonic clock. Null before, and for an adopted program. */
+  startedAt: number | null;
   /** Freed as soon as the flow run itself has ended, before its hooks. */
   readonly slot: Disposable;
   /** Aborts with a StopReason. */
@@ -86,6 +88,7 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
     ...given,
     stop,
     takenAt: monotonicMs(),
+    startedAt: null,
     deployment: null,
     flow: null,
     phase: "claiming",

@@ -143,7 +143,8 @@ async function trace(api: PrefectApi, id: string, worker: WorkerName): Promise<T
   const states = (await api.readStates(id)).filter(({ name }) => name !== "Late");
   return mask({
     states: states.map(({ type, name, message }) => [type, name, message ?? null]),
-    labels: flowRun.labels,
+    // Prefect's worker does not name its process and its host.
+    labels: Object.fromEntries(Object.entries(flowRun.labels).filter(([label]) => !label.startsWith("lictor."))),
     logs: logs.sort(),
     events: (await readFlowRunEvents(api, id)).map(({ event, resource, related }) => ({ event, resource, related })),
   } satisfies Trace);
