@@ -188,7 +188,7 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     // It looks for dead workers every 30 s.
     await beside.waitForOutput(/Taking over flow run '.*' of worker 'first'/, 60_000);
     if (isPrefectSince("3.1.0"))
-      await waitFor(async () => (await workerLabel()) === "beside", { timeoutMs: 10_000, what: "the labels" });
+      await waitFor(async () => (await workerLabel()) === "beside", { timeoutMs: 40_000, what: "the labels" });
     await writeFile(file, "");
     await beside.waitForOutput(/^done$/m, 20_000);
     await waitFor(async () => (await state.records()).length === 0, {
