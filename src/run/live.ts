@@ -62,14 +62,21 @@ async function watchAll(context: RunContext, run: RunRecord, execution: Executio
 export async function resume(context: RunContext, run: RunRecord): Promise<boolean> {
   using _slot = run.slot;
   try {
-    await using execution = await adoptWhenPossible(context, run);
-    // The old labels name a dead program, and other workers would settle the flow run.
-    if (execution && !(await hasEnded(execution))) reportLabels(context, run);
-    if (execution) await watchAll(context, run, execution);
-    if (execution) await forget(context, run);
+    // The record names the temporary files, so it is removed after them.
+    if (await watchAdopted(context, run)) await forget(context, run);
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
   }
+  return true;
+}
+
+/** Adopts the program and watches it to its end. Returns false if the worker was ended before it could be adopted. */
+async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolean> {
+  await using execution = await adoptWhenPossible(context, run);
+  if (execution === null) return false;
+  // The old labels name a dead program, and other workers would settle the flow run.
+  if (!(await hasEnded(execution))) reportLabels(context, run);
+  await watchAll(context, run, execution);
   return true;
 }
 
