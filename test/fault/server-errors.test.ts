@@ -46,7 +46,8 @@ test("a scrape whose collection fails gets a 500, and the next one is answered",
     isConnected: false,
   };
   const { log } = capturedLog();
-  const sources = { isCloud: false, attemptCounts: new Map(), workers: [], eventPublisher, log };
+  const machine = { problem: null };
+  const sources = { isCloud: false, attemptCounts: new Map(), workers: [], eventPublisher, machine, log };
   using listening = await startMetricsServer(0, sources as unknown as MetricsSources);
   const url = `http://127.0.0.1:${listening.port}/metrics`;
   // A rejection that nobody handles would fail this test, and end the program.
