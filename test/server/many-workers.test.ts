@@ -147,7 +147,7 @@ describe("workers that know each other", () => {
     const claims = since.filter(({ path, body }) => path.endsWith("/set_state") && body.includes('"name":"Pending"'));
     const polls = since.filter(({ path }) => path.endsWith("/get_scheduled_flow_runs"));
     // On a busy machine the event of a claim comes later than the second choice waits: then two of them claim and poll.
-    expect(claims.length).toBeLessThan(flowRuns * workers);
+    expect(claims.length).toBeLessThan(flowRuns * 3);
     expect(polls.length).toBeLessThan(flowRuns * workers);
   });
 });
