@@ -1,10 +1,8 @@
 // `lictor worker start`: assembles the host from options and settings, runs its workers, and closes it.
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
-import { longestPauseMs } from "../api/retry.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
 import { type OpenInstance, tryOpenInstance } from "../host/control-socket.ts";
-import { describeWork, isPolling } from "../host/describe-work.ts";
 import { Host, type HostOptions } from "../host/host.ts";
 import { findStateDirectory, listLivingInstances } from "../host/instances.ts";
 import { instanceLabels, openJournal } from "../host/open-journal.ts";
@@ -12,7 +10,7 @@ import { runHost } from "../host/run-host.ts";
 import { serveHealth, serveMetrics } from "../host/serve-status.ts";
 import { createStopControl, limitDrain, type StopControl, StopRequested } from "../host/stop-control.ts";
 import type { SystemdNotifier } from "../host/systemd-notifier.ts";
-import { readSystemdRequest, withoutSystemdVariables } from "../host/systemd-variables.ts";
+import { withoutSystemdVariables } from "../host/systemd-variables.ts";
 import { watchStalls } from "../host/watch-stalls.ts";
 import type { Journal } from "../journal/journal.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
@@ -25,6 +23,7 @@ import { type InitialPool, readInitialPool } from "../worker/initial-pool.ts";
 import { Slots } from "../worker/slots.ts";
 import type { Worker, WorkerOptions } from "../worker/worker.ts";
 import { type OpenApi, openApi, toSocketAddress } from "./open-api.ts";
+import { openSystemd } from "./open-systemd.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { watchSignals } from "./signals.ts";
 import {
@@ -125,27 +124,6 @@ interface Assembly {
   /** Gets the workers when they exist. */
   readonly sources: Sources;
   readonly systemd: SystemdNotifier | null;
-}
-
-/** Returns what sends messages to systemd. Returns null if systemd expects none. */
-async function openSystemd(
-  { env, logging, settings }: ProgramContext,
-  sources: StatusSources,
-): Promise<SystemdNotifier | null> {
-  const request = readSystemdRequest(env, process.pid);
-  if (request === undefined) return null;
-  const { PREFECT_API_REQUEST_TIMEOUT: timeout, PREFECT_CLIENT_MAX_RETRIES: retries } = settings.values;
-  const { PREFECT_CLIENT_RETRY_JITTER_FACTOR: jitter } = settings.values;
-  const longestPollMs = (retries + 1) * (timeout * 1000 + longestPauseMs * (1 + jitter));
-  const { SystemdNotifier } = await import("../host/systemd-notifier.ts");
-  return new SystemdNotifier({
-    request,
-    path: env.PATH,
-    status: () => describeWork(sources),
-    isAlive: () => isPolling(sources, longestPollMs),
-    stopping: sources.stop.drain,
-    log: logging.logger,
-  });
 }
 
 async function runAssembled(assembly: Assembly): Promise<void> {

@@ -1,11 +1,10 @@
 // What the program does, in one line and as one yes or no, for the service manager.
 import { monotonicMs } from "../async/clock.ts";
 import type { StatusSources } from "../status/read-status.ts";
-import { secondsAway } from "./serve-status.ts";
+import { missedPolls, secondsAway } from "./serve-status.ts";
 
 /** A poll loop that has neither begun nor ended a poll for this time on top of the longest poll is stuck. */
 const stuckMs = 300_000;
-const missedPolls = 30;
 
 /** Returns what the program does, such as `3 flow runs in flight`. */
 export function describeWork(sources: StatusSources): string {

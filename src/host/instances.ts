@@ -76,17 +76,22 @@ export async function removeDeadInstances(stateDir: string, signal: AbortSignal)
 
 /** Returns the directories of dead processes of this host. Throws the system's error. */
 export async function findDeadInstances(stateDir: string, signal: AbortSignal): Promise<string[]> {
-  const instances = await listInstances(stateDir);
-  const areDead = await Promise.all(instances.map(({ directory }) => isDead(directory, signal)));
-  return instances.flatMap(({ directory }, index) => (areDead[index] ? [directory] : []));
+  return (await sortInstances(stateDir, signal)).dead;
 }
 
 /** Returns the names of the instances of this host that are alive. Throws the system's error. */
 export async function listLivingInstances(stateDir: string, signal: AbortSignal): Promise<string[]> {
-  const dead = await findDeadInstances(stateDir, signal);
-  return (await listInstances(stateDir)).flatMap(({ directory }) =>
-    dead.includes(directory) ? [] : [basename(directory)],
+  return (await sortInstances(stateDir, signal)).living.map((directory) => basename(directory));
+}
+
+async function sortInstances(stateDir: string, signal: AbortSignal): Promise<Record<"living" | "dead", string[]>> {
+  const sorted: Record<"living" | "dead", string[]> = { living: [], dead: [] };
+  await Promise.all(
+    (await listInstances(stateDir)).map(async ({ directory }) => {
+      sorted[(await isDead(directory, signal)) ? "dead" : "living"].push(directory);
+    }),
   );
+  return sorted;
 }
 
 async function isDead(directory: string, signal: AbortSignal): Promise<boolean> {

@@ -7,7 +7,7 @@ import { readStatus, type StatusSources } from "../status/read-status.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 
 /** A worker counts as stuck after this many poll intervals without a poll. Source: prefect workers/server.py. */
-const missedPolls = 30;
+export const missedPolls = 30;
 
 /**
  * Serves `/health` and the status page until it is disposed. Called first, because requests to the API may take long.
