@@ -89,15 +89,17 @@ export function wrapWebSocket(webSocket: WebSocket, keepAlive: KeepAlive): Socke
 }
 
 /** The frames that were received and not read yet, and how the socket ended. */
-class FrameQueue {
+export class FrameQueue {
   readonly #frames: Json[] = [];
   #end: SocketError | "clean" | undefined;
   #wakeReader: () => void = () => {};
 
+  /** Whether the end was noted. Frames may be left. */
   get hasEnded(): boolean {
     return this.#end !== undefined;
   }
 
+  /** Adds a frame that was received. */
   add(frame: Json): void {
     this.#frames.push(frame);
     this.#wakeReader();
@@ -109,6 +111,7 @@ class FrameQueue {
     this.#wakeReader();
   }
 
+  /** Returns the frames until the socket ends or `signal` aborts. Throws the error that ended the socket. */
   async *read(signal: AbortSignal): AsyncGenerator<Json> {
     const onAbort = (): void => this.#wakeReader();
     signal.addEventListener("abort", onAbort);

@@ -3,7 +3,7 @@ import { UnreachableError } from "../../src/api/errors.ts";
 import type { HttpRequest, HttpResponse } from "../../src/api/http-message.ts";
 import type { Json, PrefectEvent } from "../../src/api/wire.ts";
 import { isFinal } from "../../src/run/states.ts";
-import type { Socket } from "../../src/sockets/socket.ts";
+import { FrameQueue, type Socket } from "../../src/sockets/socket.ts";
 import { SocketError } from "../../src/sockets/socket-error.ts";
 import type { Random } from "../support/random.ts";
 import type { Faults } from "./faults.ts";
@@ -232,9 +232,7 @@ function shorten(text: string | undefined): string {
 /** One event subscription. */
 class EventSocket implements Socket {
   filter: EventFilter | undefined;
-  readonly #frames: Json[] = [];
-  #end: SocketError | "clean" | undefined;
-  #wakeReader: () => void = () => undefined;
+  readonly #received = new FrameQueue();
   #isDeaf = false;
   /** Frames arrive in the order in which they were sent. */
   #lastArrival = 0;
@@ -278,8 +276,7 @@ class EventSocket implements Socket {
       const delay = 1 + random() * 50 + time * random() * 10_000;
       this.#lastArrival = Math.max(this.#lastArrival, clock.now + delay);
       clock.after(this.#lastArrival - clock.now, this.owner, () => {
-        this.#frames.push({ type: "event", event: event as unknown as Json });
-        this.#wakeReader();
+        this.#received.add({ type: "event", event: event as unknown as Json });
       });
     }
   }
@@ -287,31 +284,15 @@ class EventSocket implements Socket {
   /** Ends the connection. */
   end(reason: SocketError | "clean"): void {
     this.network.sockets.delete(this);
-    this.#end ??= reason;
-    this.parts.clock.after(1, this.owner, () => this.#wakeReader());
+    this.parts.clock.after(1, this.owner, () => this.#received.end(reason));
   }
 
   close(): void {
     this.end("clean");
   }
 
-  async *frames(signal: AbortSignal): AsyncGenerator<Json> {
-    const onAbort = (): void => this.#wakeReader();
-    signal.addEventListener("abort", onAbort);
-    try {
-      while (!signal.aborted) {
-        const frame = this.#frames.shift();
-        if (frame !== undefined) yield frame;
-        else if (this.#end === "clean") return;
-        else if (this.#end) throw this.#end;
-        else
-          await new Promise<void>((resolve) => {
-            this.#wakeReader = resolve;
-          });
-      }
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
+  frames(signal: AbortSignal): AsyncGenerator<Json> {
+    return this.#received.read(signal);
   }
 
   async ping(): Promise<void> {}
