@@ -1,5 +1,5 @@
 // What the journal keeps of a flow run, and how a worker continues from it.
-import type { Deployment, FlowRun, JsonObject } from "../api/wire.ts";
+import type { JsonObject } from "../api/wire.ts";
 import type { RunContext } from "./run-context.ts";
 import { createRunRecord, parseTime, type RunRecord } from "./run-record.ts";
 
@@ -37,10 +37,10 @@ export async function keep(context: RunContext, run: RunRecord): Promise<void> {
     apiUrl: api.address.apiUrl,
     workerName: identity.name,
     poolType: identity.type,
-    flowRun: withoutSecrets(run.flowRun),
+    flowRun: { ...pick(run.flowRun, flowRunFields), state: null, job_variables: null },
     workPool: { ...run.workPool, base_job_template: {} },
-    deployment: run.deployment && { ...eventFieldsOf(run.deployment), job_variables: null, pull_steps: null },
-    flow: run.flow && { id: run.flow.id, name: run.flow.name, tags: run.flow.tags },
+    deployment: run.deployment && { ...pick(run.deployment, deploymentFields), job_variables: null, pull_steps: null },
+    flow: run.flow && pick(run.flow, ["id", "name", "tags"]),
     ...{ phase, claim, proposals, handle, ending, submitted, times },
   };
   await services.journal.write(run.flowRun.id, entry as unknown as JsonObject);
@@ -76,28 +76,40 @@ export function restoreRunRecord(entry: JournalEntry, given: Pick<RunRecord, "sl
   };
 }
 
-/** The journal needs no parameters and variables, and they may be large or secret. */
-function withoutSecrets(flowRun: FlowRun): FlowRun {
-  const { id, name, created, flow_id, deployment_id, state_type, state_name, tags, infrastructure_pid } = flowRun;
-  const { expected_start_time, next_scheduled_start_time, start_time, work_queue_id } = flowRun;
-  return {
-    ...{ id, name, created, flow_id, deployment_id, state_type, state_name, tags, infrastructure_pid },
-    ...{ expected_start_time, next_scheduled_start_time, start_time, work_queue_id },
-    state: null,
-    job_variables: null,
-  };
-}
+/** The fields of a flow run for the next worker. Its parameters and variables may be large or secret. */
+const flowRunFields = [
+  "id",
+  "name",
+  "created",
+  "flow_id",
+  "deployment_id",
+  "state_type",
+  "state_name",
+  "tags",
+  "infrastructure_pid",
+  "expected_start_time",
+  "next_scheduled_start_time",
+  "start_time",
+  "work_queue_id",
+] as const;
 
-/** Returns the fields that the events about a flow run name. */
-function eventFieldsOf(deployment: Deployment): Omit<Deployment, "job_variables" | "pull_steps"> {
-  const { id, name, flow_id, tags, updated, entrypoint, path, branch, base, root, version_id, version_info } =
-    deployment;
-  return {
-    ...{ id, name, flow_id, tags, updated, entrypoint, path },
-    ...(branch !== undefined && { branch }),
-    ...(base !== undefined && { base }),
-    ...(root !== undefined && { root }),
-    ...(version_id !== undefined && { version_id }),
-    ...(version_info !== undefined && { version_info }),
-  };
+/** The fields of a deployment that events about a flow run name. */
+const deploymentFields = [
+  "id",
+  "name",
+  "flow_id",
+  "tags",
+  "updated",
+  "entrypoint",
+  "path",
+  "branch",
+  "base",
+  "root",
+  "version_id",
+  "version_info",
+] as const;
+
+/** Returns an object with only these fields. */
+function pick<T extends object, K extends keyof T>(object: T, fields: readonly K[]): Pick<T, K> {
+  return Object.fromEntries(fields.map((field) => [field, object[field]])) as Pick<T, K>;
 }
