@@ -1,5 +1,4 @@
 // Starts the program of a claimed flow run.
-import { hasStatus } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { State } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
@@ -8,12 +7,12 @@ import { ShortageError } from "../process/system-errors.ts";
 import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
-import { cancelUnstarted, isOurs, setBack } from "./last-reports.ts";
-import { type Decision, proposeState } from "./propose-state.ts";
+import { cancelUnstarted, setBack } from "./last-reports.ts";
+import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
-import { report } from "./report.ts";
+import { report, reportInBackground } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
-import { type RunRecord, stopReason } from "./run-record.ts";
+import { mayHaveProposed, type RunRecord, stopReason } from "./run-record.ts";
 import { crashedState, isFinal, submittingState } from "./states.ts";
 
 /** Returns the started program, or null if it could not or must not be started. Then the flow run's state is reported. */
@@ -117,10 +116,9 @@ async function reportFailure(context: RunContext, run: RunRecord, error: unknown
 async function reportShortage(context: RunContext, run: RunRecord, shortage: ShortageError): Promise<void> {
   const { flowRun, log } = run;
   context.services.machine.failed(shortage);
-  const current = await findFlowRun(context.api, flowRun.id, { endless: true, retriesRefusals: true });
-  const state = current?.state ?? null;
+  const { state } = (await findFlowRun(context.api, flowRun.id, forReport)) ?? {};
   // The server would accept Scheduled in place of a final state, and the flow run would be executed again.
-  if (current && state?.type === "PENDING" && isOurs(run, current)) {
+  if (state?.type === "PENDING" && mayHaveProposed(run, state)) {
     await giveBack(context, run, `could not start its process. ${shortage.message.replace(/\.$/, "")}`);
   } else if (state?.type === "CANCELLING") {
     await cancelUnstarted(context, run);
@@ -131,7 +129,7 @@ async function reportShortage(context: RunContext, run: RunRecord, shortage: Sho
 
 /** Returns whether somebody set the flow run back since the claim. Nothing was started here, so nobody here runs it. */
 async function isLost({ api }: RunContext, { flowRun, log }: RunRecord): Promise<boolean> {
-  const { state } = (await findFlowRun(api, flowRun.id, { endless: true, retriesRefusals: true })) ?? {};
+  const { state } = (await findFlowRun(api, flowRun.id, forReport)) ?? {};
   if (state?.type !== "RUNNING" && state?.type !== "PAUSED" && state?.type !== "SCHEDULED") return false;
   log.info(`Flow run '${flowRun.name}' is '${state.name}' by now; it is not reported as crashed.`);
   return true;
@@ -150,16 +148,10 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   }
 }
 
-/** Sends the infrastructure pid in the background. A failure is logged as a warning. */
-function reportInfrastructure({ api, services }: RunContext, { flowRun, handle, log }: RunRecord): void {
+/** Sends the infrastructure pid in the background. */
+function reportInfrastructure(context: RunContext, run: RunRecord): void {
+  const { flowRun, handle } = run;
   if (!handle?.identifier) return;
   const body = { infrastructure_pid: handle.identifier };
-  void services.background.run(
-    async (signal) => await updateFlowRun(api, flowRun.id, body, { endless: true, signal }),
-    // 404: the flow run was deleted.
-    (error) => {
-      const level = hasStatus(error, 404) ? "debug" : "warn";
-      log[level]({ err: error }, "The flow run's process id could not be reported");
-    },
-  );
+  reportInBackground(context, run, "process id", (options) => updateFlowRun(context.api, flowRun.id, body, options));
 }

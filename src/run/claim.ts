@@ -8,12 +8,12 @@ import { sleep } from "../async/sleep.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
-import { type Decision, proposeState } from "./propose-state.ts";
+import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
 import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
-import type { RunRecord } from "./run-record.ts";
+import { hasProposed, type RunRecord } from "./run-record.ts";
 import { cancelledState, pendingState } from "./states.ts";
 
 /** A claim in flight at the second signal may take this time to get its response. Servers usually take 10 to 50 ms. */
@@ -88,9 +88,9 @@ export async function recordProposal(context: RunContext, run: RunRecord, transi
  * Returns whether the server accepted one of the worker's proposals although its response was lost. Then only this worker
  * can end a flow run that was cancelled before the proposal was repeated.
  */
-async function wasClaimed({ api }: RunContext, { flowRun, proposals }: RunRecord): Promise<boolean> {
-  const history = await readFlowRunStates(api, flowRun.id, { endless: true, retriesRefusals: true });
-  return history.some(({ state_details }) => proposals.includes(state_details?.transition_id ?? ""));
+async function wasClaimed({ api }: RunContext, run: RunRecord): Promise<boolean> {
+  const history = await readFlowRunStates(api, run.flowRun.id, forReport);
+  return history.some((state) => hasProposed(run, state));
 }
 
 /** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
@@ -128,12 +128,12 @@ async function rescheduleIfClaimed(context: RunContext, run: RunRecord): Promise
  * its state then, else null.
  */
 async function findLateClaim({ api }: RunContext, run: RunRecord): Promise<State | null> {
-  const { flowRun, log, proposals } = run;
+  const { flowRun, log } = run;
   const over = timeoutSignal(acceptedLateMs);
   try {
     for (;;) {
       const { state } = (await findFlowRun(api, flowRun.id, { endless: true, signal: over })) ?? {};
-      if (proposals.includes(state?.state_details?.transition_id ?? "")) return state ?? null;
+      if (hasProposed(run, state)) return state ?? null;
       if (state?.type !== "SCHEDULED") return null;
       await sleep(lookPauseMs, over);
       // The server may still accept the claim.

@@ -34,7 +34,7 @@ import type { Api } from "../api/api.ts";
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { FlowRun, State } from "../api/wire.ts";
 import type { Logger } from "../logger.ts";
-import { type Decision, proposeState } from "./propose-state.ts";
+import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { isFinal, isSameTime, newestState, stateTime } from "./states.ts";
 
 /** To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. */
@@ -49,12 +49,6 @@ export interface ClaimEvidence {
   flowRun: Pick<FlowRun, "state" | "empirical_policy"> | undefined;
   history: readonly State[];
 }
-
-/**
- * The requests are repeated until the server responds. Neither an outage nor refused credentials may leave an accepted claim
- * in Pending.
- */
-const untilAnswered = { endless: true, retriesRefusals: true };
 
 /** Returns whether the claim replaced the state that the poll returned. Then it is the only accepted claim. Pure. */
 export function isExclusive(claim: State, polled: Pick<FlowRun, "next_scheduled_start_time">): boolean {
@@ -119,7 +113,7 @@ export async function confirmStart(
   log: Logger,
 ): Promise<boolean> {
   // A decision without a state does not say who has the flow run.
-  const state = submitting.state ?? (await findFlowRun(api, polled.id, untilAnswered))?.state;
+  const state = submitting.state ?? (await findFlowRun(api, polled.id, forReport))?.state;
   if (state?.type === "CANCELLING" || isFinal(state)) return true;
   if (submitting.kind !== "accepted" || state?.type !== "PENDING") {
     const isOwn = state?.type === "PENDING" && isSameTransition(state, claim);
@@ -141,8 +135,8 @@ function holderOf(state: State | null | undefined): string {
 }
 
 async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
-  const flowRun = await findFlowRun(api, id, untilAnswered);
-  return { flowRun, history: flowRun ? await readFlowRunStates(api, id, untilAnswered) : [] };
+  const flowRun = await findFlowRun(api, id, forReport);
+  return { flowRun, history: flowRun ? await readFlowRunStates(api, id, forReport) : [] };
 }
 
 /** Acts on the verdict and returns whether the flow run belongs to this worker. */

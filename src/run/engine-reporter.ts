@@ -7,8 +7,6 @@ import {
   announceCancelled,
   cancellationHooks,
   finishCancelled,
-  forReport,
-  isOurs,
   nothing,
   type Reporting,
   readCurrent,
@@ -16,17 +14,18 @@ import {
   scheduleAgain,
 } from "./last-reports.ts";
 import { reportLost } from "./lost-run.ts";
+import { forReport } from "./propose-state.ts";
 import type { HooksDue, Reporter } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
-import type { RunRecord } from "./run-record.ts";
+import { mayHaveProposed, type RunRecord } from "./run-record.ts";
 import { isFinal } from "./states.ts";
 
 /** Returns the reporter of one flow run that an engine executes. */
 export function engineReporter(context: RunContext, run: RunRecord, execution: Execution): Reporter {
   const { reportsRunning, hooks } = execution;
-  const reporting: Reporting = { context, run, reportsRunning, runsItself: hooks?.runsItself ?? nothing };
+  const reporting: Reporting = { context, run, runsItself: hooks?.runsItself ?? nothing };
   return {
-    ended: (ending) => reportEnd(reporting, ending),
+    ended: (ending) => reportEnd(reporting, ending, reportsRunning),
     killed: (by, ending) => reportKilled(reporting, by, ending),
     cancelled: () => reportCancelled(reporting),
   };
@@ -36,7 +35,7 @@ export function engineReporter(context: RunContext, run: RunRecord, execution: E
  * Reports a crash if the program failed and its engine did not report the end. Reports Cancelled if the program ended by
  * itself while the flow run was Cancelling.
  */
-async function reportEnd(reporting: Reporting, ending: Ending): Promise<HooksDue | null> {
+async function reportEnd(reporting: Reporting, ending: Ending, reportsRunning: boolean): Promise<HooksDue | null> {
   const { run } = reporting;
   if (ending.kind === "gone") return await reportLost(reporting, ending);
   if (ending.reported || ending.status === 0) {
@@ -48,7 +47,7 @@ async function reportEnd(reporting: Reporting, ending: Ending): Promise<HooksDue
   const message = crashedMessage(ending.status);
   const { level, resolution } = explainExit(ending.status);
   run.log[level](`${message} ${resolution}`);
-  if (await reportUnreachable(reporting)) return null;
+  if (reportsRunning && (await reportUnreachable(reporting))) return null;
   return await reportCrash(reporting, message);
 }
 
@@ -59,11 +58,11 @@ const unreachable = "its process could not reach the API and did not begin";
  * scheduled again. That happens once, because an engine can also fail for another reason while the network is unreliable.
  * Returns whether the flow run is scheduled again.
  */
-async function reportUnreachable({ context, run, reportsRunning }: Reporting): Promise<boolean> {
+async function reportUnreachable({ context, run }: Reporting): Promise<boolean> {
   const outageAt = context.services.lastOutageAt() ?? Number.NEGATIVE_INFINITY;
-  if (!reportsRunning || run.startedAt === null || outageAt < run.startedAt) return false;
+  if (run.startedAt === null || outageAt < run.startedAt) return false;
   const current = await findFlowRun(context.api, run.flowRun.id, forReport);
-  if (current?.state_type !== "PENDING" || !isOurs(run, current)) return false;
+  if (current?.state_type !== "PENDING" || !mayHaveProposed(run, current.state)) return false;
   const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
   if (history.some(({ message }) => message?.includes(unreachable))) return false;
   await scheduleAgain(context, run, unreachable);

@@ -2,6 +2,7 @@
 import { ApiError } from "../api/errors.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
+import { forReport } from "./propose-state.ts";
 import { report } from "./report.ts";
 import type { HooksDue } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
@@ -12,14 +13,9 @@ import { cancelledState, cancellingState, crashedState, isFinal, rescheduledStat
 export interface Reporting {
   readonly context: RunContext;
   readonly run: RunRecord;
-  /** Whether the program reports Running before it begins. */
-  readonly reportsRunning: boolean;
   /** The states whose hooks the engine runs when it reports them. */
   readonly runsItself: { readonly cancellation: boolean; readonly crashed: boolean };
 }
-
-/** Reads before a report are repeated as long as the report itself, because the report depends on them. */
-export const forReport = { endless: true, retriesRefusals: true };
 
 /** For a program of which nobody knows whether it runs hooks. */
 export const nothing = { cancellation: false, crashed: false };
@@ -38,16 +34,18 @@ export async function reportCrash(reporting: Reporting, message: string): Promis
     run.log.info(`Flow run '${run.flowRun.name}' is scheduled again; it is not reported as crashed.`);
     return null;
   }
-  if (isFinal(current?.state)) {
-    const isOwed = current?.state?.type === "CRASHED" && !reporting.runsItself.crashed;
-    return isOwed ? { kind: "crashed", state: current.state as State } : null;
-  }
+  if (isFinal(current?.state)) return owedCrashHooks(reporting, current?.state);
   const decision = await report(context, run, crashedState(message));
   if (decision?.state?.type === "CANCELLING") {
     await finishCancelled(reporting);
     return cancellationHooks;
   }
   return decision?.kind === "accepted" ? { kind: "crashed", state: decision.state as StateProposal } : null;
+}
+
+/** Returns the hooks that the worker owes a flow run in this final state, because its engine does not run them. */
+export function owedCrashHooks({ runsItself }: Reporting, state: State | null | undefined): HooksDue | null {
+  return state?.type === "CRASHED" && !runsItself.crashed ? { kind: "crashed", state } : null;
 }
 
 /** Reads the flow run and records its state. Returns undefined when it was deleted. Throws ApiError. */
@@ -89,12 +87,6 @@ export async function cancelUnstarted(context: RunContext, run: RunRecord): Prom
     : "Flow run was cancelled before execution started.";
   await report(context, run, cancelledState(message), { force: true });
   run.log.info(`Cancelled pending flow run '${run.flowRun.id}'`);
-}
-
-/** Returns whether the current state is a Pending that this worker proposed. Some servers send no transition ids. */
-export function isOurs({ proposals }: RunRecord, { state }: FlowRun): boolean {
-  const id = state?.state_details?.transition_id;
-  return !id || proposals.includes(id);
 }
 
 /**

@@ -1,18 +1,19 @@
 // Settles a flow run whose program is gone, because its worker died or because another worker had started it.
 import { readFlowRunStates } from "../api/flow-runs.ts";
-import type { State } from "../api/wire.ts";
 import type { Ending } from "../infrastructure/pool-type.ts";
 import {
   cancellationHooks,
   finishCancelled,
-  forReport,
   isScheduledAgain,
+  owedCrashHooks,
   type Reporting,
   readCurrent,
   reportCrash,
   scheduleAgain,
 } from "./last-reports.ts";
+import { forReport } from "./propose-state.ts";
 import type { HooksDue } from "./reporter.ts";
+import { hasProposed, mayHaveProposed } from "./run-record.ts";
 import { isFinal, isSameTime, newestState } from "./states.ts";
 
 /**
@@ -28,7 +29,7 @@ export async function reportLost(
   const type = current?.state_type;
   if (!current || type === "PAUSED" || isFinal(current.state) || isScheduledAgain(current)) {
     run.log.info(`Flow run '${run.flowRun.name}' is ${current?.state_name ?? "deleted"}; nothing is left to do.`);
-    return type === "CRASHED" && !reporting.runsItself.crashed ? crashedHooks(current?.state) : null;
+    return owedCrashHooks(reporting, current?.state);
   }
   if (type === "CANCELLING") {
     await finishCancelled(reporting);
@@ -49,10 +50,6 @@ export async function reportLost(
   return null;
 }
 
-function crashedHooks(state: State | null | undefined): HooksDue | null {
-  return state ? { kind: "crashed", state } : null;
-}
-
 /**
  * Whose the newest Pending in the history is. `unrecorded`: it is a later step of this record's claim, and the journal could
  * not be written at that moment. Then the record does not say whether the program was started.
@@ -61,15 +58,14 @@ type Holder = "this record" | "unrecorded" | "somebody else";
 
 /** A record without proposals has other proof, and some servers send no transition ids. */
 async function findHolder({ context, run }: Reporting): Promise<Holder> {
-  const { proposals } = run;
-  if (proposals.length === 0) return "this record";
+  if (run.proposals.length === 0) return "this record";
   const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
-  const claim = newestState(history.filter(({ type }) => type === "PENDING"));
-  const { transition_id: id, scheduled_time: time } = claim?.state_details ?? {};
-  if (!id || proposals.includes(id)) return "this record";
+  const newest = newestState(history.filter(({ type }) => type === "PENDING"));
+  if (mayHaveProposed(run, newest)) return "this record";
   // Submitting has the scheduled time of the Pending that it replaces, and another worker's claim has a later one.
-  const own = history.filter(({ state_details }) => proposals.includes(state_details?.transition_id ?? ""));
-  return own.some(({ state_details }) => isSameTime(state_details?.scheduled_time, time))
-    ? "unrecorded"
-    : "somebody else";
+  const isOwnStep = history.some(
+    (state) =>
+      hasProposed(run, state) && isSameTime(state.state_details?.scheduled_time, newest?.state_details?.scheduled_time),
+  );
+  return isOwnStep ? "unrecorded" : "somebody else";
 }

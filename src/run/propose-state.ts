@@ -19,6 +19,8 @@ export type Decision =
  */
 const shortestWaitMs = 100;
 const longestWaitMs = longestPauseMs;
+/** Reads that decide what is reported of a claimed flow run are repeated as long as the report itself. */
+export const forReport = { endless: true, retriesRefusals: true };
 /** The default signal. The state of a claimed flow run is proposed until the server responds. */
 const never = new AbortController().signal;
 setMaxListeners(0, never);
@@ -106,7 +108,7 @@ export function waitMs(delaySeconds: number): number {
  * Source: prefect server core_policy.py MinimalFlowPolicy.
  */
 async function readOwn(api: Api, flowRunId: string, transitionId: string): Promise<Json | undefined> {
-  const { state } = (await findFlowRun(api, flowRunId, { endless: true, retriesRefusals: true })) ?? {};
+  const { state } = (await findFlowRun(api, flowRunId, forReport)) ?? {};
   if (state?.state_details?.transition_id !== transitionId) return undefined;
   return { status: "ACCEPT", state: state as unknown as Json, details: {} };
 }

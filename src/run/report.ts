@@ -1,4 +1,4 @@
-// Reports the last state that the worker sets for a flow run.
+// Reports states and facts of a flow run to the server.
 import { hasStatus } from "../api/errors.ts";
 import type { StateProposal } from "../api/wire.ts";
 import { type Decision, proposeState } from "./propose-state.ts";
@@ -28,4 +28,22 @@ export async function report(
     run.log.debug(`Flow run '${id}' was deleted; its state was not reported.`);
     return undefined;
   }
+}
+
+/**
+ * Sends something about a flow run that nobody waits for, until the server responds or the program closes. A failure is a
+ * warning, except a 404: the flow run was deleted, or the server is too old for the request. `what` completes "The flow
+ * run's … could not be reported".
+ */
+export function reportInBackground(
+  { services }: RunContext,
+  { log }: RunRecord,
+  what: string,
+  send: (options: { endless: true; signal: AbortSignal }) => Promise<unknown>,
+): void {
+  void services.background.run(
+    async (signal) => await send({ endless: true, signal }),
+    (error) =>
+      log[hasStatus(error, 404) ? "debug" : "warn"]({ err: error }, `The flow run's ${what} could not be reported`),
+  );
 }

@@ -76,6 +76,16 @@ export function stopReason({ stop }: RunRecord): StopReason | undefined {
   return stop.signal.aborted ? (stop.signal.reason as StopReason) : undefined;
 }
 
+/** Returns whether this worker proposed the state. False for a state without a transition id, as some servers send. */
+export function hasProposed({ proposals }: Pick<RunRecord, "proposals">, state: State | null | undefined): boolean {
+  return proposals.includes(state?.state_details?.transition_id ?? "");
+}
+
+/** Returns whether the state may be one that this worker proposed. Some servers send no transition ids. */
+export function mayHaveProposed(run: Pick<RunRecord, "proposals">, state: State | null | undefined): boolean {
+  return !state?.state_details?.transition_id || hasProposed(run, state);
+}
+
 /** Returns a new record of a flow run that a poll returned. */
 export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | "slot" | "log">): RunRecord {
   const { flowRun } = given;

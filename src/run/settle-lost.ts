@@ -35,7 +35,6 @@ export async function settleLost(context: RunContext, lost: LostRun, signal: Abo
   const reporting = {
     context: { api, services, identity, infrastructure, events, history },
     run,
-    reportsRunning: true,
     runsItself: { cancellation: true, crashed: true },
   };
   // The worker sends the process id right after the start.

@@ -3,12 +3,9 @@ import { expect, test } from "vitest";
 import type { State } from "../../src/api/wire.ts";
 import type { Reporting } from "../../src/run/last-reports.ts";
 import { reportLost } from "../../src/run/lost-run.ts";
-import { createRunRecord } from "../../src/run/run-record.ts";
 import * as good from "../support/api-answers.ts";
-import { startScriptedServer } from "../support/scripted-server.ts";
-import { openWorker } from "./channel-worker.ts";
+import { openReportedRun } from "./reported-run.ts";
 
-const id = good.goodFlowRun.id;
 const time = good.goodFlowRun.next_scheduled_start_time;
 const later = "2026-11-23T11:00:00Z";
 
@@ -32,34 +29,9 @@ test.each<[what: string, current: State, expected: string | undefined]>([
   ],
   ["another worker's later claim, is left", pending("Pending", "another's", later, 2), undefined],
 ])("whose newest Pending is %s", async (_what, current, expected) => {
-  const always = { always: true } as const;
-  await using server = await startScriptedServer({
-    http: {
-      [`GET /api/flow_runs/${id}`]: [
-        { body: { ...good.goodFlowRun, state_type: "PENDING", state: current }, ...always },
-      ],
-      "GET /api/flow_run_states/": [{ body: [claim, ...(current === claim ? [] : [current])], ...always }],
-      [`POST /api/flow_runs/${id}/set_state`]: [{ body: good.goodDecision, ...always }],
-    },
-  });
-  const { worker, client } = openWorker(server.url);
-  using _client = client;
-  const run = createRunRecord({
-    flowRun: good.goodFlowRun as never,
-    workPool: good.goodWorkPool as never,
-    slot: { [Symbol.dispose]: () => undefined },
-    log: worker.log,
-  });
-  run.proposals.push("ours");
-  const reporting: Reporting = {
-    context: worker,
-    run,
-    reportsRunning: false,
-    runsItself: { cancellation: false, crashed: false },
-  };
+  await using reported = await openReportedRun(current === claim ? [claim] : [claim, current]);
+  const { worker, run, proposed } = reported;
+  const reporting: Reporting = { context: worker, run, runsItself: { cancellation: false, crashed: false } };
   await reportLost(reporting, { kind: "gone", why, mayHaveBegun: false });
-  const proposed = server.requests
-    .filter(({ path }) => path.endsWith("/set_state"))
-    .map(({ body }) => (JSON.parse(body) as { state: State }).state.type);
-  expect(proposed).toEqual(expected === undefined ? [] : [expected]);
+  expect(proposed()).toEqual(expected === undefined ? [] : [expected]);
 });

@@ -1,0 +1,49 @@
+// A flow run that a worker reports about, and a server that has it in one state and accepts every proposal.
+import type { State } from "../../src/api/wire.ts";
+import { createRunRecord, type RunRecord } from "../../src/run/run-record.ts";
+import type { Worker } from "../../src/worker/worker.ts";
+import * as good from "../support/api-answers.ts";
+import { startScriptedServer } from "../support/scripted-server.ts";
+import { openWorker } from "./channel-worker.ts";
+
+/** The flow run and its worker. */
+export interface ReportedRun extends AsyncDisposable {
+  worker: Worker;
+  run: RunRecord;
+  /** The types of the states that were proposed, oldest first. */
+  proposed(): string[];
+}
+
+/** Starts the server. The last of `history` is the current state. The record has proposed the transition id "ours". */
+export async function openReportedRun(history: readonly State[]): Promise<ReportedRun> {
+  const always = { always: true } as const;
+  const path = `/api/flow_runs/${good.goodFlowRun.id}`;
+  const state = history.at(-1);
+  const server = await startScriptedServer({
+    http: {
+      [`GET ${path}`]: [{ body: { ...good.goodFlowRun, state_type: state?.type, state }, ...always }],
+      "GET /api/flow_run_states/": [{ body: history, ...always }],
+      [`POST ${path}/set_state`]: [{ body: good.goodDecision, ...always }],
+    },
+  });
+  const { worker, client } = openWorker(server.url);
+  const run = createRunRecord({
+    flowRun: good.goodFlowRun as never,
+    workPool: good.goodWorkPool as never,
+    slot: { [Symbol.dispose]: () => undefined },
+    log: worker.log,
+  });
+  run.proposals.push("ours");
+  return {
+    worker,
+    run,
+    proposed: () =>
+      server.requests
+        .filter(({ path: requested }) => requested.endsWith("/set_state"))
+        .map(({ body }) => (JSON.parse(body) as { state: State }).state.type),
+    async [Symbol.asyncDispose]() {
+      client[Symbol.dispose]();
+      await server.stop();
+    },
+  };
+}
