@@ -5,10 +5,10 @@ import type { HostOptions } from "../host/host.ts";
 import type { PoolType } from "../infrastructure/pool-type.ts";
 import { findPoolType, poolTypeNames } from "../infrastructure/pool-types.ts";
 import type { LogFormat } from "../logger.ts";
-import { pythonBoolean } from "../python-boolean.ts";
 import type { OnLost } from "../run/run-context.ts";
 import type { WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
+import { type EngineMode, keepsOrphans, lostAfterSeconds, warmEngines } from "./lictor-variables.ts";
 import type { ProgramContext } from "./program-context.ts";
 
 /** The options from the command line. */
@@ -26,6 +26,7 @@ export interface WorkerStartOptions {
   baseJobTemplate?: JsonObject;
   createPoolIfNotFound: boolean;
   python?: string;
+  engine?: EngineMode;
   logFormat?: LogFormat;
   workspace?: string;
   profile?: string;
@@ -79,29 +80,14 @@ function queuesOf(pool: string, pools: readonly string[], queues: readonly strin
   });
 }
 
-/** 11 days: far below the longest timer of Node.js, and within the range of dates. */
-export const mostSeconds = 1_000_000;
-
-/** Longer than three of the heartbeats that engines send every 180 s. */
-const defaultLostAfterSeconds = 600;
-
-/** Returns LICTOR_LOST_AFTER_SECONDS. Throws WorkerStartError for anything but a whole number. */
-function lostAfterSeconds(env: ProgramContext["env"]): number {
-  const text = env.LICTOR_LOST_AFTER_SECONDS?.trim() ?? "";
-  if (text === "") return defaultLostAfterSeconds;
-  if (/^\d+$/.test(text) && Number(text) <= mostSeconds) return Number(text);
-  throw new WorkerStartError(
-    `LICTOR_LOST_AFTER_SECONDS is '${text}'. It must be a whole number of seconds from 0 to ${mostSeconds}; 0 switches it off.`,
-  );
-}
-
 /** Returns the options that all workers share. Throws WorkerStartError for a variable that cannot be used. */
 export function toHostOptions(options: WorkerStartOptions, { settings, env }: ProgramContext): HostOptions {
   const { values, origins } = settings;
   return {
     runOnce: options.runOnce,
     onLost: options.onLost,
-    keepsOrphans: readBoolean(env, "LICTOR_KEEP_ORPHANS"),
+    keepsOrphans: keepsOrphans(env),
+    warmEngines: warmEngines(options.engine, env),
     lostAfterSeconds: lostAfterSeconds(env),
     cancelsPending: values.PREFECT_WORKER_ENABLE_CANCELLATION,
     // Null unless the user sets it, because older workers had no default, and engines have their own.
@@ -109,14 +95,6 @@ export function toHostOptions(options: WorkerStartOptions, { settings, env }: Pr
       ? values.PREFECT_FLOWS_HEARTBEAT_FREQUENCY
       : null,
   };
-}
-
-/** Returns a variable of lictor's own; false if it is not set or empty. Throws WorkerStartError if it is no boolean. */
-function readBoolean(env: ProgramContext["env"], name: string): boolean {
-  const text = env[name];
-  const value = text ? pythonBoolean(text.trim()) : false;
-  if (value === undefined) throw new WorkerStartError(`${name} is '${text}'. Set it to true or false, or remove it.`);
-  return value;
 }
 
 /** Returns the type of work pools with this name. Throws WorkerStartError if lictor cannot serve it. */

@@ -7,9 +7,10 @@ import { parseExactJson } from "../exact-json.ts";
 import { poolTypeNames } from "../infrastructure/pool-types.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 import { startWorkers } from "./assemble-host.ts";
+import { engineModes, mostSeconds } from "./lictor-variables.ts";
 import { withProgram } from "./program-context.ts";
 import { ask, isInteractive } from "./terminal.ts";
-import { mostSeconds, type WorkerStartOptions } from "./worker-options.ts";
+import type { WorkerStartOptions } from "./worker-options.ts";
 
 const helpAfterOptions = `
 Stopping:
@@ -67,6 +68,12 @@ export function addWorkerStart(worker: Command): void {
     .option(
       "--python <path>",
       "The Python, with Prefect installed, that runs the flows. [from LICTOR_PYTHON, else $VIRTUAL_ENV, else PATH]",
+    )
+    .addOption(
+      new Option(
+        "--engine <mode>",
+        "Fork engines from a Python that has imported them (warm), or start a new Python for each (cold). [from LICTOR_ENGINE, else auto: warm on Linux]",
+      ).choices(engineModes),
     )
     .addOption(
       new Option("--log-format <format>", "How log records look. [text on a terminal, else json]").choices([

@@ -3,7 +3,12 @@ import type { Api } from "../api/api.ts";
 import type { ApiClient } from "../api/client.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
 import { Background } from "../async/background.ts";
-import type { Infrastructure, InfrastructureServices, PoolType } from "../infrastructure/pool-type.ts";
+import type {
+  Infrastructure,
+  InfrastructureServices,
+  PoolType,
+  WarmEngineOptions,
+} from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Logging } from "../logger.ts";
 import type { PythonFinder } from "../program/find-python.ts";
@@ -25,6 +30,8 @@ export interface HostOptions {
   readonly flowRunHeartbeatSeconds: number | null;
   readonly onLost: OnLost;
   readonly keepsOrphans: boolean;
+  /** Null if each flow run gets a new Python. */
+  readonly warmEngines: WarmEngineOptions | null;
   readonly lostAfterSeconds: number;
 }
 
@@ -125,6 +132,7 @@ export class Host implements Disposable {
       python: () => python.current(),
       onOutput: logging.writeChildLine,
       keepsOrphans: options.keepsOrphans,
+      warmEngines: options.warmEngines,
       log,
     };
     const opened = this.#infrastructures.get(poolType.name) ?? (await poolType.open(infrastructureServices));

@@ -34,12 +34,29 @@ export interface InfrastructureServices {
   readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
   /** Whether the processes that a flow run leaves behind go on. */
   readonly keepsOrphans: boolean;
+  /** How engines of the type `process` are forked. Null if each gets a new Python. */
+  readonly warmEngines: WarmEngineOptions | null;
   /** The logger for messages about flow runs. */
   readonly log: Logger;
 }
 
+/** How engines are forked from a Python that has imported them. */
+export interface WarmEngineOptions {
+  /** A fork server ends when it has had no flow run for this long. */
+  readonly idleSeconds: number;
+  /** The names of modules that are imported besides the engine. */
+  readonly preload: readonly string[];
+  /** Whether fork servers start with the first flow run that needs them, instead of with the worker. */
+  readonly isLazy: boolean;
+}
+
 /** An opened pool type. */
 export interface Infrastructure<J extends Job = Job> extends Disposable {
+  /**
+   * Prepares for the first flow run of a pool. `fields` are those of a job without job variables. Called once for each
+   * worker. Missing if there is nothing to prepare. Throws JobConfigurationError.
+   */
+  prepare?(fields: JsonObject): Promise<void>;
   /** Returns the typed job. Throws JobConfigurationError, and CommandError for a command that cannot be split. */
   toJob(fields: JsonObject, facts: RunFacts): J;
   /**

@@ -34,6 +34,15 @@ export async function resolveJobFields(facts: RunFacts, readers: ReferenceReader
   return await resolveVariables(await resolveBlocks(filled, readers), readers);
 }
 
+/**
+ * Returns the fields of a job without job variables. Blocks and variables of the server are not resolved. Throws
+ * JobConfigurationError and TemplateError.
+ */
+export function defaultJobFields(workPool: WorkPool, environment: RunFacts["environment"]): JsonObject {
+  const { configuration, variables } = mergeVariables(workPool, {});
+  return applyValues(configuration, variables, environment);
+}
+
 /** Returns the deployment's job variables, overridden by those of the flow run. `env` is merged variable by variable. */
 function jobVariables(deployment: Deployment | null, flowRun: FlowRun): JsonObject {
   const under = deployment?.job_variables ?? {};

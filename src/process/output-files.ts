@@ -60,6 +60,11 @@ export class OutputFiles implements AsyncDisposable {
     }
   }
 
+  /** The paths of both files, for a program that opens them itself, to append to them. */
+  get paths(): readonly [stdout: string, stderr: string] {
+    return [join(this.directory, "stdout"), join(this.directory, "stderr")];
+  }
+
   /** Returns both files, opened for a program to append to. The caller closes them. Throws the system's error. */
   async openForProgram(): Promise<[stdout: FileHandle, stderr: FileHandle]> {
     const stdout = await this.files.stdout.openForProgram();

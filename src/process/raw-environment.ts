@@ -65,6 +65,11 @@ export async function passOnRawVariables(start: Start & { cwd: string }): Promis
   return (await findProgram(start.argv[0] ?? "", start)) ? withRawVariables(start, variables) : start;
 }
 
+/** Returns whether a program with this environment gets raw variables. */
+export async function hasRawVariables(env: Start["env"]): Promise<boolean> {
+  return canPassOn() && selectPassed(env, await ownRawVariables()).length > 0;
+}
+
 /** Returns the raw variables that are passed on, with their values in octal numbers. They show how large the variables get. */
 export async function encodeRawVariables(env: Start["env"]): Promise<Record<string, string>> {
   const variables = canPassOn() ? selectPassed(env, await ownRawVariables()) : [];

@@ -2,7 +2,6 @@
 import { monotonicMs } from "../async/clock.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
 import { descendantGroups, livingGroups } from "./process-groups.ts";
-import type { StartedProcess } from "./start-process.ts";
 
 /** The grace period of a flow run's processes between SIGTERM and SIGKILL. Source: prefect workers/process.py, 30 s. */
 export const terminateGraceMs = 30_000;
@@ -29,8 +28,11 @@ export function signalGroup(groupId: number, signal: NodeJS.Signals | 0): boolea
   }
 }
 
-/** A process that leads its own group. `exited` is missing if it is not a child of this process. */
-export type Leader = Pick<StartedProcess, "pid"> & Partial<Pick<StartedProcess, "exited">>;
+/** A process that leads its own group. `exited` is missing if nothing tells the end of the process. */
+export interface Leader {
+  readonly pid: number;
+  readonly exited?: Promise<unknown>;
+}
 
 /**
  * Ends all processes in the groups of a process and its descendants. Sends SIGTERM, waits up to `graceMs` ms for all of

@@ -39,7 +39,11 @@ export async function chooseLaunch(request: LaunchRequest): Promise<Launch> {
 }
 
 function launchEngine(python: readonly string[], runsHooks: Launch["runsHooks"]): Launch {
-  return launch([...python, "-m", "prefect.engine"], { python, runsHooks, startsEngine: true });
+  const [path, ...others] = python;
+  return {
+    ...launch([...python, "-m", "prefect.engine"], { python, runsHooks, startsEngine: true }),
+    enginePython: path !== undefined && others.length === 0 ? path : null,
+  };
 }
 
 /** Returns the launch of `argv`. `python` is the command that starts Python for hooks; null if hooks cannot be run. */
@@ -51,6 +55,7 @@ function launch(
   const cancelsItself = words.some((word, index) => word === "flow-run" && words[index + 1] === "execute");
   return {
     argv,
+    enginePython: null,
     runsHooks: cancelsItself ? { cancellation: true, crashed: true } : facts.runsHooks,
     startsEngine: facts.startsEngine,
     reportsRunning: facts.startsEngine && isEngine(argv),

@@ -27,6 +27,8 @@ export interface LaunchFacts {
 export interface Launch extends LaunchFacts {
   /** The program and its arguments. */
   readonly argv: readonly string[];
+  /** The Python, if the program is nothing but its engine. Then the engine can be forked. Otherwise null. */
+  readonly enginePython: string | null;
 }
 
 /** What to start. `command` is the one of the job configuration, or null for the engine. */

@@ -1,7 +1,6 @@
 // The size of an engine's requests with log records. The default of engines is 4 MB, and nginx refuses more than 1 MiB.
 // The engine then drops the records.
-import { access } from "node:fs/promises";
-import { join } from "node:path";
+import { hasSettingsFiles } from "./settings-files.ts";
 import { findWantedUv } from "./uv-project.ts";
 
 /**
@@ -18,8 +17,6 @@ const engineBatchBytes = 1_040_000;
 const sizeVariable = /^PREFECT_LOGGING(_TO_API(_BATCH_SIZE|_MAX_LOG_SIZE)?)?$/i;
 /** What chooses the profile. Another profile than the worker's may set a size. */
 const profileVariables = ["PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_HOME"];
-/** Where an engine looks for settings in its working directory. */
-const settingsFiles = [".env", "prefect.toml", "pyproject.toml"];
 
 /** What is started, as in LaunchRequest. `workerEnv` has the variables that other flow runs of the worker get too. */
 export interface EngineEnvironment {
@@ -44,13 +41,5 @@ export async function logBatchVariables({
   if (command !== null || isSet || hasOtherProfile) return {};
   // The engine then starts in the project, which is not there yet.
   if (await findWantedUv(env)) return {};
-  const hasFiles = await Promise.all(settingsFiles.map((name) => exists(join(cwd, name))));
-  return hasFiles.includes(true) ? {} : { PREFECT_LOGGING_TO_API_BATCH_SIZE: String(engineBatchBytes) };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
+  return (await hasSettingsFiles(cwd)) ? {} : { PREFECT_LOGGING_TO_API_BATCH_SIZE: String(engineBatchBytes) };
 }

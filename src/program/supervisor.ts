@@ -34,6 +34,7 @@ export async function supervisedLaunch(
   });
   return {
     argv: [python, "-m", "prefect.runner._workspace_supervisor", config],
+    enginePython: null,
     runsHooks: { cancellation: false, crashed: true },
     cancelsItself: false,
     startsEngine: true,

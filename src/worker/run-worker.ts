@@ -5,6 +5,9 @@ import { monotonicMs } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import { runTogether } from "../async/run-together.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
+import { defaultJobFields } from "../job/job-fields.ts";
+import { TemplateError } from "../job/template.ts";
+import { JobConfigurationError } from "../job/typed-fields.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import { watchAbandoned } from "./cancellation/abandoned-runs.ts";
 import { watchCancellations } from "./cancellation/cancel-watch.ts";
@@ -60,11 +63,23 @@ export async function runWorker(
     worker.services.announce(`Worker '${worker.identity.name}' started!`);
     run.onStarted();
     if (runOnce) await pollOnce(worker, drain);
-    else await runLoops(worker, run, drain);
+    else {
+      void prepareInfrastructure(worker);
+      await runLoops(worker, run, drain);
+    }
   } finally {
     if (started) events.stopped(pool.current, started);
     over.abort();
     await watches;
+  }
+}
+
+/** Never rejects: a base job template that is not valid is reported by the first flow run. */
+async function prepareInfrastructure({ infrastructure, pool, services }: Worker): Promise<void> {
+  try {
+    if (pool.current) await infrastructure.prepare?.(defaultJobFields(pool.current, services.environment));
+  } catch (error) {
+    if (!(error instanceof JobConfigurationError || error instanceof TemplateError)) throw error;
   }
 }
 

@@ -7,7 +7,15 @@ import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { isPrefectSince } from "../support/prefect-release.ts";
 
 /** The flows of test/fixtures/flows, by file name. */
-export type FixtureFlow = "hello" | "fail" | "kill_self" | "exit_three" | "leave_behind" | "log_much" | "sleep";
+export type FixtureFlow =
+  | "hello"
+  | "fail"
+  | "kill_self"
+  | "exit_three"
+  | "leave_behind"
+  | "log_much"
+  | "process_facts"
+  | "sleep";
 
 /** The API of the server that all tests share. */
 export function sharedApi(): PrefectApi {

@@ -123,6 +123,7 @@ export class LictorProcess {
         flowRunHeartbeatSeconds: null,
         onLost,
         keepsOrphans: false,
+        warmEngines: null,
         // The model of the server stores no events.
         lostAfterSeconds: 0,
       },

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { inCheckout } from "./checkout.ts";
 import { cleanEnvironment } from "./clean-environment.ts";
-import { endChild, pidsWithEnvironment, signalProcess } from "./processes.ts";
+import { endChild, forkServers, pidsWithEnvironment, signalProcess } from "./processes.ts";
 import { collectOutput, type ProgramOutput } from "./program-output.ts";
 import type { CommandResult } from "./run-command.ts";
 import { makeTemporaryDirectory } from "./temporary-directory.ts";
@@ -33,7 +33,7 @@ export interface RunningProgram extends ProgramOutput, AsyncDisposable {
   /** Resolves once the process has ended; its output is then complete, unless a descendant still holds the streams. */
   exited: Promise<Exit>;
   signal(signal: NodeJS.Signals): void;
-  /** The living processes that the program has started, also indirectly. */
+  /** The living processes that the program has started, also indirectly, without fork servers. */
   descendants(): Promise<number[]>;
 }
 
@@ -60,6 +60,9 @@ export async function startLictor(args: readonly string[], options: ProgramOptio
       HOME: home,
       PREFECT_HOME: join(home, ".prefect"),
       TMPDIR: join(home, "tmp"),
+      LICTOR_ENGINE: process.env.LICTOR_TEST_ENGINE ?? "auto",
+      // Most tests need no engine, or a single one.
+      LICTOR_ENGINE_LAZY: "true",
       ...options.env,
     }),
     stdio: ["ignore", "pipe", "pipe"],
@@ -68,7 +71,12 @@ export async function startLictor(args: readonly string[], options: ProgramOptio
   const exited = endOf(child);
   await once(child, "spawn");
   const pid = child.pid as number;
-  const descendants = async () => (await pidsWithEnvironment("HOME", home)).filter((found) => found !== pid);
+  const all = async () => (await pidsWithEnvironment("HOME", home)).filter((found) => found !== pid);
+  const descendants = async () => {
+    const found = await all();
+    const servers = await forkServers();
+    return found.filter((each) => !servers.includes(each));
+  };
   return Object.assign(output, {
     pid,
     home,
@@ -76,7 +84,7 @@ export async function startLictor(args: readonly string[], options: ProgramOptio
     signal: (signal: NodeJS.Signals) => signalProcess(pid, signal),
     descendants,
     async [Symbol.asyncDispose]() {
-      await endWithDescendants(child, pid, descendants);
+      await endWithDescendants(child, pid, all);
       await temporary[Symbol.asyncDispose]();
     },
   });

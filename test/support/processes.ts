@@ -38,18 +38,27 @@ export async function endChild(child: ChildProcess, target: number, graceMs: num
   if (target < 0) signalProcess(target, "SIGKILL");
 }
 
+/** The pids of all fork servers, which are Pythons that have imported an engine and wait. Linux only. */
+export async function forkServers(): Promise<number[]> {
+  return await findPids("cmdline", (words) => words.includes("(lictor: imported engine)"));
+}
+
 /**
  * Pids whose environment holds exactly `name=value`. Finds the descendants of a process by a value that only they
  * inherited, whatever became of their parents. Linux only: elsewhere the answer is empty.
  */
 export async function pidsWithEnvironment(name: string, value: string): Promise<number[]> {
+  return await findPids("environ", (variables) => variables.includes(`${name}=${value}`));
+}
+
+async function findPids(file: "environ" | "cmdline", isWanted: (words: string[]) => boolean): Promise<number[]> {
   if (process.platform !== "linux") return [];
   const found: number[] = [];
   for (const entry of await readdir("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
     // Another user's process cannot be read, and any may end meanwhile.
-    const environment = await readFile(`/proc/${entry}/environ`, "utf8").catch(() => "");
-    if (environment.split("\0").includes(`${name}=${value}`)) found.push(Number(entry));
+    const text = await readFile(`/proc/${entry}/${file}`, "utf8").catch(() => "");
+    if (isWanted(text.split("\0"))) found.push(Number(entry));
   }
   return found;
 }

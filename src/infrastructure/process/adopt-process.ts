@@ -44,7 +44,9 @@ export async function adoptProcess(
   const execution = processExecution({
     handle: pid === null ? handle : toHandle(String(pid), facts),
     ended:
-      pid === null ? Promise.resolve(notFound(handle, known)) : waitForEnd(pid, options.flowRunId, facts, over.signal),
+      pid === null
+        ? Promise.resolve(notFound(handle, known))
+        : waitForEnd(pid, { facts, starter: "another worker" }, over.signal),
     leader: pid === null ? null : { pid },
     session: toSession(handle, pid, options.flowRunId),
     controlled: undefined,
@@ -135,22 +137,29 @@ function notFound({ identifier }: Handle, facts: ProcessFacts | null): Ending {
   };
 }
 
-/** Waits until the process does not exist any more. Never rejects. Returns also when `over` aborts. */
-async function waitForEnd(pid: number, flowRunId: string, facts: ProcessFacts, over: AbortSignal): Promise<Ending> {
+/**
+ * Waits until a process that is no child of this one does not exist any more. `starter` is who started it. Never rejects.
+ * Returns also when `over` aborts.
+ */
+export async function waitForEnd(
+  pid: number,
+  { facts, starter }: { facts: ProcessFacts; starter: string },
+  over: AbortSignal,
+): Promise<Ending> {
   let seenAt = monotonicMs();
   while (!over.aborted && monotonicMs() - seenAt < shortageMs) {
     try {
-      if (!(await isAlive(pid, flowRunId, facts))) break;
+      if (!(await isAlive(pid, facts))) break;
       seenAt = monotonicMs();
     } catch {
       // The machine lacks something, for example file handles.
     }
     await sleep(lookMs, over);
   }
-  const why = "The flow run's process ended. Its exit code is not known, because another worker had started it.";
+  const why = `The flow run's process ended. Its exit code is not known, because ${starter} had started it.`;
   return { kind: "gone", why, mayHaveBegun: true };
 }
 
-async function isAlive(pid: number, flowRunId: string, { identity }: ProcessFacts): Promise<boolean> {
+async function isAlive(pid: number, { flowRunId, identity }: ProcessFacts): Promise<boolean> {
   return identity ? await isSameProcess(pid, identity) : await wasStartedWith(pid, flowRunVariable, flowRunId);
 }

@@ -1,12 +1,14 @@
 // Work pools of type `process`: a flow run is a child process in a process group of its own.
 // Source: prefect workers/process.py, runner/_starter_engine.py.
 import { resolve } from "node:path";
+import type { JsonObject } from "../../api/wire.ts";
 import { AsyncDisposables } from "../../async/async-disposables.ts";
 import { omitUnset } from "../../job/flow-run-environment.ts";
+import { environmentField, textField } from "../../job/typed-fields.ts";
 import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
 import { identifyProcess, type ProcessIdentity } from "../../process/process-identity.ts";
 import { describeLostVariables } from "../../process/raw-environment.ts";
-import { type ChildOutput, startProcess } from "../../process/start-process.ts";
+import { type ChildOutput, type StartOptions as ProcessStart, startProcess } from "../../process/start-process.ts";
 import { explainShortage, ShortageError, systemCode } from "../../process/system-errors.ts";
 import {
   findTemporaryDirectory,
@@ -14,6 +16,7 @@ import {
   type TemporaryDirectoryFinding,
 } from "../../process/temporary-directory.ts";
 import { chooseLaunch } from "../../program/choose-launch.ts";
+import type { ForkedProcess } from "../../program/fork-server.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
 import { logBatchVariables } from "../../program/log-batch-size.ts";
 import type {
@@ -25,13 +28,14 @@ import type {
   StartOptions,
 } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
-import { adoptProcess } from "./adopt-process.ts";
+import { adoptProcess, waitForEnd } from "./adopt-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";
 import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
 import { logMissingDirectory, logUnkeptOutput } from "./problem-logs.ts";
 import { processExecution, sendsHeartbeats, toEnding } from "./process-execution.ts";
 import { type ProcessFacts, toHandle } from "./process-facts.ts";
 import { type ProcessJob, toProcessJob } from "./process-job.ts";
+import { WarmEngines } from "./warm-engines.ts";
 
 /** The type `process`. */
 export const processPoolType: PoolType = {
@@ -46,12 +50,13 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
   const lost = await describeLostVariables(services.environment);
   if (lost !== null) services.log.warn(lost);
   const logUnkept = logUnkeptOutput(services.log);
+  const warm = services.warmEngines && new WarmEngines(services.warmEngines, services.log);
   return {
     toJob: toProcessJob,
     obstacle: (readJob) => findObstacle(services, logDirectory, readJob),
     start: async (job, options) => {
       try {
-        return await start(services, { control, logUnkept }, job, options);
+        return await start(services, { control, warm, logUnkept }, job, options);
       } catch (error) {
         throw explainShortage(error);
       }
@@ -59,7 +64,11 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
     adopt: (handle, options) => adoptProcess(services, handle, options),
     findAbandoned: findAbandonedProcess,
     integrations: () => readIntegrations(services),
-    [Symbol.dispose]: () => control?.[Symbol.dispose](),
+    prepare: (fields) => prepareEngines(services, warm, fields),
+    [Symbol.dispose]() {
+      warm?.[Symbol.dispose]();
+      control?.[Symbol.dispose]();
+    },
   };
 }
 
@@ -96,15 +105,33 @@ async function readIntegrations({ python }: InfrastructureServices): Promise<{ n
   return finding.kind === "found" ? [...finding.engine.integrations] : [];
 }
 
+/** Imports the engine before the first flow run comes, unless the flow runs of the pool have a command. */
+async function prepareEngines(
+  services: InfrastructureServices,
+  warm: WarmEngines | null,
+  fields: JsonObject,
+): Promise<void> {
+  if (warm === null || warm.options.isLazy || textField("command", fields.command)) return;
+  const python = await services.python();
+  if (python.kind === "missing") return;
+  const output = services.onOutput ? "ignore" : "inherit";
+  const workerEnv = services.processEnvironment();
+  const env = omitUnset({ ...workerEnv, ...environmentField(fields.env) });
+  const variables = await logBatchVariables({ command: null, cwd: "/proc", env, workerEnv });
+  warm.prepare({ python: python.engine.python, env: { ...env, ...variables }, output });
+}
+
 /** What all flow runs share. */
 interface Shared {
   readonly control: ControlChannel | null;
+  /** Null if each engine gets a new Python. */
+  readonly warm: WarmEngines | null;
   readonly logUnkept: ReturnType<typeof logUnkeptOutput>;
 }
 
 async function start(
   services: InfrastructureServices,
-  { control, logUnkept }: Shared,
+  { control, warm, logUnkept }: Shared,
   job: ProcessJob,
   { flowRunId, directory, onHandle }: StartOptions,
 ): Promise<Execution> {
@@ -127,7 +154,8 @@ async function start(
   const env = { ...omitUnset(services.environment), ...job.program.env };
   const python = await services.python();
   const { command } = job.program;
-  const { argv, ...launch } = await chooseLaunch({ python, command, flowRunId, cwd, env, makeTemporary });
+  const request = { python, command, flowRunId, cwd, env, makeTemporary };
+  const { argv, enginePython, ...launch } = await chooseLaunch(request);
   const variables = {
     ...(await logBatchVariables({ command, cwd, env, workerEnv: services.processEnvironment() })),
     ...childVariables(launch, controlled),
@@ -142,15 +170,33 @@ async function start(
   };
   await onHandle(toHandle("", facts));
   const hookOptions = { cwd, env: { ...env, ...variables }, output };
-  const child = await startProcess({ argv, ...hookOptions });
-  const handle = toHandle(String(child.pid), { ...facts, identity: await tryIdentify(child.pid) });
+  const started = await startProgram(warm, { argv, ...hookOptions }, { python: enginePython, flowRunId });
+  const known: ProcessFacts = { ...facts, identity: await tryIdentify(started.pid) };
+  const handle = toHandle(String(started.pid), known);
   await onHandle(handle);
-  const ended = child.exited.then((exit) => toEnding(exit, controlled));
+  started.go();
+  const over = new AbortController();
+  opened.add(async () => over.abort());
+  const ended = started.exited.then(async (exit) =>
+    exit
+      ? toEnding(exit, controlled)
+      : await waitForEnd(started.pid, { facts: known, starter: "lictor's fork server" }, over.signal),
+  );
   const execution = processExecution({
-    ...{ handle, ended, leader: child, controlled, facts, hookOptions, services },
-    session: { id: child.pid, isOurs: async () => true },
+    ...{ handle, ended, leader: started, controlled, facts, hookOptions, services },
+    session: { id: started.pid, isOurs: async () => true },
   });
   return { ...execution, ...opened.move() };
+}
+
+/** Forks an engine if that is possible; otherwise starts a new process. A forked engine waits for `go`. */
+async function startProgram(
+  warm: WarmEngines | null,
+  program: ProcessStart,
+  { python, flowRunId }: { python: string | null; flowRunId: string },
+): Promise<ForkedProcess> {
+  const forked = python === null ? null : ((await warm?.start({ python, flowRunId, ...program })) ?? null);
+  return forked ?? { ...(await startProcess(program)), go: () => {} };
 }
 
 /** Returns null if the machine lacks something now. Then the flow run's id in the environment is the only proof. */
