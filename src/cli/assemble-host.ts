@@ -1,4 +1,5 @@
 // `lictor worker start`: assembles the host from options and settings, runs its workers, and closes it.
+import { availableParallelism } from "node:os";
 import type { ApiClient } from "../api/client.ts";
 import { LogShipper, safeBatchBytes } from "../api/log-shipper.ts";
 import { bothClocks, monotonicMs } from "../async/clock.ts";
@@ -15,6 +16,7 @@ import { watchStalls } from "../host/watch-stalls.ts";
 import type { Journal } from "../journal/journal.ts";
 import { findPython, PythonFinder, type PythonFinding } from "../program/find-python.ts";
 import { MachineHealth } from "../run/machine-health.ts";
+import { StartPacer } from "../run/start-pacer.ts";
 import { uiUrlFor } from "../settings/derived.ts";
 import { EventPublisher } from "../sockets/event-publisher.ts";
 import { explainUnauthorized } from "../sockets/refused-credentials.ts";
@@ -157,6 +159,8 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     python,
     journal,
     machine: sources.machine,
+    // An engine that starts up waits for the server during half of that time.
+    pacer: new StartPacer(2 * availableParallelism(), () => process.availableMemory()),
     instance: instanceLabels(instance),
     random: Math.random,
     onStarted: () => assembly.systemd?.ready(),

@@ -15,6 +15,7 @@ import type { PythonFinder } from "../program/find-python.ts";
 import type { MachineHealth } from "../run/machine-health.ts";
 import type { InstanceLabels, OnLost } from "../run/run-context.ts";
 import { slugify } from "../run/slug.ts";
+import type { StartPacer } from "../run/start-pacer.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import type { SocketAddress } from "../sockets/connect.ts";
 import type { EventPublisher } from "../sockets/event-publisher.ts";
@@ -52,6 +53,7 @@ export interface HostServices {
   readonly python: PythonFinder;
   readonly journal: Journal;
   readonly machine: MachineHealth;
+  readonly pacer: StartPacer;
   readonly instance: InstanceLabels;
   /** Returns [0, 1). */
   readonly random: () => number;
@@ -69,8 +71,20 @@ export class Host implements Disposable {
   readonly #workerServices: WorkerServices;
 
   constructor(readonly services: HostServices) {
-    const { options, logging, slots, stop, environment, exportedSettings, journal, machine, instance, api, random } =
-      services;
+    const {
+      options,
+      logging,
+      slots,
+      stop,
+      environment,
+      exportedSettings,
+      journal,
+      machine,
+      pacer,
+      instance,
+      api,
+      random,
+    } = services;
     this.#workerServices = {
       stop,
       slots,
@@ -84,6 +98,7 @@ export class Host implements Disposable {
       livingInstances: services.livingInstances,
       journal,
       machine,
+      pacer,
       instance,
       lastOutageAt: () => api.lastOutageAt,
       slotFreed: () => {

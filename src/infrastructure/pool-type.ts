@@ -105,6 +105,8 @@ export interface Handle {
 /** A program that was started. Disposing removes its temporary files and closes its control channel. */
 export interface Execution extends AsyncDisposable {
   readonly handle: Handle;
+  /** Resolves when the program has started up and runs, as far as it says so. Never rejects. */
+  readonly started: Promise<unknown>;
   /** Resolves when the program has ended. Never rejects. */
   readonly ended: Promise<Ending>;
   /** Runs the flow's hooks. Null if the program is no Prefect engine, because then there are no hooks. */

@@ -31,6 +31,7 @@ export class ControlledChild implements Disposable {
   #conclusion: Intent | "receipt" | undefined;
   #reported: ReportedState | undefined;
   #onChange: () => void = () => {};
+  #onConnected: () => void = () => {};
 
   constructor(
     readonly port: number,
@@ -41,6 +42,11 @@ export class ControlledChild implements Disposable {
   get environment(): Record<string, string> {
     return { PREFECT__CONTROL_PORT: String(this.port), PREFECT__CONTROL_TOKEN: this.token };
   }
+
+  /** Resolves when the engine connects, which it does when it begins to execute the flow. */
+  readonly connected: Promise<void> = new Promise((resolve) => {
+    this.#onConnected = resolve;
+  });
 
   /** Why the engine will report nothing more: its receipt, or an intent that it acknowledged. Undefined until then. */
   get conclusion(): Intent | "receipt" | undefined {
@@ -71,6 +77,7 @@ export class ControlledChild implements Disposable {
   /** Uses a connection that has sent the token of this child. */
   attach(socket: Socket): void {
     this.#socket = socket;
+    this.#onConnected();
     socket.once("close", () => {
       this.#socket = undefined;
       this.#onChange();

@@ -26,10 +26,16 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   try {
     const job = await prepare(context, run);
     if (job === null) return null;
+    using place = await context.services.pacer.enter(run.stop.signal);
+    if (stopReason(run)) {
+      await reportNotStarted(context, run, null);
+      return null;
+    }
     run.submitted = context.events.submitted(run);
     run.startedAt = monotonicMs();
     const directory = context.services.journal.directoryOf(flowRun.id);
     execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, directory, onHandle });
+    place.keepUntilStarted(execution);
   } catch (error) {
     if (error instanceof ShortageError) await reportShortage(context, run, error);
     else await reportFailure(context, run, error);

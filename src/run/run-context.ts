@@ -5,6 +5,7 @@ import type { Infrastructure } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { MachineHealth } from "./machine-health.ts";
 import type { RunHistory } from "./run-history.ts";
+import type { StartPacer } from "./start-pacer.ts";
 import type { WorkerEvents } from "./worker-events.ts";
 
 /** The worker's name, type and id, as sent to the server and to programs. */
@@ -47,6 +48,8 @@ export interface RunServices {
   readonly journal: Journal;
   /** Whether programs can be started on this machine. */
   readonly machine: MachineHealth;
+  /** The places for programs that start up. All workers of the program share them. */
+  readonly pacer: StartPacer;
   /** This program, as the labels of its flow runs name it. */
   readonly instance: InstanceLabels;
   /** What becomes of a flow run that began and whose program is gone. */

@@ -9,6 +9,7 @@ import type { Logger, Logging } from "../../src/logger.ts";
 import type { PythonFinder } from "../../src/program/find-python.ts";
 import { MachineHealth } from "../../src/run/machine-health.ts";
 import type { OnLost } from "../../src/run/run-context.ts";
+import { StartPacer } from "../../src/run/start-pacer.ts";
 import type { EventPublisher } from "../../src/sockets/event-publisher.ts";
 import { KeepAlive } from "../../src/sockets/keep-alive.ts";
 import { readInitialPool } from "../../src/worker/initial-pool.ts";
@@ -145,6 +146,7 @@ export class LictorProcess {
       uiUrl: null,
       python: noPython,
       machine: new MachineHealth(logging.logger),
+      pacer: new StartPacer(4, () => Number.POSITIVE_INFINITY),
       livingInstances: async () => [],
       journal: new Journal({
         directory: `${this.directory}/runs`,

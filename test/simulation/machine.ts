@@ -140,6 +140,7 @@ export class Machine {
     };
     return {
       handle,
+      started: Promise.resolve(),
       ended,
       hooks,
       reportsRunning: true,

@@ -58,10 +58,11 @@ const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /** Returns the execution of a process. The caller disposes of what the process needed. */
 export function processExecution(program: RunningProgram): Omit<Execution, typeof Symbol.asyncDispose> {
-  const { handle, ended, facts, hookOptions } = program;
+  const { handle, ended, facts, hookOptions, controlled } = program;
   let stopping: ReturnType<Execution["stop"]> | null = null;
   return {
     handle,
+    started: facts.launch.startsEngine && controlled ? controlled.connected : Promise.resolve(),
     ended,
     hooks: facts.launch.startsEngine && hookOptions ? hookRunner(program, hookOptions) : null,
     reportsRunning: facts.launch.reportsRunning,
