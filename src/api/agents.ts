@@ -14,10 +14,19 @@ export interface Route {
 
 /**
  * A group of requests that share connections. Each lane has its own connections. So a poll never waits for a connection
- * that a hanging read occupies. `poll-again` and `token-again` are for repeated reads, because they need a new
- * connection.
+ * that a hanging read occupies. The lanes `…-again` are for repeated reads, because they need a new connection.
  */
-export type Lane = "poll" | "poll-again" | "heartbeat" | "state" | "request" | "token" | "token-again" | "socket";
+export type Lane =
+  | "poll"
+  | "poll-again"
+  | "watch"
+  | "watch-again"
+  | "heartbeat"
+  | "state"
+  | "request"
+  | "token"
+  | "token-again"
+  | "socket";
 
 /** Connections are kept alive. Each lane has at most 16, which is the size of the reference's only pool. */
 const pool = {
@@ -34,11 +43,25 @@ const idleConnections: Readonly<Record<Lane, number>> = {
   heartbeat: 1,
   state: 4,
   request: 8,
-  // A CSRF token is valid for an hour.
+  // These are rare: a CSRF token is valid for an hour, and a look at cancellations comes every 12 s.
+  watch: 0,
+  "watch-again": 0,
   token: 0,
   "token-again": 0,
   socket: 0,
 };
+
+/**
+ * An idle connection may have become half-open, and a request on it waits for the whole time limit. These requests delay a
+ * flow run, and they come in bursts, so their connections are closed early. A poll is repeated instead.
+ */
+const idleLimitMs: Partial<Record<Lane, number>> = { state: 5_000, request: 5_000 };
+
+/** Returns the options of the connections of a lane. Node.js applies `timeout` to idle connections only. */
+function poolOf(lane: Lane) {
+  const timeout = idleLimitMs[lane];
+  return { ...pool, maxFreeSockets: idleConnections[lane], ...(timeout !== undefined && { timeout }) };
+}
 
 /** Keeps one agent per lane, scheme and proxy. Disposing ends their sockets. */
 export class Agents implements Disposable {
@@ -62,7 +85,7 @@ export class Agents implements Disposable {
         isSecure,
         isTunnel,
         // No limit, because the library forgets its waiting requests when a connection fails.
-        pool: { ...pool, maxFreeSockets: idleConnections[lane], maxSockets: Number.POSITIVE_INFINITY },
+        pool: { ...poolOf(lane), maxSockets: Number.POSITIVE_INFINITY },
         tls: this.options.tls,
         timeoutMs: this.options.timeoutMs,
         refusal: (status) => proxyRefusal(proxy, status),
@@ -82,7 +105,7 @@ export class Agents implements Disposable {
   }
 
   #openDirect(isSecure: boolean, lane: Lane): http.Agent {
-    const options = { ...pool, maxFreeSockets: idleConnections[lane] };
+    const options = poolOf(lane);
     return isSecure ? new SecureAgent({ ...options, ...this.options.tls }, this.#tlsSessions) : new http.Agent(options);
   }
 

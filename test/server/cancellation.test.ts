@@ -1,9 +1,17 @@
 // Cancelling a flow run: its end, its hooks, its processes, whoever is away meanwhile.
 import { describe, expect, inject, test } from "vitest";
+import { startBlackHoleRelay } from "../support/black-hole-relay.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { ENGINE_TIMEOUT_MS, startHooked, untilCancelled, untilNoProcess } from "./cancelled-runs.ts";
+import {
+  ENGINE_TIMEOUT_MS,
+  sleeping,
+  startCommand,
+  startHooked,
+  untilCancelled,
+  untilNoProcess,
+} from "./cancelled-runs.ts";
 import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
 
 describe("a cancelled flow run", () => {
@@ -34,6 +42,37 @@ describe("a cancelled flow run", () => {
     await api.setState(id, "CANCELLING", { force: true });
     await worker.waitForOutput(/^ignored$/m, 20_000);
   });
+});
+
+describe("a cancellation whose event is lost", { timeout: 120_000 }, () => {
+  /** The worker asks at once after it has connected, so a cancellation just then would be found early. */
+  const quietMs = 6_000;
+
+  test.concurrent.each(["drops all frames of the server", "leaves all connections half-open"])(
+    "because the network %s takes at most 20 s, and few requests",
+    async (fault) => {
+      let isDeaf = false;
+      await using proxy = await startReverseProxy(inject("apiUrl"), {
+        relayRules: () => ({ fromServer: (frame) => (isDeaf ? null : frame) }),
+      });
+      const apiUrl = new URL(proxy.apiUrl);
+      await using relay = await startBlackHoleRelay(Number(apiUrl.port));
+      apiUrl.port = String(relay.port);
+      await using run = await startCommand(sleeping, { apiUrl: apiUrl.href });
+      await run.worker.waitForOutput(/^plain$/m, 20_000);
+      if (fault.startsWith("drops")) isDeaf = true;
+      else expect(relay.swallow(() => true)).toBeGreaterThan(1);
+      const looks = () => proxy.requests.filter(({ body }) => body.includes('"Cancelling"'));
+      const isQuiet = async () => performance.now() - (looks().at(-1)?.atMs ?? Number.POSITIVE_INFINITY) > quietMs;
+      await waitFor(isQuiet, { timeoutMs: 60_000, what: "no look for 6 s" });
+      const before = looks().length;
+      const startedAt = performance.now();
+      await run.api.setState(run.id, "CANCELLING", { force: true });
+      await untilCancelled(run.api, run.id);
+      expect(performance.now() - startedAt).toBeLessThan(20_000 - quietMs);
+      expect(looks().length - before).toBe(1);
+    },
+  );
 });
 
 describe("a flow run that is killed from outside", { timeout: 150_000 }, () => {

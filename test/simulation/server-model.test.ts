@@ -191,7 +191,8 @@ test("a filter finds flow runs by id and state", async () => {
     for (const step of [pending, running, cancelling]) await propose(side, runs[1]?.id ?? "", step);
     const ids = runs.map(({ id }) => id);
     const counts = [];
-    for (const state of [undefined, { type: { any_: ["CANCELLING"] } }, { name: { any_: ["Scheduled"] } }]) {
+    const [type, name] = [{ any_: ["CANCELLING"] }, { any_: ["Scheduled"] }];
+    for (const state of [undefined, { type }, { name }, { type, name }, { operator: "or_", type, name }]) {
       const flow_runs = { id: { any_: ids }, ...(state && { state }) };
       const found = await side.request<FlowRun[]>("POST", "/flow_runs/filter", { flow_runs, offset: 0 });
       counts.push(found.map(({ id }) => ids.indexOf(id)).sort());

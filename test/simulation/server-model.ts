@@ -189,14 +189,16 @@ export class ServerModel {
 
   #matches(run: ModelRun, body: JsonObject): boolean {
     type AnyOf = { any_?: string[] } | null | undefined;
-    const { id, state } = (body.flow_runs ?? {}) as { id?: AnyOf; state?: { type?: AnyOf; name?: AnyOf } };
+    type StateFilter = { operator?: "and_" | "or_"; type?: AnyOf; name?: AnyOf };
+    const { id, state } = (body.flow_runs ?? {}) as { id?: AnyOf; state?: StateFilter };
     const pools = (body.work_pools ?? {}) as { name?: AnyOf };
     const isIn = (value: string | undefined, filter: AnyOf): boolean =>
       !filter?.any_ || (value !== undefined && filter.any_.includes(value));
     return (
       isIn(run.id, id) &&
-      isIn(run.state_type, state?.type) &&
-      isIn(run.state_name, state?.name) &&
+      (state?.operator === "or_"
+        ? isIn(run.state_type, state.type) || isIn(run.state_name, state.name)
+        : isIn(run.state_type, state?.type) && isIn(run.state_name, state?.name)) &&
       isIn(this.#poolOf(run)?.name, pools.name)
     );
   }

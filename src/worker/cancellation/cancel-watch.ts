@@ -1,15 +1,20 @@
-// Finds cancelled flow runs by requests, because events do not report all of them. While the event socket is closed, it
-// asks every interval. After the socket has opened it asks once, because missed events are not sent again. While the
-// socket is open it asks rarely: servers drop events under load, and their events do not name the work pool if the flow
-// run's work queue was deleted. Source: prefect _internal/observers.py.
+// Finds cancelled flow runs by requests, because events do not report all of them. A server drops events under load, a
+// half-open socket looks like a quiet one, and events do not name the work pool if the flow run's work queue was deleted.
+// One request covers all flow runs in flight, and nothing is sent while there are none. After the event socket has opened,
+// it asks at once, because missed events are not sent again. Source: prefect _internal/observers.py.
 import { filterFlowRuns } from "../../api/flow-runs.ts";
+import { Hedge } from "../../api/hedge.ts";
+import type { RequestOptions } from "../../api/request-options.ts";
 import type { FlowRun, JsonObject } from "../../api/wire.ts";
+import { clampedPoissonMs } from "../../async/jitter.ts";
 import type { Worker } from "../worker.ts";
 
-/** The interval of the requests without events. Source: prefect _internal/observers.py, 10 s. */
+/** The mean interval of the requests without events. Source: prefect _internal/observers.py, 10 s. */
 const usualIntervalMs = 10_000;
-/** The interval grows by this factor while events arrive. Nothing is sent while no flow run is in flight. */
-const factorWithEvents = 6;
+/** With jitter, a request follows the one before within 15.6 s. So a cancellation without an event takes less than 20 s. */
+const factorWithEvents = 1.2;
+/** Many workers must not ask at once. */
+const jitterFactor = 0.3;
 /** The most flow runs that a server returns per request. */
 const idsPerCall = 200;
 
@@ -22,10 +27,12 @@ export async function watchCancellations(
   signal: AbortSignal,
   intervalMs = usualIntervalMs,
 ): Promise<void> {
+  // The open connections may be half-open too.
+  const hedge = new Hedge(["watch", "watch-again"]);
   let failures = 0;
   while (!signal.aborted) {
     const ids = worker.runs.list().map(({ flowRun }) => flowRun.id);
-    const failure = await tryToEndCancelled(worker, ids, signal);
+    const failure = await tryToEndCancelled(worker, ids, hedge, signal);
     if (signal.aborted) return;
     if (ids.length > 0 && (failure === undefined || worker.sockets.eventsConnected)) {
       if (failures >= failuresUntilUnwatched) worker.log.info("Cancelled flow runs are found again.");
@@ -35,7 +42,8 @@ export async function watchCancellations(
     }
     // A change of the socket ends this wait: an opened socket causes one request, a closed one the shorter interval.
     const isWatched = worker.sockets.eventsConnected && failure === undefined;
-    await worker.sockets.eventsChanged.sleep(isWatched ? intervalMs * factorWithEvents : intervalMs, signal);
+    const meanMs = isWatched ? intervalMs * factorWithEvents : intervalMs;
+    await worker.sockets.eventsChanged.sleep(clampedPoissonMs(meanMs, jitterFactor, worker.services.random), signal);
   }
 }
 
@@ -53,10 +61,15 @@ function onUnwatched(worker: Worker, failure: unknown): void {
 }
 
 /** Asks once which of these flow runs are Cancelling, and stops them. Returns the error if the request failed. */
-async function tryToEndCancelled(worker: Worker, ids: readonly string[], signal: AbortSignal): Promise<unknown> {
+async function tryToEndCancelled(
+  worker: Worker,
+  ids: readonly string[],
+  hedge: Hedge,
+  signal: AbortSignal,
+): Promise<unknown> {
   try {
     for (let start = 0; start < ids.length; start += idsPerCall) {
-      const cancelled = await findCancelling(worker, ids.slice(start, start + idsPerCall), signal);
+      const cancelled = await findCancelling(worker, ids.slice(start, start + idsPerCall), { hedge, signal });
       for (const { id } of cancelled) worker.runs.stop(id, { kind: "cancel" });
     }
     return undefined;
@@ -67,14 +80,13 @@ async function tryToEndCancelled(worker: Worker, ids: readonly string[], signal:
   }
 }
 
-/** Returns flow runs with the type CANCELLING, or with the older form: type CANCELLED and name Cancelling. */
-async function findCancelling(worker: Worker, ids: readonly string[], signal: AbortSignal): Promise<FlowRun[]> {
-  const states: JsonObject[] = [
-    { type: { any_: ["CANCELLED"] }, name: { any_: ["Cancelling"] } },
-    { type: { any_: ["CANCELLING"] } },
-  ];
-  const found = await Promise.all(
-    states.map((state) => filterFlowRuns(worker.api, { state, id: { any_: [...ids] } }, { signal })),
-  );
-  return found.flat();
+/**
+ * Returns flow runs with the type CANCELLING, or with the older form: type CANCELLED and name Cancelling. The reference sends
+ * a request for each of the two.
+ */
+async function findCancelling(worker: Worker, ids: readonly string[], options: RequestOptions): Promise<FlowRun[]> {
+  const state: JsonObject = { operator: "or_", type: { any_: ["CANCELLING"] }, name: { any_: ["Cancelling"] } };
+  const found = await filterFlowRuns(worker.api, { state, id: { any_: [...ids] } }, options);
+  // A state of any type can have any name.
+  return found.filter(({ state_type: type }) => type === "CANCELLING" || type === "CANCELLED");
 }
