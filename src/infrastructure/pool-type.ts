@@ -70,22 +70,30 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    * Continues what an earlier worker of this pool started or was about to start. If it does not run any more, `ended` resolves at
    * once. Disposing removes what the earlier worker left. Throws the system's error if the machine lacks something now.
    */
-  adopt(handle: Handle, options: AdoptOptions): Promise<Execution>;
+  adopt(handle: Handle, options: AdoptOptions<J>): Promise<Execution>;
+  /** Returns the runner of the hooks of a flow run whose program is gone together with its machine. They run here. */
+  hooksOfLost(lost: Omit<AdoptOptions<J>, "directory">): HookRunner;
   /** Finds what another worker started, by the identifier on the server. Returns null if it cannot be found from here. */
   findAbandoned(handle: Handle): Promise<Pick<Execution, "stop"> | null>;
   /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */
   integrations(): Promise<{ name: string; version: string }[]>;
 }
 
-/** The flow run whose program is adopted. */
-export interface AdoptOptions {
+/** The flow run of a program, and its files. */
+export interface RunFiles {
   readonly flowRunId: string;
   /** A directory for the files of this flow run, which the next worker also finds. Null if there is none. */
   readonly directory: string | null;
 }
 
+/** The flow run whose program is adopted. */
+export interface AdoptOptions<J extends Job = Job> extends RunFiles {
+  /** Reads the job anew, for the hooks of a program that does not run any more. */
+  readJob(): Promise<J>;
+}
+
 /** The flow run whose program is started, and the callback for its handle. */
-export interface StartOptions extends AdoptOptions {
+export interface StartOptions extends RunFiles {
   /**
    * Stores a handle. It is awaited twice: before the program starts, with an empty identifier, and when it has started. So a
    * worker that is killed between the two leaves a trace of what it was about to start.

@@ -5,6 +5,7 @@ import type { Execution } from "../infrastructure/pool-type.ts";
 import { begin } from "./begin.ts";
 import { claim } from "./claim.ts";
 import { forget } from "./journal-entry.ts";
+import { readJobOfLost } from "./read-job.ts";
 import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -88,7 +89,8 @@ async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<E
   const { infrastructure, services, identity } = context;
   const { flowRun, log, ending } = run;
   const handle = run.handle ?? { poolType: identity.type, identifier: "", proof: {} };
-  const options = { flowRunId: flowRun.id, directory: services.journal.directoryOf(flowRun.id) };
+  const directory = services.journal.directoryOf(flowRun.id);
+  const options = { flowRunId: flowRun.id, directory, readJob: () => readJobOfLost(context, run) };
   while (!services.stop.kill.aborted) {
     try {
       const execution = await infrastructure.adopt(handle, options);

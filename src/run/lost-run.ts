@@ -33,7 +33,7 @@ export async function reportLost(
   }
   if (type === "CANCELLING") {
     await finishCancelled(reporting);
-    return cancellationHooks;
+    return reporting.runsItself.cancellation ? null : cancellationHooks;
   }
   const holder = await findHolder(reporting);
   if (holder === "somebody else") {

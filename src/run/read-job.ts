@@ -1,7 +1,10 @@
 // Reads a flow run's deployment and flow, and makes its job.
 import { findDeployment, readFlow } from "../api/deployments.ts";
+import { fieldOf } from "../api/exact-places.ts";
+import { findFlowRun } from "../api/flow-runs.ts";
 import * as references from "../api/references.ts";
 import type { RetriedRefusals } from "../api/refused-reports.ts";
+import { findWorkPool } from "../api/work-pools.ts";
 import type { Job } from "../infrastructure/pool-type.ts";
 import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
 import type { RunContext } from "./run-context.ts";
@@ -38,6 +41,22 @@ export async function readRelated(context: RunContext, run: RunRecord): Promise<
 export async function readJob(context: RunContext, run: RunRecord): Promise<Job> {
   await readRelated(context, run);
   return await makeJob(context, run);
+}
+
+/**
+ * Returns the job of a flow run that is gone, from what the server says now: the journal keeps no variables. Throws what
+ * `makeJob` throws, and an error if the flow run or its work pool was deleted.
+ */
+export async function readJobOfLost(context: RunContext, run: RunRecord): Promise<Job> {
+  const { api, services } = context;
+  const options = { endless: true, signal: services.stop.kill };
+  const [flowRun, workPool] = await Promise.all([
+    findFlowRun(api, run.flowRun.id, { ...options, exact: fieldOf("job_variables") }),
+    findWorkPool(api, run.workPool.name, options),
+  ]);
+  if (!flowRun || !workPool) throw new Error(`The ${flowRun ? "work pool" : "flow run"} was deleted.`);
+  // A flow run that was cancelled is read too.
+  return await readJob(context, { ...run, flowRun, workPool, phase: "claiming" });
 }
 
 /** Returns the job of a flow run. Throws JobConfigurationError, TemplateError, CommandError and ApiError. */

@@ -1,10 +1,12 @@
 // Settles a flow run of a dead worker without its journal. The server knows all that is left of it.
+import type { Api } from "../api/api.ts";
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import { limitedApi } from "../api/limited-api.ts";
 import type { FlowRun, WorkPool } from "../api/wire.ts";
 import { instanceLabel } from "../job/labels.ts";
 import type { Logger } from "../logger.ts";
 import { reportLost } from "./lost-run.ts";
+import { readJobOfLost } from "./read-job.ts";
 import type { RunContext } from "./run-context.ts";
 import { createRunRecord } from "./run-record.ts";
 
@@ -19,27 +21,40 @@ export interface LostRun {
 
 /**
  * Reports what became of the flow run, by the same rules as for one in the journal. Does nothing if its state or its
- * instance has changed. `signal` ends it, because a proposal that arrives late could hit the next attempt. Its hooks do not
- * run, because their code is not here. Throws ApiError.
+ * instance has changed. `signal` ends it, because a proposal that arrives late could hit the next attempt. Returns a function
+ * that runs the hooks that are due, on this machine, or null. Throws ApiError.
  */
-export async function settleLost(context: RunContext, lost: LostRun, signal: AbortSignal): Promise<void> {
+export async function settleLost(
+  context: RunContext,
+  lost: LostRun,
+  signal: AbortSignal,
+): Promise<(() => Promise<void>) | null> {
   const { flowRun, workPool, why, log } = lost;
   const api = limitedApi(context.api, signal);
   const current = await findFlowRun(api, flowRun.id);
-  if (!current || !isUnchanged(current, flowRun)) return;
+  if (!current || !isUnchanged(current, flowRun)) return null;
   const run = createRunRecord({ flowRun: current, workPool, log, slot: { [Symbol.dispose]: () => undefined } });
   // Any later claim belongs to another worker.
   for (const { type, state_details } of await readFlowRunStates(api, flowRun.id))
     if (type === "PENDING" && state_details?.transition_id) run.proposals.push(state_details.transition_id);
   const { services, identity, infrastructure, events, history } = context;
+  const hooks = infrastructure.hooksOfLost({ flowRunId: flowRun.id, readJob: () => readJobOfLost(context, run) });
   const reporting = {
     context: { api, services, identity, infrastructure, events, history },
     run,
-    runsItself: { cancellation: true, crashed: true },
+    runsItself: hooks.runsItself,
   };
   // The worker sends the process id right after the start.
   const mayHaveBegun = current.state_type !== "PENDING" || current.infrastructure_pid !== null;
-  await reportLost(reporting, { kind: "gone", why, mayHaveBegun });
+  const due = await reportLost(reporting, { kind: "gone", why, mayHaveBegun });
+  if (due === null || (due.kind === "cancellation" && !(await isCancelledOnce(api, flowRun.id)))) return null;
+  const { kill: end, leave } = services.stop;
+  return async () => await hooks.run({ ...due, flowRun: run.flowRun, end, leave });
+}
+
+/** Two workers may have settled the flow run at once. The server declines a second Crashed, but no second Cancelled. */
+async function isCancelledOnce(api: Api, flowRunId: string): Promise<boolean> {
+  return (await readFlowRunStates(api, flowRunId)).filter(({ type }) => type === "CANCELLED").length === 1;
 }
 
 /** Returns whether the flow run is in the same state and in the hands of the same program as before. */

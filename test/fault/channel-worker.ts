@@ -49,6 +49,7 @@ const infrastructure: Infrastructure = {
   obstacle: async () => null,
   start: () => Promise.reject(new Error("nothing is started here")),
   adopt: () => Promise.reject(new Error("nothing is adopted here")),
+  hooksOfLost: () => ({ runsItself: { cancellation: false, crashed: true }, run: async () => undefined }),
   findAbandoned: async () => null,
   integrations: async () => integrations,
   [Symbol.dispose]: () => undefined,

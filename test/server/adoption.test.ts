@@ -1,5 +1,5 @@
 // What the next worker does with the flow runs of a worker that was killed.
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
@@ -66,7 +66,10 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     const deployment = await deploy(api, pool, "sleep");
     const args = ["--limit", "2"];
     await using first = await state.start("first", { args });
-    const long = await api.createFlowRun(deployment, { parameters: { seconds: 200 } });
+    await using files = await makeTemporaryDirectory("lictor-hooks-");
+    const file = join(files.path, "hooks");
+    const hooked = { entrypoint: "hooks.py:work_with_hooks", jobVariables: { env: { HOOKS_FILE: file } } };
+    const long = await api.createFlowRun(await deploy(api, pool, "hello", hooked), { parameters: { seconds: 200 } });
     const short = await api.createFlowRun(deployment, { parameters: { seconds: 12 } });
     for (const { id } of [long, short]) await api.waitForState(id, ["RUNNING"], ENGINE_TIMEOUT_MS);
     await kill(first);
@@ -88,6 +91,9 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
       what: "no record to be left",
     });
     expect(await first.descendants()).toEqual([]);
+    // An engine before 3.8.4 does not run the hooks of the crash that it reports.
+    const hooks = (await readFile(file, "utf8")).split("\n").filter((line) => line !== "crashed Crashed");
+    expect(hooks).toEqual(["cancellation Cancelling", ""]);
     expect((await state.files()).filter((name) => name.includes(`-${first.pid}-`))).toEqual([]);
     expect(await readdir(join(first.home, "tmp"))).toEqual([]);
   });
@@ -152,7 +158,10 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     ["reschedule", "COMPLETED"],
   ] as const)("that died with it end by --on-lost %s", async (action, expected) => {
     await using state = await shareState();
-    const deployment = await deploy(state.api, state.pool, "sleep");
+    await using files = await makeTemporaryDirectory("lictor-hooks-");
+    const file = join(files.path, "hooks");
+    const hooked = { entrypoint: "hooks.py:work_with_hooks", jobVariables: { env: { HOOKS_FILE: file } } };
+    const deployment = await deploy(state.api, state.pool, "hello", hooked);
     await using first = await state.start("first");
     const { id } = await state.api.createFlowRun(deployment, { parameters: { seconds: 6 } });
     await state.api.waitForState(id, ["RUNNING"], ENGINE_TIMEOUT_MS);
@@ -167,9 +176,10 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     else expect(states.map(({ name }) => name)).toContain("Scheduled");
     expect(next.stdout).toContain("started!");
     await waitFor(async () => (await state.records()).length === 0, {
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
       what: "no record to be left",
     });
+    expect(await readFile(file, "utf8").catch(() => "")).toBe(action === "crash" ? "crashed Crashed\n" : "");
   });
 
   test.concurrent("are continued by a worker that lives beside it, and name that worker", async () => {

@@ -1,10 +1,13 @@
 // What becomes of the flow runs of a worker that is gone together with its disk, as with its container.
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { beforeEach, describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
 import { isPrefectSince, needsPrefect } from "../support/prefect-release.ts";
 import { isAlive, pidsWithEnvironment, signalProcess } from "../support/processes.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool, sharedApi } from "./deployments.ts";
 
@@ -23,9 +26,14 @@ type Worker = Awaited<ReturnType<typeof startWorker>>;
 async function openPool() {
   const api = sharedApi();
   const pool = await newPool(api);
+  const files = await makeTemporaryDirectory("lictor-hooks-");
+  const file = join(files.path, "hooks");
+  /** Deploys a flow of test/fixtures/flows/hooks.py. */
+  const deployHooked = (flow: string) =>
+    deploy(api, pool, "hello", { entrypoint: `hooks.py:${flow}`, jobVariables: { env: { HOOKS_FILE: file } } });
   /** A flow run that executes, and whose engine has said so. */
   const startFlowRun = async (seconds: number): Promise<string> => {
-    const { id } = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds } });
+    const { id } = await api.createFlowRun(await deployHooked("work_with_hooks"), { parameters: { seconds } });
     await api.waitForState(id, ["RUNNING"], ENGINE_TIMEOUT_MS);
     if (!isPrefectSince(heartbeatsSince)) return id;
     const filter = { resource: { id: [`prefect.flow-run.${id}`] }, event: { name: ["prefect.flow-run.heartbeat"] } };
@@ -44,13 +52,29 @@ async function openPool() {
     const isOffline = async () => (await api.readWorkers(pool)).every(({ status }) => status === "OFFLINE");
     await waitFor(isOffline, { timeoutMs: 120_000, what: "the worker to be offline" });
   };
-  return { api, pool, start, startFlowRun, killTree };
+  /** Waits for the first line of a hook, and returns all of them after the workers have ended. */
+  const hooksAfter = async (stop: () => Promise<void>): Promise<string> => {
+    await waitFor(async () => await readFile(file, "utf8").catch(() => ""), {
+      timeoutMs: ENGINE_TIMEOUT_MS,
+      what: "the hooks",
+    });
+    await stop();
+    return await readFile(file, "utf8");
+  };
+  const dispose = async () => await files[Symbol.asyncDispose]();
+  return { api, pool, start, deployHooked, startFlowRun, killTree, hooksAfter, [Symbol.asyncDispose]: dispose };
+}
+
+async function endGently(workers: readonly Worker[]): Promise<void> {
+  for (const worker of workers) worker.signal("SIGTERM");
+  await Promise.all(workers.map(({ exited }) => exited));
 }
 
 /** Starts two workers at the same moment, so that they sweep at the same moments. */
 async function startBoth(start: Awaited<ReturnType<typeof openPool>>["start"], args: string[] = []) {
   const workers = await Promise.all([start("next", { args }), start("other", { args })]);
   return {
+    end: async () => await endGently(workers),
     stderr: () => workers.map(({ stderr }) => stderr).join(""),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(workers.map(async (worker) => await worker[Symbol.asyncDispose]()));
@@ -61,9 +85,10 @@ async function startBoth(start: Awaited<ReturnType<typeof openPool>>["start"], a
 describe("a flow run that died with its worker's disk", { timeout: 300_000 }, () => {
   beforeEach(() => needsPrefect("3.1.0", "labels of flow runs"));
 
-  test.concurrent("becomes Crashed once, even if two workers see it", async () => {
+  test.concurrent("becomes Crashed once, and has its hooks run once, even if two workers see it", async () => {
     needsHeartbeats();
-    const { api, start, startFlowRun, killTree } = await openPool();
+    await using pool = await openPool();
+    const { api, start, startFlowRun, killTree, hooksAfter } = pool;
     await using first = await start("first");
     const id = await startFlowRun(200);
     await killTree(first, id);
@@ -74,11 +99,13 @@ describe("a flow run that died with its worker's disk", { timeout: 300_000 }, ()
     );
     expect(states.filter(({ type }) => type === "CRASHED")).toHaveLength(1);
     expect(sweepers.stderr()).toMatch(/Worker 'first' on host '.*' is gone/);
+    expect(await hooksAfter(sweepers.end)).toBe("crashed Crashed\n");
   });
 
   test("is executed once more with --on-lost reschedule, even if two workers see it", async () => {
     needsHeartbeats();
-    const { api, start, startFlowRun, killTree } = await openPool();
+    await using pool = await openPool();
+    const { api, start, startFlowRun, killTree } = pool;
     await using first = await start("first");
     const id = await startFlowRun(20);
     await killTree(first, id);
@@ -89,7 +116,8 @@ describe("a flow run that died with its worker's disk", { timeout: 300_000 }, ()
   });
 
   test.concurrent("is scheduled again if it was claimed and never began", async () => {
-    const { api, pool, start, killTree } = await openPool();
+    await using opened = await openPool();
+    const { api, pool, start, killTree } = opened;
     const over = new AbortController();
     await using proxy = await startReverseProxy(inject("apiUrl"), {
       onRequest: async ({ path, body }) => {
@@ -110,20 +138,23 @@ describe("a flow run that died with its worker's disk", { timeout: 300_000 }, ()
     expect(states.filter(({ type }) => type === "RUNNING")).toHaveLength(1);
   });
 
-  test.concurrent("becomes Cancelled if it is cancelled", async () => {
-    const { api, start, startFlowRun, killTree } = await openPool();
+  test.concurrent("becomes Cancelled if it is cancelled, and has its hooks run", async () => {
+    await using pool = await openPool();
+    const { api, start, startFlowRun, killTree, hooksAfter } = pool;
     await using first = await start("first");
     const id = await startFlowRun(200);
     await killTree(first, id);
     await api.setState(id, "CANCELLING");
-    await using _next = await start("next");
+    await using next = await start("next");
     const { flowRun } = await api.waitForState(id, ["CANCELLED"], SETTLING_TIMEOUT_MS);
     expect(flowRun.state?.message).toBe("Flow run was cancelled successfully.");
+    expect(await hooksAfter(async () => await endGently([next]))).toBe("cancellation Cancelling\n");
   });
 });
 
 test("a quiet flow run of a worker that lives is never settled", async () => {
-  const { api, pool, start } = await openPool();
+  await using opened = await openPool();
+  const { api, pool, start } = opened;
   // With the usual heartbeats, a busy server does not take it for offline.
   await using _first = await start("first", { env: {} });
   const { id } = await api.createFlowRun(await deploy(api, pool, "sleep"), { parameters: { seconds: 30 } });

@@ -74,6 +74,7 @@ export class Machine {
       obstacle: async () => null,
       start: (_job, options) => this.#start(owner, options),
       adopt: (handle, options) => this.#adopt(owner, handle, options),
+      hooksOfLost: () => ({ runsItself: { cancellation: false, crashed: true }, run: async () => undefined }),
       findAbandoned: async ({ identifier, proof }) => {
         await this.#step(owner);
         const process = this.processes.get(identifier);

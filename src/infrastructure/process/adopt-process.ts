@@ -8,10 +8,12 @@ import { isSameProcess, readWorkingDirectory } from "../../process/process-ident
 import { findStartedWith, readProcessVariables, wasStartedWith } from "../../process/read-process-environment.ts";
 import { signalGroup } from "../../process/terminate.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
-import type { AdoptOptions, Ending, Execution, Handle, InfrastructureServices } from "../pool-type.ts";
+import type { AdoptOptions, Ending, Execution, Handle, InfrastructureServices, RunFiles } from "../pool-type.ts";
 import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
 import { type ProgramSession, processExecution, type RunningProgram, sendsHeartbeats } from "./process-execution.ts";
 import { type ProcessFacts, readFacts, toHandle } from "./process-facts.ts";
+import { openLostPlace } from "./process-hooks.ts";
+import type { ProcessJob } from "./process-job.ts";
 
 /** How often an adopted process is looked at. It is no child, so the system does not tell its end. */
 const lookMs = 500;
@@ -28,7 +30,7 @@ const flowRunVariable = "PREFECT__FLOW_RUN_ID";
 export async function adoptProcess(
   services: InfrastructureServices,
   handle: Handle,
-  options: AdoptOptions,
+  options: AdoptOptions<ProcessJob>,
 ): Promise<Execution> {
   await using opened = new AsyncDisposables();
   const known = readFacts(handle);
@@ -39,6 +41,7 @@ export async function adoptProcess(
   if (output) opened.add(async () => await output[Symbol.asyncDispose]());
   // The engine's own variables are read while it lives, because hooks that run after its end need them.
   const env = pid === null ? null : await readProcessVariables(pid);
+  const ran = { launch: facts.launch, cwd: facts.cwd, output: output ?? ("inherit" as const) };
   const over = new AbortController();
   opened.add(async () => over.abort());
   const execution = processExecution({
@@ -51,7 +54,8 @@ export async function adoptProcess(
     session: toSession(handle, pid, options.flowRunId),
     controlled: undefined,
     facts,
-    hookOptions: env && { cwd: facts.cwd, env, output: output ?? "inherit" },
+    openHookPlace: async (place) =>
+      env ? { ...ran, env } : await openLostPlace(services, options, known && ran, place),
     services,
   } satisfies RunningProgram);
   return { ...execution, ...opened.move() };
@@ -111,7 +115,7 @@ async function guessFacts(
 
 async function reopenOutput(
   services: InfrastructureServices,
-  { flowRunId, directory }: AdoptOptions,
+  { flowRunId, directory }: RunFiles,
 ): Promise<OutputFiles | null> {
   const path = outputIn(directory);
   if (path === null) return null;

@@ -1,26 +1,17 @@
 // The execution of one flow run as a child process: how it ends, how it is stopped, and who runs the hooks of its flow.
 import { constants } from "node:os";
 import { isStateType } from "../../api/wire.ts";
+import type { AsyncDisposables } from "../../async/async-disposables.ts";
 import { waitAtMost } from "../../async/sleep.ts";
 import type { ControlledChild } from "../../process/control-channel.ts";
 import { endLeftovers } from "../../process/leftovers.ts";
 import type { ProcessExit } from "../../process/start-process.ts";
 import { type Leader, terminate, terminateGraceMs } from "../../process/terminate.ts";
 import type { PythonFinding } from "../../program/find-python.ts";
-import { reachesSameServer } from "../../program/hook-script.ts";
-import { runLaunchHooks } from "../../program/launch-hooks.ts";
 import { isAtLeast } from "../../program/prefect-release.ts";
-import type { HookCall } from "../../program/run-hooks.ts";
-import type {
-  Ending,
-  Execution,
-  Handle,
-  HookRunner,
-  InfrastructureServices,
-  ReportedEnd,
-  StopLimits,
-} from "../pool-type.ts";
+import type { Ending, Execution, Handle, InfrastructureServices, ReportedEnd, StopLimits } from "../pool-type.ts";
 import type { ProcessFacts } from "./process-facts.ts";
+import { type HookPlace, hookRunner } from "./process-hooks.ts";
 
 /** A program that runs, and what has to be known of it. */
 export interface RunningProgram {
@@ -33,8 +24,8 @@ export interface RunningProgram {
   /** The worker's side of the program's control channel. Undefined without a channel. */
   readonly controlled: ControlledChild | undefined;
   readonly facts: ProcessFacts;
-  /** Where and how hooks run. Null if that is not known any more. */
-  readonly hookOptions: Pick<HookCall, "cwd" | "env" | "output"> | null;
+  /** Opens the place where hooks run. */
+  readonly openHookPlace: (opened: AsyncDisposables) => Promise<HookPlace>;
   readonly services: InfrastructureServices;
 }
 
@@ -58,13 +49,13 @@ const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /** Returns the execution of a process. The caller disposes of what the process needed. */
 export function processExecution(program: RunningProgram): Omit<Execution, typeof Symbol.asyncDispose> {
-  const { handle, ended, facts, hookOptions, controlled } = program;
+  const { handle, ended, facts, services, controlled, openHookPlace } = program;
   let stopping: ReturnType<Execution["stop"]> | null = null;
   return {
     handle,
     started: facts.launch.startsEngine && controlled ? controlled.connected : Promise.resolve(),
     ended,
-    hooks: facts.launch.startsEngine && hookOptions ? hookRunner(program, hookOptions) : null,
+    hooks: facts.launch.startsEngine ? hookRunner(services, facts.launch.runsHooks, openHookPlace) : null,
     reportsRunning: facts.launch.reportsRunning,
     sendsHeartbeats: facts.sendsHeartbeats,
     stop(why, limits) {
@@ -142,24 +133,4 @@ export function toEnding({ code, signal }: ProcessExit, controlled: ControlledCh
 function reportedEnd({ reported }: ControlledChild): ReportedEnd {
   const { type, name } = reported ?? {};
   return { state: isStateType(type) && name !== undefined ? { type, name } : null };
-}
-
-function hookRunner(
-  { facts, services }: RunningProgram,
-  options: NonNullable<RunningProgram["hookOptions"]>,
-): HookRunner {
-  const { log } = services;
-  return {
-    runsItself: facts.launch.runsHooks,
-    async run(request) {
-      const { kind, flowRun } = request;
-      const serverIsKnown = reachesSameServer(options.env, services.processEnvironment());
-      try {
-        await runLaunchHooks(facts.launch, { ...request, ...options, serverIsKnown });
-      } catch (error) {
-        const failure = `Runner failed to retrieve flow to execute on_${kind} hooks for flow run '${flowRun.id}'.`;
-        log.warn({ err: error, flow_run_id: flowRun.id }, failure);
-      }
-    },
-  };
 }

@@ -20,11 +20,11 @@ import type { ForkedProcess } from "../../program/fork-server.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
 import { logBatchVariables } from "../../program/log-batch-size.ts";
 import type {
-  AdoptOptions,
   Execution,
   Infrastructure,
   InfrastructureServices,
   PoolType,
+  RunFiles,
   StartOptions,
 } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
@@ -34,6 +34,7 @@ import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
 import { logMissingDirectory, logUnkeptOutput } from "./problem-logs.ts";
 import { processExecution, sendsHeartbeats, toEnding } from "./process-execution.ts";
 import { type ProcessFacts, toHandle } from "./process-facts.ts";
+import { hookRunner, openLostPlace } from "./process-hooks.ts";
 import { type ProcessJob, toProcessJob } from "./process-job.ts";
 import { WarmEngines } from "./warm-engines.ts";
 
@@ -62,6 +63,8 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
       }
     },
     adopt: (handle, options) => adoptProcess(services, handle, options),
+    hooksOfLost: (lost) =>
+      hookRunner(services, lostRunsItself, (opened) => openLostPlace(services, lost, null, opened)),
     findAbandoned: findAbandonedProcess,
     integrations: () => readIntegrations(services),
     prepare: (fields) => prepareEngines(services, warm, fields),
@@ -121,6 +124,9 @@ async function prepareEngines(
   warm.prepare({ python: python.engine.python, env: { ...env, ...variables }, output });
 }
 
+/** Whether it ran hooks before it was lost is not known. An engine runs those of a crash that it reports itself. */
+const lostRunsItself = { cancellation: false, crashed: true };
+
 /** What all flow runs share. */
 interface Shared {
   readonly control: ControlChannel | null;
@@ -169,8 +175,8 @@ async function start(
     launch,
   };
   await onHandle(toHandle("", facts));
-  const hookOptions = { cwd, env: { ...env, ...variables }, output };
-  const started = await startProgram(warm, { argv, ...hookOptions }, { python: enginePython, flowRunId });
+  const place = { cwd, env: { ...env, ...variables }, output };
+  const started = await startProgram(warm, { argv, ...place }, { python: enginePython, flowRunId });
   const known: ProcessFacts = { ...facts, identity: await tryIdentify(started.pid) };
   const handle = toHandle(String(started.pid), known);
   await onHandle(handle);
@@ -183,7 +189,8 @@ async function start(
       : await waitForEnd(started.pid, { facts: known, starter: "lictor's fork server" }, over.signal),
   );
   const execution = processExecution({
-    ...{ handle, ended, leader: started, controlled, facts, hookOptions, services },
+    ...{ handle, ended, leader: started, controlled, facts, services },
+    openHookPlace: async () => ({ launch, ...place }),
     session: { id: started.pid, isOurs: async () => true },
   });
   return { ...execution, ...opened.move() };
@@ -215,7 +222,7 @@ function childVariables(launch: LaunchFacts, controlled: ControlledChild | undef
  */
 async function openOutput(
   services: InfrastructureServices,
-  { flowRunId, directory }: AdoptOptions,
+  { flowRunId, directory }: RunFiles,
   { makeTemporary, logUnkept }: Pick<Shared, "logUnkept"> & { makeTemporary: (prefix: string) => Promise<string> },
 ): Promise<ChildOutput> {
   if (!services.onOutput) return "inherit";

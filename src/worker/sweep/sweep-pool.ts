@@ -27,16 +27,21 @@ const settlingMs = 15_000;
 
 /**
  * Sweeps the pool until `drain` aborts: at once, after each connection of the event socket, when another worker has gone
- * offline, and at an interval. Never throws.
+ * offline, and at an interval. Returns when the last hooks of settled flow runs have ended. Never throws.
  */
 export async function sweepPool(worker: Worker, drain: AbortSignal, intervalMs = usualIntervalMs): Promise<void> {
   const { lostAfterMs, random } = worker.services;
   const suspects = new Suspects(lostAfterMs);
+  // One after the other: a worker that dies with many flow runs must not start as many Pythons here.
+  let hooks = Promise.resolve();
+  const onHooks = (run: () => Promise<void>): void => {
+    hooks = hooks.then(run);
+  };
   while (lostAfterMs > 0 && !drain.aborted) {
     const sweptAtMs = monotonicMs();
     let hasFailed = false;
     try {
-      if (worker.pool.current) await sweep(worker, suspects, drain);
+      if (worker.pool.current) await sweep(worker, suspects, onHooks, drain);
     } catch (error) {
       suspects.clear();
       hasFailed = isTransient(error);
@@ -49,10 +54,16 @@ export async function sweepPool(worker: Worker, drain: AbortSignal, intervalMs =
     await worker.sweepWake.sleep(waitMs, drain);
     await sleep(sweptAtMs + Math.min(waitMs, leastIntervalMs) - monotonicMs(), drain);
   }
+  await hooks;
 }
 
 /** Looks once at the flow runs whose worker is gone, and settles those of which nothing was heard for long enough. */
-async function sweep(worker: Worker, suspects: Suspects, signal: AbortSignal): Promise<void> {
+async function sweep(
+  worker: Worker,
+  suspects: Suspects,
+  onHooks: (run: () => Promise<void>) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const orphans = await findOrphans(worker, signal);
   suspects.keepOnly(orphans.map(({ flowRun }) => flowRun.id));
   let read = 0;
@@ -64,7 +75,8 @@ async function sweep(worker: Worker, suspects: Suspects, signal: AbortSignal): P
     try {
       const sign = await readSignOfLife(worker.api, flowRun.id, { signal });
       if (verdict === "due" && sign !== null && suspects.isSilent(flowRun.id, sign)) {
-        await settle(worker, orphan, signal);
+        const runHooks = await settle(worker, orphan, signal);
+        if (runHooks) onHooks(runHooks);
       } else {
         suspects.delete(flowRun.id);
         if (sign !== null && (await canBeHeard(worker, flowRun, signal))) suspects.watch(flowRun, sign, nowMs);
@@ -82,13 +94,17 @@ async function canBeHeard(worker: Worker, { id, state_type }: FlowRun, signal: A
   return state_type !== "RUNNING" || (await hasHeartbeat(worker.api, id, { signal }));
 }
 
-async function settle(worker: Worker, { flowRun, workerName, host }: Orphan, signal: AbortSignal): Promise<void> {
+async function settle(
+  worker: Worker,
+  { flowRun, workerName, host }: Orphan,
+  signal: AbortSignal,
+): Promise<(() => Promise<void>) | null> {
   const { pool, services } = worker;
   const workPool = pool.current;
-  if (!workPool || worker.runs.has(flowRun.id)) return;
+  if (!workPool || worker.runs.has(flowRun.id)) return null;
   using limit = new LinkedController(signal, timeoutSignal(settlingMs));
   const silence = `nothing was heard of the flow run for ${services.lostAfterMs / 1000} s`;
   const why = `Worker '${workerName}' on host '${host ?? "unknown"}' is gone, and ${silence}.`;
   const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
-  await settleLost(worker, { flowRun, workPool, why, log }, limit.signal);
+  return await settleLost(worker, { flowRun, workPool, why, log }, limit.signal);
 }
