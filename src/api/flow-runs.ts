@@ -52,7 +52,8 @@ export async function filterCancelling(
 }
 
 /**
- * Returns some flow runs of a work pool that are claimed and have not ended, in the order in which they began. Throws the
+ * Returns some flow runs of a work pool that are claimed and have not ended, in the order in which they began. Among them
+ * are those whose engine waits for a retry, and those that were scheduled again under the name of such a wait. Throws the
  * errors of `Api.request`.
  */
 export async function filterClaimed(
@@ -61,7 +62,8 @@ export async function filterClaimed(
   range: { offset: number; limit: number },
   options?: RequestOptions,
 ): Promise<FlowRun[]> {
-  const state = { type: { any_: ["PENDING", "RUNNING", "CANCELLING"] } };
+  const type = { any_: ["PENDING", "RUNNING", "CANCELLING"] };
+  const state = { operator: "or_", type, name: { any_: ["AwaitingRetry"] } };
   const criteria = { flow_runs: { state }, work_pools: { name: { any_: [pool] } }, sort: "START_TIME_ASC", ...range };
   return await filterBy(api, criteria, options);
 }

@@ -85,6 +85,16 @@ describe("a flow run of a dead worker", { timeout: 60_000 }, () => {
       "CANCELLED",
     ],
     [
+      "whose engine waited for its next attempt",
+      {
+        ...flowRun,
+        state: { ...state, type: "SCHEDULED", name: "AwaitingRetry" },
+        state_type: "SCHEDULED",
+        empirical_policy: { retry_type: "in_process" },
+      },
+      "CRASHED",
+    ],
+    [
       "whose worker had the name and the host of this one",
       { ...flowRun, labels: { ...labels, "lictor.host": "host", "prefect.worker.name": "w" } },
       "CRASHED",
@@ -104,6 +114,10 @@ describe("a flow run of a dead worker", { timeout: 60_000 }, () => {
     ["whose worker may be on another page of the list", { "POST /api/work_pools/p/workers/filter": { body: others } }],
     ["whose workers cannot be listed", { "POST /api/work_pools/p/workers/filter": { status: 403, body: {} } }],
     ["whose program is alive on this machine", {}, { livingInstances: ["there-1-00000000"] }],
+    [
+      "that is scheduled again under the name of a retry",
+      found({ ...flowRun, state: { ...state, type: "SCHEDULED", name: "AwaitingRetry" }, state_type: "SCHEDULED" }),
+    ],
     ["without labels", found({ ...flowRun, labels: { "prefect.worker.name": "gone" } })],
     ["whose events are not stored", { "POST /api/events/filter": { body: { total: 0, events: [] } } }],
     ["whose events cannot be read", { "POST /api/events/filter": { status: 403, body: {} } }],
@@ -168,7 +182,13 @@ test("an idle pool costs one request per sweep", async () => {
     "/api/flow_runs/filter",
   ]);
   expect(JSON.parse(sweeping.server.requests.at(-1)?.body ?? "")).toEqual({
-    flow_runs: { state: { type: { any_: ["PENDING", "RUNNING", "CANCELLING"] } } },
+    flow_runs: {
+      state: {
+        operator: "or_",
+        type: { any_: ["PENDING", "RUNNING", "CANCELLING"] },
+        name: { any_: ["AwaitingRetry"] },
+      },
+    },
     work_pools: { name: { any_: ["p"] } },
     sort: "START_TIME_ASC",
     limit: 200,

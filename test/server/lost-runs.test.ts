@@ -138,6 +138,20 @@ describe("a flow run that died with its worker's disk", { timeout: 300_000 }, ()
     expect(states.filter(({ type }) => type === "RUNNING")).toHaveLength(1);
   });
 
+  test.concurrent("becomes Crashed if its engine waited for its next attempt, which no poll returns", async () => {
+    await using pool = await openPool();
+    const { api, start, deployHooked, killTree, hooksAfter } = pool;
+    await using first = await start("first");
+    const { id } = await api.createFlowRun(await deployHooked("fail_and_wait"));
+    const isWaiting = async () => (await api.readFlowRun(id)).state_name === "AwaitingRetry";
+    await waitFor(isWaiting, { timeoutMs: ENGINE_TIMEOUT_MS, what: "the wait for the next attempt", intervalMs: 100 });
+    await killTree(first, id);
+    await using next = await start("next");
+    const { states } = await api.waitForState(id, ["CRASHED"], SETTLING_TIMEOUT_MS);
+    expect(states.map(({ name }) => name).slice(-2)).toEqual(["AwaitingRetry", "Crashed"]);
+    expect(await hooksAfter(async () => await endGently([next]))).toBe("crashed Crashed\n");
+  });
+
   test.concurrent("becomes Cancelled if it is cancelled, and has its hooks run", async () => {
     await using pool = await openPool();
     const { api, start, startFlowRun, killTree, hooksAfter } = pool;

@@ -26,6 +26,16 @@ test.each([
   expect(times.map((at) => suspects.look(run, rank, at))).toEqual(verdicts);
 });
 
+test("an engine that waits for its next attempt is silent until then", () => {
+  const state_details = { scheduled_time: "2026-01-01T00:00:01.000Z" };
+  const state = { id: "s", type: "SCHEDULED", timestamp: "2026-01-01T00:00:00.000Z", state_details };
+  const waiting = { ...run, state_type: "SCHEDULED", state } as FlowRun;
+  const suspects = new Suspects(600);
+  suspects.watch(waiting, "sign", 0);
+  const verdicts = [300, 600, 900, 1200, 1500, 1599, 1600].map((at) => suspects.look(waiting, 0, at));
+  expect(verdicts).toEqual([...Array(6).fill("quiet"), "due"]);
+});
+
 test.each([
   ["state", { ...run, state: { id: "t" } }],
   ["type of state, on a server without ids of states", { ...run, state_type: "CANCELLING", state: null }],

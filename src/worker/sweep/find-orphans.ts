@@ -4,6 +4,8 @@ import type { FlowRun } from "../../api/wire.ts";
 import { filterOnlineWorkers } from "../../api/work-pools.ts";
 import { waitUnlessAborted } from "../../async/sleep.ts";
 import { type ClaimLabels, readClaimLabels } from "../../job/labels.ts";
+import { isScheduledAgain } from "../../run/last-reports.ts";
+import { isFinal } from "../../run/states.ts";
 import type { Worker } from "../worker.ts";
 
 /** The number of items that a server returns at most. Source: prefect PREFECT_SERVER_API_DEFAULT_LIMIT. */
@@ -25,7 +27,8 @@ export async function findOrphans(worker: Worker, signal: AbortSignal): Promise<
   const { runs, api, options } = worker;
   const labelled = (await readClaimed(worker, signal)).flatMap((flowRun) => {
     const labels = readClaimLabels(flowRun.labels);
-    return labels && !runs.has(flowRun.id) ? [{ flowRun, ...labels }] : [];
+    const isClaimed = !isFinal(flowRun.state) && !isScheduledAgain(flowRun);
+    return labels && isClaimed && !runs.has(flowRun.id) ? [{ flowRun, ...labels }] : [];
   });
   if (labelled.length === 0) return [];
   const living = await listLiving(worker, signal);

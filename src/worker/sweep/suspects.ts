@@ -1,5 +1,6 @@
 // Remembers flow runs whose worker is gone, and for how long nothing was heard of them.
 import type { FlowRun } from "../../api/wire.ts";
+import { parseTime } from "../../run/run-record.ts";
 import { isUnchanged } from "../../run/settle-lost.ts";
 
 /** A flow run whose worker is gone. */
@@ -62,7 +63,7 @@ export class Suspects {
     if (!suspect || !isUnchanged(flowRun, suspect.flowRun)) return "new";
     suspect.quietMs += Math.min(nowMs - suspect.lookedAtMs, this.lostAfterMs / 2);
     suspect.lookedAtMs = nowMs;
-    if (suspect.quietMs < this.lostAfterMs) return "quiet";
+    if (suspect.quietMs < this.lostAfterMs + retryDelayMs(flowRun)) return "quiet";
     const isTurn = rank === 0 || suspect.wasDue;
     suspect.wasDue = true;
     return isTurn ? "due" : "quiet";
@@ -72,4 +73,17 @@ export class Suspects {
   isSilent(flowRunId: string, sign: string): boolean {
     return this.#suspects.get(flowRunId)?.sign === sign;
   }
+}
+
+/**
+ * Returns for how long an engine waits for its next attempt in silence. Both times are of the server's clock. An engine sends
+ * no heartbeats in this wait, and reports Running after it.
+ */
+function retryDelayMs({ state }: FlowRun): number {
+  if (state?.type !== "SCHEDULED") return 0;
+  const [enteredAt, retryAt] = [
+    parseTime(state.timestamp),
+    parseTime(state.state_details?.scheduled_time ?? undefined),
+  ];
+  return enteredAt === null || retryAt === null ? 0 : Math.max(0, retryAt - enteredAt);
 }
