@@ -42,6 +42,9 @@ async function happen(arena: Arena, fault: PlannedFault): Promise<string | null>
     case "worker-pause":
       await slot.pause(durationMs);
       return slot.name;
+    case "worker-freeze":
+      await slot.replaceFrozen(durationMs);
+      return slot.name;
     case "tree-kill":
       return `${slot.name}, ${noteKilled(arena, await slot.killTree(pauseMs))} flow runs`;
     case "rolling-update":

@@ -7,6 +7,7 @@ export const faultKinds = {
   "worker-timeout": "SIGTERM to a worker, and SIGKILL before it has drained; started again",
   "worker-kill": "SIGKILL to a worker; started again",
   "worker-pause": "SIGSTOP to a worker, and SIGCONT",
+  "worker-freeze": "SIGSTOP to a worker; a new one starts; SIGCONT and SIGTERM to the old one",
   "tree-kill": "SIGKILL to a worker and all processes of its flow runs; started again",
   "rolling-update": "a new worker starts, then the old one gets SIGTERM",
   "server-restart": "the server ends, by SIGTERM or SIGKILL, and starts again",

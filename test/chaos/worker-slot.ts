@@ -98,6 +98,20 @@ export class WorkerSlot implements AsyncDisposable {
     });
   }
 
+  /** SIGSTOP, and a new worker starts, as if the old one had ended. After some time the old one goes on and drains. */
+  replaceFrozen(durationMs: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const old = this.#current;
+      if (!old) return;
+      this.#signal(old.pid, "SIGSTOP");
+      await this.#start();
+      await this.#waitUntilStarted();
+      await delay(durationMs);
+      this.#signal(old.pid, "SIGCONT");
+      void this.#drain(old);
+    });
+  }
+
   /** SIGKILL to the worker and everything that workers of this place have started, and a new start. Returns the victims. */
   killTree(pauseMs: number): Promise<FoundProcess[]> {
     return this.#inTurn(async () => {
