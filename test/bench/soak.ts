@@ -9,21 +9,31 @@ import { startPrefectServer } from "../support/prefect-server.ts";
 import { runScript } from "../support/run-script.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { median } from "./statistics.ts";
 
 const POOL = "soak";
 /** How many flow runs wait at most, so that the server's work per poll stays the same. */
 const WAITING = 20;
 const LIMIT = 10;
-const FIRST_SAMPLE = 100;
+/** Memory is read during so many flow runs. */
+const READ_FOR = 50;
+/** During the first 100 flow runs, the worker still warms up. */
+const FIRST_SAMPLE = 100 + READ_FOR;
+const REST_MS = 5_000;
 const ADOPTED = 10;
 
-/** The worker after so many flow runs. */
+/**
+ * The worker after so many flow runs. Its memory is the median over the last `READ_FOR` of them, because a single reading
+ * depends on the last garbage collection. Its file handles are those that it has when nothing runs.
+ */
 interface Sample {
   runs: number;
   residentMiB: number;
   anonymousMiB: number;
   handles: number;
 }
+
+type Memory = Pick<Sample, "residentMiB" | "anonymousMiB">;
 
 async function soak(stop: AbortSignal): Promise<void> {
   const { values } = parseArgs({ options: { runs: { type: "string", default: "2000" } } });
@@ -32,9 +42,10 @@ async function soak(stop: AbortSignal): Promise<void> {
   await using server = await startPrefectServer();
   const api = prefectApi(server.apiUrl);
   await api.createWorkPool(POOL);
+  const startedAt = performance.now();
   const samples = await executeMany(api, server.apiUrl, total, stop);
   console.log(
-    `\n${markdownTable(
+    `\n${total} flow runs in ${Math.round((performance.now() - startedAt) / 1000)} s\n\n${markdownTable(
       ["flow runs", "resident MiB", "anonymous MiB", "file handles"],
       samples.map(({ runs, residentMiB, anonymousMiB, handles }) =>
         [runs, residentMiB.toFixed(1), anonymousMiB.toFixed(1), handles].map(String),
@@ -50,11 +61,12 @@ async function soak(stop: AbortSignal): Promise<void> {
   console.log(`Restart after kill -9 with ${ADOPTED} flow runs: ${await measureAdoption(api, server.apiUrl, stop)}`);
 }
 
-/** Executes flow runs whose command is `true`, and samples the worker after every tenth part of them. */
+/** Executes flow runs whose command is `true`, and samples the worker at the end of every tenth part of them. */
 async function executeMany(api: PrefectApi, apiUrl: string, total: number, stop: AbortSignal): Promise<Sample[]> {
   const deployment = await deployCommand(api, "true");
   await using worker = await startWorker(POOL, { apiUrl, args: ["--limit", String(LIMIT)] });
   const samples: Sample[] = [];
+  let readings: Memory[] = [];
   let created = 0;
   const countEnded = (): number => worker.stderr.split("submitted to infrastructure").length - 1;
   const sampleAt = [FIRST_SAMPLE, ...Array.from({ length: 10 }, (_, part) => Math.round((total * (part + 1)) / 10))];
@@ -64,20 +76,23 @@ async function executeMany(api: PrefectApi, apiUrl: string, total: number, stop:
       const wanted = Math.min(total, countEnded() + WAITING);
       for (; created < wanted; created++) await api.createFlowRun(deployment);
       await delay(200, undefined, { signal: stop });
+      if (countEnded() > runs - READ_FOR) readings.push(await readMemory(worker.pid));
     }
-    // The last flow runs leave, and the garbage of a burst is collected.
-    await delay(5_000, undefined, { signal: stop });
-    samples.push({ runs, ...(await readProcess(worker.pid)) });
+    const medianOf = (field: keyof Memory): number => median(readings.map((reading) => reading[field]));
+    // The last flow runs leave, and their connections are closed.
+    await delay(REST_MS, undefined, { signal: stop });
+    const handles = (await readdir(`/proc/${worker.pid}/fd`)).length;
+    samples.push({ runs, residentMiB: medianOf("residentMiB"), anonymousMiB: medianOf("anonymousMiB"), handles });
+    readings = [];
     console.error(`${runs} flow runs`);
   }
   return samples;
 }
 
-async function readProcess(pid: number): Promise<Omit<Sample, "runs">> {
+async function readMemory(pid: number): Promise<Memory> {
   const status = await readFile(`/proc/${pid}/status`, "utf8");
   const kB = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]);
-  const handles = (await readdir(`/proc/${pid}/fd`)).length;
-  return { residentMiB: kB("VmRSS") / 1024, anonymousMiB: kB("RssAnon") / 1024, handles };
+  return { residentMiB: kB("VmRSS") / 1024, anonymousMiB: kB("RssAnon") / 1024 };
 }
 
 /** Kills a worker with running flow runs, starts the next one, and says when it had taken over the last of them. */
