@@ -14,6 +14,7 @@ import type { Logging } from "../logger.ts";
 import type { PythonFinder } from "../program/find-python.ts";
 import type { MachineHealth } from "../run/machine-health.ts";
 import type { InstanceLabels, OnLost } from "../run/run-context.ts";
+import { SharedReads } from "../run/shared-reads.ts";
 import { slugify } from "../run/slug.ts";
 import type { StartPacer } from "../run/start-pacer.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
@@ -99,6 +100,7 @@ export class Host implements Disposable {
       journal,
       machine,
       pacer,
+      reads: new SharedReads(),
       instance,
       lastOutageAt: () => api.lastOutageAt,
       slotFreed: () => {

@@ -9,13 +9,14 @@ import type { Job } from "../infrastructure/pool-type.ts";
 import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
+import type { Reader } from "./shared-reads.ts";
 
 /**
  * An outage must not lose a claimed flow run, so requests have no end. Before the claim, the second signal ends them. After
  * it, a stop of the flow run ends them; the abort reason is then the StopReason.
  */
-function untilAnswered({ services }: RunContext, { phase, stop }: RunRecord): { endless: true; signal: AbortSignal } {
-  return { endless: true, signal: phase === "claiming" ? services.stop.kill : stop.signal };
+function readerOf({ services }: RunContext, { phase, stop, takenAt }: RunRecord): Reader {
+  return { knownSince: takenAt, signal: phase === "claiming" ? services.stop.kill : stop.signal };
 }
 
 /**
@@ -27,10 +28,17 @@ export async function readRelated(context: RunContext, run: RunRecord): Promise<
   const { api } = context;
   const { deployment_id: id, flow_id } = run.flowRun;
   const retriesRefusals: RetriedRefusals = run.phase === "claiming" ? false : "unless forbidden";
-  const options = { ...untilAnswered(context, run), retriesRefusals };
+  const reader = readerOf(context, run);
+  const { reads } = context.services;
   const [deployment, flow] = await Promise.all([
-    id === null ? undefined : findDeployment(api, id, options),
-    readFlow(api, flow_id, options),
+    id === null
+      ? undefined
+      : reads.read(`deployment ${id} ${retriesRefusals}`, reader, (signal) =>
+          findDeployment(api, id, { endless: true, retriesRefusals, signal }),
+        ),
+    reads.read(`flow ${flow_id} ${retriesRefusals}`, reader, (signal) =>
+      readFlow(api, flow_id, { endless: true, retriesRefusals, signal }),
+    ),
   ]);
   run.deployment = deployment ?? null;
   run.flow = flow;
@@ -74,11 +82,19 @@ export async function makeJob(context: RunContext, run: RunRecord): Promise<Job>
   };
   // Refusals end these reads. The worker may lack the permission for one block or variable for ever, and only the message of
   // a crash tells the owner of the flow.
-  const options = untilAnswered(context, run);
+  const reader = readerOf(context, run);
+  const { reads } = services;
   const fields = await resolveJobFields(facts, {
-    readBlockDocument: (typeSlug, name) => references.readBlockDocument(api, typeSlug, name, options),
-    readBlockDocumentById: (id) => references.readBlockDocumentById(api, id, options),
-    findVariable: (name) => references.findVariable(api, name, options),
+    readBlockDocument: (typeSlug, name) =>
+      reads.read(`block ${typeSlug}/${name}`, reader, (signal) =>
+        references.readBlockDocument(api, typeSlug, name, { endless: true, signal }),
+      ),
+    readBlockDocumentById: (id) =>
+      reads.read(`block ${id}`, reader, (signal) =>
+        references.readBlockDocumentById(api, id, { endless: true, signal }),
+      ),
+    findVariable: (name) =>
+      reads.read(`variable ${name}`, reader, (signal) => references.findVariable(api, name, { endless: true, signal })),
   });
   return infrastructure.toJob(fields, facts);
 }

@@ -5,6 +5,7 @@ import type { Infrastructure } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { MachineHealth } from "./machine-health.ts";
 import type { RunHistory } from "./run-history.ts";
+import type { SharedReads } from "./shared-reads.ts";
 import type { StartPacer } from "./start-pacer.ts";
 import type { WorkerEvents } from "./worker-events.ts";
 
@@ -50,6 +51,8 @@ export interface RunServices {
   readonly machine: MachineHealth;
   /** The places for programs that start up. All workers of the program share them. */
   readonly pacer: StartPacer;
+  /** The reads that flow runs share. */
+  readonly reads: SharedReads;
   /** This program, as the labels of its flow runs name it. */
   readonly instance: InstanceLabels;
   /** What becomes of a flow run that began and whose program is gone. */

@@ -7,6 +7,7 @@ import { processPoolType } from "../../src/infrastructure/process/process-infras
 import { Journal } from "../../src/journal/journal.ts";
 import { MachineHealth } from "../../src/run/machine-health.ts";
 import { createRunRecord } from "../../src/run/run-record.ts";
+import { SharedReads } from "../../src/run/shared-reads.ts";
 import { StartPacer } from "../../src/run/start-pacer.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";
 import type { SocketAddress } from "../../src/sockets/connect.ts";
@@ -94,6 +95,7 @@ export function openWorker(origin: string, options: TestWorkerOptions = {}) {
       flowRunHeartbeatSeconds: null,
       journal: Journal.none("not in this test", log),
       machine: new MachineHealth(log),
+      reads: new SharedReads(),
       pacer: new StartPacer(4, () => Number.POSITIVE_INFINITY),
       instance: { instance: null, host: "host" },
       onLost: "crash",
