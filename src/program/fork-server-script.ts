@@ -76,8 +76,14 @@ def serve(idle_seconds, preload):
                 if problem is not None:
                     send(control, {"id": request["id"], "problem": problem})
                     continue
-                opened = [control.fileno(), selector.fileno(), *pidfds, *gates.values()]
-                pid, gate, problem = fork(request, opened, memory, searches_cwd)
+                def close_all():
+                    # Closed by their objects, which would otherwise close these numbers later, when others have them.
+                    selector.close()
+                    control.close()
+                    for number in [*pidfds, *gates.values()]:
+                        os.close(number)
+
+                pid, gate, problem = fork(request, close_all, memory, searches_cwd)
                 if pid == 0:
                     return code
                 if problem:
@@ -130,7 +136,7 @@ def find_obstacle(request, files):
     return "the working directory hides the module " + hidden[0] if hidden else None
 
 
-def fork(request, opened, memory, searches_cwd):
+def fork(request, close_all, memory, searches_cwd):
     """Returns the child's pid, the pipe that lets it go on, and why it failed. In the child, returns when it may go on."""
     gate_end, gate = os.pipe()
     problem_end, child_problem = os.pipe()
@@ -152,7 +158,7 @@ def fork(request, opened, memory, searches_cwd):
     try:
         os.close(gate)
         os.close(problem_end)
-        become(request, opened, memory, searches_cwd)
+        become(request, close_all, memory, searches_cwd)
     except BaseException as error:
         os.write(child_problem, str(error).encode()[:4000] or b"failed")
         os._exit(1)
@@ -164,11 +170,10 @@ def fork(request, opened, memory, searches_cwd):
     return 0, None, None
 
 
-def become(request, opened, memory, searches_cwd):
+def become(request, close_all, memory, searches_cwd):
     """Makes this process what the system makes of a new one."""
     os.setsid()
-    for number in opened:
-        os.close(number)
+    close_all()
     for number, path in enumerate(request["output"] or [], start=1):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
@@ -222,8 +227,8 @@ class Files:
     """The files that were imported or read, and the directories where modules are installed."""
 
     def __init__(self):
-        modules = list(sys.modules.values())
-        paths = {getattr(module, "__file__", None) for module in modules} | set(sys.path) | set(settings_files())
+        paths = {*settings_files(), *sys.path}
+        paths |= {getattr(module, "__file__", None) for module in list(sys.modules.values())}
         self.seen = {path: stamp(path) for path in paths if isinstance(path, str)}
         self.top_level = {name.partition(".")[0] for name in sys.modules} - {"__main__"}
 
