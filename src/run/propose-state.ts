@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
-import { findFlowRun, setFlowRunState } from "../api/flow-runs.ts";
+import { readFlowRunStates, setFlowRunState } from "../api/flow-runs.ts";
 import { longestPauseMs } from "../api/retry.ts";
 import type { Json, State, StateProposal } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
@@ -42,8 +42,9 @@ export interface ProposalOptions {
 /**
  * Proposes a state and returns the decision. Waits and proposes again when the server says so. A request is repeated with
  * the same transition id after a transient failure, and after refused credentials unless it is a claim. If only the
- * response was lost, the server rejects the repetition with the state that has this id, which counts as accepted.
- * Throws ApiError for any other refusal, such as 404 for a deleted flow run.
+ * response was lost, the state counts as accepted: the server rejects a repeated claim with the state that has this id, and
+ * before any other repetition the history is read. Throws ApiError for any other refusal, such as 404 for a deleted flow
+ * run.
  */
 export async function proposeState(
   api: Api,
@@ -69,7 +70,8 @@ export async function proposeState(
       },
       force: options.force ?? false,
     };
-    const beforeRepeat = proposal.force ? () => readOwn(api, flowRunId, transitionId) : undefined;
+    // While a claim stands, nobody else changes the flow run. After any other state, others may go on.
+    const beforeRepeat = state.type === "PENDING" ? undefined : () => readOwn(api, flowRunId, transitionId);
     const result = await setFlowRunState(api, flowRunId, proposal, {
       endless: true,
       // Another worker with good credentials can claim the flow run.
@@ -103,12 +105,13 @@ export function waitMs(delaySeconds: number): number {
 }
 
 /**
- * Returns an acceptance if the flow run already has the state with this transition id, else undefined. The server does not
- * compare the ids of forced states, so a repetition after a lost response would add the state twice.
- * Source: prefect server core_policy.py MinimalFlowPolicy.
+ * Returns an acceptance if the flow run has or had the state with this transition id, else undefined. The server compares
+ * the id only with the current state, and not at all for forced states. So a repetition after a lost response could set the
+ * state again when others have gone on, for example when another worker has executed a flow run that was given back.
+ * Source: prefect server core_policy.py PreventDuplicateTransitions, MinimalFlowPolicy.
  */
 async function readOwn(api: Api, flowRunId: string, transitionId: string): Promise<Json | undefined> {
-  const { state } = (await findFlowRun(api, flowRunId, forReport)) ?? {};
-  if (state?.state_details?.transition_id !== transitionId) return undefined;
-  return { status: "ACCEPT", state: state as unknown as Json, details: {} };
+  const history = await readFlowRunStates(api, flowRunId, forReport);
+  const own = history.find(({ state_details }) => state_details?.transition_id === transitionId);
+  return own && { status: "ACCEPT", state: own as unknown as Json, details: {} };
 }

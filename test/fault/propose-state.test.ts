@@ -29,7 +29,9 @@ async function propose(server: ScriptedServer, options?: { force?: boolean }) {
 }
 
 const transitionIds = ({ requests }: ScriptedServer): string[] =>
-  requests.map(({ body }) => (JSON.parse(body) as Proposal).state.state_details.transition_id);
+  requests
+    .filter(({ method }) => method === "POST")
+    .map(({ body }) => (JSON.parse(body) as Proposal).state.state_details.transition_id);
 
 /** The answer to a repeated proposal: the state that the server holds is the one that the first request brought. */
 function alreadyMade(server: () => ScriptedServer): AnswerStep {
@@ -58,6 +60,26 @@ describe("an answer that is lost", () => {
     );
     expect(await propose(server)).toMatchObject({ kind: "accepted", state: { type: "PENDING" } });
     expect(server.requests).toHaveLength(2);
+  });
+});
+
+test("a report whose answer is lost is not made again, even if another worker has gone on", async () => {
+  const own: AnswerStep = {
+    get body() {
+      const [transition_id] = transitionIds(server);
+      const scheduled = { type: "SCHEDULED", name: "Scheduled", state_details: { transition_id } };
+      return [scheduled, { type: "COMPLETED", name: "Completed", state_details: { transition_id: "another's" } }];
+    },
+  };
+  const setState = "POST /api/flow_runs/some-run/set_state";
+  await using server: ScriptedServer = await startScriptedServer({
+    http: { [setState]: [acceptedUnheard], "GET /api/flow_run_states/": [own] },
+  });
+  using api = openTestClient(server.url);
+  const scheduled: StateProposal = { type: "SCHEDULED", name: "Scheduled", message: null };
+  expect(await proposeState(api, "some-run", scheduled)).toMatchObject({
+    kind: "accepted",
+    state: { type: "SCHEDULED" },
   });
 });
 
