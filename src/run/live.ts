@@ -94,7 +94,8 @@ async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<E
   while (!services.stop.kill.aborted) {
     try {
       const execution = await infrastructure.adopt(handle, options);
-      run.handle = execution.handle.identifier === "" ? null : execution.handle;
+      // A handle without an identifier also names temporary files. The next worker needs them if this one is killed.
+      run.handle = execution.handle;
       return ending ? { ...execution, ended: Promise.resolve(ending) } : execution;
     } catch (error) {
       log.warn({ err: error }, `Flow run '${flowRun.name}' cannot be continued yet`);

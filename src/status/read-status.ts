@@ -107,7 +107,8 @@ function readWorker(worker: Worker, toWallClock: (at: number) => number): Omit<W
 
 function readInFlight(run: RunRecord, toWallClock: (at: number) => number): InFlightStatus {
   const { flowRun, phase, takenAt, handle } = run;
-  const identifier = handle?.identifier ?? null;
+  // It is empty before the start.
+  const identifier = handle?.identifier || null;
   return { ...readRun(summarize(run)), id: flowRun.id, phase, since: toWallClock(takenAt), identifier };
 }
 
