@@ -46,6 +46,12 @@ export async function reportLost(
   }
   run.log.error(`${why} Look at the logs of the flow run and of the machine it ran on.`);
   if (context.services.onLost === "crash") return await reportCrash(reporting, why);
+  // No poll returns a flow run that its engine is to retry. The server only changes that when a final state is left.
+  if (current.empirical_policy?.retry_type === "in_process") {
+    const hooks = await reportCrash(reporting, why);
+    // Otherwise it was cancelled, or somebody else has gone on.
+    if (hooks?.kind !== "crashed") return hooks;
+  }
   await scheduleAgain(context, run, "its process is gone, and this worker runs with --on-lost reschedule");
   return null;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
 import { findFreePort } from "../support/free-port.ts";
-import { isPrefectSince } from "../support/prefect-release.ts";
+import { isPrefectSince, needsPrefect } from "../support/prefect-release.ts";
 import { isAlive, pidsWithEnvironment, signalProcess } from "../support/processes.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
@@ -180,6 +180,27 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
       what: "no record to be left",
     });
     expect(await readFile(file, "utf8").catch(() => "")).toBe(action === "crash" ? "crashed Crashed\n" : "");
+  });
+
+  test.concurrent("that died with it in a retry run again with --on-lost reschedule", async () => {
+    needsPrefect("3.1.15", "the note that an engine waits for its retry itself");
+    await using state = await shareState();
+    const { api, pool } = state;
+    const deployment = await deploy(api, pool, "sleep");
+    await using first = await state.start("first");
+    const { id } = await api.createFlowRun(deployment, { parameters: { seconds: 6 } });
+    await api.request("PATCH", `/flow_runs/${id}`, { empirical_policy: { retries: 1, retry_delay: 0 } });
+    await api.waitForState(id, ["RUNNING"], ENGINE_TIMEOUT_MS);
+    const engines = await pidsWithEnvironment("PREFECT__FLOW_RUN_ID", id);
+    await kill(first);
+    for (const pid of engines) signalProcess(pid, "SIGKILL");
+    expect((await api.setState(id, "FAILED")).state.name).toBe("AwaitingRetry");
+    await api.setState(id, "RUNNING");
+    await using _next = await state.start("next", { args: ["--on-lost", "reschedule"] });
+    const isCompleted = async () => (await api.readFlowRun(id)).state_type === "COMPLETED";
+    await waitFor(isCompleted, { timeoutMs: ENGINE_TIMEOUT_MS, what: "the second execution" });
+    // Only a flow run that leaves a final state is returned to polls again.
+    expect((await api.readStates(id)).map(({ type }) => type)).toContain("CRASHED");
   });
 
   test.concurrent("are continued by a worker that lives beside it, and name that worker", async () => {
