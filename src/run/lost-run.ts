@@ -1,6 +1,7 @@
 // Settles a flow run whose program is gone, because its worker died or because another worker had started it.
 import { readFlowRunStates } from "../api/flow-runs.ts";
 import type { Ending } from "../infrastructure/pool-type.ts";
+import { confirmClaim } from "./confirm-claim.ts";
 import {
   cancellationHooks,
   finishCancelled,
@@ -41,6 +42,10 @@ export async function reportLost(
     return null;
   }
   if (type === "PENDING" && !mayHaveBegun && holder === "this record") {
+    // The worker died before it could find out whether its claim replaced the end of another execution.
+    const { claim, flowRun, log } = run;
+    const { state } = current;
+    if (claim === null && state && !(await confirmClaim(context.api, flowRun, state, log))) return null;
     await scheduleAgain(context, run, "its worker died before it was started");
     return null;
   }

@@ -1,4 +1,4 @@
-// A flow run whose journal record is older than its claim, because the disk was full at that moment.
+// A flow run whose worker died before its journal record could say what the server made of its claim.
 import { expect, test } from "vitest";
 import type { State } from "../../src/api/wire.ts";
 import type { Reporting } from "../../src/run/last-reports.ts";
@@ -9,7 +9,7 @@ import { openReportedRun } from "./reported-run.ts";
 const time = good.goodFlowRun.next_scheduled_start_time;
 const later = "2026-11-23T11:00:00Z";
 
-const pending = (name: string, transition_id: string, scheduled_time: string, second: number): State => ({
+const pending = (name: string, transition_id: string, scheduled_time: string | null, second: number): State => ({
   type: "PENDING",
   name,
   timestamp: `2026-11-23T10:00:0${second}Z`,
@@ -17,19 +17,31 @@ const pending = (name: string, transition_id: string, scheduled_time: string, se
   state_details: { transition_id, scheduled_time },
 });
 
+const completed: State = {
+  type: "COMPLETED",
+  name: "Completed",
+  timestamp: "2026-11-23T10:00:02Z",
+  message: null,
+  state_details: { transition_id: "engine's", scheduled_time: null },
+};
 const claim = pending("Pending", "ours", time, 1);
 const why = "The flow run's process was about to be started when its worker died.";
 
-test.each<[what: string, current: State, expected: string | undefined]>([
-  ["of this record, goes back to Scheduled", claim, "SCHEDULED"],
+test.each<[what: string, history: readonly State[], expected: string | undefined]>([
+  ["is of this record, goes back to Scheduled", [claim], "SCHEDULED"],
   [
-    "a step that the record lacks, is Crashed, since it may have begun",
-    pending("Submitting", "unknown", time, 2),
+    "is a step that the record lacks, is Crashed, since it may have begun",
+    [claim, pending("Submitting", "unknown", time, 2)],
     "CRASHED",
   ],
-  ["another worker's later claim, is left", pending("Pending", "another's", later, 2), undefined],
-])("whose newest Pending is %s", async (_what, current, expected) => {
-  await using reported = await openReportedRun(current === claim ? [claim] : [claim, current]);
+  ["is another worker's later claim, is left", [claim, pending("Pending", "another's", later, 2)], undefined],
+  [
+    "replaced the end of another execution, gets that end back",
+    [pending("Pending", "another's", time, 1), completed, pending("Pending", "ours", null, 3)],
+    "COMPLETED",
+  ],
+])("whose newest Pending %s", async (_what, history, expected) => {
+  await using reported = await openReportedRun(history);
   const { worker, run, proposed } = reported;
   const reporting: Reporting = { context: worker, run, runsItself: { cancellation: false, crashed: false } };
   await reportLost(reporting, { kind: "gone", why, mayHaveBegun: false });
