@@ -115,37 +115,42 @@ export async function giveBack(context: RunContext, run: RunRecord, by: string):
     log.info(`Flow run '${flowRun.name}' is scheduled again; it was not started.`);
 }
 
-/** Sets the flow run back to Scheduled if the server accepted a claim whose response was not received. */
+/** Sets the flow run back to Scheduled if the server accepts the claim although its response was not received. */
 async function rescheduleIfClaimed(context: RunContext, run: RunRecord): Promise<void> {
-  const { flowRun, log } = run;
-  const claim = await findLateClaim(context, run);
-  if (claim === null || !(await confirmClaim(context.api, flowRun, claim, log))) return;
-  await giveBack(context, run, "was told to end");
+  try {
+    await settleLateClaim(context, run, "was told to end", {
+      over: timeoutSignal(acceptedLateMs),
+      pauseMs: lookPauseMs,
+    });
+  } catch (error) {
+    const waitedMs = responseAfterKillMs + acceptedLateMs;
+    const unknown = `The server did not say within ${waitedMs / 1000} s whether it accepted the claim`;
+    run.log.warn({ err: error }, `${unknown} of flow run '${run.flowRun.name}'. The flow run may stay in Pending.`);
+  }
 }
 
 /**
- * Reads the flow run until it has one of this worker's transition ids, or until nobody waits for the claim any more. Returns
- * its state then, else null.
+ * Reads the flow run until it has one of the record's transition ids, until nobody waits for the claim any more, or until
+ * `over` aborts. Sets it back to Scheduled if the claim took effect. `by` is as in `giveBack`. Afterwards,
+ * `run.isClaimUnknown` says whether the claim may still take effect. Throws ApiError, and the abort reason.
  */
-async function findLateClaim({ api }: RunContext, run: RunRecord): Promise<State | null> {
+export async function settleLateClaim(
+  context: RunContext,
+  run: RunRecord,
+  by: string,
+  { over, pauseMs }: { over: AbortSignal; pauseMs: number },
+): Promise<void> {
   const { flowRun, log } = run;
-  const over = timeoutSignal(acceptedLateMs);
-  try {
-    for (;;) {
-      const { state } = (await findFlowRun(api, flowRun.id, { endless: true, signal: over })) ?? {};
-      if (hasProposed(run, state)) return state ?? null;
-      if (state?.type !== "SCHEDULED") return null;
-      await sleep(lookPauseMs, over);
-      // The server may still accept the claim.
-      run.isClaimUnknown = over.aborted;
-      if (over.aborted) return null;
+  run.isClaimUnknown = true;
+  while (!over.aborted) {
+    const { state } = (await findFlowRun(context.api, flowRun.id, { endless: true, signal: over })) ?? {};
+    if (state?.type !== "SCHEDULED") {
+      run.isClaimUnknown = false;
+      const isOwn = state && hasProposed(run, state);
+      if (isOwn && (await confirmClaim(context.api, flowRun, state, log))) await giveBack(context, run, by);
+      return;
     }
-  } catch (error) {
-    run.isClaimUnknown = true;
-    const waitedMs = responseAfterKillMs + acceptedLateMs;
-    const unknown = `The server did not say within ${waitedMs / 1000} s whether it accepted the claim`;
-    log.warn({ err: error }, `${unknown} of flow run '${flowRun.name}'. The flow run may stay in Pending.`);
-    return null;
+    await sleep(pauseMs, over);
   }
 }
 

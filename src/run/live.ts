@@ -64,7 +64,8 @@ export async function resume(context: RunContext, run: RunRecord): Promise<boole
   using _slot = run.slot;
   try {
     // The record names the temporary files, so it is removed after them.
-    if (await watchAdopted(context, run)) await forget(context, run);
+    const isSettled = await watchAdopted(context, run);
+    if (isSettled && !run.isClaimUnknown) await forget(context, run);
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
   }

@@ -30,6 +30,8 @@ export async function reportLost(
   const type = current?.state_type;
   if (!current || type === "PAUSED" || isFinal(current.state) || isScheduledAgain(current)) {
     run.log.info(`Flow run '${run.flowRun.name}' is ${current?.state_name ?? "deleted"}; nothing is left to do.`);
+    // The server goes on with a claim whose connection was closed by the death of the worker.
+    run.isClaimUnknown = type === "SCHEDULED" && run.claim === null;
     return owedCrashHooks(reporting, current?.state);
   }
   if (type === "CANCELLING") {

@@ -1,14 +1,22 @@
 // Takes over the flow runs of dead workers of this machine. A worker that was killed leaves them in its journal.
 import type { JsonObject } from "../api/wire.ts";
+import { timeoutSignal } from "../async/clock.ts";
 import { clampedPoissonMs } from "../async/jitter.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { sleep } from "../async/sleep.ts";
-import { type JournalEntry, readEntry, restoreRunRecord } from "../run/journal-entry.ts";
+import { settleLateClaim } from "../run/claim.ts";
+import { forget, type JournalEntry, readEntry, restoreRunRecord } from "../run/journal-entry.ts";
 import { resume } from "../run/live.ts";
+import type { RunRecord } from "../run/run-record.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often the worker looks for dead workers. A look sends no requests; it only tries the control sockets of this machine. */
 const intervalMs = 30_000;
 const jitterFactor = 0.3;
+/** A server or proxy may still work on the claim of a dead worker for this time. */
+const lateClaimMs = 60_000;
+/** The pause between two looks at its flow run. */
+const lookPauseMs = 5_000;
 
 /** Continues the flow runs of workers that die while this one lives, until `drain` aborts. Never throws. */
 export async function keepTakingOver(worker: Worker, drain: AbortSignal): Promise<void> {
@@ -33,12 +41,38 @@ export async function takeOverRuns(worker: Worker): Promise<void> {
     const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: id });
     log.info(`Taking over flow run '${name}' of worker '${entry.workerName}', which is gone`);
     const slot = services.slots.acquireBeyondLimit();
+    const run = restoreRunRecord(entry, { slot, log });
     runs.take(
-      restoreRunRecord(entry, { slot, log }),
-      (run) => resume(worker, run),
-      () => services.slotFreed(),
+      run,
+      () => resume(worker, run),
+      () => {
+        services.slotFreed();
+        if (run.isClaimUnknown) awaitLateClaim(worker, run);
+      },
     );
   }
+}
+
+/**
+ * Gives the flow run back if the claim of its dead worker takes effect late. It holds no slot meanwhile, so that any worker
+ * can claim it. If this worker ends before, the record stays for the next one.
+ */
+function awaitLateClaim(worker: Worker, run: RunRecord): void {
+  const { background, stop } = worker.services;
+  const { id, name } = run.flowRun;
+  const by = "took it over from a worker that died while it claimed it";
+  const settle = async (): Promise<void> => {
+    using over = new LinkedController(stop.drain, timeoutSignal(lateClaimMs));
+    await settleLateClaim(worker, run, by, { over: over.signal, pauseMs: lookPauseMs });
+    // By now this worker may have a record of its own.
+    if (!stop.drain.aborted && !worker.runs.has(id)) await forget(worker, run);
+  };
+  void background.run(settle, (error) => {
+    run.log.info(
+      { err: error },
+      `Flow run '${name}' may still be claimed by a dead worker. The next worker looks at it.`,
+    );
+  });
 }
 
 function isOfPool({ api, options, poolType, runs }: Worker, record: JsonObject): boolean {

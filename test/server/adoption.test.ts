@@ -153,6 +153,38 @@ describe("the flow runs of a killed worker", { timeout: 300_000 }, () => {
     },
   );
 
+  test.concurrent("of which one was killed while it claimed are given back if the claim takes effect later", async () => {
+    await using state = await shareState();
+    const { api, pool } = state;
+    const released = new AbortController();
+    let proposals = 0;
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: async (request) => {
+        const isClaim = request.path.endsWith("/set_state") && request.body.includes(`"name":"Pending"`);
+        if (isClaim && ++proposals === 1) await aborted(released.signal);
+        return undefined;
+      },
+    });
+    const deployment = await deploy(api, pool, "hello");
+    await using first = await state.start("first", { apiUrl: proxy.apiUrl });
+    const { id } = await api.createFlowRun(deployment);
+    await waitFor(async () => proposals > 0, { timeoutMs: 30_000, what: "the claim" });
+    // No worker can claim it before the late claim takes effect.
+    await api.request("PATCH", `/work_pools/${pool}`, { is_paused: true });
+    await kill(first);
+    await using next = await state.start("next", { apiUrl: proxy.apiUrl });
+    await next.waitForOutput(/is Scheduled; nothing is left to do/, 20_000);
+    released.abort();
+    await next.waitForOutput(/is scheduled again; it was not started/, 30_000);
+    await api.request("PATCH", `/work_pools/${pool}`, { is_paused: false });
+    const { states } = await api.waitForState(id, ["COMPLETED"], ENGINE_TIMEOUT_MS);
+    expect(states.filter(({ type }) => type === "RUNNING")).toHaveLength(1);
+    await waitFor(async () => (await state.records()).length === 0, {
+      timeoutMs: 20_000,
+      what: "no record to be left",
+    });
+  });
+
   test.concurrent.each([
     ["crash", "CRASHED"],
     ["reschedule", "COMPLETED"],
