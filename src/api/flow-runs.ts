@@ -72,7 +72,7 @@ export async function filterClaimed(
 export async function updateFlowRun(
   api: Api,
   id: string,
-  changes: { infrastructure_pid: string },
+  changes: { infrastructure_pid: string | null },
   options?: RequestOptions,
 ): Promise<void> {
   await api.request("PATCH", `/flow_runs/${id}`, { ...options, body: changes });

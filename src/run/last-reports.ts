@@ -1,6 +1,6 @@
 // The last states that the worker reports of a flow run, for the reporter of its end.
 import { ApiError } from "../api/errors.ts";
-import { findFlowRun } from "../api/flow-runs.ts";
+import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
 import { forReport } from "./propose-state.ts";
 import { report } from "./report.ts";
@@ -74,10 +74,25 @@ export async function scheduleAgain(context: RunContext, run: RunRecord, because
  * flow run that was cancelled meanwhile. Then Cancelled is reported, because nobody else would do that. Returns false then.
  */
 export async function setBack(context: RunContext, run: RunRecord, message: string): Promise<boolean> {
+  await clearProcessId(context, run);
   const decision = await report(context, run, rescheduledState(message));
   if (decision?.state?.type !== "CANCELLING") return true;
   await cancelUnstarted(context, run);
   return false;
+}
+
+/**
+ * Removes the id of a process that is gone. The server would let a scheduled flow run with a process id wait in Cancelling
+ * for the end of that process. Source: prefect server core_policy.py BypassCancellingFlowRunsWithNoInfra.
+ */
+async function clearProcessId({ api }: RunContext, { flowRun, handle, log }: RunRecord): Promise<void> {
+  if (!flowRun.infrastructure_pid && !handle?.identifier) return;
+  try {
+    await updateFlowRun(api, flowRun.id, { infrastructure_pid: null }, forReport);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    log.debug({ err: error }, `The process id of flow run '${flowRun.id}' could not be removed.`);
+  }
 }
 
 /** Reports Cancelled for a claimed flow run that is cancelled before its program was started. Throws ApiError. */

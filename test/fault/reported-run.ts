@@ -12,6 +12,8 @@ export interface ReportedRun extends AsyncDisposable {
   run: RunRecord;
   /** The types of the states that were proposed, oldest first. */
   proposed(): string[];
+  /** The changes of the flow run's fields, oldest first. */
+  changes(): unknown[];
 }
 
 /** Starts the server. The last of `history` is the current state. The record has proposed the transition id "ours". */
@@ -23,6 +25,7 @@ export async function openReportedRun(history: readonly State[]): Promise<Report
     http: {
       [`GET ${path}`]: [{ body: { ...good.goodFlowRun, state_type: state?.type, state }, ...always }],
       "GET /api/flow_run_states/": [{ body: history, ...always }],
+      [`PATCH ${path}`]: [{ status: 204, ...always }],
       [`POST ${path}/set_state`]: [{ body: good.goodDecision, ...always }],
     },
   });
@@ -37,6 +40,7 @@ export async function openReportedRun(history: readonly State[]): Promise<Report
   return {
     worker,
     run,
+    changes: () => server.requests.filter(({ method }) => method === "PATCH").map(({ body }) => JSON.parse(body)),
     proposed: () =>
       server.requests
         .filter(({ path: requested }) => requested.endsWith("/set_state"))

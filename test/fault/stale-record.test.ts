@@ -47,3 +47,12 @@ test.each<[what: string, history: readonly State[], expected: string | undefined
   await reportLost(reporting, { kind: "gone", why, mayHaveBegun: false });
   expect(proposed()).toEqual(expected === undefined ? [] : [expected]);
 });
+
+test("that has a process id and goes back to Scheduled loses the id, so that a user can cancel it", async () => {
+  await using reported = await openReportedRun([claim]);
+  const { worker, run, changes } = reported;
+  run.handle = { poolType: "process", identifier: "17", proof: {} };
+  const reporting: Reporting = { context: worker, run, runsItself: { cancellation: false, crashed: false } };
+  await reportLost(reporting, { kind: "gone", why, mayHaveBegun: false });
+  expect(changes()).toEqual([{ infrastructure_pid: null }]);
+});

@@ -156,6 +156,10 @@ test("Running is told to wait until the scheduled time, and a scheduled flow run
     for (const proposal of [later, running, pending, running]) answers.push(await propose(side, run.id, proposal));
     await side.request("PATCH", `/flow_runs/${run.id}`, { infrastructure_pid: "4711" });
     for (const proposal of [later, cancelling]) answers.push(await propose(side, run.id, proposal));
+    const other = await createRun(side);
+    for (const infrastructure_pid of ["4711", null])
+      await side.request("PATCH", `/flow_runs/${other.id}`, { infrastructure_pid });
+    answers.push(await propose(side, other.id, cancelling));
     return answers.map((answer) => describeAnswer(answer, run));
   };
   expect(await hold(model)).toEqual(await hold(real));
