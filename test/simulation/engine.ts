@@ -19,7 +19,7 @@ export interface FlowPlan {
 export interface Truth {
   /** Processes of which the flow's own code began to run. */
   executions: number;
-  /** The end that an engine reported and the server accepted. */
+  /** The end that an engine reported last. If it is killed just then, it does not learn that the server accepted it. */
   reported: "COMPLETED" | "FAILED" | null;
   /** Why a process ended without the end of its flow, or could not start. */
   readonly losses: string[];
@@ -33,6 +33,8 @@ export interface EngineParts {
   readonly trace: (line: () => string) => void;
 }
 
+/** The interval of the engine's heartbeats. */
+const heartbeatMs = 30_000;
 /** Engines give up after so many failed requests in a row. */
 const maxFailures = 12;
 /** The exit code of a Python that got SIGTERM is negative in the terms of Node.js. */
@@ -113,18 +115,19 @@ export class FlowProcess {
       // The engine of a flow run that was cancelled or taken ends without an error.
       if (running.status !== "ACCEPT") return this.#exit(0);
       if (attempts++ === 0) truth.executions++;
+      if (attempts === 1) this.#beat();
       trace(() => `${owner.name} runs the flow, attempt ${attempts}`);
       await clock.pause(plan.durationMs, owner);
       const hasFailed = attempts <= plan.failures;
       const type = hasFailed ? "FAILED" : "COMPLETED";
       this.#isEnding = true;
+      truth.reported = type;
       const ended = await this.#propose(owner, { type });
       if (ended === null) {
         truth.losses.push("the engine gave up");
         return this.#exit(1);
       }
       if (ended.status === "ACCEPT") {
-        truth.reported = type;
         this.reported = { state: { type, name: ended.state?.name ?? "" } };
         await clock.pause(random() * 500, owner);
         return this.#exit(hasFailed && random() < 0.5 ? 1 : 0);
@@ -134,6 +137,13 @@ export class FlowProcess {
       const retryAt = Date.parse(ended.state.state_details?.scheduled_time ?? "");
       await clock.pause(Math.max(0, retryAt - clock.wallClockMs()), owner);
     }
+  }
+
+  /** Sends heartbeats until the end of the process. */
+  #beat(): void {
+    const { clock, network } = this.parts;
+    network.sendHeartbeat(this.flowRunId);
+    clock.after(heartbeatMs, this.owner, () => this.#beat());
   }
 
   /** Proposes a state until the server has decided. Returns null after too many failures. */

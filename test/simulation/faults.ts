@@ -18,10 +18,14 @@ export const faultKinds = [
   "start failed",
   "machine short",
   "process killed",
+  "worker killed",
+  "container killed",
+  "machine lost",
+  "power lost",
 ] as const;
 
 /** One kind of fault. */
-export type FaultKind = (typeof faultKinds)[number] | (typeof deaths)[number];
+export type FaultKind = (typeof faultKinds)[number];
 
 /** Kinds that end a lictor process, and perhaps more with it. */
 export const deaths = ["worker killed", "container killed", "machine lost", "power lost"] as const;

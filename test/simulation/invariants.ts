@@ -31,14 +31,19 @@ export function findViolations(world: CheckedWorld): string[] {
     ...checked.flatMap((facts) => checkRun(facts, server.runs.get(facts.id), isBlocked, world.onLost)),
     ...machines.flatMap((machine) => [
       ...machine.living().map((process) => `${process.owner.name} of ${process.flowRunId} still runs`),
-      ...[...machine.temporaryFiles]
-        .filter(([, id]) => !world.isUnpromised(id))
-        .map(([pid]) => `the temporary files of process ${pid} are left on ${machine.name}`),
-      ...[...machine.disk.files.keys()]
-        .filter((path) => !path.startsWith("unreadable"))
-        .map((path) => `${path} is left on ${machine.name}`),
+      ...findLeftFiles(world, machine),
     ]),
     ...lictors.flatMap((lictor) => checkLictor(lictor)),
+  ];
+}
+
+/** Returns the files of flow runs that are left on a machine. Records that could not be read stay. */
+export function findLeftFiles(world: Pick<CheckedWorld, "isUnpromised">, machine: Machine): string[] {
+  const temporary = [...machine.temporaryFiles].filter(([, id]) => !world.isUnpromised(id));
+  const records = [...machine.disk.files.keys()].filter((path) => !path.startsWith("unreadable"));
+  return [
+    ...temporary.map(([pid]) => `the temporary files of process ${pid} are left on ${machine.name}`),
+    ...records.map((path) => `${path} is left on ${machine.name}`),
   ];
 }
 

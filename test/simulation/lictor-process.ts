@@ -23,6 +23,8 @@ import { createOwner, type Owner } from "./virtual-clock.ts";
 /** What a lictor process is started with. */
 export interface LictorOptions {
   readonly name: string;
+  /** The process that replaces this one has the same place, and perhaps another name. */
+  readonly place: string;
   /** No other process of the world has this number. */
   readonly number: number;
   readonly poolName: string;
@@ -30,6 +32,7 @@ export interface LictorOptions {
   readonly createsPool: boolean;
   readonly cancelsAbandoned: boolean;
   readonly onLost: OnLost;
+  readonly lostAfterSeconds: number;
   readonly random: Random;
   readonly trace: ((line: () => string) => void) | null;
 }
@@ -37,6 +40,7 @@ export interface LictorOptions {
 /** A lictor process. Dead when `owner` is. */
 export class LictorProcess {
   readonly name: string;
+  readonly place: string;
   /** Its instance directory. */
   readonly directory: string;
   readonly owner: Owner;
@@ -50,6 +54,8 @@ export class LictorProcess {
 
   /** Returns the journals of dead processes on this machine. */
   deadDirectories: () => string[] = () => [];
+  /** Returns the names of the living processes on this machine. */
+  livingInstances: () => string[] = () => [];
   /** Called when the program exits at once. */
   onLeave: () => void = () => undefined;
 
@@ -61,6 +67,7 @@ export class LictorProcess {
     private readonly onEnd: () => void,
   ) {
     this.name = options.name;
+    this.place = options.place;
     this.directory = `instances/${options.name}-${options.number}`;
     this.owner = createOwner(options.name, { wallOffsetMs: machine.wallOffsetMs });
     this.slots = new Slots(options.limit);
@@ -82,7 +89,7 @@ export class LictorProcess {
 
   async #runHost(): Promise<void> {
     const { network, machine, owner, stop, options } = this;
-    const { name, poolName, createsPool, cancelsAbandoned, onLost, random, trace } = options;
+    const { name, poolName, createsPool, cancelsAbandoned, onLost, lostAfterSeconds, random, trace } = options;
     const logging = createLogging(trace);
     const credentials = new Credentials({
       authorization: { kind: "none", header: null, token: null, origin: "no setting" },
@@ -125,8 +132,7 @@ export class LictorProcess {
         onLost,
         keepsOrphans: false,
         warmEngines: null,
-        // The model of the server stores no events.
-        lostAfterSeconds: 0,
+        lostAfterSeconds,
       },
       api,
       socketAddress: {
@@ -147,7 +153,7 @@ export class LictorProcess {
       python: noPython,
       machine: new MachineHealth(logging.logger),
       pacer: new StartPacer(4, () => Number.POSITIVE_INFINITY),
-      livingInstances: async () => [],
+      livingInstances: async () => this.livingInstances(),
       journal: new Journal({
         directory: `${this.directory}/runs`,
         unreadableDirectory: "unreadable",
@@ -155,7 +161,7 @@ export class LictorProcess {
         deadDirectories: async () => this.deadDirectories(),
         log: logging.logger,
       }),
-      instance: { instance: this.directory, host: machine.name },
+      instance: { instance: this.directory, host: machine.hostName },
       random,
       onStarted: () => undefined,
       exportedSettings: () => ({}),

@@ -1,5 +1,6 @@
 // A machine: its disk, its processes, and the infrastructure of the lictor processes that run on it.
 
+import { setMaxListeners } from "node:events";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { sleep, waitAtMost } from "../../src/async/sleep.ts";
 import type {
@@ -40,6 +41,7 @@ export class Machine {
   /** Temporary files of flow runs that nobody has removed, with the id of the flow run. */
   readonly temporaryFiles = new Map<string, string>();
   wallOffsetMs = 0;
+  hostName: string;
 
   constructor(
     readonly name: string,
@@ -47,6 +49,7 @@ export class Machine {
     private readonly nextPid: () => number,
   ) {
     this.disk = new Disk(parts);
+    this.hostName = name;
   }
 
   /** Returns the processes that run. */
@@ -185,3 +188,4 @@ export class Machine {
 }
 
 const neverAborts = new AbortController().signal;
+setMaxListeners(0, neverAborts);

@@ -36,6 +36,13 @@ interface Fate {
   status: number | null;
 }
 
+/** A proposal of a state whose sender may not learn of the decision. */
+interface LateProposal {
+  readonly run: ModelRun;
+  /** The state of the flow run when the proposal was sent. */
+  readonly sentFor: ModelState;
+}
+
 /** A request, as far as the network needs it. */
 type SentRequest = Pick<HttpRequest, "url" | "method" | "headers" | "body" | "timeoutMs" | "signal">;
 
@@ -66,10 +73,13 @@ export class Network {
     const { url, method, body, signal, timeoutMs } = request;
     const path = url.pathname.replace(/^\/api/, "") + url.search;
     const fate = this.#fate(owner);
+    const proposal = this.#proposal(path);
     const label = `${owner.name}: ${method} ${path}`;
     trace(() => `${label} ${shorten(body)}`);
     return await new Promise<HttpResponse>((resolve, reject) => {
+      let isOver = false;
       const finish = (end: () => void): void => {
+        isOver = true;
         cancelTimeout();
         signal?.removeEventListener("abort", onAbort);
         end();
@@ -100,8 +110,8 @@ export class Network {
           if (this.isServerDown) return void clock.after(this.#latencyMs(), owner, () => fail("ECONNRESET"));
           // A proposal of an engine that has died would end the report of its worker.
           if (owner.isEngine && !owner.alive) return;
-          const isLate = arrival !== first || !fate.isAnswered;
-          const response = this.#handle(method, path, body, isLate);
+          const isLate = arrival !== first || !fate.isAnswered || isOver || !owner.alive;
+          const response = this.#handle(method, path, body, isLate ? proposal : undefined);
           if (!owner.isEngine) this.parts.onStep(owner);
           if (isLate) return trace(() => `${label} arrived, its response is lost`);
           const text = response.body === undefined ? "" : JSON.stringify(response.body);
@@ -149,24 +159,32 @@ export class Network {
     for (const socket of this.sockets) if (matches(published, socket.filter)) socket.deliver(event);
   }
 
+  /** Sends a heartbeat of an engine. It is lost while the server is down. */
+  sendHeartbeat(flowRunId: string): void {
+    if (!this.isServerDown) this.parts.server.addEvent(flowRunId, "prefect.flow-run.heartbeat");
+  }
+
   /** Breaks all sockets, as a restart of the server does. */
   breakSockets(): void {
     for (const socket of this.sockets) socket.end(new SocketError("closed by the server"));
   }
 
+  /** Returns the flow run for which a request proposes a state, with its state now. Undefined for other requests. */
+  #proposal(path: string): LateProposal | undefined {
+    const run = this.parts.server.runs.get(/^\/flow_runs\/(.*)\/set_state$/.exec(path)?.[1] ?? "");
+    return run && { run, sentFor: run.state };
+  }
+
   /**
-   * Lets the server decide. Records a late claim that replaces the end of its flow run, or that claims a flow run that was
-   * given back: the sender cannot know of it, and the protocol has no means against it.
+   * Lets the server decide. Records a late proposal that takes effect although others have gone on: the sender cannot know
+   * of it, and the protocol has no means against it.
    */
-  #handle(method: string, path: string, body: string | undefined, isLate: boolean): ModelResponse {
+  #handle(method: string, path: string, body: string | undefined, late: LateProposal | undefined): ModelResponse {
     const { server } = this.parts;
-    const proposal = isLate ? /^\/flow_runs\/(.*)\/set_state$/.exec(path)?.[1] : undefined;
-    const before = proposal === undefined ? undefined : server.runs.get(proposal)?.state;
+    const before = late?.run.state;
     const response = server.handle(method, path, body === undefined ? undefined : JSON.parse(body));
-    const after = proposal === undefined ? undefined : server.runs.get(proposal)?.state;
-    if (proposal !== undefined && after !== before && after?.type === "PENDING" && wasClaimed(server, proposal)) {
-      if (isFinal(before) || before?.type === "SCHEDULED") this.undone.add(proposal);
-    }
+    if (late && late.run.state !== before && wasOvertaken(late, server.histories.get(late.run.id) ?? []))
+      this.undone.add(late.run.id);
     return response;
   }
 
@@ -220,9 +238,18 @@ function at(event: PrefectEvent): number {
   return Number((event.payload as { at: number }).at);
 }
 
-/** Returns whether the flow run was claimed before its newest state. */
-function wasClaimed({ histories }: ServerModel, id: string): boolean {
-  return (histories.get(id) ?? []).slice(0, -1).some(({ type }) => type === "PENDING");
+/**
+ * Returns whether the newest state came too late: the flow run had ended, it had this state before, it has gone on since
+ * the state was proposed, or the state is a claim although the flow run was claimed and given back before.
+ */
+function wasOvertaken({ sentFor }: LateProposal, history: readonly ModelState[]): boolean {
+  const earlier = history.slice(0, -1);
+  const newest = history.at(-1);
+  const before = earlier.at(-1);
+  const transitionId = newest?.state_details.transition_id;
+  if (isFinal(before) || earlier.some(({ state_details }) => state_details.transition_id === transitionId)) return true;
+  if (newest?.type !== "PENDING") return before !== sentFor;
+  return before?.type === "SCHEDULED" && earlier.some(({ type }) => type === "PENDING");
 }
 
 function shorten(text: string | undefined): string {

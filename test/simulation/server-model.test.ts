@@ -40,6 +40,7 @@ const paths: Readonly<Record<string, readonly Proposal[]>> = {
   Paused: [pending, running, paused],
   Suspended: [pending, running, suspended],
   AwaitingRetry: [pending, running, failed],
+  "retried by its engine": [pending, running, failed, running],
   "scheduled again": [pending, running, crashed, scheduled],
   "claimed again": [pending, scheduled, pending],
 };

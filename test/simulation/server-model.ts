@@ -46,6 +46,7 @@ export class ServerModel {
   readonly deployments = new Map<string, ModelDeployment>();
   readonly flows = new Map<string, JsonObject>();
   readonly pools = new Map<string, ModelPool>();
+  readonly #events = new Map<string, { id: string; name: string }[]>();
   readonly #workers = new Map<string, Map<string, { seenMs: number; intervalMs: number }>>();
   onState: OnState = () => undefined;
 
@@ -103,8 +104,25 @@ export class ServerModel {
     "GET flow_run_states/": (_, _body, query) => ok(this.histories.get(query.replace("flow_run_id=", "")) ?? []),
     "POST flow_runs/filter": (_, body) => ok([...this.runs.values()].filter((run) => this.#matches(run, body))),
     "GET csrf-token": () => ({ status: 422, body: { detail: "CSRF protection is disabled." } }),
-    "POST events": () => ({ status: 204 }),
+    "POST events/filter": (_, body) => ok(this.#findEvents(body)),
+    "POST logs/filter": () => ok([]),
   };
+
+  /** Stores an event of a flow run. */
+  addEvent(flowRunId: string, name: string): void {
+    const events = this.#events.get(flowRunId) ?? [];
+    events.push({ id: this.newId(), name });
+    this.#events.set(flowRunId, events);
+  }
+
+  /** Returns the newest event of a flow run, and how many there are. */
+  #findEvents({ filter }: JsonObject): object {
+    type Filter = { any_resource?: { id: string[] }; resource?: { id: string[] }; event?: { name: string[] } };
+    const { any_resource, resource, event } = filter as Filter;
+    const id = ((any_resource ?? resource)?.id[0] ?? "").replace("prefect.flow-run.", "");
+    const events = (this.#events.get(id) ?? []).filter(({ name }) => event?.name.includes(name) ?? true);
+    return { total: events.length, events: events.slice(-1) };
+  }
 
   #createPool(body: JsonObject): ModelResponse {
     const name = String(body.name);
@@ -252,6 +270,7 @@ export class ServerModel {
     run.state_type = state.type;
     run.state_name = state.name;
     this.histories.get(run.id)?.push(state);
+    this.addEvent(run.id, `prefect.flow-run.${state.name}`);
     this.onState(run, state, this.#poolOf(run)?.id ?? null);
   }
 

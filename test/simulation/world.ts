@@ -2,12 +2,13 @@
 // the faults, everything gets the time to end. Then the invariants are checked.
 import { replaceClock } from "../../src/async/clock.ts";
 import { StopRequested, type StopStep } from "../../src/host/stop-control.ts";
+import { instanceLabel } from "../../src/job/labels.ts";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick, type Random, randomFrom } from "../support/random.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
 import { deaths, Faults } from "./faults.ts";
-import { type CheckedWorld, findViolations, leftBehind } from "./invariants.ts";
+import { type CheckedWorld, findLeftFiles, findViolations, leftBehind } from "./invariants.ts";
 import { LictorProcess } from "./lictor-process.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
@@ -57,6 +58,7 @@ class World implements CheckedWorld {
   readonly runs = new Map<string, RunFacts>();
   readonly limit: number | null;
   readonly onLost: OnLost;
+  readonly lostAfterSeconds: number;
   /** Flow runs that a machine or a disk that is gone had. */
   readonly lostWithoutDisk = new Set<string>();
   /** Limits that were exceeded. */
@@ -84,6 +86,7 @@ class World implements CheckedWorld {
     const trace = this.#trace;
     const onStep = (owner: Owner): void => this.#onStep(owner);
     this.network = new Network({ clock, server: this.server, faults: this.faults, random, world, trace, onStep });
+    this.lostAfterSeconds = pick(random, [0, 60]);
     this.onLost = random() < 0.2 ? "reschedule" : "crash";
     this.limit = pick(random, [null, 1, 2, 3]);
     this.#createsPool = random() < 0.8;
@@ -119,7 +122,11 @@ class World implements CheckedWorld {
 
   /** Whether the flow run was lost in a way that a worker without a disk cannot repair. */
   isUnpromised(id: string): boolean {
-    return this.network.undone.has(id) || this.lostWithoutDisk.has(id);
+    if (this.network.undone.has(id)) return true;
+    if (!this.lostWithoutDisk.has(id)) return false;
+    const run = this.server.runs.get(id);
+    // A sweep finds flow runs by their labels and by their work pool.
+    return this.lostAfterSeconds === 0 || run?.labels[instanceLabel] === undefined || run.work_queue_id === null;
   }
 
   async #runUntil(ms: number, isOver: () => boolean): Promise<void> {
@@ -217,7 +224,7 @@ class World implements CheckedWorld {
     if (!lictor) return;
     if (this.random() < 0.5) {
       lictor.isReplaced = true;
-      this.#startLictor(lictor.machine, lictor.name);
+      this.#startLictor(lictor.machine, lictor.place);
     }
     this.#request(lictor, "drain");
   }
@@ -277,13 +284,23 @@ class World implements CheckedWorld {
     clock.after(random() * 20_000, world, () => pause(false));
   }
 
-  #startLictor(machine: Machine, name: string): void {
+  /** Starts a lictor process. The names of its worker and of its host change together. */
+  #startLictor(machine: Machine, place: string): void {
     if (this.#isOver) return;
+    const name = machine.hostName.replace(machine.name, place);
     const lictor = new LictorProcess(
       machine,
       this.network,
       {
-        ...{ name, poolName, limit: this.limit, onLost: this.onLost, random: this.random },
+        ...{
+          name,
+          place,
+          poolName,
+          limit: this.limit,
+          onLost: this.onLost,
+          random: this.random,
+          lostAfterSeconds: this.lostAfterSeconds,
+        },
         number: this.lictors.length,
         createsPool: this.#createsPool,
         cancelsAbandoned: this.#cancelsAbandoned,
@@ -292,9 +309,13 @@ class World implements CheckedWorld {
       () => {
         this.#trace(() => `${name} ended: ${lictor.ended?.error ?? "drained"}`);
         // A supervisor starts it again.
-        if (!lictor.isReplaced) this.clock.after(restartMs, this.world, () => this.#startLictor(machine, name));
+        if (!lictor.isReplaced) this.clock.after(restartMs, this.world, () => this.#startLictor(machine, place));
       },
     );
+    lictor.livingInstances = () =>
+      this.running()
+        .filter((each) => each.machine === machine)
+        .map(({ directory }) => directory);
     lictor.deadDirectories = () =>
       this.lictors
         .filter((each) => each.machine === machine && (!each.owner.alive || each.ended))
@@ -310,7 +331,7 @@ class World implements CheckedWorld {
     if (!lictor.owner.alive || lictor.ended) return;
     this.#trace(() => `${lictor.name} exits at once`);
     lictor.owner.alive = false;
-    this.clock.after(restartMs, this.world, () => this.#startLictor(lictor.machine, lictor.name));
+    this.clock.after(restartMs, this.world, () => this.#startLictor(lictor.machine, lictor.place));
   }
 
   /** At each step, a lictor process may die, alone or with everything around it. */
@@ -321,15 +342,7 @@ class World implements CheckedWorld {
     if (!lictor || !death) return;
     const { machine } = lictor;
     const dying = death === "worker killed" ? [lictor] : this.running().filter((each) => each.machine === machine);
-    const restartAfterMs = pick(this.random, [100, 2_000, 30_000]);
-    for (const each of dying) {
-      each.owner.alive = false;
-      this.#trace(() => `${each.name} is dead`);
-      this.clock.after(restartAfterMs, this.world, () => this.#startLictor(machine, each.name));
-      const { directory } = each;
-      for (const path of machine.disk.failedWrites)
-        if (path.startsWith(directory)) this.lostWithoutDisk.add(path.split("/").at(-2) ?? "");
-    }
+    for (const each of dying) this.#kill(each);
     if (death === "worker killed") return;
     machine.killAll(death);
     if (death === "power lost") this.#losePower(machine);
@@ -337,17 +350,37 @@ class World implements CheckedWorld {
   }
 
   /** Flow runs whose records were not synced cannot be continued. */
-  #losePower({ disk }: Machine): void {
-    for (const [path, { text, syncedText }] of disk.files)
-      if (text !== syncedText) this.lostWithoutDisk.add(path.split("/").at(-2) ?? "");
+  #losePower(machine: Machine): void {
+    const { disk, temporaryFiles } = machine;
+    for (const [path, { text, syncedText }] of disk.files) if (text !== syncedText) this.#lose(machine, path);
     disk.losePower();
+    // They are in memory, and a record that is lost would name them.
+    temporaryFiles.clear();
   }
 
-  /** The machine is replaced by one with an empty disk. */
-  #loseDisk({ disk, temporaryFiles }: Machine): void {
-    for (const path of disk.files.keys()) this.lostWithoutDisk.add(path.split("/").at(-2) ?? "");
-    disk.files.clear();
-    temporaryFiles.clear();
+  /** Ends a lictor process without an end of what it did. A supervisor starts another one. */
+  #kill(lictor: LictorProcess): void {
+    const { machine, owner, name, directory, place } = lictor;
+    owner.alive = false;
+    this.#trace(() => `${name} is dead`);
+    const restartAfterMs = pick(this.random, [100, 2_000, 30_000]);
+    this.clock.after(restartAfterMs, this.world, () => this.#startLictor(machine, place));
+    for (const path of machine.disk.failedWrites) if (path.startsWith(directory)) this.#lose(machine, path);
+  }
+
+  /** Records that the journal record of a flow run is lost. Nobody can know of the temporary files that it would name. */
+  #lose({ temporaryFiles }: Machine, path: string): void {
+    const lost = path.split("/").at(-2) ?? "";
+    this.lostWithoutDisk.add(lost);
+    for (const [pid, id] of temporaryFiles) if (id === lost) temporaryFiles.delete(pid);
+  }
+
+  /** The machine is replaced by one with an empty disk, and perhaps with another name. Its workers then have other names, too. */
+  #loseDisk(machine: Machine): void {
+    for (const path of machine.disk.files.keys()) this.#lose(machine, path);
+    machine.disk.files.clear();
+    machine.temporaryFiles.clear();
+    if (this.random() < 0.5) machine.hostName += "'";
   }
 
   /** Flow runs that were adopted may exceed the limit. A new one must not. */
@@ -361,11 +394,14 @@ class World implements CheckedWorld {
   #haveAllEnded(): boolean {
     for (const { id } of this.runs.values()) {
       const run = this.server.runs.get(id);
-      if (run && !isFinal(run.state) && !isUnreachable(run) && !this.isUnpromised(id)) return false;
+      if (!run || isFinal(run.state) || isUnreachable(run)) continue;
+      if (run.state_type === "SCHEDULED" || !this.isUnpromised(id)) return false;
     }
     const isIdle = ({ worker, slots }: LictorProcess): boolean =>
       slots.taken === 0 && (worker?.runs.list().length ?? 0) === 0;
-    return this.machines.every((machine) => machine.living().length === 0) && this.running().every(isIdle);
+    const isClean = (machine: Machine): boolean =>
+      machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
+    return this.machines.every(isClean) && this.running().every(isIdle);
   }
 
   /** Ends all lictor processes gently, and returns what they leave behind. */
