@@ -2,7 +2,7 @@
 // itself. Source: prefect engine.py, flow_engine.py.
 import { UnreachableError } from "../../src/api/errors.ts";
 import type { OrchestrationResult } from "../../src/api/wire.ts";
-import type { Ending, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
+import type { Ending, HookRequest, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
 import type { Random } from "../support/random.ts";
 import type { Network } from "./network.ts";
 import type { Proposal } from "./state-rules.ts";
@@ -23,6 +23,8 @@ export interface Truth {
   reported: "COMPLETED" | "FAILED" | null;
   /** Why a process ended without the end of its flow, or could not start. */
   readonly losses: string[];
+  /** The kinds of hooks that workers ran. */
+  readonly hooks: Set<HookRequest["kind"]>;
 }
 
 /** What processes need of the world. */

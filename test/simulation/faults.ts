@@ -17,6 +17,7 @@ export const faultKinds = [
   "socket deaf",
   "start failed",
   "machine short",
+  "hooks slow",
   "process killed",
   "worker killed",
   "container killed",

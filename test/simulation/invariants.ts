@@ -54,6 +54,8 @@ function checkRun(facts: RunFacts, run: ModelRun | undefined, isBlocked: boolean
   const { executions, reported, losses } = truth;
   const mostExecutions = onLost === "reschedule" ? 1 + losses.length : 1;
   if (executions > mostExecutions) wrong.push(`${name} was executed ${executions} times`);
+  if (truth.hooks.has("cancellation") && cancelledAtMs === null) wrong.push(`the cancellation hooks of ${name} ran`);
+  if (truth.hooks.has("crashed") && losses.length === 0) wrong.push(`the crash hooks of ${name} ran`);
   if (!run || isUnreachable(run) || (isBlocked && run.state_type === "SCHEDULED")) return wrong;
   const end = run.state_type;
   const wasCancelled = cancelledAtMs !== null;

@@ -8,6 +8,7 @@ import type {
   Ending,
   Execution,
   Handle,
+  HookRequest,
   HookRunner,
   Infrastructure,
   PoolType,
@@ -15,6 +16,7 @@ import type {
   StopLimits,
 } from "../../src/infrastructure/pool-type.ts";
 import { ShortageError } from "../../src/process/system-errors.ts";
+import { hookGraceMs } from "../../src/program/run-hooks.ts";
 import { Disk, type DiskParts } from "./disk.ts";
 import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
 import type { Faults } from "./faults.ts";
@@ -137,10 +139,9 @@ export class Machine {
   }
 
   #execution(owner: Owner, process: FlowProcess | null, handle: Handle, ended: Promise<Ending>): Execution {
-    const { clock, random } = this.parts;
     const hooks: HookRunner = {
       runsItself: { cancellation: false, crashed: false },
-      run: async () => await clock.pause(random() * 2_000, owner),
+      run: async (call) => await this.#runHooks(owner, call),
     };
     return {
       handle,
@@ -156,6 +157,17 @@ export class Machine {
         this.temporaryFiles.delete(String(handle.proof.temporary));
       },
     };
+  }
+
+  /** Hooks may take longer than the flow. The end of the worker ends them. */
+  async #runHooks(owner: Owner, { kind, flowRun, end, leave }: HookRequest): Promise<void> {
+    const { faults, random, truthOf } = this.parts;
+    await this.#step(owner);
+    truthOf(flowRun.id).hooks.add(kind);
+    const durationMs = faults.happens("hooks slow") ? random() * 300_000 : random() * 2_000;
+    await sleep(durationMs, end);
+    if (end.aborted) await sleep(random() * hookGraceMs, leave);
+    await this.#step(owner);
   }
 
   async #stop(

@@ -37,6 +37,10 @@ const quietMs = 5_000;
 const drainMs = 90_000;
 /** More events than any seed needs. A busy loop reaches it. */
 const maxEvents = 200_000;
+/** Bounds of the requests of lictor processes. Repetitions because of faults are included. */
+const requestsPerStart = 20;
+const requestsPerRun = 30;
+const requestsPerSecond = 1;
 /** A supervisor starts a process again after this time. */
 const restartMs = 2_000;
 
@@ -69,6 +73,7 @@ class World implements CheckedWorld {
   readonly #faultsUntilMs: number;
   #lastId = 0;
   #lastPid = 100;
+  #workerCount = 0;
   #isOver = false;
 
   constructor(
@@ -109,7 +114,9 @@ class World implements CheckedWorld {
     // What is left of a violation would be reported twice.
     if (violations.length === 0) violations.push(...(await this.#drain()));
     if (clock.eventCount >= maxEvents) violations.push(`more than ${maxEvents} events`);
-    const requestCount = [...network.requestCounts.values()].reduce((sum, count) => sum + count, 0);
+    const requestCount = this.lictors.reduce((sum, { owner }) => sum + (network.requestCounts.get(owner) ?? 0), 0);
+    const mostRequests = this.#mostRequests();
+    if (requestCount > mostRequests) violations.push(`${requestCount} requests instead of at most ${mostRequests}`);
     const faultCount = [...faults.counts.values()].reduce((sum, count) => sum + count, 0);
     const { now: virtualMs, eventCount } = clock;
     return { seed: this.seed, violations, faultCount, eventCount, requestCount, virtualMs };
@@ -148,8 +155,8 @@ class World implements CheckedWorld {
     for (let index = 1; index <= machineCount; index++) {
       this.machines.push(new Machine(`machine ${index}`, parts, () => ++this.#lastPid));
     }
-    const workerCount = 1 + Math.floor(random() * 3);
-    for (let index = 1; index <= workerCount; index++) {
+    this.#workerCount = 1 + Math.floor(random() * 3);
+    for (let index = 1; index <= this.#workerCount; index++) {
       const machine = this.machines[(index - 1) % machineCount] as Machine;
       clock.after(random() * 1_000, world, () => this.#startLictor(machine, `w${index}`));
     }
@@ -193,7 +200,7 @@ class World implements CheckedWorld {
       state: { type: "SCHEDULED", state_details: { scheduled_time } },
     });
     const { id, name } = response.body as { id: string; name: string };
-    const truth: Truth = { executions: 0, reported: null, losses: [] };
+    const truth: Truth = { executions: 0, reported: null, losses: [], hooks: new Set() };
     this.runs.set(id, { id, name, plan, retries, truth, cancelledAtMs: null });
     if (random() < 0.25) clock.after(random() * 30_000, world, () => this.#cancel(id));
   }
@@ -402,6 +409,14 @@ class World implements CheckedWorld {
     const isClean = (machine: Machine): boolean =>
       machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
     return this.machines.every(isClean) && this.running().every(isIdle);
+  }
+
+  /** Returns how many requests the lictor processes may send: some at each start, some for each flow run, and some per second. */
+  #mostRequests(): number {
+    const workerSeconds = (this.clock.now / 1_000) * this.#workerCount;
+    return Math.round(
+      this.lictors.length * requestsPerStart + this.runs.size * requestsPerRun + workerSeconds * requestsPerSecond,
+    );
   }
 
   /** Ends all lictor processes gently, and returns what they leave behind. */
