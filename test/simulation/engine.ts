@@ -91,9 +91,10 @@ export class FlowProcess {
       this.#exit(signalNumbers.SIGKILL);
       return;
     }
+    // Then it goes on until SIGKILL, which never comes if the worker dies before.
+    if (random() < 0.1) return;
     const mayReport = !this.hasIntent && !this.#isEnding;
     this.owner.alive = false;
-    if (random() < 0.1) return;
     const dying = createOwner(`${this.owner.name} (ending)`, { isEngine: true });
     clock.after(random() * 5_000, dying, () => void this.#end(dying, mayReport && random() < 0.5));
   }

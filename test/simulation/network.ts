@@ -46,6 +46,8 @@ interface LateProposal {
 /** A request, as far as the network needs it. */
 type SentRequest = Pick<HttpRequest, "url" | "method" | "headers" | "body" | "timeoutMs" | "signal">;
 
+/** The event that engines send at an interval. */
+export const heartbeatEvent = "prefect.flow-run.heartbeat";
 /** The server replays events of this time to a new subscription. */
 const replayMs = 60_000;
 
@@ -161,7 +163,7 @@ export class Network {
 
   /** Sends a heartbeat of an engine. It is lost while the server is down. */
   sendHeartbeat(flowRunId: string): void {
-    if (!this.isServerDown) this.parts.server.addEvent(flowRunId, "prefect.flow-run.heartbeat");
+    if (!this.isServerDown) this.parts.server.addEvent(flowRunId, heartbeatEvent);
   }
 
   /** Breaks all sockets, as a restart of the server does. */

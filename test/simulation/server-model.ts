@@ -115,6 +115,11 @@ export class ServerModel {
     this.#events.set(flowRunId, events);
   }
 
+  /** Returns whether the flow run has an event of this name. */
+  hasEvent(flowRunId: string, name: string): boolean {
+    return this.#events.get(flowRunId)?.some((event) => event.name === name) ?? false;
+  }
+
   /** Returns the newest event of a flow run, and how many there are. */
   #findEvents({ filter }: JsonObject): object {
     type Filter = { any_resource?: { id: string[] }; resource?: { id: string[] }; event?: { name: string[] } };

@@ -11,7 +11,7 @@ import { deaths, Faults } from "./faults.ts";
 import { type CheckedWorld, findLeftFiles, findViolations, leftBehind } from "./invariants.ts";
 import { LictorProcess } from "./lictor-process.ts";
 import { Machine } from "./machine.ts";
-import { Network } from "./network.ts";
+import { heartbeatEvent, Network } from "./network.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
 import { ServerModel } from "./server-model.ts";
 import { createOwner, epochMs, type Owner, VirtualClock } from "./virtual-clock.ts";
@@ -133,7 +133,11 @@ class World implements CheckedWorld {
     if (!this.lostWithoutDisk.has(id)) return false;
     const run = this.server.runs.get(id);
     // A sweep finds flow runs by their labels and by their work pool.
-    return this.lostAfterSeconds === 0 || run?.labels[instanceLabel] === undefined || run.work_queue_id === null;
+    const isFound = run?.labels[instanceLabel] !== undefined && run.work_queue_id !== null;
+    if (this.lostAfterSeconds === 0 || !isFound) return true;
+    // An engine that never sent a heartbeat could still run.
+    const mayRun = run.state_name === "Running" || run.state_name === "AwaitingRetry";
+    return mayRun && !this.server.hasEvent(id, heartbeatEvent);
   }
 
   async #runUntil(ms: number, isOver: () => boolean): Promise<void> {
