@@ -43,13 +43,15 @@ export async function reportLost(
     run.log.info(`Flow run '${run.flowRun.name}' belongs to another worker by now; it is left as it is.`);
     return null;
   }
-  if (type === "PENDING" && !mayHaveBegun && holder === "this record") {
+  if (type === "PENDING" && holder === "this record") {
     // The worker died before it could find out whether its claim replaced the end of another execution.
     const { claim, flowRun, log } = run;
     const { state } = current;
     if (claim === null && state && !(await confirmClaim(context.api, flowRun, state, log))) return null;
-    await scheduleAgain(context, run, "its worker died before it was started");
-    return null;
+    if (!mayHaveBegun) {
+      await scheduleAgain(context, run, "its worker died before it was started");
+      return null;
+    }
   }
   run.log.error(`${why} Look at the logs of the flow run and of the machine it ran on.`);
   if (context.services.onLost === "crash") return await reportCrash(reporting, why);

@@ -48,6 +48,14 @@ test.each<[what: string, history: readonly State[], expected: string | undefined
   expect(proposed()).toEqual(expected === undefined ? [] : [expected]);
 });
 
+test("that has the process id of an execution whose end was replaced gets that end back", async () => {
+  await using reported = await openReportedRun([claim, completed, pending("Pending", "ours", null, 3)]);
+  const { worker, run, proposed } = reported;
+  const reporting: Reporting = { context: worker, run, runsItself: { cancellation: false, crashed: false } };
+  await reportLost(reporting, { kind: "gone", why, mayHaveBegun: true });
+  expect(proposed()).toEqual(["COMPLETED"]);
+});
+
 test("that has a process id and goes back to Scheduled loses the id, so that a user can cancel it", async () => {
   await using reported = await openReportedRun([claim]);
   const { worker, run, changes } = reported;
