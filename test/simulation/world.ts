@@ -136,8 +136,7 @@ class World implements CheckedWorld {
     const isFound = run?.labels[instanceLabel] !== undefined && run.work_queue_id !== null;
     if (this.lostAfterSeconds === 0 || !isFound) return true;
     // An engine that never sent a heartbeat could still run.
-    const mayRun = run.state_name === "Running" || run.state_name === "AwaitingRetry";
-    return mayRun && !this.server.hasEvent(id, heartbeatEvent);
+    return run.state_type === "RUNNING" && !this.server.hasEvent(id, heartbeatEvent);
   }
 
   async #runUntil(ms: number, isOver: () => boolean): Promise<void> {
