@@ -75,11 +75,10 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
   });
   using _stalls = watchStalls(logger);
   await using systemd = await openSystemd(given, sources);
-  // The search runs during the first requests to the server. Only the first claim waits for its result.
+  // The search begins after the first poll, or with the first claim, which waits for its result.
   const search = new AbortController();
   const explicit = explicitPython(options, program.env);
   const python = new PythonFinder(() => findPython({ explicit, env: program.env, signal: search.signal }));
-  void python.current();
   try {
     using open = await openApi(program, options.workspace, stop.drain);
     const journal = openJournal(stateDir, instance, search.signal, logger);
@@ -171,7 +170,9 @@ async function runAssembled(assembly: Assembly): Promise<void> {
   for (const [workerOptions, initial] of initialPools) {
     pools.set(await host.addWorker(workerOptions, supportedPoolType(initial.workerType)), initial);
   }
-  python.onFinding((finding) => logPython(finding, program, assembly.search));
+  void host.firstPoll(assembly.search).then(() => {
+    if (!assembly.search.aborted) python.onFinding((finding) => logPython(finding, program, assembly.search));
+  });
   sources.workers.push(...host.workers);
   sources.eventPublisher = eventPublisher;
   const { PREFECT_CLIENT_METRICS_ENABLED: hasMetrics, PREFECT_CLIENT_METRICS_PORT: port } = settings.values;

@@ -20,6 +20,8 @@ const steps: Readonly<Record<string, StopStep>> = { "/drain": "drain", "/kill": 
 
 /** The start of a worker waits this long for the file system of the state directory. */
 const openingMs = 2_000;
+/** When the directories of dead instances are removed. */
+const removalAfterMs = 1_000;
 
 const advice =
   "`lictor worker status` and `lictor worker drain` will not find this worker. If it is killed, the next worker cannot " +
@@ -70,7 +72,8 @@ async function openInstance(stateDir: string, options: ControlSocketOptions): Pr
   // The socket must not keep the program alive. Flow runs in flight do.
   server.unref();
   const over = new AbortController();
-  const removal = removeDeadInstances(stateDir, over.signal);
+  // The first poll comes first.
+  const removal = sleep(removalAfterMs, over.signal).then(() => removeDeadInstances(stateDir, over.signal));
   return {
     directory: instance.directory,
     async [Symbol.asyncDispose]() {

@@ -136,6 +136,11 @@ export class Host implements Disposable {
     return worker;
   }
 
+  /** Waits for the first poll of any worker, as `Worker.firstPoll` does. */
+  async firstPoll(signal: AbortSignal): Promise<void> {
+    await Promise.race(this.workers.map((worker) => worker.firstPoll(signal)));
+  }
+
   [Symbol.dispose](): void {
     for (const infrastructure of this.#infrastructures.values()) infrastructure[Symbol.dispose]();
   }

@@ -43,7 +43,7 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   const onKill = (): void => killAll(host, closing.signal);
   stop.kill.addEventListener("abort", onKill, { signal: closing.signal });
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
-  const sending = Promise.all([eventPublisher.run(closing.signal), logShipper?.run(closing.signal)]);
+  const sending = Promise.all([publishEvents(host, closing.signal), logShipper?.run(closing.signal)]);
   const onFailure = (error: unknown): void => drainAfterFailure(host, error);
   let starting = pools.size;
   const onStarted = (): void => {
@@ -69,6 +69,12 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
     await sending;
     for (const { identity } of host.workers) logging.announce(`Worker '${identity.name}' stopped!`);
   }
+}
+
+/** Sends events until `closing` aborts. The first poll comes first. */
+async function publishEvents(host: Host, closing: AbortSignal): Promise<void> {
+  await host.firstPoll(closing);
+  await host.services.eventPublisher.run(closing);
 }
 
 /** Drains all workers because one has failed. Says why at once, unless there is nothing to wait for. */

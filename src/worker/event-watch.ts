@@ -27,6 +27,7 @@ const clockStepMs = 10_000;
 /** Watches events until `signal` aborts. Never throws. While the socket is closed, polls find the flow runs. */
 export async function watchEvents(worker: Worker, address: SocketAddress, signal: AbortSignal): Promise<void> {
   const types = worker.options.isObserved ? [...handledStateTypes, ...observedStateTypes] : handledStateTypes;
+  await worker.firstPoll(signal);
   while (!worker.pool.current && !signal.aborted) await sleep(poolCheckMs, signal);
   let poolId = "";
   let opened = bothClocks();

@@ -104,6 +104,14 @@ function nextPartInMs({ polling }: Worker): number {
 
 /** Polls once, takes as many due flow runs as there are slots, and remembers when the others are due. Throws ApiError. */
 export async function poll(worker: Worker, signal: AbortSignal): Promise<void> {
+  try {
+    await pollOnce(worker, signal);
+  } finally {
+    worker.polling.first.open();
+  }
+}
+
+async function pollOnce(worker: Worker, signal: AbortSignal): Promise<void> {
   const { polling, runs, services, pool } = worker;
   const poolBefore = pool.current;
   if (!poolBefore) {

@@ -114,19 +114,24 @@ async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun,
         drained.abort();
       }
     },
-    (signal) =>
-      syncLoop(worker, signal).catch((error: unknown) => {
-        onFailure(error);
-        throw error;
-      }),
-    (signal) => keepChannel(worker, socketAddress, signal),
-    (signal) => watchAbandoned(worker, signal),
-    async (failed) => {
-      using end = new LinkedController(drain, failed);
-      await sweepPool(worker, end.signal);
+    async (signal) => {
+      await worker.firstPoll(signal);
+      await runTogether(signal, [
+        (syncing) =>
+          syncLoop(worker, syncing).catch((error: unknown) => {
+            onFailure(error);
+            throw error;
+          }),
+        (connecting) => keepChannel(worker, socketAddress, connecting),
+        (watching) => watchAbandoned(worker, watching),
+        async (failed) => {
+          using end = new LinkedController(drain, failed);
+          await sweepPool(worker, end.signal);
+        },
+        (watching) => watchWorkers(worker, watching),
+        (noticing) => noticePausedQueues(worker, noticing),
+      ]);
     },
-    (signal) => watchWorkers(worker, signal),
-    (signal) => noticePausedQueues(worker, signal),
   ]);
 }
 

@@ -1,8 +1,10 @@
 // One worker: its options, the services it uses, and the state that its loops share.
+
 import type { Api } from "../api/api.ts";
 import { Polls } from "../api/polls.ts";
 import type { JsonObject, WorkerMetadata, WorkPool } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { Gate } from "../async/gate.ts";
 import { Wake } from "../async/wake.ts";
 import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
 import type { Logger } from "../logger.ts";
@@ -13,6 +15,9 @@ import { ClaimOrder } from "./claim-order.ts";
 import { FlowRuns } from "./flow-runs.ts";
 import { Outage } from "./outage.ts";
 import type { Slots } from "./slots.ts";
+
+/** A busy server may answer a poll late. This is how long sockets and other loops wait for the first one. */
+const firstPollMs = 1_000;
 
 /** The options of one worker, from the command line and the settings. */
 export interface WorkerOptions {
@@ -85,6 +90,8 @@ export interface PollState {
   answeredAt: number;
   /** When the poll loop last began or ended a poll, failed polls included, on the monotonic clock. */
   turnedAt: number;
+  /** Open when the first poll has ended or failed. */
+  readonly first: Gate;
   /** Whether the server has answered a poll. */
   hasWorked: boolean;
   /** When the worker last took a flow run, on the monotonic clock. */
@@ -163,6 +170,7 @@ export class Worker implements RunContext, WorkerDependencies {
       isRunLeft: false,
       answeredAt: monotonicMs(),
       turnedAt: monotonicMs(),
+      first: new Gate(),
       hasWorked: false,
       takenAt: Number.NEGATIVE_INFINITY,
       polls: new Polls(this.api, { ...options, intervalMs: options.querySeconds * 1000, log: this.log }),
@@ -171,6 +179,11 @@ export class Worker implements RunContext, WorkerDependencies {
     this.outage = new Outage(options.workPoolName, { polls: this.polling.wake, heartbeats: this.syncWake }, this.log);
     this.claimOrder = new ClaimOrder(name);
     this.runs = new FlowRuns(options.prefetchSeconds * 1000, this.history, this.claimOrder);
+  }
+
+  /** Waits for the end of the first poll, at most 1 s, or until `signal` aborts. Whatever a poll does not need waits for it. */
+  async firstPoll(signal: AbortSignal): Promise<void> {
+    await this.polling.first.passed(firstPollMs, signal);
   }
 
   /** Returns the worker's integrations if the server has not received them; null if there is nothing to send. */
