@@ -1,35 +1,82 @@
-// Bundles src/ into the file that bin/lictor.js starts, and into separate files for rarely used parts.
-import { readFile, writeFile } from "node:fs/promises";
+// Bundles src/ into dist/: what bin/lictor.js starts, and the parts that are loaded on use.
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { basename } from "node:path";
 import { build } from "esbuild";
 
-/** These parts are loaded by dynamic imports. They share no code with the rest. */
-const loadedOnUse = {
+const require = createRequire(import.meta.url);
+
+/** These parts are loaded by dynamic imports. No two parts share code: an object's class in one is not that in another. */
+const partsOnUse = {
+  "worker-start-actions": "src/cli/worker-start-actions.ts",
+  "worker-control-actions": "src/cli/worker-control-actions.ts",
+  "version-actions": "src/cli/version-actions.ts",
+  "config-actions": "src/cli/config-actions.ts",
+  "profile-actions": "src/cli/profile-actions.ts",
+  "cloud-actions": "src/cli/cloud-actions.ts",
+  "doctor-actions": "src/cli/doctor-actions.ts",
   "proxy-agent": "src/api/proxy-agent.ts",
+  "secure-agent": "src/api/secure-agent.ts",
+  "web-socket": "src/sockets/web-socket.ts",
   "metrics-server": "src/status/metrics-server.ts",
   "systemd-notifier": "src/host/systemd-notifier.ts",
   transliterate: "src/run/transliterate.ts",
 };
 
-/** Keeps these dynamic imports out of the bundle. */
+/** Keeps these dynamic imports out of the bundles. */
 const apart = {
   name: "apart",
   setup({ onResolve }) {
     onResolve({ filter: /\.ts$/ }, ({ kind, path }) => {
       const name = basename(path, ".ts");
-      return kind === "dynamic-import" && name in loadedOnUse ? { path: `./${name}.js`, external: true } : undefined;
+      return kind === "dynamic-import" && name in partsOnUse ? { path: `./${name}.cjs`, external: true } : undefined;
     });
   },
 };
 
+/** These modules of Node.js are loaded when a function of theirs is first called. Until the first poll, few are. */
+const nodeModulesOnUse = [
+  "assert",
+  "child_process",
+  "crypto",
+  "dns",
+  "dns/promises",
+  "https",
+  "readline",
+  "tls",
+  "zlib",
+];
+
+/** Replaces them by modules that load them. */
+const onUse = {
+  name: "on-use",
+  setup({ onResolve, onLoad }) {
+    const filter = new RegExp(`^(node:)?(${nodeModulesOnUse.join("|")})$`);
+    onResolve({ filter }, ({ path, namespace }) =>
+      namespace === "on-use" ? { path, external: true } : { path: path.replace("node:", ""), namespace: "on-use" },
+    );
+    onLoad({ filter: /./, namespace: "on-use" }, ({ path }) => ({
+      contents: `let loaded;
+        for (const name of ${JSON.stringify(Object.keys(require(path)))})
+          Object.defineProperty(exports, name, { enumerable: true, get: () => (loaded ??= require("node:${path}"))[name] });`,
+    }));
+  },
+};
+
+await rm("dist", { recursive: true, force: true });
+await mkdir("dist");
 await build({
-  entryPoints: { lictor: "src/cli/main.ts", ...loadedOnUse },
+  entryPoints: { lictor: "src/cli/main.ts", ...partsOnUse },
   outdir: "dist",
-  plugins: [apart],
+  outExtension: { ".js": ".cjs" },
+  plugins: [apart, onUse],
   bundle: true,
   platform: "node",
   target: "node20.19",
-  format: "esm",
+  // Node.js 20 has a cache of compiled code for CommonJS only.
+  format: "cjs",
+  supported: { "dynamic-import": false },
+  define: { "import.meta.dirname": "__dirname" },
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
@@ -38,10 +85,7 @@ await build({
     debug: "./src/api/no-debug.ts",
     "thread-stream": "./src/no-threads.ts",
     worker_threads: "./src/no-threads.ts",
-  },
-  // The packages inside are CommonJS and call require() for Node's own modules.
-  banner: {
-    js: 'import{createRequire as lictorRequire}from"node:module";const require=lictorRequire(import.meta.url);',
+    module: "./src/no-threads.ts",
   },
 });
 
@@ -62,3 +106,5 @@ const filled = page
   .replace("<style></style>", () => `<style>${style}</style>`)
   .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);
 await writeFile("dist/status-page.html", filled);
+
+if (process.versions.node.startsWith("20.")) await import("./compile-cache.js");

@@ -1,8 +1,5 @@
 // Node's HTTP agents, with or without a proxy. The proxy library is loaded only if a proxy is used.
 import http from "node:http";
-import https from "node:https";
-import type { Duplex } from "node:stream";
-import type { TLSSocket } from "node:tls";
 import type { AgentsOptions, ProxyAddress } from "./connection-options.ts";
 import { proxyFailure, proxyRefusal } from "./proxy-failure.ts";
 
@@ -75,7 +72,16 @@ export class Agents implements Disposable {
   async route(url: URL, lane: Lane): Promise<Route> {
     const proxy = this.options.proxyFor(url);
     const isSecure = url.protocol === "https:";
-    if (!proxy) return { proxy, agent: this.#reuse(`${lane} ${url.protocol}`, () => this.#openDirect(isSecure, lane)) };
+    if (!proxy) {
+      // Not loaded for http:, because it loads all of TLS.
+      const secure = isSecure ? await import("./secure-agent.ts") : undefined;
+      const options = poolOf(lane);
+      const openDirect = (): http.Agent =>
+        secure
+          ? new secure.SecureAgent({ ...options, ...this.options.tls }, this.#tlsSessions)
+          : new http.Agent(options);
+      return { proxy, agent: this.#reuse(`${lane} ${url.protocol}`, openDirect) };
+    }
     const { openProxyAgent } = await import("./proxy-agent.ts");
     // A proxy can read and forward a plain request. TLS and WebSockets need a tunnel through it.
     const isTunnel = isSecure || lane === "socket";
@@ -104,38 +110,9 @@ export class Agents implements Disposable {
     for (const agent of this.#opened.values()) agent.destroy();
   }
 
-  #openDirect(isSecure: boolean, lane: Lane): http.Agent {
-    const options = poolOf(lane);
-    return isSecure ? new SecureAgent({ ...options, ...this.options.tls }, this.#tlsSessions) : new http.Agent(options);
-  }
-
   #reuse(key: string, open: () => http.Agent): http.Agent {
     const agent = this.#opened.get(key) ?? open();
     this.#opened.set(key, agent);
     return agent;
-  }
-}
-
-/** An agent that shares its TLS sessions with the other agents of the same options. */
-class SecureAgent extends https.Agent {
-  constructor(
-    options: https.AgentOptions,
-    private readonly sessions: Map<string, Buffer>,
-  ) {
-    // Node's own session cache is off, because it is not shared between agents.
-    super({ ...options, maxCachedSessions: 0 });
-  }
-
-  override createConnection(
-    options: https.RequestOptions,
-    callback?: (error: Error | null, stream: Duplex) => void,
-  ): Duplex | null | undefined {
-    const origin = `${options.servername ?? ""} ${options.host ?? ""}:${options.port ?? ""}`;
-    const session = this.sessions.get(origin);
-    const socket = super.createConnection({ ...options, ...(session && { session }) }, callback) as TLSSocket;
-    socket.on("session", (newer: Buffer) => this.sessions.set(origin, newer));
-    // The server may have forgotten or refused the session, so the next connection does not use it.
-    socket.once("close", (hadError: boolean) => hadError && this.sessions.delete(origin));
-    return socket;
   }
 }

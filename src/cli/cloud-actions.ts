@@ -9,6 +9,8 @@ import type { OutputOption } from "./options.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { askHidden, choose, confirm, isInteractive, print, printJson } from "./terminal.ts";
 
+export { settingsInput, withProgram } from "./program-context.ts";
+
 /** `cloud login`: writes the key and a workspace into the profile. Throws an Error if Cloud refuses the key. */
 export async function login(
   program: ProgramContext,

@@ -1,7 +1,7 @@
 // The commands `lictor cloud …`.
 import type { Command } from "commander";
-import { addCommand, inputOf, type OutputOption, profileOf, withOutput } from "./options.ts";
-import { type ProgramContext, withProgram } from "./program-context.ts";
+import { addCommand, type OutputOption, profileOf, withOutput } from "./options.ts";
+import type { ProgramContext } from "./program-context.ts";
 
 interface WorkspaceOption {
   workspace?: string;
@@ -22,7 +22,8 @@ export function addCloud(program: Command): void {
     });
   addCommand(cloud, "logout", "Remove key and workspace from the current profile.").action(
     async (_own: unknown, command: Command) => {
-      await (await loadActions()).logout(inputOf(command));
+      const { logout, settingsInput } = await loadActions();
+      await logout(settingsInput(profileOf(command)));
     },
   );
   const workspace = cloud
@@ -48,5 +49,6 @@ function withWorkspace(command: Command): Command {
 }
 
 async function runWithProgram(command: Command, run: (program: ProgramContext) => Promise<void>): Promise<void> {
+  const { withProgram } = await loadActions();
   await withProgram({ ...profileOf(command), logFormat: "text" }, run);
 }

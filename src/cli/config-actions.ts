@@ -11,6 +11,8 @@ import { changeProfile, overridingVariables } from "./change-profile.ts";
 import type { OutputOption } from "./options.ts";
 import { confirm, isInteractive, print, printJson } from "./terminal.ts";
 
+export { settingsInput, withProgram } from "./program-context.ts";
+
 /** The options of `config view`. An option that hides overrides one that shows. */
 export interface ViewOptions extends OutputOption {
   showDefaults: boolean;

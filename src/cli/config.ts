@@ -1,8 +1,7 @@
 // The commands `lictor config …`.
 import type { Command } from "commander";
 import type { ViewOptions } from "./config-actions.ts";
-import { addCommand, inputOf, profileOf, withOutput } from "./options.ts";
-import { withProgram } from "./program-context.ts";
+import { addCommand, profileOf, withOutput } from "./options.ts";
 
 const loadActions = () => import("./config-actions.ts");
 
@@ -17,24 +16,27 @@ export function addConfig(program: Command): void {
     .option("--show-secrets", "Show secret values.", false)
     .option("--hide-secrets", "Mask secret values.")
     .action(async (own: ViewOptions, command: Command) => {
-      const { viewSettings } = await loadActions();
+      const { viewSettings, withProgram } = await loadActions();
       await withProgram({ ...profileOf(command), logFormat: "text" }, async ({ settings }) =>
         viewSettings(settings, own),
       );
     });
   addCommand(config, "set <settings...>", "Change settings, as VAR=VAL, in the current profile.").action(
     async (settings: string[], _own: unknown, command: Command) => {
-      await (await loadActions()).setSettings(settings, inputOf(command));
+      const { setSettings, settingsInput } = await loadActions();
+      await setSettings(settings, settingsInput(profileOf(command)));
     },
   );
   addCommand(config, "unset <names...>", "Remove settings from the current profile.")
     .option("-y, --yes", "Skip confirmation.", false)
     .action(async (names: string[], { yes }: { yes: boolean }, command: Command) => {
-      await (await loadActions()).unsetSettings(names, inputOf(command), yes);
+      const { settingsInput, unsetSettings } = await loadActions();
+      await unsetSettings(names, settingsInput(profileOf(command)), yes);
     });
   addCommand(config, "validate", "Check the current profile, and give its settings their current names.").action(
     async (_own: unknown, command: Command) => {
-      await (await loadActions()).validateSettings(inputOf(command));
+      const { settingsInput, validateSettings } = await loadActions();
+      await validateSettings(settingsInput(profileOf(command)));
     },
   );
 }

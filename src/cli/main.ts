@@ -56,4 +56,5 @@ async function main(argv: readonly string[]): Promise<void> {
 
 // A reader such as `head` may close the pipe. That must neither print a stack trace nor end a worker.
 for (const output of [process.stdout, process.stderr]) output.on("error", () => {});
-await main(process.argv);
+// Not awaited, because a CommonJS file cannot await at its top.
+void main(process.argv);

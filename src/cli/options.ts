@@ -1,7 +1,5 @@
-// Options that several commands share.
+// What the definitions of several commands share. The actions are in files of their own, which are loaded on use.
 import { type Command, InvalidArgumentError } from "commander";
-import type { SettingsInput } from "../settings/load.ts";
-import { settingsInput } from "./program-context.ts";
 
 /** The option that `withOutput` adds. */
 export interface OutputOption {
@@ -19,11 +17,6 @@ export function addCommand(parent: Command, nameAndArguments: string, descriptio
 /** Returns the profile that the command line selects, before or after the command's name. */
 export function profileOf(command: Command): { profile?: string } {
   return command.optsWithGlobals<{ profile?: string }>();
-}
-
-/** Returns the input for loading the settings of a command. Throws SettingsError. */
-export function inputOf(command: Command): SettingsInput {
-  return settingsInput(profileOf(command));
 }
 
 /** Adds the option `--output json`. Returns the command. */

@@ -12,6 +12,8 @@ import type { OutputOption } from "./options.ts";
 import { withProgram } from "./program-context.ts";
 import { confirm, isInteractive, print, printJson } from "./terminal.ts";
 
+export { settingsInput } from "./program-context.ts";
+
 /** `profile ls`: prints the names of the profiles. */
 export function listProfiles(input: SettingsInput, output: OutputOption["output"]): void {
   const active = locateProfile(input);

@@ -1,16 +1,8 @@
 // The command `lictor worker start` and its options.
-
-import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { JsonObject } from "../api/wire.ts";
-import { parseExactJson } from "../exact-json.ts";
-import { poolTypeNames } from "../infrastructure/pool-types.ts";
-import { WorkerStartError } from "../worker/worker-start-error.ts";
-import { startWorkers } from "./assemble-host.ts";
+import { poolTypeNames } from "../infrastructure/pool-type-names.ts";
 import { engineModes, mostSeconds } from "./lictor-variables.ts";
-import { withProgram } from "./program-context.ts";
-import { ask, isInteractive } from "./terminal.ts";
-import type { WorkerStartOptions } from "./worker-options.ts";
+import type { GivenOptions } from "./worker-start-actions.ts";
 
 const helpAfterOptions = `
 Stopping:
@@ -62,7 +54,7 @@ export function addWorkerStart(worker: Command): void {
         .choices(["always", "if-not-present", "never", "prompt"])
         .default("prompt"),
     )
-    .option("--base-job-template <file>", "Path to JSON file containing base job template.", readTemplate)
+    .option("--base-job-template <file>", "Path to JSON file containing base job template.")
     .option("--create-pool-if-not-found", "Create the work pool if it does not exist.", true)
     .option("--no-create-pool-if-not-found", "Leave a missing work pool to whoever manages it.")
     .option(
@@ -88,14 +80,9 @@ export function addWorkerStart(worker: Command): void {
     )
     .option("--profile <name>", "Select a profile for this run.")
     .action(async (_own: unknown, command: Command) => {
-      const given = command.optsWithGlobals<
-        Omit<WorkerStartOptions, "pool" | "workQueue"> & Partial<WorkerStartOptions>
-      >();
-      const options: WorkerStartOptions = { ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] };
-      await withProgram(options, async (program) => {
-        if (options.pool.length === 0 && isInteractive(program.env)) options.pool.push(await ask("Work pool name: "));
-        await startWorkers(options, program);
-      });
+      const given = command.optsWithGlobals<Omit<GivenOptions, "pool" | "workQueue"> & Partial<GivenOptions>>();
+      const { runWorkers } = await import("./worker-start-actions.ts");
+      await runWorkers({ ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] });
     });
 }
 
@@ -113,21 +100,4 @@ function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: stri
     }
     return value;
   };
-}
-
-/** Returns the base job template in a JSON file. Throws WorkerStartError. */
-function readTemplate(file: string): JsonObject {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new WorkerStartError(`--base-job-template: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`);
-  }
-  try {
-    const template = parseExactJson(text);
-    if (typeof template === "object" && template !== null && !Array.isArray(template)) return template as JsonObject;
-  } catch (error) {
-    throw new WorkerStartError(`--base-job-template: ${file} is not JSON: ${(error as Error).message}`);
-  }
-  throw new WorkerStartError(`--base-job-template: ${file} does not hold a JSON object`);
 }

@@ -1,7 +1,7 @@
 // Opens one authenticated WebSocket: the upgrade and the in-band authentication.
 // Source: prefect _internal/websockets.py, server/utilities/subscriptions.py.
 import type { Agent } from "node:http";
-import WebSocket from "ws";
+import type WebSocket from "ws";
 import type { Agents } from "../api/agents.ts";
 import { causeOfRefusedUpgrade } from "../api/causes.ts";
 import type { Credentials } from "../api/credentials.ts";
@@ -55,8 +55,10 @@ export async function connectSocket(
   const { timeoutMs = openTimeoutMs } = options;
   const used = address.credentials.current;
   const { agent } = await address.agents.route(new URL(address.apiUrl), "socket");
+  // Loaded only now, because a worker polls before it opens its sockets.
+  const { WebSocket } = await import("./web-socket.ts");
   options.signal.throwIfAborted();
-  const socket = openSocket(address, used, agent, { route, inBand: options.inBand });
+  const socket = openSocket(WebSocket, address, used, agent, { route, inBand: options.inBand });
   const deadline = timeoutSignal(timeoutMs);
   using end = new LinkedController(options.signal, deadline);
   const giveUp = (): void => socket.terminate();
@@ -89,6 +91,7 @@ function isRefusal(error: unknown): boolean {
 }
 
 function openSocket(
+  Implementation: typeof WebSocket,
   address: SocketAddress,
   authorization: Authorization,
   agent: Agent,
@@ -99,7 +102,7 @@ function openSocket(
   for (const [name, value] of Object.entries(address.customHeaders)) {
     if (!protectedHeader.test(name)) headers[name] = utf8Header(value);
   }
-  return new WebSocket(`${address.apiUrl.replace(/^http/, "ws")}${route}`, inBand ? ["prefect"] : [], {
+  return new Implementation(`${address.apiUrl.replace(/^http/, "ws")}${route}`, inBand ? ["prefect"] : [], {
     headers,
     agent,
     maxPayload: maxFrameBytes,

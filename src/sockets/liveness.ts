@@ -1,6 +1,6 @@
 // Pings. They show whether the peer responds and what it has read. They also keep proxies from ending an idle
 // connection.
-import WebSocket from "ws";
+import type WebSocket from "ws";
 import { monotonicMs } from "../async/clock.ts";
 import { SocketError } from "./socket-error.ts";
 
@@ -36,7 +36,7 @@ export class Liveness {
       if (this.#sentNumber - this.#answeredNumber >= toleratedPings) {
         onDead();
         socket.terminate();
-      } else if (socket.readyState === WebSocket.OPEN) {
+      } else if (socket.readyState === socket.OPEN) {
         this.#sendPing();
       }
     }, intervalMs);
@@ -58,7 +58,7 @@ export class Liveness {
    */
   async ping(signal: AbortSignal): Promise<void> {
     const { socket } = this;
-    if (socket.readyState !== WebSocket.OPEN) throw this.#closed();
+    if (socket.readyState !== socket.OPEN) throw this.#closed();
     const number = this.#sendPing();
     await new Promise<void>((resolve, reject) => {
       const listening = new AbortController();

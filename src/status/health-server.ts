@@ -3,11 +3,12 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
 import { isIP } from "node:net";
+import { join } from "node:path";
 import type { Logger } from "../logger.ts";
 import { listenHttp } from "./http-listener.ts";
 
 /** Beside the program. Read for each request, so that it takes no memory otherwise. */
-const pageFile = new URL("./status-page.html", import.meta.url);
+const pageFile = join(import.meta.dirname, "status-page.html");
 
 /** The address of the server, and the sources of its responses. */
 export interface HealthServerOptions {

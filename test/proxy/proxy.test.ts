@@ -203,7 +203,7 @@ test("the proxy library is loaded only when a variable asks for a proxy", async 
   await using proxy = await startForwardProxy();
   const isLibrary = (file: string) => file.startsWith("proxy-agent");
   const without = await loadedFiles({});
-  expect(without).toContain("lictor.js");
+  expect(without).toContain("lictor.cjs");
   expect(without.filter(isLibrary)).toEqual([]);
   expect((await loadedFiles({ HTTP_PROXY: proxy.url })).filter(isLibrary)).toHaveLength(1);
   expect(proxy.forwarded).toHaveLength(1);

@@ -40,7 +40,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
 }
 
 async function buildIfMissing(): Promise<void> {
-  const isBuilt = await access(inCheckout("dist/lictor.js")).then(
+  const isBuilt = await access(inCheckout("dist/lictor.cjs")).then(
     () => true,
     () => false,
   );
