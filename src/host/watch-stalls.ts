@@ -3,12 +3,13 @@
 import { monotonicMs, startTimer } from "../async/clock.ts";
 import type { Logger } from "../logger.ts";
 
-const intervalMs = 250;
-/** A shorter stall delays nothing that matters. */
+/** More often would wake an idle machine. So a stall may last up to a second longer than it is logged. */
+const intervalMs = 1_000;
+/** A shorter delay matters to nothing. */
 const minStallMs = 1_000;
 
 /**
- * Logs each stall of more than a second, with its length, until it is disposed. A timer cannot see the cause: a long
+ * Logs each stall of two seconds or more, with its length, until it is disposed. A timer cannot see the cause: a long
  * computation, a machine without processor time, SIGSTOP, or a machine that slept.
  */
 export function watchStalls(log: Logger): Disposable {

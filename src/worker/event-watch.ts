@@ -18,7 +18,7 @@ import type { Worker } from "./worker.ts";
 /** The server may miss events while it sets up the subscription. The worker polls again after this time. */
 const subscriptionSetUpMs = 1500;
 /** How often a worker that started without its server checks whether its work pool is known now. */
-const poolCheckMs = 500;
+const poolCheckMs = 1_000;
 /** How often the worker checks whether its subscription still fits. */
 const subscriptionCheckMs = 5000;
 /** The worker subscribes again if the wall clock was set by more than this. */
