@@ -1,128 +1,153 @@
 // `npm run bench`: lictor beside the reference worker, on one real server. One worker at a time.
-import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
+import { lictorVersion } from "../../src/version.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { markdownTable } from "../support/markdown-table.ts";
+import { findPostgres, type Postgres, startPostgres } from "../support/postgres.ts";
 import { prefectApi } from "../support/prefect-api.ts";
 import { startPrefectServer } from "../support/prefect-server.ts";
 import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { runScript } from "../support/run-script.ts";
 import { withProgress } from "../support/with-progress.ts";
-import {
-  type Bench,
-  type Idle,
-  measureIdle,
-  measureStarts,
-  measureTaking,
-  type Taking,
-  type WorkerKind,
-} from "./measurements.ts";
-import { formatQuantity, median, type Quantity, quantile } from "./statistics.ts";
+import type { Bench, Row, Sizes, WorkerKind } from "./bench-context.ts";
+import { measureBacklog, measureBurst, measureLatency, measureRequests } from "./measure-flow-runs.ts";
+import { measureGrowth } from "./measure-growth.ts";
+import { measureIdle, measureInFlight } from "./measure-idle.ts";
+import { type Limits, measureLimits } from "./measure-limits.ts";
+import { measureStart, measureVersion } from "./measure-start.ts";
+import { describeMachine, type Results, resultTable, writeResults } from "./report.ts";
 
-/** How much is measured; fewer for a quick look. */
-function readOptions(): { starts: number; idleSeconds: number; runs: number } {
+type Measurement = (bench: Bench, limits: Limits | null) => Promise<Row[]>;
+
+/** What `--only` may name, in the order of the table. */
+const measurements: Readonly<Record<string, Measurement>> = {
+  latency: measureLatency,
+  burst: measureBurst,
+  backlog: measureBacklog,
+  start: measureStart,
+  version: measureVersion,
+  idle: measureIdle,
+  "in-flight": measureInFlight,
+  requests: measureRequests,
+  growth: measureGrowth,
+};
+/** Growth takes long, because 50 workers of the reference have to start. */
+const onlyIfNamed = ["growth"];
+const needLimits = ["latency", "backlog"];
+
+const fullSizes: Sizes = {
+  repeats: 20,
+  burst: 40,
+  bursts: 3,
+  backlog: 100,
+  inFlight: 500,
+  idleSeconds: 60,
+  settlingMs: 10_000,
+};
+const quickSizes: Sizes = {
+  repeats: 1,
+  burst: 4,
+  bursts: 1,
+  backlog: 20,
+  inFlight: 30,
+  idleSeconds: 10,
+  settlingMs: 3_000,
+};
+/** They take more than a quick look. */
+const notIfQuick = ["burst", "in-flight", "requests"];
+
+interface Options {
+  names: readonly string[];
+  isQuick: boolean;
+  isWhole: boolean;
+  database: "sqlite" | "postgres";
+}
+
+function readOptions(): Options {
   const { values } = parseArgs({
     options: {
-      starts: { type: "string", default: "10" },
-      "idle-seconds": { type: "string", default: "60" },
-      runs: { type: "string", default: "20" },
+      only: { type: "string", multiple: true, default: [] },
+      quick: { type: "boolean", default: false },
+      database: { type: "string", default: "sqlite" },
     },
   });
-  const read = (name: keyof typeof values) => {
-    const value = Number(values[name]);
-    if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number of at least 1.`);
-    return value;
-  };
-  return { starts: read("starts"), idleSeconds: read("idle-seconds"), runs: read("runs") };
+  const { database, quick: isQuick } = values;
+  if (database !== "sqlite" && database !== "postgres") throw new Error("--database must be sqlite or postgres.");
+  const named = values.only.flatMap((names) => names.split(","));
+  const wrong = named.find((name) => !(name in measurements));
+  if (wrong !== undefined) throw new Error(`--only ${wrong}: choose of ${Object.keys(measurements).join(", ")}.`);
+  const usual = Object.keys(measurements).filter(
+    (name) => !onlyIfNamed.includes(name) && !(isQuick && notIfQuick.includes(name)),
+  );
+  return { names: named.length > 0 ? named : usual, isQuick, isWhole: named.length === 0, database };
 }
 
 async function bench(stop: AbortSignal): Promise<void> {
-  const { starts, idleSeconds, runs } = readOptions();
+  const options = readOptions();
   const environment = await ensurePythonEnvironment(say);
-  await using server = await withProgress(say, "Starting a Prefect server", startPrefectServer());
+  await using database = options.database === "postgres" ? await openPostgres() : null;
+  // The database is empty, unlike the SQLite file that servers are started with.
+  const env = {
+    PREFECT_API_DATABASE_CONNECTION_URL: database?.connectionUrl ?? "",
+    PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "true",
+    PREFECT_SERVER_REGISTER_BLOCKS_ON_START: "true",
+  };
+  const starting = startPrefectServer(database === null ? {} : { env });
+  await using server = await withProgress(say, "Starting a Prefect server", starting);
   await using proxy = await startReverseProxy(server.apiUrl);
-  const kinds: [WorkerKind, WorkerKind] = [
+  const { apiUrl } = server;
+  const api = prefectApi(apiUrl);
+  const kinds: readonly [WorkerKind, WorkerKind] = [
     {
       name: "lictor",
       command: [process.execPath, inCheckout("bin/lictor.js")],
       args: ["--python", environment.python],
     },
-    { name: "prefect worker", command: [`${environment.bin}/prefect`], args: [] },
+    { name: "prefect worker", command: [environment.python, "-m", "prefect"], args: [] },
   ];
-  const benchmark: Bench = { proxy, api: prefectApi(server.apiUrl), kinds, say, stop };
-
-  const startMs = await measureStarts(benchmark, starts);
-  const idle = await measureIdle(benchmark, idleSeconds);
-  const taking = await measureTaking(benchmark, runs, idle);
-
-  const row = (what: string, unit: Quantity, values: readonly [number, number]) => {
-    const [lictor, reference] = values;
-    return [
-      what,
-      formatQuantity(lictor, unit),
-      formatQuantity(reference, unit),
-      `${(reference / lictor).toFixed(1)} x`,
-    ];
+  const sizes = options.isQuick ? quickSizes : fullSizes;
+  const benchmark: Bench = { proxy, apiUrl, api, environment, kinds, sizes, say, stop };
+  const limits = options.names.some((name) => needLimits.includes(name)) ? await measureLimits(benchmark) : null;
+  const rows: Row[] = [];
+  for (const name of options.names) {
+    stop.throwIfAborted();
+    rows.push(...((await measurements[name]?.(benchmark, limits)) ?? []));
+  }
+  const results: Results = {
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    versions: {
+      lictor: lictorVersion,
+      node: process.versions.node,
+      prefect: await api.request<string>("GET", "/admin/version"),
+      database: options.database,
+    },
+    isQuick: options.isQuick,
+    limits,
+    rows,
   };
-  const both = (samples: readonly [number[], number[]], of: (values: number[]) => number): [number, number] => [
-    of(samples[0]),
-    of(samples[1]),
-  ];
-  const whileIdle = (of: (idle: Idle) => number): [number, number] => [of(idle[0]), of(idle[1])];
-  const pickUpMs = taking.map(({ pickUpMs }) => pickUpMs) as [number[], number[]];
-  const requestsPerRun = taking.map((taken: Taking) => taken.requestsPerRun) as [number, number];
-  const p90 = (values: number[]) => quantile(values, 0.9);
-  console.log(`\n${machineFacts(await prefectVersion(server.apiUrl))}\n`);
+  const { versions } = results;
   console.log(
-    markdownTable(
-      ["", ...kinds.map((kind) => kind.name), "ratio"],
-      [
-        row(`start → first poll, median of ${starts}`, "ms", both(startMs, median)),
-        row(
-          `resident memory after ${idleSeconds} s idle`,
-          "MiB",
-          whileIdle(({ residentMiB }) => residentMiB),
-        ),
-        row(
-          "of it anonymous",
-          "MiB",
-          whileIdle(({ anonymousMiB }) => anonymousMiB),
-        ),
-        row(
-          "processes",
-          "",
-          whileIdle(({ processes }) => processes),
-        ),
-        row(
-          "API requests per idle minute",
-          "",
-          whileIdle(({ requestsPerMinute }) => requestsPerMinute),
-        ),
-        row("API requests per flow run", "", requestsPerRun),
-        row(`created → Pending, median of ${runs}`, "ms", both(pickUpMs, median)),
-        row(`created → Pending, 90th percentile of ${runs}`, "ms", both(pickUpMs, p90)),
-      ],
-    ),
+    `\n${results.machine}. Node.js ${versions.node}, Prefect ${versions.prefect}, server and ${versions.database} on the same machine.`,
   );
-  console.log(`
-Start → first poll: from spawn until the worker's first get_scheduled_flow_runs reaches a loopback proxy, starts alternating.
-Resident memory: VmRSS of the worker and all processes it has started, from /proc; anonymous: RssAnon, what the
-system cannot reclaim without swap.
-API requests: all that reach the proxy, WebSocket upgrades included; those per flow run without those of an idle worker. The
-flow runs' command is \`true\`, so that no engine asks anything.
-Created → Pending: from just before the call that creates the flow run until the timestamp of its Pending state, same clock.`);
+  console.log(`\n${resultTable(results)}\n\n${explanation}`);
+  if (options.isWhole) console.log(`\nWritten: ${(await writeResults(results)).join(", ")}`);
 }
 
-async function prefectVersion(apiUrl: string): Promise<string> {
-  return (await (await fetch(`${apiUrl}/admin/version`)).json()) as string;
-}
+const explanation = `Medians, with the middle half of the samples in brackets. Ratio: the reference's figure by lictor's.
+Start → first poll: from spawn until the worker's first poll reaches a loopback proxy, both workers in turn.
+CPU time: user and system time of the process, from wait4; a worker is killed at its first poll. One round warms up.
+Memory: VmRSS, from /proc; when idle, of the worker and its processes together. CPU when idle: of all threads.
+Requests: all that reach the proxy, WebSocket upgrades included; per flow run without those of an idle worker.
+Created → a state: from the call that creates the flow run until the timestamp of the state, same clock.
+Launched: a flow run of the backlog appends a line to a file.
+Limit: a bare client subscribes to events, and then proposes Pending, Submitting and Running in a row.`;
 
-function machineFacts(version: string): string {
-  const [cpu] = cpus();
-  const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`;
-  const machine = `${cpus().length} x ${cpu?.model.trim()}, ${memory}, ${process.platform} ${process.arch}`;
-  return `Machine: ${machine}. Node ${process.versions.node}, Prefect ${version}, server and SQLite on the same machine.`;
+/** A private server of the machine's own PostgreSQL. */
+async function openPostgres(): Promise<Postgres> {
+  const installation = await findPostgres();
+  if (typeof installation === "string") throw new Error(`--database postgres: ${installation}.`);
+  return await startPostgres(installation);
 }
 
 function say(line: string): void {

@@ -14,10 +14,17 @@ export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** What a figure counts; nothing for a plain number. */
-export type Quantity = "ms" | "MiB" | "";
+/** A figure with three significant digits, and more only before the point. */
+export function formatFigure(value: number): string {
+  if (Number.isNaN(value)) return "-";
+  const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toFixed(Math.min(digits, 2));
+}
 
-/** A figure with its unit, to a tenth but for times. */
-export function formatQuantity(value: number, unit: Quantity): string {
-  return `${unit === "ms" ? Math.round(value) : value.toFixed(1)} ${unit}`.trimEnd();
+/** The median, with the middle half of the samples if there are several. */
+export function formatSamples(values: readonly number[], unit: string): string {
+  if (values.length === 0) return "-";
+  const middle = `${formatFigure(median(values))} ${unit}`.trimEnd();
+  if (values.length === 1) return middle;
+  return `${middle} (${formatFigure(quantile(values, 0.25))}–${formatFigure(quantile(values, 0.75))})`;
 }
