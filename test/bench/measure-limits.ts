@@ -17,7 +17,7 @@ export interface Limits {
   eightClientsPerSecond: number;
 }
 
-const flowRunsPerClient = 25;
+const flowRunsPerClient = 12;
 
 /** Measures the limits. The flow runs of this pool have no worker. */
 export async function measureLimits(bench: Bench): Promise<Limits> {
