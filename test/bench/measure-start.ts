@@ -115,5 +115,7 @@ async function measureCpu(
   await until?.();
   if (until) child.kill("SIGTERM");
   if (child.exitCode === null) await once(child, "exit");
-  return Number(await output);
+  const ms = Number(await output);
+  if (!(ms > 0)) throw new Error(`no CPU time of ${command.join(" ")}`);
+  return ms;
 }
