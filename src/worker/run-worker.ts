@@ -64,7 +64,7 @@ export async function runWorker(
     run.onStarted();
     if (runOnce) await pollOnce(worker, drain);
     else {
-      void prepareInfrastructure(worker);
+      void prepareInfrastructure(worker, drain);
       await runLoops(worker, run, drain);
     }
   } finally {
@@ -75,7 +75,10 @@ export async function runWorker(
 }
 
 /** Never rejects: a base job template that is not valid is reported by the first flow run. */
-async function prepareInfrastructure({ infrastructure, pool, services }: Worker): Promise<void> {
+async function prepareInfrastructure(worker: Worker, drain: AbortSignal): Promise<void> {
+  const { infrastructure, pool, services } = worker;
+  await worker.firstPoll(drain);
+  if (drain.aborted) return;
   try {
     if (pool.current) await infrastructure.prepare?.(defaultJobFields(pool.current, services.environment));
   } catch (error) {
