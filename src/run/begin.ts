@@ -49,31 +49,39 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
 
 /** Reads what the job is made of and proposes Submitting. Returns null if the flow run must not be started. */
 async function prepare(context: RunContext, run: RunRecord): Promise<Job | null> {
-  const job = await readJobUnlessStopped(context, run);
-  if (job === "orphan") {
+  if ((await unlessStopped(run, readRelated(context, run))) === false) {
     await cancelOrphan(context, run);
     return null;
   }
   run.phase = "starting";
-  const submitting = await proposeSubmitting(context, run);
-  context.history.recordState(run, submitting.state);
-  if (!(await isStillOurs(context, run, submitting))) return null;
-  if (job === null || stopReason(run) || submitting.state?.type === "CANCELLING" || isFinal(submitting.state)) {
-    await reportNotStarted(context, run, submitting.state);
+  // Blocks and variables are read while Submitting is proposed. Both have an end before anything else is reported.
+  const [job, submitting] = await Promise.allSettled([
+    unlessStopped(run, describedJob(context, run)),
+    proposeSubmitting(context, run),
+  ]);
+  if (submitting.status === "rejected") throw submitting.reason;
+  const { state } = submitting.value;
+  context.history.recordState(run, state);
+  if (!(await isStillOurs(context, run, submitting.value))) return null;
+  if (job.status === "rejected") throw job.reason;
+  if (job.value === null || stopReason(run) || state?.type === "CANCELLING" || isFinal(state)) {
+    await reportNotStarted(context, run, state);
     return null;
   }
+  return job.value;
+}
+
+async function describedJob(context: RunContext, run: RunRecord): Promise<Job> {
+  const job = await makeJob(context, run);
+  run.log.debug({ job_configuration: describeJob(job) }, "job configuration");
   return job;
 }
 
-/** Returns the job; "orphan" when the deployment was deleted; null when the flow run is to be stopped. */
-async function readJobUnlessStopped(context: RunContext, run: RunRecord): Promise<Job | "orphan" | null> {
+/** Returns the result; null when the flow run is to be stopped, because then nothing is started, and a failure does not matter. */
+async function unlessStopped<T>(run: RunRecord, result: Promise<T>): Promise<T | null> {
   try {
-    if (!(await readRelated(context, run))) return "orphan";
-    const job = await makeJob(context, run);
-    run.log.debug({ job_configuration: describeJob(job) }, "job configuration");
-    return job;
+    return await result;
   } catch (error) {
-    // Nothing is started then, so the job does not matter.
     if (stopReason(run)) return null;
     throw error;
   }

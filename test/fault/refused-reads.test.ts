@@ -132,7 +132,11 @@ test("the second signal gives a claimed flow run back whose flow is still refuse
 });
 
 test("a block that the worker must not read makes the flow run Crashed at once, with the reason", async () => {
-  const answers = [claimed, accepted(stateOf("CRASHED", "Crashed"))];
+  const answers = [
+    claimed,
+    accepted(stateOf("PENDING", "Submitting", scheduledTime)),
+    accepted(stateOf("CRASHED", "Crashed")),
+  ];
   const command = { ...goodDeployment, job_variables: { command: "{{ prefect.blocks.secret.token }}" } };
   await using server = await startServer(answers, {
     [readDeployment]: [{ body: command, always: true }],
