@@ -32,6 +32,8 @@ def serve(idle_seconds, preload):
     memory = Memory()
     memory.write_arguments([sys.executable, "(lictor: imported engine)"])
     try:
+        # Old kernels have none.
+        os.close(os.pidfd_open(os.getpid()))
         refused = import_all(preload)
     except BaseException as error:
         send(control, {"failed": "%s: %s" % (type(error).__name__, error)})
@@ -214,8 +216,12 @@ class Memory:
 
     def write_arguments(self, arguments):
         shown = b"\0".join(word.encode(errors="surrogateescape") for word in arguments)
-        if len(shown) < self.size:
+        if len(shown) >= self.size:
+            return
+        try:
             self.write(self.arguments, shown.ljust(self.size, b"\0"))
+        except OSError:
+            pass  # They are only for people who look at the list of processes.
 
     def write(self, address, data):
         with open("/proc/self/mem", "r+b", buffering=0) as memory:
