@@ -13,6 +13,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { Logging } from "../logger.ts";
 import type { PythonFinder } from "../program/find-python.ts";
 import type { MachineHealth } from "../run/machine-health.ts";
+import { ProposalBound } from "../run/proposal-bound.ts";
 import type { InstanceLabels, OnLost } from "../run/run-context.ts";
 import { SharedReads } from "../run/shared-reads.ts";
 import { slugify } from "../run/slug.ts";
@@ -100,6 +101,7 @@ export class Host implements Disposable {
       journal,
       machine,
       pacer,
+      proposals: new ProposalBound(),
       reads: new SharedReads(),
       instance,
       lastOutageAt: () => api.lastOutageAt,

@@ -93,6 +93,7 @@ async function proposeSubmitting(context: RunContext, run: RunRecord): Promise<D
   try {
     return await proposeState(context.api, run.flowRun.id, submittingState, {
       waitSignal: signal,
+      bound: context.services.proposals,
       onProposal: (transitionId) => recordProposal(context, run, transitionId),
     });
   } catch (error) {

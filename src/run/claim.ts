@@ -53,6 +53,7 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
       isClaim: true,
       signal: request.signal,
       waitSignal: kill,
+      bound: context.services.proposals,
       onProposal: (transitionId) => recordProposal(context, run, transitionId),
     });
   } catch (error) {

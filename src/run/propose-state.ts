@@ -6,6 +6,7 @@ import { readFlowRunStates, setFlowRunState } from "../api/flow-runs.ts";
 import { longestPauseMs } from "../api/retry.ts";
 import type { Json, State, StateProposal } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
+import type { ProposalBound } from "./proposal-bound.ts";
 
 /** The server's decision. `rejected`: the server set `state` instead. `aborted`: the flow run stays in `state`. */
 export type Decision =
@@ -31,10 +32,12 @@ export interface ProposalOptions {
   force?: boolean;
   /** Ends the proposal; the abort reason is thrown. By default only a response ends it. */
   signal?: AbortSignal;
-  /** Ends a wait that the server asks for; the abort reason is thrown. The default is `signal`. */
+  /** Ends a wait for the bound, and one that the server asks for; the abort reason is thrown. The default is `signal`. */
   waitSignal?: AbortSignal;
   /** Refused credentials end the proposal, so that another worker can claim the flow run. */
   isClaim?: boolean;
+  /** Bounds how many proposals are in flight. Reports have none, so that they never wait. */
+  bound?: ProposalBound;
   /** Awaited before each proposal, with its transition id, for a caller that has to recognise the state later. */
   onProposal?: (transitionId: string) => Promise<void>;
 }
@@ -72,13 +75,15 @@ export async function proposeState(
     };
     // While a claim stands, nobody else changes the flow run. After any other state, others may go on.
     const beforeRepeat = state.type === "PENDING" ? undefined : () => readOwn(api, flowRunId, transitionId);
-    const result = await setFlowRunState(api, flowRunId, proposal, {
-      endless: true,
-      // Another worker with good credentials can claim the flow run.
-      retriesRefusals: !options.isClaim,
-      beforeRepeat,
-      signal,
-    });
+    const send = () =>
+      setFlowRunState(api, flowRunId, proposal, {
+        endless: true,
+        // Another worker with good credentials can claim the flow run.
+        retriesRefusals: !options.isClaim,
+        beforeRepeat,
+        signal,
+      });
+    const result = options.bound ? await options.bound.run(send, waitSignal) : await send();
     const reason = result.details?.reason ?? "no reason given";
     switch (result.status) {
       case "ACCEPT":

@@ -4,6 +4,7 @@ import type { Background } from "../async/background.ts";
 import type { Infrastructure } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { MachineHealth } from "./machine-health.ts";
+import type { ProposalBound } from "./proposal-bound.ts";
 import type { RunHistory } from "./run-history.ts";
 import type { SharedReads } from "./shared-reads.ts";
 import type { StartPacer } from "./start-pacer.ts";
@@ -51,6 +52,8 @@ export interface RunServices {
   readonly machine: MachineHealth;
   /** The places for programs that start up. All workers of the program share them. */
   readonly pacer: StartPacer;
+  /** Bounds how many claims and submissions are proposed at once. */
+  readonly proposals: ProposalBound;
   /** The reads that flow runs share. */
   readonly reads: SharedReads;
   /** This program, as the labels of its flow runs name it. */

@@ -6,6 +6,7 @@ import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
 import { processPoolType } from "../../src/infrastructure/process/process-infrastructure.ts";
 import { Journal } from "../../src/journal/journal.ts";
 import { MachineHealth } from "../../src/run/machine-health.ts";
+import { ProposalBound } from "../../src/run/proposal-bound.ts";
 import { createRunRecord } from "../../src/run/run-record.ts";
 import { SharedReads } from "../../src/run/shared-reads.ts";
 import { StartPacer } from "../../src/run/start-pacer.ts";
@@ -95,6 +96,7 @@ export function openWorker(origin: string, options: TestWorkerOptions = {}) {
       flowRunHeartbeatSeconds: null,
       journal: Journal.none("not in this test", log),
       machine: new MachineHealth(log),
+      proposals: new ProposalBound(),
       reads: new SharedReads(),
       pacer: new StartPacer(4, () => Number.POSITIVE_INFINITY),
       instance: { instance: null, host: "host" },
