@@ -20,7 +20,7 @@ const partsOnUse = {
   "web-socket": "src/sockets/web-socket.ts",
   "metrics-server": "src/status/metrics-server.ts",
   "systemd-notifier": "src/host/systemd-notifier.ts",
-  transliterate: "src/run/transliterate.ts",
+  transliterate: "src/job/transliterate.ts",
 };
 
 /** Keeps these dynamic imports out of the bundles. */

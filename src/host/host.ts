@@ -9,6 +9,7 @@ import type {
   PoolType,
   WarmEngineOptions,
 } from "../infrastructure/pool-type.ts";
+import { slugify } from "../job/slug.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Logging } from "../logger.ts";
 import type { PythonFinder } from "../program/find-python.ts";
@@ -16,7 +17,6 @@ import type { MachineHealth } from "../run/machine-health.ts";
 import { ProposalBound } from "../run/proposal-bound.ts";
 import type { InstanceLabels, OnLost } from "../run/run-context.ts";
 import { SharedReads } from "../run/shared-reads.ts";
-import { slugify } from "../run/slug.ts";
 import type { StartPacer } from "../run/start-pacer.ts";
 import { WorkerEvents } from "../run/worker-events.ts";
 import type { SocketAddress } from "../sockets/connect.ts";

@@ -1,6 +1,6 @@
 // Slugs of worker names beside those of the real python-slugify, which the reference uses.
 import { expect, inject, test } from "vitest";
-import { slugify } from "../../src/run/slug.ts";
+import { slugify } from "../../src/job/slug.ts";
 import { runCommand } from "../support/run-command.ts";
 
 /** Each with the reason why it is in the table. */
