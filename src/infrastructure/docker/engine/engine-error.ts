@@ -1,0 +1,58 @@
+// What can go wrong between lictor and a container engine.
+
+/** A response of the engine that is no success. The message is the engine's own text. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+  constructor(
+    readonly status: number,
+    /** What the engine answered, without a line end. */
+    readonly text: string,
+    /** What was asked, such as `POST /containers/create`. It has no query, because a query may hold much. */
+    readonly call: string,
+  ) {
+    super(`${text} (${call}: ${status})`);
+  }
+}
+
+/** The engine cannot be reached now. It may be restarted, so this says nothing about its containers. */
+export class EngineUnreachableError extends Error {
+  override readonly name = "EngineUnreachableError";
+  constructor(
+    /** Where the engine should be, as `DOCKER_HOST` would name it. */
+    readonly host: string,
+    /** The system's code, such as `ENOENT`, or what happened instead of a response. */
+    readonly code: string,
+    options?: ErrorOptions,
+  ) {
+    super(`Cannot reach the Docker engine at ${host} (${code}).${adviceOf(code)}`, options);
+  }
+}
+
+const advice: Readonly<Record<string, string>> = {
+  ENOENT: "There is no such socket. Start Docker, or set DOCKER_HOST.",
+  ECONNREFUSED: "Nothing listens there. Start Docker, or set DOCKER_HOST.",
+  EACCES: "This user may not use the socket. Add the user to the group docker, or set DOCKER_HOST.",
+  EPERM: "This user may not use the socket. Add the user to the group docker, or set DOCKER_HOST.",
+  ENOTFOUND: "Its host name is not known. Correct DOCKER_HOST.",
+  ETIMEDOUT: "Its machine does not answer. Check the network and DOCKER_HOST.",
+};
+
+function adviceOf(code: string): string {
+  return advice[code] === undefined ? "" : ` ${advice[code]}`;
+}
+
+/** Where the engine is cannot be read from the environment. The message says what to do. */
+export class EngineAddressError extends Error {
+  override readonly name = "EngineAddressError";
+}
+
+/** Returns whether the engine answered that there is no such thing. Podman sends 500 for a missing container. */
+export function isMissing(error: unknown): boolean {
+  if (!(error instanceof EngineError)) return false;
+  return error.status === 404 || /no such container/i.test(error.text);
+}
+
+/** Returns whether the engine could not answer now and may do so later: it is away, or it is starting or ending. */
+export function isAway(error: unknown): boolean {
+  return error instanceof EngineUnreachableError || (error instanceof EngineError && error.status === 503);
+}
