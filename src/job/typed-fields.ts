@@ -38,6 +38,16 @@ export function textField(key: string, value: Json | undefined): string | null {
   throw mismatch(key, value, "a string or null");
 }
 
+/** Returns a list of strings, empty if the field is missing. Throws JobConfigurationError. */
+export function textListField(key: string, value: Json | undefined): string[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw mismatch(key, value, "a list");
+  return value.map((item, index) => {
+    if (typeof item !== "string") throw mismatch(`${key}[${index}]`, item, "a string");
+    return item;
+  });
+}
+
 /**
  * Returns a directory, or null for a temporary one. An empty path is the worker's own directory, as in Python's pathlib.
  * Throws JobConfigurationError.

@@ -36,6 +36,8 @@ const OLDER_RELEASES: Readonly<Record<string, readonly string[]>> = {
   "3.8.8": ["--exclude-newer=2026-10-11"],
 };
 
+const DOCKER_WORKER = ["prefect-docker==0.7.4", "docker==7.2.0"];
+
 const LOCK_FILE = "test/python/requirements.lock";
 
 /** The releases that the tests can run against, oldest first; the last is the locked one. */
@@ -57,6 +59,13 @@ export async function prefectPackages(release: string | undefined): Promise<Pref
   }
   const uv = [`prefect==${release}`, ...bounds];
   return { name: `prefect-${release}-${digest(uv.join(" "))}`, what: `Prefect ${release}`, uv, pip: undefined };
+}
+
+/** The packages for the reference's docker worker. What they depend on is in the lock too. */
+export async function dockerWorkerPackages(): Promise<PrefectPackages> {
+  const lock = await readFile(inCheckout(LOCK_FILE), "utf8");
+  const args = ["--no-deps", "-r", inCheckout(LOCK_FILE), ...DOCKER_WORKER];
+  return { name: `docker-worker-${digest(args.join(" ") + lock)}`, what: DOCKER_WORKER.join(" "), uv: args, pip: args };
 }
 
 function lockedRelease(lock: string): string {

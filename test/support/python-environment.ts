@@ -3,7 +3,7 @@ import { access, mkdir, readdir, readlink, realpath, rm, symlink } from "node:fs
 import { basename, join, relative } from "node:path";
 import { inCheckout } from "./checkout.ts";
 import { type FoundPython, findPython } from "./find-python.ts";
-import { type PrefectPackages, prefectPackages } from "./prefect-packages.ts";
+import { dockerWorkerPackages, type PrefectPackages, prefectPackages } from "./prefect-packages.ts";
 import { isAlive } from "./processes.ts";
 import { type CommandResult, runCommand } from "./run-command.ts";
 import { withProgress } from "./with-progress.ts";
@@ -28,7 +28,15 @@ export async function ensurePythonEnvironment(
   log: (line: string) => void,
   release = process.env.LICTOR_TEST_PREFECT,
 ): Promise<PythonEnvironment> {
-  const packages = await prefectPackages(release);
+  return await ensureEnvironment(await prefectPackages(release), log);
+}
+
+/** The environment with the reference's docker worker, of the locked release of Prefect. */
+export async function ensureDockerWorker(log: (line: string) => void): Promise<PythonEnvironment> {
+  return await ensureEnvironment(await dockerWorkerPackages(), log);
+}
+
+async function ensureEnvironment(packages: PrefectPackages, log: (line: string) => void): Promise<PythonEnvironment> {
   const link = join(CACHE, packages.name);
   const ready = await findReady(link);
   if (ready !== undefined) return ready;
