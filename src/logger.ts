@@ -30,11 +30,12 @@ export interface Logging {
   /** Writes a message for the user to standard output: plain text, or a JSON record in JSON format. */
   announce(message: string): void;
   /**
-   * Writes a line of a flow run's output to the same stream: in JSON format as a record, in text format as it is. Null on a
-   * terminal in text format, because then flow runs write to the terminal themselves, with colours. These lines are not sent
-   * to the API, because engines send their logs themselves.
+   * Writes a line of a flow run's output to the same stream: in JSON format as a record, in text format as it is. These
+   * lines are not sent to the API, because engines send their logs themselves.
    */
-  writeChildLine: ((flowRunId: string, line: { stream: "stdout" | "stderr"; text: string }) => void) | null;
+  writeChildLine(flowRunId: string, line: { stream: "stdout" | "stderr"; text: string }): void;
+  /** Whether processes write to the terminal themselves, with colours: on a terminal in text format. */
+  readonly inheritsOutput: boolean;
   /** Gets every record after it was written. Set when the log shipper exists. */
   onRecord: ((record: PinoRecord) => void) | undefined;
   /** Returns `text` with every secret of at least six characters replaced by eight asterisks. */
@@ -142,7 +143,8 @@ export function createLogging(options: {
     redact,
     hide: (further) => secrets.add(further),
     onRecord: undefined,
-    writeChildLine: isJson || !options.isTerminal ? writeChildLine : null,
+    writeChildLine,
+    inheritsOutput: options.isTerminal && !isJson,
     announce(message) {
       const safe = redact(message);
       options.out.write(

@@ -1,5 +1,5 @@
 // The interface between the execution of a flow run and the infrastructure it runs on. A pool type sends no API requests.
-import type { JsonObject, State } from "../api/wire.ts";
+import type { EventResource, JsonObject, State } from "../api/wire.ts";
 import type { RunFacts } from "../job/job-fields.ts";
 import type { Logger } from "../logger.ts";
 import type { OutputLine } from "../process/output-files.ts";
@@ -16,6 +16,11 @@ export interface Job {
 export interface PoolType {
   /** The server's name of the type, such as `process`. */
   readonly name: string;
+  /**
+   * Whether flow runs are processes of this machine, with a Python of this machine. Others, such as containers, go on when
+   * this program is killed, and the next worker continues with them.
+   */
+  readonly isLocal: boolean;
   /** The base job template of a new work pool of this type. */
   readonly baseJobTemplate: JsonObject;
   /** Opens what all flow runs of this type share. It is called once per program, for the first pool of the type. */
@@ -32,6 +37,8 @@ export interface InfrastructureServices {
   python(): Promise<PythonFinding>;
   /** Receives the lines that flow runs print. Null if flow runs print directly to lictor's own output. */
   readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
+  /** Prints a line of a flow run, for infrastructure whose programs cannot print to lictor's own output. */
+  printLine(flowRunId: string, line: OutputLine): void;
   /** Whether the processes that a flow run leaves behind go on. */
   readonly keepsOrphans: boolean;
   /** How engines of the type `process` are forked. Null if each gets a new Python. */
@@ -64,7 +71,10 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    * `readJob` only if the result depends on the job. An obstacle is logged by the pool type or the program, not per call.
    */
   obstacle(readJob: () => Promise<J>): Promise<string | null>;
-  /** Starts a program. Throws ShortageError if the machine lacks something now, and other errors if it cannot be started. */
+  /**
+   * Starts a program. Throws ShortageError if the machine lacks something now, and other errors if it cannot be started.
+   * Throws the reason of `options.signal` if that aborts before. Nothing is left then.
+   */
   start(job: J, options: StartOptions): Promise<Execution>;
   /**
    * Continues what an earlier worker of this pool started or was about to start. If it does not run any more, `ended` resolves at
@@ -72,11 +82,28 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    */
   adopt(handle: Handle, options: AdoptOptions<J>): Promise<Execution>;
   /** Returns the runner of the hooks of a flow run whose program is gone together with its machine. They run here. */
-  hooksOfLost(lost: Omit<AdoptOptions<J>, "directory">): HookRunner;
+  hooksOfLost(lost: Pick<AdoptOptions<J>, "flowRunId" | "readJob">): HookRunner;
   /** Finds what another worker started, by the identifier on the server. Returns null if it cannot be found from here. */
   findAbandoned(handle: Handle): Promise<Pick<Execution, "stop"> | null>;
+  /**
+   * Finds what workers of a pool started and no journal has to know of, because the infrastructure itself remembers it.
+   * Called at the start of a worker and then regularly, so it also removes what has been kept long enough. Throws the
+   * infrastructure's error.
+   */
+  findStarted(workPoolId: string): Promise<readonly StartedProgram[]>;
   /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */
   integrations(): Promise<{ name: string; version: string }[]>;
+}
+
+/** A program that the infrastructure remembers, and who started it. */
+export interface StartedProgram {
+  readonly flowRunId: string;
+  readonly handle: Handle;
+  /** The instance and the name of the worker. The instance is empty if that worker had no instance directory. */
+  readonly instance: string;
+  readonly workerName: string;
+  /** The transition ids of the claim that it was started for. */
+  readonly proposals: readonly string[];
 }
 
 /** The flow run of a program, and its files. */
@@ -86,14 +113,32 @@ export interface RunFiles {
   readonly directory: string | null;
 }
 
+/** An event about the infrastructure of a flow run. Without a resource, it is about the worker. */
+export interface InfrastructureEvent {
+  readonly event: string;
+  readonly resource: EventResource | null;
+}
+
+/** The flow run whose program is started or adopted, as the infrastructure deals with it. */
+export interface RunAccess extends RunFiles {
+  /** Ends the wait for infrastructure that cannot be reached. */
+  readonly signal: AbortSignal;
+  /** Sends an event about the infrastructure of this flow run. */
+  onEvent(event: InfrastructureEvent): void;
+}
+
 /** The flow run whose program is adopted. */
-export interface AdoptOptions<J extends Job = Job> extends RunFiles {
+export interface AdoptOptions<J extends Job = Job> extends RunAccess {
   /** Reads the job anew, for the hooks of a program that does not run any more. */
   readJob(): Promise<J>;
 }
 
 /** The flow run whose program is started, and the callback for its handle. */
-export interface StartOptions extends RunFiles {
+export interface StartOptions extends RunAccess {
+  /** The instance of this program; null if it has no instance directory. */
+  readonly instance: string | null;
+  /** The transition ids of the claim, by which a later worker recognises it. */
+  readonly proposals: readonly string[];
   /**
    * Stores a handle. It is awaited twice: before the program starts, with an empty identifier, and when it has started. So a
    * worker that is killed between the two leaves a trace of what it was about to start.
@@ -146,8 +191,11 @@ export interface StopLimits {
 
 /** How a program ended. */
 export type Ending =
-  /** `status` is negative for a death by signal. `reported` is set if the engine reported the end to the server. */
-  | { readonly kind: "exited"; readonly status: number; readonly reported: ReportedEnd | null }
+  /**
+   * `status` is negative for a death by signal. `reported` is set if the engine reported the end to the server. `why` is
+   * what the infrastructure knows of a failure, as a sentence.
+   */
+  | { readonly kind: "exited"; readonly status: number; readonly reported: ReportedEnd | null; readonly why?: string }
   /**
    * There is no exit code, because the program was adopted or its machine is gone. `mayHaveBegun` is false if the program
    * was certainly not started, or if it is an engine that cannot have begun without reporting Running.

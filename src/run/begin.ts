@@ -1,8 +1,8 @@
 // Starts the program of a claimed flow run.
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
-import type { State } from "../api/wire.ts";
+import type { PrefectEvent, State } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
-import type { Execution, Handle, Job } from "../infrastructure/pool-type.ts";
+import type { Execution, Handle, Job, RunAccess } from "../infrastructure/pool-type.ts";
 import { ShortageError } from "../process/system-errors.ts";
 import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
@@ -26,17 +26,26 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   try {
     const job = await prepare(context, run);
     if (job === null) return null;
-    using place = await context.services.pacer.enter(run.stop.signal);
+    // Other infrastructure may wait long for something else, and it does not use this machine.
+    using place = context.poolType.isLocal ? await context.services.pacer.enter(run.stop.signal) : null;
     if (stopReason(run)) {
       await reportNotStarted(context, run, null);
       return null;
     }
     run.submitted = context.events.submitted(run);
     run.startedAt = monotonicMs();
-    const directory = context.services.journal.directoryOf(flowRun.id);
-    execution = await context.infrastructure.start(job, { flowRunId: flowRun.id, directory, onHandle });
-    place.keepUntilStarted(execution);
+    execution = await context.infrastructure.start(job, {
+      ...runAccess(context, run, run.stop.signal),
+      instance: context.services.instance.instance,
+      proposals: run.proposals,
+      onHandle,
+    });
+    place?.keepUntilStarted(execution);
   } catch (error) {
+    if (stopReason(run) && error === run.stop.signal.reason) {
+      await reportNotStarted(context, run, null);
+      return null;
+    }
     if (error instanceof ShortageError) await reportShortage(context, run, error);
     else await reportFailure(context, run, error);
     return null;
@@ -45,6 +54,19 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   log.info(`Flow run '${flowRun.name}' submitted to infrastructure`);
   reportInfrastructure(context, run);
   return execution;
+}
+
+/** Returns what infrastructure needs to know of a flow run. `signal` ends its waits. */
+export function runAccess({ events, services }: RunContext, run: RunRecord, signal: AbortSignal): RunAccess {
+  let last: PrefectEvent | null = null;
+  return {
+    flowRunId: run.flowRun.id,
+    directory: services.journal.directoryOf(run.flowRun.id),
+    signal,
+    onEvent: (event) => {
+      last = events.infrastructure(run, event, last);
+    },
+  };
 }
 
 /** Reads what the job is made of and proposes Submitting. Returns null if the flow run must not be started. */
@@ -115,7 +137,8 @@ function describeJob({ program, ...fields }: Job): object {
 /** Reports Crashed, unless the flow run belongs to somebody else by now. The message tells a program that could not be started from a failure on the way there. */
 async function reportFailure(context: RunContext, run: RunRecord, error: unknown): Promise<void> {
   run.log.error({ err: error }, `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`);
-  const wasSubmitted = run.submitted !== null;
+  // Source: prefect workers/process.py, which starts programs by a runner.
+  const wasSubmitted = run.submitted !== null && context.poolType.isLocal;
   const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
   // Source: prefect workers/base.py, runner/_flow_run_executor.py.
   const reason = wasSubmitted
@@ -163,8 +186,8 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   }
 }
 
-/** Sends the infrastructure pid in the background. */
-function reportInfrastructure(context: RunContext, run: RunRecord): void {
+/** Sends the infrastructure pid in the background, for those who look for the program. */
+export function reportInfrastructure(context: RunContext, run: RunRecord): void {
   const { flowRun, handle } = run;
   if (!handle?.identifier) return;
   const body = { infrastructure_pid: handle.identifier };

@@ -44,7 +44,7 @@ async function reportEnd(reporting: Reporting, ending: Ending, reportsRunning: b
     // An engine that runs the cancellation hooks itself has run them, even though it could not report the state.
     return reporting.runsItself.cancellation ? null : cancellationHooks;
   }
-  const message = crashedMessage(ending.status);
+  const message = crashedMessage(ending.status, reporting.context.poolType.isLocal, ending.why);
   const { level, resolution } = explainExit(ending.status);
   run.log[level](`${message} ${resolution}`);
   if (reportsRunning && (await reportUnreachable(reporting))) return null;

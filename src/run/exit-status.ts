@@ -94,7 +94,13 @@ export function explainExit(status: number): ExitExplanation {
   return { explanation, level, resolution };
 }
 
-/** Returns the message of the Crashed state for a status other than 0. Source: prefect runner/_flow_run_executor.py. */
-export function crashedMessage(status: number): string {
-  return `Process exited with status code: ${status}. ${explainExit(status).explanation}`;
+/**
+ * Returns the message of the Crashed state for a status other than 0. `why` is what the infrastructure knows besides.
+ * Source: prefect runner/_flow_run_executor.py for processes, workers/base.py for other infrastructure.
+ */
+export function crashedMessage(status: number, isLocal: boolean, why?: string): string {
+  const exited = isLocal
+    ? `Process exited with status code: ${status}.`
+    : `Flow run infrastructure exited with non-zero status code ${status}.`;
+  return [exited, explainExit(status).explanation, ...(why ? [why] : [])].join(" ");
 }

@@ -2,7 +2,7 @@
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
 import { sleep } from "../async/sleep.ts";
 import type { Execution } from "../infrastructure/pool-type.ts";
-import { begin } from "./begin.ts";
+import { begin, reportInfrastructure, runAccess } from "./begin.ts";
 import { claim } from "./claim.ts";
 import { forget } from "./journal-entry.ts";
 import { readJobOfLost } from "./read-job.ts";
@@ -23,7 +23,7 @@ export async function live(context: RunContext, run: RunRecord): Promise<boolean
   } catch (error) {
     run.log.error({ err: error }, `Failed to update state of flow run '${run.flowRun.id}'`);
   } finally {
-    if (!run.isClaimUnknown) await forget(context, run);
+    if (!run.isClaimUnknown && !run.isLeftRunning) await forget(context, run);
   }
   return run.times.claimed !== null;
 }
@@ -52,7 +52,7 @@ async function watchAll(context: RunContext, run: RunRecord, execution: Executio
     await watch(context, run, execution);
   } finally {
     run.phase = "leftovers";
-    await leftovers;
+    if (!run.isLeftRunning) await leftovers;
   }
 }
 
@@ -78,8 +78,9 @@ async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolea
   if (execution === null) return false;
   // The old labels name a dead program, and other workers would settle the flow run.
   if (!(await hasEnded(execution))) reportLabels(context, run);
+  if (execution.handle.identifier !== run.flowRun.infrastructure_pid) reportInfrastructure(context, run);
   await watchAll(context, run, execution);
-  return true;
+  return !run.isLeftRunning;
 }
 
 /** A machine that lacks file handles or memory is tried again after this pause. */
@@ -90,8 +91,7 @@ async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<E
   const { infrastructure, services, identity } = context;
   const { flowRun, log, ending } = run;
   const handle = run.handle ?? { poolType: identity.type, identifier: "", proof: {} };
-  const directory = services.journal.directoryOf(flowRun.id);
-  const options = { flowRunId: flowRun.id, directory, readJob: () => readJobOfLost(context, run) };
+  const options = { ...runAccess(context, run, services.stop.kill), readJob: () => readJobOfLost(context, run) };
   while (!services.stop.kill.aborted) {
     try {
       const execution = await infrastructure.adopt(handle, options);

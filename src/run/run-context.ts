@@ -1,7 +1,7 @@
 // What the execution of a flow run uses of its worker and program.
 import type { Api } from "../api/api.ts";
 import type { Background } from "../async/background.ts";
-import type { Infrastructure } from "../infrastructure/pool-type.ts";
+import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { MachineHealth } from "./machine-health.ts";
 import type { ProposalBound } from "./proposal-bound.ts";
@@ -78,6 +78,7 @@ export interface RunContext {
   readonly services: RunServices;
   readonly api: Api;
   readonly identity: WorkerIdentity;
+  readonly poolType: PoolType;
   readonly infrastructure: Infrastructure;
   readonly events: WorkerEvents;
   /** Records claims, states and ends. */

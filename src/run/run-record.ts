@@ -54,6 +54,8 @@ export interface RunRecord {
   ending: Ending | null;
   /** The worker does not know whether its claim was accepted. The journal keeps the flow run for the next worker. */
   isClaimUnknown: boolean;
+  /** Its program goes on without this worker. The journal keeps the flow run for the next worker. */
+  isLeftRunning: boolean;
   /** The event about the start. The event about the end refers to it by `follows`. */
   submitted: PrefectEvent | null;
   readonly state: LatestState;
@@ -107,6 +109,7 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
     handle: null,
     ending: null,
     isClaimUnknown: false,
+    isLeftRunning: false,
     submitted: null,
     isSettled: false,
     state: { type: flowRun.state_type ?? "SCHEDULED", name: flowRun.state_name ?? "Scheduled", at: 0 },

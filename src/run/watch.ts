@@ -14,13 +14,15 @@ export const lastHooksMs = 30_000;
 
 /**
  * Waits until the program ends, or stops it when the flow run is to be stopped. Then it reports the end if the engine did
- * not, frees the slot, and runs the hooks that the engine did not run. Returns when no process of the program is left.
+ * not, frees the slot, and runs the hooks that the engine did not run. Returns when no process of the program is left. If
+ * the worker is ended and the program goes on without it, it returns at once.
  * Throws ApiError when the end cannot be reported.
  */
 export async function watch(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
+  await waitForEnd(context, run, execution);
+  if (await isLeftRunning(context, run, execution)) return;
   let hooks: HooksDue | null;
   try {
-    await waitForEnd(context, run, execution);
     run.phase = "ending";
     if (await hasEnded(execution)) await keepEnding(context, run, await execution.ended);
     hooks = await reportEnd(context, run, execution);
@@ -46,6 +48,19 @@ async function waitForEnd(context: RunContext, run: RunRecord, execution: Execut
   await waitUnlessAborted(execution.ended, run.stop.signal);
   over.abort();
   await beating;
+}
+
+/**
+ * Returns whether the flow run is left to the next worker, because this one is ended and the program goes on without it.
+ * Then nothing is reported.
+ */
+async function isLeftRunning(context: RunContext, run: RunRecord, execution: Execution): Promise<boolean> {
+  if (context.poolType.isLocal || stopReason(run)?.kind !== "kill" || (await hasEnded(execution))) return false;
+  run.isLeftRunning = true;
+  run.log.info(
+    `Flow run '${run.flowRun.name}' goes on in ${execution.handle.identifier}; the next worker continues it.`,
+  );
+  return true;
 }
 
 async function reportEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<HooksDue | null> {

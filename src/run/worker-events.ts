@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
+import type { InfrastructureEvent } from "../infrastructure/pool-type.ts";
 import { prefectVersion } from "../version.ts";
 
 /** The worker as the resource of its events. */
@@ -52,6 +53,22 @@ export class WorkerEvents {
       "prefect.infrastructure.status-code": String(end.status),
     };
     this.#send("prefect.worker.executed-flow-run", relatedTo(objects, infrastructure), submitted);
+  }
+
+  /** Sends an event about the infrastructure of a flow run. `before` is the last one about the same. */
+  infrastructure(
+    objects: RelatedObjects,
+    { event, resource }: InfrastructureEvent,
+    before: PrefectEvent | null,
+  ): PrefectEvent {
+    const related = relatedTo(objects);
+    if (resource === null) return this.#send(event, related, before);
+    return this.#send(
+      event,
+      [...related, { ...this.#resource(), "prefect.resource.role": "worker" }],
+      before,
+      resource,
+    );
   }
 
   /** Sends a heartbeat. Its resource is the flow run. */

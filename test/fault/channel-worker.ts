@@ -53,6 +53,7 @@ const infrastructure: Infrastructure = {
   adopt: () => Promise.reject(new Error("nothing is adopted here")),
   hooksOfLost: () => ({ runsItself: { cancellation: false, crashed: true }, run: async () => undefined }),
   findAbandoned: async () => null,
+  findStarted: async () => [],
   integrations: async () => integrations,
   [Symbol.dispose]: () => undefined,
 };

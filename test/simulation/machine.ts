@@ -68,6 +68,7 @@ export class Machine {
   poolType(owner: Owner): PoolType {
     return {
       name: "process",
+      isLocal: true,
       baseJobTemplate: { job_configuration: {}, variables: {} },
       open: async () => this.#infrastructure(owner),
     };
@@ -86,6 +87,7 @@ export class Machine {
         if (!process?.isAlive || process.flowRunId !== proof.flowRunId) return null;
         return { stop: (why, limits) => this.#stop(owner, process, why, limits) };
       },
+      findStarted: async () => [],
       integrations: async () => [],
       [Symbol.dispose]: () => undefined,
     };

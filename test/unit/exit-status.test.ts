@@ -39,6 +39,9 @@ const rows: Row[] = [
 describe("explainExit", () => {
   test.each(rows)("status %s", (status, level, explanation) => {
     expect(explainExit(status)).toEqual({ level, explanation, resolution: expect.any(String) });
-    expect(crashedMessage(status)).toBe(`Process exited with status code: ${status}. ${explanation}`);
+    expect(crashedMessage(status, true)).toBe(`Process exited with status code: ${status}. ${explanation}`);
+    expect(crashedMessage(status, false, "Why.")).toBe(
+      `Flow run infrastructure exited with non-zero status code ${status}. ${explanation} Why.`,
+    );
   });
 });

@@ -41,6 +41,7 @@ import { WarmEngines } from "./warm-engines.ts";
 /** The type `process`. */
 export const processPoolType: PoolType = {
   name: "process",
+  isLocal: true,
   baseJobTemplate: processBaseJobTemplate,
   open: openProcesses,
 };
@@ -66,6 +67,8 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
     hooksOfLost: (lost) =>
       hookRunner(services, lostRunsItself, (opened) => openLostPlace(services, lost, null, opened)),
     findAbandoned: findAbandonedProcess,
+    // A process has no labels, so only the journal knows of it.
+    findStarted: async () => [],
     integrations: () => readIntegrations(services),
     prepare: (fields) => prepareEngines(services, warm, fields),
     [Symbol.dispose]() {
