@@ -18,6 +18,7 @@ const partsOnUse = {
   "proxy-agent": "src/api/proxy-agent.ts",
   "secure-agent": "src/api/secure-agent.ts",
   "web-socket": "src/sockets/web-socket.ts",
+  "docker-infrastructure": "src/infrastructure/docker/docker-infrastructure.ts",
   "metrics-server": "src/status/metrics-server.ts",
   "systemd-notifier": "src/host/systemd-notifier.ts",
   transliterate: "src/job/transliterate.ts",

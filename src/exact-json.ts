@@ -1,14 +1,22 @@
 // JSON whose numbers keep their text where it matters. JSON.parse turns 1.0 into 1 and rounds 12345678901234567890.
 // Python keeps both, and job variables may become environment variables. Node.js 20 has no parser that keeps the text.
 
+const brand = Symbol.for("lictor.NumberText");
+
 /** A number with its text in JSON. In arithmetic it is an ordinary number. */
 export class NumberText extends Number {
+  readonly [brand] = true;
   readonly #text: string;
 
   /** `text` is a number in JSON. */
   constructor(text: string) {
     super(text);
     this.#text = text;
+  }
+
+  /** Each part of the bundle has a class of its own, so an instance is known by a brand. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && brand in value;
   }
 
   /** Returns the number as it was in JSON. */

@@ -29,6 +29,7 @@ import { openSystemd } from "./open-systemd.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { watchSignals } from "./signals.ts";
 import {
+  defaultName,
   explicitPython,
   supportedPoolType,
   toHostOptions,
@@ -108,7 +109,11 @@ export async function startWorkers(options: WorkerStartOptions, given: ProgramCo
   }
 }
 
-type Sources = StatusSources & { workers: Worker[]; readonly machine: MachineHealth };
+type Sources = StatusSources & {
+  options: readonly WorkerOptions[];
+  workers: Worker[];
+  readonly machine: MachineHealth;
+};
 
 interface Assembly {
   readonly options: WorkerStartOptions;
@@ -134,6 +139,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
   sources.api = { url: connection.apiUrl, credentials, maintenanceAt: () => api.maintenanceAt };
   api.attribution.workerName = sources.options[0]?.name ?? null;
   const initialPools = await readInitialPools(options, sources.options, api, program, stop.drain);
+  sources.options = initialPools.map(([worker]) => worker);
   const socketAddress = toSocketAddress(open, program);
   const log = logging.named("prefect.events");
   const eventPublisher = new EventPublisher({
@@ -171,7 +177,9 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     pools.set(await host.addWorker(workerOptions, supportedPoolType(initial.workerType)), initial);
   }
   void host.firstPoll(assembly.search).then(() => {
-    if (!assembly.search.aborted) python.onFinding((finding) => logPython(finding, program, assembly.search));
+    const needsPython = host.workers.some(({ poolType }) => poolType.isLocal);
+    if (needsPython && !assembly.search.aborted)
+      python.onFinding((finding) => logPython(finding, program, assembly.search));
   });
   sources.workers.push(...host.workers);
   sources.eventPublisher = eventPublisher;
@@ -189,7 +197,10 @@ async function runAssembled(assembly: Assembly): Promise<void> {
   await runHost(host, pools);
 }
 
-/** Reads all work pools one after the other, so that the messages about them are in the order of the options. */
+/**
+ * Reads all work pools one after the other, so that the messages about them are in the order of the options. A worker
+ * without a name gets one that names its type.
+ */
 async function readInitialPools(
   options: WorkerStartOptions,
   workers: readonly WorkerOptions[],
@@ -202,7 +213,9 @@ async function readInitialPools(
   for (const worker of workers) {
     const { workPoolName } = worker;
     const request = { api, workPoolName, workerType: options.type ?? null, announce, log };
-    pools.push([worker, await readInitialPool(request, signal)]);
+    const initial = await readInitialPool(request, signal);
+    const isNamed = options.name !== undefined || options.type !== undefined || initial.workerType === "process";
+    pools.push([isNamed ? worker : { ...worker, name: defaultName(initial.workerType) }, initial]);
   }
   return pools;
 }

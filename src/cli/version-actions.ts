@@ -1,5 +1,6 @@
 // What `lictor version` does.
 import { arch, platform } from "node:os";
+import { defaultImage } from "../infrastructure/docker/default-image.ts";
 import { isKeyAlone } from "../settings/connection.ts";
 import { apiVersion, lictorVersion, prefectVersion } from "../version.ts";
 import { getFromServer } from "./check-connection.ts";
@@ -15,6 +16,7 @@ export async function printVersion(program: ProgramContext): Promise<void> {
     ["Version", lictorVersion],
     ["API version", apiVersion],
     ["Speaks for Prefect", prefectVersion],
+    ["Default image", defaultImage(program.env)],
     ["Node version", process.versions.node],
     ["OS/Arch", `${platform()}/${arch()}`],
     ["Profile", profile.name],

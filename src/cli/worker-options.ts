@@ -44,8 +44,7 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
   for (const pool of pools) {
     if (/[/%&><]/.test(pool)) throw new WorkerStartError(`Work pool name '${pool}' cannot contain any of / % & > <`);
   }
-  // The default is that of the reference, which names a worker after its class.
-  const name = options.name ?? `ProcessWorker ${randomUUID()}`;
+  const name = options.name ?? defaultName(options.type ?? "process");
   if (/[/%]/.test(name)) throw new WorkerStartError("Worker name cannot contain '/' or '%'");
   if (/\p{Cc}/u.test(name)) {
     throw new WorkerStartError("Worker name cannot contain line ends or other control characters");
@@ -67,6 +66,11 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
       crashOnFailure: values.PREFECT_RUNNER_CRASH_ON_CANCELLATION_FAILURE,
     },
   }));
+}
+
+/** Returns a name for a worker without one. The reference names a worker after its class, such as `DockerWorker`. */
+export function defaultName(poolType: string): string {
+  return `${poolType.charAt(0).toUpperCase()}${poolType.slice(1)}Worker ${randomUUID()}`;
 }
 
 /** Returns the work queues of one pool. `pool/queue` is a queue of one pool, and `queue` is a queue of every pool. */

@@ -54,6 +54,11 @@ export class ShortageError extends Error {
   ) {
     super(message, options);
   }
+
+  /** Each part of the bundle has a class of its own, so an instance is known by its name. */
+  static override [Symbol.hasInstance](error: unknown): boolean {
+    return error instanceof Error && error.name === "ShortageError";
+  }
 }
 
 /** Returns a ShortageError if the system's error is a shortage, else the error itself. */

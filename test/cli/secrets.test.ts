@@ -24,7 +24,7 @@ const SECRETS = {
 };
 
 const COMMANDS = [
-  ["worker", "start", "--pool", "no-such-pool", "--type", "docker"],
+  ["worker", "start", "--pool", "no-such-pool", "--type", "ecs"],
   ["worker", "start", "--pool", "m/n"],
   ["worker", "start", "--pool", "secrets", "--run-once", "--no-create-pool-if-not-found"],
   ["version"],

@@ -147,7 +147,19 @@ describe("worker start", () => {
       error: /^LICTOR_LOST_AFTER_SECONDS is '10 min'\. It must be a whole number of seconds from 0 to 1000000/,
     },
     { what: "no pool", args: [], error: /^Missing required option '--pool' \/ '-p'\.$/ },
-    { what: "an unsupported type", args: ["-p", "x", "--type", "docker"], error: /'docker'.*Supported: process\./ },
+    { what: "an unsupported type", args: ["-p", "x", "--type", "ecs"], error: /'ecs'.*Supported: process, docker\./ },
+    {
+      what: "a time for containers that is no number",
+      args: ["-p", "x", "--type", "docker"],
+      env: { LICTOR_DOCKER_KEEP_HOURS: "a day" },
+      error: /^LICTOR_DOCKER_KEEP_HOURS is 'a day'\. It must be a number of hours/,
+    },
+    {
+      what: "an engine behind SSH",
+      args: ["-p", "x", "--type", "docker"],
+      env: { DOCKER_HOST: "ssh://me@engine" },
+      error: /^lictor does not connect to Docker over SSH \(ssh:\/\/me@engine\)\. Forward the socket/,
+    },
     { what: "a pool name with a slash", args: ["-p", "a/b"], error: /^Work pool name 'a\/b' cannot contain any of/ },
     {
       what: "a name with a line end",
@@ -221,6 +233,7 @@ describe("version", () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^Version: +\d+\.\d+\.\d+$/m);
     expect(stdout).toMatch(/^Node version: +20|^Node version: +\d+/m);
+    expect(stdout).toMatch(/^Default image: +prefecthq\/prefect:3\.\d+\.\d+-python3\.\d+$/m);
     expect(stdout).toMatch(/^Server type: +self-hosted$/m);
     expect(stdout).toMatch(/^Server version: +3\.\d+\.\d+$/m);
   });

@@ -1,0 +1,129 @@
+// Continues with containers of earlier workers, and removes those that have ended long ago.
+import { timeoutSignal, wallClockMs } from "../../async/clock.ts";
+import type { Ending, Execution, Handle, RunAccess, StartedProgram } from "../pool-type.ts";
+import { type ContainerDetails, inspect, type ListedContainer, listContainers } from "./container-details.ts";
+import { containerExecution, stopContainer } from "./container-execution.ts";
+import { flowRunOf, labelFilter, readLabels } from "./container-labels.ts";
+import { isEnded } from "./container-watch.ts";
+import type { Docker } from "./docker.ts";
+import { isMissing } from "./engine/engine-error.ts";
+import { containerOf, factsOf, toHandle } from "./handle.ts";
+import { findContainer, removeContainer } from "./start-container.ts";
+
+/**
+ * Returns the execution of a container that an earlier worker started. Waits while the engine is away. A container that was
+ * created and not started is removed. Throws EngineError, and the reason of the signal.
+ */
+export async function adoptContainer(docker: Docker, handle: Handle, options: RunAccess): Promise<Execution> {
+  const { patience } = docker;
+  const { signal, flowRunId } = options;
+  const { attempt = [], autoRemove = false, executesItself = true } = factsOf(handle);
+  const details = await patience.whileAway(async () => {
+    const id = containerOf(handle) ?? (await findContainer(docker, { flowRunId, proposals: attempt, signal }));
+    return id === null ? null : await inspectIfThere(docker, id, signal);
+  }, signal);
+  const isOurs = details !== null && flowRunOf(details.Config.Labels) === flowRunId;
+  if (!isOurs) {
+    const wasCreated = handle.identifier !== "";
+    const why = wasCreated
+      ? "ended and was removed while no worker watched it"
+      : "was about to be created when its worker died";
+    return goneExecution(handle, {
+      kind: "gone",
+      why: `The flow run's container ${why}.`,
+      mayHaveBegun: wasCreated || (autoRemove && !executesItself),
+    });
+  }
+  if (details.State.Status === "created" || details.State.Status === "initialized") {
+    await patience.whileAway(() => removeContainer(docker, details.Id, signal), signal);
+    const why = "The flow run's container was created, and its worker died before it was started.";
+    return goneExecution(handle, { kind: "gone", why, mayHaveBegun: false });
+  }
+  const found = toHandle(docker.engine.address, details.Id, { flowRunId, attempt, autoRemove, executesItself });
+  return containerExecution(docker, { details, handle: found, isAdopted: true }, options);
+}
+
+async function inspectIfThere(docker: Docker, id: string, signal?: AbortSignal): Promise<ContainerDetails | null> {
+  try {
+    return await inspect(docker, id, signal);
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+function goneExecution(handle: Handle, ending: Ending): Execution {
+  return {
+    handle,
+    started: Promise.resolve(),
+    ended: Promise.resolve(ending),
+    hooks: null,
+    reportsRunning: true,
+    sendsHeartbeats: true,
+    stop: async () => "had ended",
+    endLeftovers: async () => {},
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+/** The time limit for finding a container of another worker. */
+const findMs = 10_000;
+
+/**
+ * Returns the running container of a handle of another worker. Returns null if this engine has no such container of the
+ * flow run, because another engine may have it.
+ */
+export async function findAbandonedContainer(docker: Docker, handle: Handle): Promise<Pick<Execution, "stop"> | null> {
+  const id = containerOf(handle);
+  if (id === null) return null;
+  const details = await inspectIfThere(docker, id, timeoutSignal(findMs));
+  if (!details || flowRunOf(details.Config.Labels) !== factsOf(handle).flowRunId) return null;
+  return {
+    async stop(_why, limits) {
+      if (isEnded(details.State.Status)) return "had ended";
+      return await stopContainer(docker, id, { ended: null, facts: null, why: "kill" }, limits);
+    },
+  };
+}
+
+/** At most so many ended containers are looked at per call. */
+const maxLooks = 100;
+
+/**
+ * Returns the containers of a work pool. Removes those that ended longer ago than they are kept. Containers of other pools
+ * and of other programs are not touched. Throws as `Engine.request` does.
+ */
+export async function findOwnContainers(docker: Docker, workPoolId: string): Promise<StartedProgram[]> {
+  const list = await docker.patience.once(() => listContainers(docker, labelFilter({ workPoolId })));
+  const started = list.flatMap((container) => toStarted(docker, container));
+  await removeOld(docker, list);
+  return started;
+}
+
+function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer): StartedProgram[] {
+  const facts = readLabels(Labels);
+  if (facts === null) return [];
+  const { flowRunId, instance, workerName, attempt, executesItself } = facts;
+  const handle = toHandle(engine.address, Id, { flowRunId, attempt, executesItself, autoRemove: false });
+  return [{ flowRunId, instance, workerName, proposals: attempt, handle }];
+}
+
+async function removeOld(docker: Docker, list: readonly ListedContainer[]): Promise<void> {
+  const mayBeOld = list
+    .filter(({ Id, State }) => (isEnded(State) || State === "created") && !docker.watch.has(Id))
+    // A container that was created later cannot have ended earlier.
+    .filter(({ Created }) => wallClockMs() - Created * 1000 > docker.keepMs)
+    .slice(-maxLooks);
+  const over = timeoutSignal(findMs);
+  for (const { Id, Created } of mayBeOld) {
+    try {
+      const { State } = await inspect(docker, Id, over);
+      // A container that was never started has the year 1.
+      const endedMs = Math.max(Date.parse(State.FinishedAt) || 0, Created * 1000);
+      if (wallClockMs() - endedMs > docker.keepMs) await removeContainer(docker, Id, over);
+    } catch (error) {
+      if (!isMissing(error)) docker.services.log.debug({ err: error }, `Container ${Id} could not be removed`);
+    }
+    if (over.aborted) return;
+  }
+}

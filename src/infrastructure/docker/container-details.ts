@@ -1,0 +1,55 @@
+// What the engine says of containers.
+import type { Engine } from "./engine/engine.ts";
+
+/** Whatever has the engine. */
+interface HasEngine {
+  readonly engine: Engine;
+}
+
+/** What the engine says of a container. Source: Docker Engine API, ContainerInspect. */
+export interface ContainerDetails {
+  readonly Id: string;
+  /** Begins with a slash. */
+  readonly Name: string;
+  readonly State: ContainerState;
+  readonly Config: { readonly Labels: Readonly<Record<string, string>> | null; readonly Tty: boolean };
+  readonly HostConfig: { readonly Memory?: number; readonly AutoRemove?: boolean };
+}
+
+/** The state of a container. */
+export interface ContainerState {
+  readonly Status: string;
+  readonly ExitCode: number;
+  readonly OOMKilled: boolean;
+  /** Why it could not be started or continued; usually empty. */
+  readonly Error: string;
+  readonly FinishedAt: string;
+}
+
+/** An entry of the list of containers. */
+export interface ListedContainer {
+  readonly Id: string;
+  readonly State: string;
+  readonly Labels: Readonly<Record<string, string>> | null;
+  /** Seconds since 1970. */
+  readonly Created: number;
+}
+
+/** Returns what the engine says of a container. Throws as `Engine.request` does. */
+export async function inspect({ engine }: HasEngine, id: string, signal?: AbortSignal): Promise<ContainerDetails> {
+  return await engine.request<ContainerDetails>("GET", `/containers/${id}/json`, { signal });
+}
+
+/** Returns the containers with this label, the newest first, also those that have ended. Throws as `Engine.request` does. */
+export async function listContainers(
+  { engine }: HasEngine,
+  label: string,
+  signal?: AbortSignal,
+): Promise<ListedContainer[]> {
+  return await engine.request("GET", "/containers/json", { query: { all: true, filters: { label: [label] } }, signal });
+}
+
+/** Returns the name of a container without its slash. */
+export function nameOf({ Name }: Pick<ContainerDetails, "Name">): string {
+  return Name.replace(/^\//, "");
+}

@@ -1,0 +1,157 @@
+// The execution of one flow run in a container: how it ends, how it is stopped, and what is left of it.
+import { timeoutSignal } from "../../async/clock.ts";
+import { LinkedController } from "../../async/linked-controller.ts";
+import { waitAtMost } from "../../async/sleep.ts";
+import { terminateGraceMs } from "../../process/terminate.ts";
+import type { Ending, Execution, Handle, RunAccess, StopLimits } from "../pool-type.ts";
+import { describeBytes } from "./byte-sizes.ts";
+import { type ContainerDetails, nameOf } from "./container-details.ts";
+import { type ContainerFacts, readLabels } from "./container-labels.ts";
+import { ContainerOutput, readLastLines } from "./container-output.ts";
+import type { ContainerEnd } from "./container-watch.ts";
+import { type Docker, logOf } from "./docker.ts";
+import { isMissing } from "./engine/engine-error.ts";
+import { statusEvent } from "./events.ts";
+import { removeContainer } from "./start-container.ts";
+
+/** `prefect flow-run execute` checks for a cancellation every 10 s, gives its engine 30 s, and then runs hooks. */
+const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
+/** After the end of a container, its last lines arrive within this time. */
+const lastLinesMs = 5_000;
+/** The time limit for removing an ended container. The cleaning removes it otherwise. */
+const removalMs = 10_000;
+
+/** A container that runs or has just ended, and its handle. */
+export interface RunningContainer {
+  readonly details: ContainerDetails;
+  readonly handle: Handle;
+  readonly isAdopted: boolean;
+}
+
+/** Returns the execution of a container. */
+export function containerExecution(docker: Docker, container: RunningContainer, options: RunAccess): Execution {
+  const { details, handle, isAdopted } = container;
+  const { Id: id, Config } = details;
+  const facts = readLabels(Config.Labels);
+  const { flowRunId, directory } = options;
+  const output = facts?.streamsOutput
+    ? new ContainerOutput(docker, {
+        id,
+        directory,
+        isAdopted,
+        isTerminal: Config.Tty,
+        onLine: (line) => docker.services.printLine(flowRunId, line),
+      })
+    : null;
+  let isEnded = false;
+  const ended = docker.watch.watch(id).then(async (end) => {
+    isEnded = true;
+    const over = new AbortController();
+    if (output) await waitAtMost(output.ended, lastLinesMs, over.signal);
+    // A short program may have ended before the first look, and then this was said already.
+    const status = end.status === "removing" ? "exited" : end.status;
+    if (isAdopted || details.State.Status !== status) options.onEvent(statusEvent(details, status));
+    await logEnd(docker, details, end, { flowRunId, lastLines: output?.lastLines ?? [] });
+    return toEnding(details, end);
+  });
+  // It may have ended before it was watched.
+  void docker.watch.look(id);
+  return {
+    handle,
+    // The engine in the container does not say when it runs.
+    started: ended,
+    ended,
+    hooks: null,
+    reportsRunning: facts?.executesItself ?? false,
+    // `prefect flow-run execute` sends them.
+    sendsHeartbeats: true,
+    stop: (why, limits) => stopContainer(docker, id, { ended, facts, why }, limits),
+    endLeftovers: async () => {},
+    async [Symbol.asyncDispose]() {
+      docker.watch.unwatch(id);
+      await output?.[Symbol.asyncDispose]();
+      if (isEnded && docker.keepMs === 0) await tryRemove(docker, id);
+    },
+  };
+}
+
+/** Logs how the container ended. The last lines of a failure go to the server as well. */
+async function logEnd(
+  docker: Docker,
+  details: ContainerDetails,
+  { exitCode, status, wasOutOfMemory }: ContainerEnd,
+  { flowRunId, lastLines }: { flowRunId: string; lastLines: readonly string[] },
+): Promise<void> {
+  const log = logOf(docker, flowRunId);
+  const name = nameOf(details);
+  log.info(`Docker container '${name}' has status '${status}'${exitCode === null ? "" : `, exit code ${exitCode}`}`);
+  if (wasOutOfMemory) log.error(`${outOfMemory(details)} A process in it was ended for that.`);
+  if (exitCode === 0 || exitCode === null) return;
+  const signal = timeoutSignal(lastLinesMs);
+  const lines =
+    lastLines.length > 0
+      ? lastLines
+      : await readLastLines(docker, details.Id, details.Config.Tty, signal).catch((): string[] => []);
+  if (lines.length > 0) log.error(`The last lines of container '${name}':\n${lines.join("\n")}`);
+}
+
+function toEnding(details: ContainerDetails, { exitCode, wasOutOfMemory, error }: ContainerEnd): Ending {
+  if (exitCode === null) {
+    const why = "The flow run's container was removed, and its exit code is not known.";
+    return { kind: "gone", why, mayHaveBegun: true };
+  }
+  const why = wasOutOfMemory ? outOfMemory(details) : error === "" ? null : `The engine says: ${error}.`;
+  return { kind: "exited", status: exitCode, reported: null, ...(why !== null && { why }) };
+}
+
+function outOfMemory({ HostConfig: { Memory = 0 } }: ContainerDetails): string {
+  const limit = Memory > 0 ? `its limit of ${describeBytes(Memory)}` : "the machine has";
+  return `The container used more memory than ${limit} (OOMKilled).`;
+}
+
+/**
+ * Stops the container. One that executes the flow run itself sees the cancellation and ends itself, so it gets the time for
+ * that first. After that, and for other programs, the engine sends SIGTERM, and SIGKILL after the grace time.
+ */
+export async function stopContainer(
+  docker: Docker,
+  id: string,
+  { ended, facts, why }: { ended: Promise<unknown> | null; facts: ContainerFacts | null; why: "cancel" | "kill" },
+  { kill, leave }: StopLimits,
+): Promise<"stopped" | "had ended"> {
+  if (ended && why === "cancel" && facts?.executesItself) {
+    using over = new LinkedController(kill);
+    const end = ended.then(() => over.abort());
+    await waitAtMost(end, selfCancelMs, over.signal);
+    if (await isSettled(ended)) return "stopped";
+  }
+  const grace = leave.aborted ? 0 : terminateGraceMs / 1000;
+  try {
+    await docker.patience.whileAway(
+      () =>
+        docker.engine.request("POST", `/containers/${id}/stop`, {
+          query: { t: grace },
+          limitMs: 2 * terminateGraceMs,
+          signal: leave.aborted ? undefined : leave,
+        }),
+      leave,
+    );
+  } catch (error) {
+    if (isMissing(error)) return "had ended";
+    if (!leave.aborted) throw error;
+    return "stopped";
+  }
+  await ended;
+  return "stopped";
+}
+
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  const notYet = Symbol("not yet");
+  return (await Promise.race([promise, Promise.resolve(notYet)])) !== notYet;
+}
+
+async function tryRemove(docker: Docker, id: string): Promise<void> {
+  await removeContainer(docker, id, timeoutSignal(removalMs)).catch((error: unknown) => {
+    docker.services.log.debug({ err: error }, `Container ${id} could not be removed`);
+  });
+}

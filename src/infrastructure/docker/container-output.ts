@@ -1,0 +1,161 @@
+// Passes on what a container prints, also after the engine was away, and after another worker read the first part.
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { monotonicMs } from "../../async/clock.ts";
+import { longestTimerMs, sleep } from "../../async/sleep.ts";
+import type { OutputLine } from "../../process/output-files.ts";
+import { inspect } from "./container-details.ts";
+import { isEnded } from "./container-watch.ts";
+import type { Docker } from "./docker.ts";
+import { isMissing } from "./engine/engine-error.ts";
+import { outputLines } from "./engine/streams.ts";
+
+/** The container, and where its lines go. */
+export interface OutputSource {
+  readonly id: string;
+  readonly isTerminal: boolean;
+  /** Where the position is stored for the next worker; null for nowhere. */
+  readonly directory: string | null;
+  /** Another worker may have read the first part. Without a stored position, only new lines are passed on. */
+  readonly isAdopted: boolean;
+  readonly onLine: (line: OutputLine) => void;
+}
+
+const positionName = "container-output.position";
+/** How often the position is stored at most. */
+const storeMs = 1_000;
+/** The pause before the output is read again after the engine ended it. */
+const reopenMs = 500;
+/** The last lines that are kept for the report of a failure. */
+const keptLines = 50;
+
+/** The output of one container. */
+export class ContainerOutput implements AsyncDisposable {
+  readonly #lastLines: string[] = [];
+  readonly #over = new AbortController();
+  readonly #following: Promise<void>;
+  /** The time of the last line in nanoseconds since 1970. */
+  #position = 0n;
+  #storedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly docker: Docker,
+    private readonly source: OutputSource,
+  ) {
+    this.#following = this.#follow().catch((error: unknown) => {
+      if (this.#over.signal.aborted) return;
+      docker.services.log.debug({ err: error }, `The output of container ${source.id} cannot be read any more`);
+    });
+  }
+
+  /** The last lines, at most 50. */
+  get lastLines(): readonly string[] {
+    return this.#lastLines;
+  }
+
+  /** Resolves when the container has ended and all its lines were passed on. Never rejects. */
+  get ended(): Promise<void> {
+    return this.#following;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort(new Error("the output is not read any more"));
+    await this.#following;
+  }
+
+  async #follow(): Promise<void> {
+    const { docker, source } = this;
+    const { signal } = this.#over;
+    await this.#restore();
+    while (!signal.aborted) {
+      const query = { stdout: true, stderr: true, follow: true, timestamps: true, since: this.#since() };
+      const path = `/containers/${source.id}/logs`;
+      // The engine begins its response with the first line.
+      const call = { query, signal, limitMs: longestTimerMs };
+      try {
+        const logs = await docker.patience.whileAway(() => docker.engine.open("GET", path, call), signal);
+        for await (const line of outputLines(logs, source.isTerminal)) await this.#pass(line);
+        const { State } = await docker.patience.whileAway(() => inspect(docker, source.id, signal), signal);
+        if (isEnded(State.Status)) return;
+      } catch (error) {
+        if (isMissing(error)) return;
+        if ((error as { status?: number }).status !== undefined) throw error;
+        // The connection broke. Only the engine can say whether the container still runs.
+      }
+      await sleep(reopenMs, signal);
+    }
+  }
+
+  /** A line with a time that was read already comes again, because `since` includes its own time. */
+  async #pass({ stream, text }: OutputLine): Promise<void> {
+    const [, time, rest] = /^(\d{4}-\d\d-\d\dT\S+) ?([\s\S]*)$/.exec(text) ?? [];
+    const at = time === undefined ? null : toNanoseconds(time);
+    if (at !== null) {
+      if (at <= this.#position) return;
+      this.#position = at;
+    }
+    const line = { stream, text: at === null ? text : (rest ?? "") };
+    this.#lastLines.push(line.text);
+    if (this.#lastLines.length > keptLines) this.#lastLines.shift();
+    this.source.onLine(line);
+    await this.#store();
+  }
+
+  #since(): string {
+    const digits = String(this.#position).padStart(10, "0");
+    return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
+  }
+
+  async #restore(): Promise<void> {
+    const { directory, isAdopted } = this.source;
+    if (!isAdopted) return;
+    const stored = directory === null ? "" : await readFile(join(directory, positionName), "utf8").catch(() => "");
+    if (/^\d+$/.test(stored)) this.#position = BigInt(stored);
+    else this.#position = await this.#readLastTime();
+  }
+
+  /** Returns the time of the last line, by the clock of the engine. */
+  async #readLastTime(): Promise<bigint> {
+    const { docker, source } = this;
+    const { signal } = this.#over;
+    const query = { stdout: true, stderr: true, timestamps: true, tail: 1 };
+    const logs = await docker.patience.whileAway(
+      () => docker.engine.open("GET", `/containers/${source.id}/logs`, { query, signal }),
+      signal,
+    );
+    let last = 0n;
+    for await (const { text } of outputLines(logs, source.isTerminal))
+      last = toNanoseconds(text.split(" ")[0] ?? "") ?? last;
+    return last;
+  }
+
+  async #store(): Promise<void> {
+    const { directory } = this.source;
+    if (directory === null || monotonicMs() - this.#storedAt < storeMs) return;
+    this.#storedAt = monotonicMs();
+    // Without the position, the next worker passes on new lines only.
+    await writeFile(join(directory, positionName), String(this.#position), { mode: 0o600 }).catch(() => {});
+  }
+}
+
+/** Returns the nanoseconds since 1970 of a time of RFC 3339; null for another text. */
+function toNanoseconds(time: string): bigint | null {
+  const [, second, fraction = "", zone] =
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/.exec(time) ?? [];
+  const ms = Date.parse(`${second}${zone}`);
+  return Number.isNaN(ms) ? null : BigInt(ms) * 1_000_000n + BigInt(fraction.padEnd(9, "0").slice(0, 9));
+}
+
+/** Returns the last lines of a container whose output was not followed. Throws as `Engine.request` does. */
+export async function readLastLines(
+  docker: Docker,
+  id: string,
+  isTerminal: boolean,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const query = { stdout: true, stderr: true, tail: keptLines };
+  const logs = await docker.engine.open("GET", `/containers/${id}/logs`, { query, signal });
+  const lines: string[] = [];
+  for await (const { text } of outputLines(logs, isTerminal)) lines.push(text);
+  return lines;
+}

@@ -1,0 +1,60 @@
+// Work pools of type `docker`: a flow run is a container. Loaded only when such a work pool is served.
+// Source: prefect_docker/worker.py.
+import { monotonicMs } from "../../async/clock.ts";
+import type { Infrastructure, InfrastructureServices } from "../pool-type.ts";
+import { adoptContainer, findAbandonedContainer, findOwnContainers } from "./adopt-container.ts";
+import { containerExecution } from "./container-execution.ts";
+import { ContainerWatch } from "./container-watch.ts";
+import type { Docker } from "./docker.ts";
+import { type DockerJob, toDockerJob } from "./docker-job.ts";
+import { Engine } from "./engine/engine.ts";
+import { findEngine } from "./engine/engine-address.ts";
+import { Patience } from "./engine/patience.ts";
+import { keepHours, limitSeconds } from "./settings.ts";
+import { startContainer } from "./start-container.ts";
+
+/** How long the engine's answer to the question before a claim counts. */
+const answerLastsMs = 1_000;
+/** The time limit for that question. */
+const pingMs = 5_000;
+
+/** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
+export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
+  const { environment, log } = services;
+  const engine = new Engine(findEngine(environment), limitSeconds(environment) * 1000);
+  const patience = new Patience(log);
+  const watch = new ContainerWatch(engine, patience, log);
+  const docker: Docker = { engine, patience, watch, services, keepMs: keepHours(environment) * 3_600_000 };
+  return {
+    toJob: (fields, facts) => toDockerJob(fields, facts),
+    obstacle: obstacleOf(docker),
+    async start(job, options) {
+      const { details, handle } = await startContainer(docker, job, options);
+      return containerExecution(docker, { details, handle, isAdopted: false }, options);
+    },
+    adopt: (handle, options) => adoptContainer(docker, handle, options),
+    // The code of the flow is in its image, so nobody can run its hooks here.
+    hooksOfLost: () => ({ runsItself: { cancellation: true, crashed: true }, run: async () => {} }),
+    findAbandoned: (handle) => findAbandonedContainer(docker, handle),
+    findStarted: (workPoolId) => findOwnContainers(docker, workPoolId),
+    integrations: async () => [],
+    [Symbol.dispose]: () => watch[Symbol.dispose](),
+  };
+}
+
+/** Asks the engine whether it is there. Claims at the same time share one question. */
+function obstacleOf({ engine, patience }: Docker): () => Promise<string | null> {
+  let asked: { readonly at: number; readonly answer: Promise<string | null> } | null = null;
+  return async () => {
+    if (asked === null || monotonicMs() - asked.at > answerLastsMs) {
+      const answer = patience
+        .once(() => engine.request("GET", "/_ping", { limitMs: pingMs }))
+        .then(
+          () => null,
+          (error: unknown) => (error as Error).message,
+        );
+      asked = { at: monotonicMs(), answer };
+    }
+    return await asked.answer;
+  };
+}

@@ -1,0 +1,212 @@
+// Creates and starts the container of a flow run. Source: prefect_docker/worker.py _create_and_start_container.
+import { timeoutSignal } from "../../async/clock.ts";
+import { ShortageError } from "../../process/system-errors.ts";
+import type { Handle, StartOptions } from "../pool-type.ts";
+import { type ContainerDetails, inspect, listContainers } from "./container-details.ts";
+import { labelFilter, readLabels, toLabels } from "./container-labels.ts";
+import { type CreateRequest, knowsHostGateway, toContainerName, toCreateRequest } from "./create-request.ts";
+import { type Docker, logOf } from "./docker.ts";
+import { type DockerJob, executesItself } from "./docker-job.ts";
+import { readConfig } from "./engine/engine-address.ts";
+import { EngineError } from "./engine/engine-error.ts";
+import { creationFailed, statusEvent } from "./events.ts";
+import { toHandle } from "./handle.ts";
+import { provideImage } from "./provide-image.ts";
+
+/** A container that cannot be created or started. The message has the engine's reason. */
+export class ContainerError extends Error {
+  override readonly name = "ContainerError";
+}
+
+/** A container that was started, as the engine describes it. */
+export interface StartedContainer {
+  readonly details: ContainerDetails;
+  readonly handle: Handle;
+}
+
+/** The time limit for removing the container of a failed start. */
+const removalMs = 30_000;
+
+/**
+ * Starts the container of a flow run. While the engine is away, it waits. If it throws, it has removed the container.
+ * Throws ImageError, ContainerError, ShortageError, EngineError, and the reason of the signal.
+ */
+export async function startContainer(docker: Docker, job: DockerJob, options: StartOptions): Promise<StartedContainer> {
+  const { patience } = docker;
+  const { signal, flowRunId } = options;
+  const log = logOf(docker, flowRunId);
+  const facts = {
+    flowRunId,
+    attempt: options.proposals,
+    autoRemove: job.autoRemove,
+    executesItself: executesItself(job),
+  };
+  await options.onHandle(toHandle(docker.engine.address, "", facts));
+  let id: string | null = null;
+  try {
+    await patience.whileAway(() => provideImage(docker, job, log, signal), signal);
+    id = await createContainer(docker, job, options);
+    const handle = toHandle(docker.engine.address, id, facts);
+    await options.onHandle(handle);
+    const created = await patience.whileAway(() => inspect(docker, id ?? "", signal), signal);
+    options.onEvent(statusEvent(created));
+    await connectNetworks(docker, job, id, signal);
+    void docker.watch.watch(id);
+    await explained("Container could not be started", () =>
+      patience.whileAway(() => docker.engine.request("POST", `/containers/${id}/start`, { signal }), signal),
+    );
+    const details = await patience.whileAway(() => inspect(docker, id ?? "", signal), signal).catch(() => created);
+    log.info(`Docker container '${details.Name.slice(1)}' has status '${details.State.Status}'`);
+    if (details.State.Status !== created.State.Status) options.onEvent(statusEvent(details));
+    return { details, handle };
+  } catch (error) {
+    if (id !== null) await removeUnstarted(docker, id);
+    throw toShortage(error);
+  }
+}
+
+async function createContainer(docker: Docker, job: DockerJob, options: StartOptions): Promise<string> {
+  const { patience } = docker;
+  const { signal, flowRunId } = options;
+  const log = logOf(docker, flowRunId);
+  const name = await toContainerName(job.name);
+  log.info(`Creating Docker container '${name ?? "(without a name)"}'...`);
+  let isRepeated = false;
+  try {
+    return await explained("Container could not be created", () =>
+      patience.whileAway(async () => {
+        // The response to the first request may have been lost.
+        const existing = isRepeated ? await findContainer(docker, options) : null;
+        isRepeated = true;
+        return existing ?? (await createWithFreeName(docker, name, await toRequest(docker, job, options), options));
+      }, signal),
+    );
+  } catch (error) {
+    if (!signal.aborted) options.onEvent(creationFailed);
+    throw error;
+  }
+}
+
+async function toRequest({ engine, services }: Docker, job: DockerJob, options: StartOptions): Promise<CreateRequest> {
+  const { Version, Components } = await engine.version(options.signal);
+  const isPodman = Components?.some(({ Name }) => /podman/i.test(Name)) ?? false;
+  return toCreateRequest(job, {
+    labels: toLabels({
+      flowRunId: options.flowRunId,
+      workPoolId: job.workPoolId,
+      instance: options.instance ?? "",
+      workerName: job.workerName,
+      attempt: options.proposals,
+      streamsOutput: job.streamOutput,
+      executesItself: executesItself(job),
+    }),
+    knowsHostGateway: knowsHostGateway(Version, isPodman),
+    dockerConfig: readConfig(services.environment),
+    engineHost: engine.address.host,
+  });
+}
+
+/** A taken name gets a number, as in the reference. */
+async function createWithFreeName(
+  docker: Docker,
+  name: string | null,
+  { platform, body }: CreateRequest,
+  { signal, flowRunId }: StartOptions,
+): Promise<string> {
+  for (let number = 0; ; number++) {
+    const numbered = name === null ? undefined : number === 0 ? name : `${name}-${number}`;
+    try {
+      const query = { name: numbered, platform: platform ?? undefined };
+      const { Id } = await docker.engine.request<{ Id: string }>("POST", "/containers/create", { query, body, signal });
+      logOf(docker, flowRunId).info(`Docker container '${numbered ?? Id.slice(0, 12)}' created successfully.`);
+      return Id;
+    } catch (error) {
+      if (!isNameTaken(error)) throw error;
+      logOf(docker, flowRunId).info(`Docker container name '${numbered}' is taken; trying '${name}-${number + 1}'.`);
+    }
+  }
+}
+
+/** Docker says `Conflict. The container name "/x" is already in use`, and Podman says that the name is in use. */
+function isNameTaken(error: unknown): boolean {
+  if (!(error instanceof EngineError)) return false;
+  const isConflict = error.status === 409 || error.status === 500;
+  return isConflict && /container name/i.test(error.text) && /conflict|already in use/i.test(error.text);
+}
+
+/** Returns the container of this attempt; null if there is none. */
+export async function findContainer(
+  docker: Docker,
+  { flowRunId, proposals, signal }: Pick<StartOptions, "flowRunId" | "proposals" | "signal">,
+): Promise<string | null> {
+  const list = await listContainers(docker, labelFilter({ flowRunId }), signal);
+  const ofAttempt = list.find(({ Labels }) => {
+    const { attempt = [] } = readLabels(Labels) ?? {};
+    return proposals.length === 0 || attempt.some((id) => proposals.includes(id));
+  });
+  return ofAttempt?.Id ?? null;
+}
+
+/** The first network is part of the create call. Engines before 25 take no second one there. */
+async function connectNetworks(
+  docker: Docker,
+  { networks }: DockerJob,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const network of networks.slice(1)) {
+    await explained(`Container could not be connected to network '${network}'`, () =>
+      docker.patience.whileAway(async () => {
+        const { Id } = await docker.engine.request<{ Id: string }>("GET", `/networks/${network}`, { signal });
+        const body = { Container: id, EndpointConfig: {} };
+        await docker.engine.request("POST", `/networks/${Id}/connect`, { body, signal }).catch((error: unknown) => {
+          // The response to an earlier request was lost.
+          if (!(error instanceof EngineError && /already (exists|attached)/i.test(error.text))) throw error;
+        });
+      }, signal),
+    );
+  }
+}
+
+async function explained<T>(what: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    throw new ContainerError(`${what}: ${error.text.replace(/\.?$/, ".")}`, { cause: error });
+  }
+}
+
+/** A full disk of the engine is no fault of the flow run. */
+function toShortage(error: unknown): unknown {
+  const { cause = error } = error as Error;
+  if (!(cause instanceof Error && /no space left on device|disk quota exceeded/i.test(cause.message))) return error;
+  return new ShortageError(
+    "ENOSPC",
+    `${(error as Error).message} The disk of the Docker engine is full. Make room there.`,
+    {
+      cause,
+    },
+  );
+}
+
+/** Removes a container that must not run. Failing that, the next worker or the cleaning removes it. */
+async function removeUnstarted(docker: Docker, id: string): Promise<void> {
+  docker.watch.unwatch(id);
+  const signal = timeoutSignal(removalMs);
+  try {
+    await docker.patience.whileAway(() => removeContainer(docker, id, signal), signal);
+  } catch (error) {
+    docker.services.log.warn({ err: error }, `Container ${id} of a failed start could not be removed`);
+  }
+}
+
+/** Removes a container and its anonymous volumes, also if it runs. A missing one is no failure. */
+export async function removeContainer({ engine }: Docker, id: string, signal: AbortSignal): Promise<void> {
+  try {
+    await engine.request("DELETE", `/containers/${id}`, { query: { force: true, v: true }, signal });
+  } catch (error) {
+    const isInProgress = error instanceof EngineError && error.status === 409;
+    if (!isInProgress && !(error instanceof EngineError && error.status === 404)) throw error;
+  }
+}

@@ -1,0 +1,121 @@
+// Docker work pools on the shared server, and workers for them on an engine of the tests' own.
+import { randomUUID } from "node:crypto";
+import { inject } from "vitest";
+import type { JsonObject } from "../../src/api/wire.ts";
+import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
+import { inCheckout } from "../support/checkout.ts";
+import { BUSYBOX, type DockerEngine, HOST_IMAGE, hostVolumes } from "../support/docker-engine.ts";
+import type { RunningProgram } from "../support/lictor.ts";
+import { type EventRecord, type PrefectApi, prefectApi } from "../support/prefect-api.ts";
+import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+/** A container as the engine lists it. */
+export interface ListedContainer {
+  Id: string;
+  Names: string[];
+  State: string;
+  Labels: Record<string, string>;
+}
+
+/** One work pool of type docker, and an engine. */
+export interface DockerPool {
+  api: PrefectApi;
+  name: string;
+  id: string;
+  engine: DockerEngine;
+  /** The deployment of shell commands, when one was needed. */
+  shell?: Promise<string>;
+}
+
+/** Starting Prefect in a container takes 3 s, and half a minute on a busy machine. */
+export const FLOW_TIMEOUT_MS = 150_000;
+/** The same for a shell. */
+export const SHELL_TIMEOUT_MS = 60_000;
+
+/** Creates a pool of a new name. */
+export async function newDockerPool(engine: DockerEngine, fields: JsonObject = {}): Promise<DockerPool> {
+  const api = prefectApi(inject("apiUrl"));
+  const name = `docker-${randomUUID().slice(0, 8)}`;
+  const pool = await api.createWorkPool(name, { type: "docker", base_job_template: dockerBaseJobTemplate, ...fields });
+  return { api, name, id: pool.id, engine };
+}
+
+/** Starts a worker for the pool. */
+export async function startDockerWorker(
+  { name, engine }: DockerPool,
+  options: Partial<WorkerOptions> = {},
+): Promise<RunningProgram> {
+  return await startWorker(name, {
+    apiUrl: inject("apiUrl"),
+    ...options,
+    env: { DOCKER_HOST: engine.host, ...options.env },
+  });
+}
+
+/** Creates a flow run that runs a shell command in a container of busybox. Returns its id. */
+export async function runShell(pool: DockerPool, script: string, jobVariables: JsonObject = {}): Promise<string> {
+  const { api, name } = pool;
+  pool.shell ??= api.createDeployment({ flowName: "shell", name, workPool: name, jobVariables: { image: BUSYBOX } });
+  const command = `sh -c "${script}"`;
+  return (await api.createFlowRun(await pool.shell, { jobVariables: { command, ...jobVariables } })).id;
+}
+
+/** Creates a flow run of a flow of test/fixtures/flows in a container with the Prefect of the test environment. */
+export async function runFlow(
+  pool: DockerPool,
+  flow: string,
+  { parameters = {}, ...jobVariables }: JsonObject = {},
+): Promise<string> {
+  const deployment = await pool.api.createDeployment({
+    flowName: flow,
+    name: randomUUID(),
+    workPool: pool.name,
+    path: inCheckout("test/fixtures/flows"),
+    entrypoint: `${flow}.py:${flow}`,
+    jobVariables: { image: HOST_IMAGE, volumes: await hostVolumes(), ...jobVariables },
+  });
+  return (await pool.api.createFlowRun(deployment, { parameters: parameters as JsonObject })).id;
+}
+
+/** The containers of a flow run, also those that have ended. */
+export async function containersOf({ engine }: DockerPool, flowRunId: string): Promise<ListedContainer[]> {
+  const filters = JSON.stringify({ label: [`io.prefect.flow-run-id=${flowRunId}`] });
+  const path = `/containers/json?all=1&filters=${encodeURIComponent(filters)}`;
+  return (await engine.request<ListedContainer[]>("GET", path)).body;
+}
+
+/** Waits until a container of the flow run has this state. Returns its id. */
+export async function waitForContainer(pool: DockerPool, flowRunId: string, state = "running"): Promise<string> {
+  const find = async () => (await containersOf(pool, flowRunId)).find((container) => container.State === state)?.Id;
+  return await waitFor(find, { timeoutMs: SHELL_TIMEOUT_MS, what: `a container of ${flowRunId} that is ${state}` });
+}
+
+/** Waits for the end of a flow run, and returns its last state message. */
+export async function endOf(
+  { api }: DockerPool,
+  flowRunId: string,
+  type: "CRASHED" | "CANCELLED" | "COMPLETED" | "FAILED",
+) {
+  const { flowRun, states } = await api.waitForState(flowRunId, [type], FLOW_TIMEOUT_MS);
+  return { message: flowRun.state?.message, states: states.map(({ name }) => name), flowRun };
+}
+
+/** Waits for the log records of a flow run until one matches. Returns all of them. */
+export async function logsOf({ api }: DockerPool, flowRunId: string, until: RegExp): Promise<string[]> {
+  const read = async () => {
+    const messages = (await api.readLogs(flowRunId)).map(({ message }) => message);
+    return messages.some((message) => until.test(message)) ? messages : undefined;
+  };
+  return await waitFor(read, { timeoutMs: 30_000, what: `a log record ${until}`, intervalMs: 200 });
+}
+
+/** Waits until the server has this event about a flow run. Returns the events about its containers and by its worker. */
+export async function eventsOf({ api }: DockerPool, flowRunId: string, until: string): Promise<EventRecord[]> {
+  const read = async () => {
+    const events = await api.readEvents({ any_resource: { id: [`prefect.flow-run.${flowRunId}`] } });
+    const own = events.filter(({ event }) => /^prefect\.(docker|worker)\./.test(event));
+    return own.some(({ event }) => event === until) ? own : undefined;
+  };
+  return await waitFor(read, { timeoutMs: 30_000, what: `the event ${until}`, intervalMs: 200 });
+}

@@ -1,0 +1,134 @@
+// Real flow runs: Prefect's engine in containers of a real container engine, beside the reference's docker worker.
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import type { JsonObject } from "../../src/api/wire.ts";
+import { type DockerEngine, hostVolumes, startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
+import { type RunningProgram, startLictor } from "../support/lictor.ts";
+import { ensureDockerWorker } from "../support/python-environment.ts";
+import {
+  containersOf,
+  type DockerPool,
+  endOf,
+  eventsOf,
+  FLOW_TIMEOUT_MS,
+  newDockerPool,
+  runFlow,
+  startDockerWorker,
+  waitForContainer,
+} from "./docker-pool.ts";
+
+const missing = await whyNoEngine();
+
+describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () => {
+  let engine: DockerEngine;
+  let pool: DockerPool;
+  let worker: RunningProgram;
+
+  beforeAll(async () => {
+    engine = await startDockerEngine();
+    pool = await newDockerPool(engine);
+    worker = await startDockerWorker(pool);
+  }, 120_000);
+
+  afterAll(async () => {
+    await worker?.[Symbol.asyncDispose]();
+    await engine?.[Symbol.asyncDispose]();
+  }, 60_000);
+
+  test.concurrent("that completes is reported by its engine alone", async () => {
+    const id = await runFlow(pool, "hello");
+    const { states } = await endOf(pool, id, "COMPLETED");
+    expect(states).toEqual(["Scheduled", "Pending", "Submitting", "Running", "Completed"]);
+    const events = await eventsOf(pool, id, "prefect.worker.executed-flow-run");
+    expect(events.map(({ event }) => event)).toEqual([
+      "prefect.worker.submitted-flow-run",
+      "prefect.docker.container.created",
+      "prefect.docker.container.running",
+      "prefect.docker.container.exited",
+      "prefect.worker.executed-flow-run",
+    ]);
+    await worker.waitForOutput(/Hello, world!/, 10_000);
+  });
+
+  test.concurrent("that fails is Failed", async () => {
+    expect((await endOf(pool, await runFlow(pool, "fail"), "FAILED")).message).toContain("this flow always fails");
+  });
+
+  test.concurrent("that is cancelled ends itself", async () => {
+    const id = await runFlow(pool, "sleep", { parameters: { seconds: 600 } });
+    await pool.api.waitForState(id, ["RUNNING"], FLOW_TIMEOUT_MS);
+    await pool.api.setState(id, "CANCELLING");
+    await endOf(pool, id, "CANCELLED");
+    await waitForContainer(pool, id, "exited");
+  });
+
+  test.concurrent("whose own program hangs is stopped after its grace time", async () => {
+    // The first words are those of a program that cancels itself.
+    const command = `sh -c "prefect() { trap '' TERM; while true; do sleep 1; done; }; prefect"`;
+    const id = await runFlow(pool, "hello", { command, volumes: await hostVolumes() });
+    const container = await waitForContainer(pool, id);
+    await pool.api.setState(id, "CANCELLING");
+    await endOf(pool, id, "CANCELLED");
+    const { body } = await engine.request<{ State: { ExitCode: number } }>("GET", `/containers/${container}/json`);
+    expect(body.State.ExitCode).toBe(137);
+  });
+
+  test("has the same container, labels, states and events with the reference's docker worker", async () => {
+    const both: Record<string, object> = {};
+    const variables: JsonObject = { labels: { "team.example/x": "y" }, env: { A: "b" }, mem_limit: "1g" };
+    for (const kind of ["lictor", "reference"]) {
+      const other = await newDockerPool(engine);
+      await using _worker = await (kind === "lictor" ? startDockerWorker(other, { name: "w" }) : startReference(other));
+      const id = await runFlow(other, "exit_three", { ...variables, name: `same-${kind}` });
+      const { states, message } = await endOf(other, id, "CRASHED");
+      const events = await eventsOf(other, id, "prefect.worker.executed-flow-run");
+      const [container] = await containersOf(other, id);
+      const { body } = await engine.request<JsonObject>("GET", `/containers/${container?.Id}/json`);
+      both[kind] = comparable({ states, message, body, events }, [
+        id,
+        other.name,
+        other.id,
+        container?.Id ?? "",
+        `same-${kind}`,
+      ]);
+    }
+    expect(both.lictor).toEqual(both.reference);
+  });
+
+  async function startReference(other: DockerPool): Promise<RunningProgram> {
+    const { python } = await ensureDockerWorker(console.error);
+    const args = ["-m", "prefect", "worker", "start", "--pool", other.name, "--name", "w", "--type", "docker"];
+    const started = await startLictor([], {
+      command: [python, ...args],
+      env: { PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: engine.host },
+    });
+    await started.waitForOutput(/Worker 'w' started!/, 120_000);
+    return started;
+  }
+});
+
+/** Replaces what differs in every run, and leaves out what only lictor adds. */
+function comparable(
+  { states, message, body, events }: { states: string[]; message: unknown; body: JsonObject; events: object[] },
+  ids: readonly string[],
+): object {
+  const config = body.Config as JsonObject & { Labels: Record<string, string>; Env: string[] };
+  const labels = Object.entries(config.Labels).filter(([key]) => !key.startsWith("io.lictor."));
+  const { HostConfig } = body;
+  const env = config.Env.filter((variable) => !/^(PREFECT_HOME|PREFECT_PROFILES_PATH)=/.test(variable)).sort();
+  const own = { ...config, Labels: Object.fromEntries(labels.sort()), Env: env, Hostname: "", Domainname: "" };
+  const facts = { states, message, config: own, host: HostConfig, events: events.map(comparableEvent) };
+  const text = ids.filter((id) => id !== "").reduce((all, id) => all.replaceAll(id, "<id>"), JSON.stringify(facts));
+  // The deployments of both were made at different times.
+  return JSON.parse(
+    text
+      .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}/g, "<uuid>")
+      .replace(/"[a-z]+-[a-z]+"/g, '"<name>"')
+      .replace(/\d{4}-\d\d-\d\dT[\d:.]+\+00:00/g, "<time>"),
+  );
+}
+
+function comparableEvent(event: object): object {
+  const { event: name, resource, related } = event as { event: string; resource: JsonObject; related: JsonObject[] };
+  const kept = related.map((each) => each["prefect.resource.role"]).sort();
+  return { name, resource: Object.keys(resource).sort(), related: kept };
+}
