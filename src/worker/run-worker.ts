@@ -15,9 +15,10 @@ import { keepChannel } from "./channel-loop.ts";
 import { watchEvents } from "./event-watch.ts";
 import { type InitialPool, noticePausedQueues } from "./initial-pool.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
+import { StartedPrograms } from "./started-programs.ts";
 import { sweepPool } from "./sweep/sweep-pool.ts";
 import { sendTemplateAndHeartbeat, syncLoop, takeInitialPool } from "./sync-loop.ts";
-import { keepTakingOver, takeOverRuns } from "./take-over.ts";
+import { keepTakingOver, takeOverFirst } from "./take-over.ts";
 import { watchWorkers } from "./watch-workers.ts";
 import type { Worker } from "./worker.ts";
 
@@ -58,14 +59,15 @@ export async function runWorker(
   let started: PrefectEvent | null = null;
   try {
     await takeInitialPool(worker, initial, drain);
-    await takeOverRuns(worker);
+    const programs = new StartedPrograms(worker);
+    await takeOverFirst(worker, programs, drain);
     started = events.started(pool.current);
     worker.services.announce(`Worker '${worker.identity.name}' started!`);
     run.onStarted();
     if (runOnce) await pollOnce(worker, drain);
     else {
       void prepareInfrastructure(worker, drain);
-      await runLoops(worker, run, drain);
+      await runLoops(worker, run, programs, drain);
     }
   } finally {
     if (started) events.stopped(pool.current, started);
@@ -98,12 +100,17 @@ async function pollOnce(worker: Worker, drain: AbortSignal): Promise<void> {
 }
 
 /** Polls until `drain` aborts and waits for the flow runs in flight. The heartbeats continue until then. */
-async function runLoops(worker: Worker, { socketAddress, onFailure }: WorkerRun, drain: AbortSignal): Promise<void> {
+async function runLoops(
+  worker: Worker,
+  { socketAddress, onFailure }: WorkerRun,
+  programs: StartedPrograms,
+  drain: AbortSignal,
+): Promise<void> {
   const drained = new AbortController();
   await runTogether(drained.signal, [
     async (failed) => {
       using end = new LinkedController(drain, failed);
-      const takingOver = keepTakingOver(worker, end.signal);
+      const takingOver = keepTakingOver(worker, programs, end.signal);
       try {
         await pollLoop(worker, end.signal);
       } catch (error) {

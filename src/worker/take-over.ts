@@ -3,11 +3,12 @@ import type { JsonObject } from "../api/wire.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { clampedPoissonMs } from "../async/jitter.ts";
 import { LinkedController } from "../async/linked-controller.ts";
-import { sleep } from "../async/sleep.ts";
+import { sleep, waitAtMost } from "../async/sleep.ts";
 import { settleLateClaim } from "../run/claim.ts";
 import { forget, type JournalEntry, readEntry, restoreRunRecord } from "../run/journal-entry.ts";
 import { resume } from "../run/live.ts";
 import type { RunRecord } from "../run/run-record.ts";
+import type { StartedPrograms } from "./started-programs.ts";
 import type { Worker } from "./worker.ts";
 
 /** How often the worker looks for dead workers. A look sends no requests; it only tries the control sockets of this machine. */
@@ -18,20 +19,33 @@ const lateClaimMs = 60_000;
 /** The pause between two looks at its flow run. */
 const lookPauseMs = 5_000;
 
+/** Infrastructure that cannot be reached is asked again after this time. */
+const retryMs = 2_000;
+/** The start of a worker waits this long for infrastructure that remembers what it runs. */
+const firstLookMs = 5_000;
+
 /** Continues the flow runs of workers that die while this one lives, until `drain` aborts. Never throws. */
-export async function keepTakingOver(worker: Worker, drain: AbortSignal): Promise<void> {
+export async function keepTakingOver(worker: Worker, programs: StartedPrograms, drain: AbortSignal): Promise<void> {
+  let isReached = false;
   for (;;) {
-    await sleep(clampedPoissonMs(intervalMs, jitterFactor, worker.services.random), drain);
+    await sleep(isReached ? clampedPoissonMs(intervalMs, jitterFactor, worker.services.random) : retryMs, drain);
     if (drain.aborted) return;
     await takeOverRuns(worker);
+    isReached = await programs.adopt(drain);
   }
+}
+
+/** Continues the flow runs of dead workers before the first poll. Returns when that is done or takes too long. */
+export async function takeOverFirst(worker: Worker, programs: StartedPrograms, drain: AbortSignal): Promise<void> {
+  await takeOverRuns(worker);
+  await waitAtMost(programs.adopt(drain), firstLookMs, drain);
 }
 
 /**
  * Continues the flow runs that dead workers of this pool and API left. Each takes a slot, even if none is free, because
  * its process may run already. So new flow runs wait until the limit is kept. Never throws.
  */
-export async function takeOverRuns(worker: Worker): Promise<void> {
+async function takeOverRuns(worker: Worker): Promise<void> {
   const { runs, services } = worker;
   const taken = await services.journal.takeOver((record) => isOfPool(worker, record));
   for (const { record } of taken) {

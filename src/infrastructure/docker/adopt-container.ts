@@ -86,6 +86,8 @@ export async function findAbandonedContainer(docker: Docker, handle: Handle): Pr
   };
 }
 
+/** Another worker may be about to start a container, or to read how it ended. */
+const leastKeptMs = 600_000;
 /** At most so many ended containers are looked at per call. */
 const maxLooks = 100;
 
@@ -109,10 +111,11 @@ function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer): Started
 }
 
 async function removeOld(docker: Docker, list: readonly ListedContainer[]): Promise<void> {
+  const keepMs = Math.max(docker.keepMs, leastKeptMs);
   const mayBeOld = list
     .filter(({ Id, State }) => (isEnded(State) || State === "created") && !docker.watch.has(Id))
     // A container that was created later cannot have ended earlier.
-    .filter(({ Created }) => wallClockMs() - Created * 1000 > docker.keepMs)
+    .filter(({ Created }) => wallClockMs() - Created * 1000 > keepMs)
     .slice(-maxLooks);
   const over = timeoutSignal(findMs);
   for (const { Id, Created } of mayBeOld) {
@@ -120,7 +123,7 @@ async function removeOld(docker: Docker, list: readonly ListedContainer[]): Prom
       const { State } = await inspect(docker, Id, over);
       // A container that was never started has the year 1.
       const endedMs = Math.max(Date.parse(State.FinishedAt) || 0, Created * 1000);
-      if (wallClockMs() - endedMs > docker.keepMs) await removeContainer(docker, Id, over);
+      if (wallClockMs() - endedMs > keepMs) await removeContainer(docker, Id, over);
     } catch (error) {
       if (!isMissing(error)) docker.services.log.debug({ err: error }, `Container ${Id} could not be removed`);
     }

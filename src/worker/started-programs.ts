@@ -1,0 +1,117 @@
+// Continues the programs of dead workers that the infrastructure itself remembers, such as containers. No journal is needed,
+// so this also works for workers whose disk is gone.
+import { filterFlowRuns, readFlowRunStates } from "../api/flow-runs.ts";
+import type { FlowRun, WorkPool } from "../api/wire.ts";
+import { filterOnlineWorkers } from "../api/work-pools.ts";
+import type { StartedProgram } from "../infrastructure/pool-type.ts";
+import { readClaimLabels } from "../job/labels.ts";
+import { resume } from "../run/live.ts";
+import { createRunRecord, mayHaveProposed, parseTime } from "../run/run-record.ts";
+import { newestState } from "../run/states.ts";
+import type { Worker } from "./worker.ts";
+
+/** The most flow runs that a server returns per request. */
+const idsPerCall = 200;
+
+/** The programs of one work pool that other workers started. */
+export class StartedPrograms {
+  /** The identifiers of programs whose flow run needs nothing any more. So each is looked up once. */
+  readonly #settled = new Set<string>();
+
+  constructor(private readonly worker: Worker) {}
+
+  /**
+   * Continues the programs whose worker is gone. Returns false if the infrastructure or the API cannot be reached now. Never
+   * throws.
+   */
+  async adopt(signal: AbortSignal): Promise<boolean> {
+    const { pool, log } = this.worker;
+    if (!pool.current) return true;
+    try {
+      await this.#adopt(pool.current, signal);
+      return true;
+    } catch (error) {
+      if (!signal.aborted) log.debug({ err: error }, "The programs of other workers could not be looked at");
+      return false;
+    }
+  }
+
+  async #adopt(workPool: WorkPool, signal: AbortSignal): Promise<void> {
+    const { infrastructure, runs, services } = this.worker;
+    const found = await infrastructure.findStarted(workPool.id);
+    const own = services.instance.instance;
+    const known = new Set(found.map(({ handle }) => handle.identifier));
+    for (const identifier of this.#settled) if (!known.has(identifier)) this.#settled.delete(identifier);
+    const others = found.filter(
+      ({ flowRunId, instance, handle }) =>
+        !runs.has(flowRunId) && (own === null || instance !== own) && !this.#settled.has(handle.identifier),
+    );
+    if (others.length === 0) return;
+    const claimed = await this.#readClaimed(others, signal);
+    for (const { flowRunId, handle } of others) if (!claimed.has(flowRunId)) this.#settled.add(handle.identifier);
+    const candidates = others.filter(({ flowRunId }) => claimed.has(flowRunId));
+    if (candidates.length === 0) return;
+    const isAttended = await this.#attendance(signal);
+    for (const program of candidates) {
+      const flowRun = claimed.get(program.flowRunId) as FlowRun;
+      if (isAttended(program, flowRun) || runs.has(flowRun.id)) continue;
+      if (await this.#isCurrent(program, signal)) this.#continue(program, flowRun, workPool);
+      else this.#settled.add(program.handle.identifier);
+    }
+  }
+
+  /** Returns the flow runs of the programs that are claimed and have not ended. */
+  async #readClaimed(programs: readonly StartedProgram[], signal: AbortSignal): Promise<Map<string, FlowRun>> {
+    const ids = [...new Set(programs.map(({ flowRunId }) => flowRunId))];
+    const state = { type: { any_: ["PENDING", "RUNNING", "CANCELLING"] } };
+    const claimed = new Map<string, FlowRun>();
+    for (let start = 0; start < ids.length; start += idsPerCall) {
+      const filter = { id: { any_: ids.slice(start, start + idsPerCall) }, state };
+      for (const flowRun of await filterFlowRuns(this.worker.api, filter, { signal })) claimed.set(flowRun.id, flowRun);
+    }
+    return claimed;
+  }
+
+  /** Returns whether a worker lives that has the program. The flow run's labels name the one that adopted it last. */
+  async #attendance(signal: AbortSignal): Promise<(program: StartedProgram, flowRun: FlowRun) => boolean> {
+    const { api, identity, options, services } = this.worker;
+    const living = await services.livingInstances();
+    const online = await filterOnlineWorkers(api, options.workPoolName, { signal });
+    const names = new Set(online.map(({ name }) => name));
+    return (program, flowRun) => {
+      const { instance, workerName } = readClaimLabels(flowRun.labels) ?? program;
+      if (living.includes(instance) && instance !== services.instance.instance) return true;
+      return workerName !== identity.name && names.has(workerName);
+    };
+  }
+
+  /** Returns whether the program belongs to the newest claim. A flow run that runs again has another one. */
+  async #isCurrent({ flowRunId, proposals }: StartedProgram, signal: AbortSignal): Promise<boolean> {
+    const history = await readFlowRunStates(this.worker.api, flowRunId, { signal });
+    return mayHaveProposed(
+      { proposals: [...proposals] },
+      newestState(history.filter(({ type }) => type === "PENDING")),
+    );
+  }
+
+  #continue({ handle, workerName, proposals }: StartedProgram, flowRun: FlowRun, workPool: WorkPool): void {
+    const { worker } = this;
+    const { runs, services } = worker;
+    const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
+    log.info(`Taking over flow run '${flowRun.name}' of worker '${workerName}', which is gone`);
+    const slot = services.slots.acquireBeyondLimit();
+    const run = createRunRecord({ flowRun, workPool, slot, log });
+    run.proposals.push(...proposals);
+    const claimed = parseTime(flowRun.state?.timestamp ?? null) ?? run.times.due ?? 0;
+    const record = { ...run, handle, phase: "running" as const, times: { ...run.times, claimed } };
+    runs.take(
+      record,
+      (taken) => resume(worker, taken),
+      () => {
+        // A program that reports nothing and succeeds leaves its flow run claimed.
+        this.#settled.add(handle.identifier);
+        services.slotFreed();
+      },
+    );
+  }
+}
