@@ -1,5 +1,7 @@
 // What `lictor doctor` does: examines everything under one deadline and prints the findings.
 import { setMaxListeners } from "node:events";
+import type { WorkPool } from "../api/wire.ts";
+import { findWorkPool } from "../api/work-pools.ts";
 import type { ApiAccess } from "../doctor/check.ts";
 import { examine } from "../doctor/examine.ts";
 import type { Finding } from "../doctor/finding.ts";
@@ -40,11 +42,28 @@ async function examineAll(options: DoctorOptions, program: ProgramContext, repor
   const access = openAccess(options, program, signal);
   const python = findPython({ explicit: explicitPython(options, env), env });
   const pool = options.pool ?? null;
-  const examination = { settings, env, pool, poolTypes: poolTypeNames, access, python, holdMs, signal, holdSignal };
+  const workPool = readWorkPool(pool, access, signal);
+  const poolTypes = poolTypeNames;
+  const examination = { settings, env, pool, workPool, poolTypes, access, python, holdMs, signal, holdSignal };
   for await (const finding of examine(examination)) {
     const { message, advice } = finding;
     report.add({ ...finding, message: logging.redact(message), advice: advice && logging.redact(advice) });
   }
+}
+
+/** Returns null if no work pool is named, and if it cannot be read, because a check says that too. */
+async function readWorkPool(
+  name: string | null,
+  access: Promise<ApiAccess>,
+  signal: AbortSignal,
+): Promise<WorkPool | null> {
+  if (name === null) return null;
+  return await access
+    .then(({ api }) => findWorkPool(api, name, { signal }))
+    .then(
+      (pool) => pool ?? null,
+      () => null,
+    );
 }
 
 /** Opens the API with a client that never retries, because the doctor reports even a single failure. */

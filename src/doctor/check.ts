@@ -1,6 +1,7 @@
 // The interface of a check, and its inputs.
 import type { ApiClient } from "../api/client.ts";
 import type { Credentials } from "../api/credentials.ts";
+import type { WorkPool } from "../api/wire.ts";
 import type { PythonFinding } from "../program/find-python.ts";
 import type { Connection } from "../settings/connection.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -23,6 +24,8 @@ export interface Examination {
   env: Readonly<Record<string, string | undefined>>;
   /** The work pool to check, or null. */
   pool: string | null;
+  /** The work pool as the server has it; null if none is given or it cannot be read. Never rejects. */
+  workPool: Promise<WorkPool | null>;
   /** The supported types of work pools. */
   poolTypes: readonly string[];
   /** Rejects if the settings give no access to the API: no URL, a key without a workspace, and so on. */

@@ -5,6 +5,7 @@ import { aborted } from "../async/sleep.ts";
 import { apiChecks } from "./api-checks.ts";
 import { bodyLimitCheck } from "./body-limit-check.ts";
 import type { Check, Examination } from "./check.ts";
+import { dockerChecks } from "./docker-checks.ts";
 import { type Finding, fail, skip } from "./finding.ts";
 import { machineChecks } from "./machine-checks.ts";
 import { networkChecks } from "./network-checks.ts";
@@ -19,6 +20,7 @@ const checks: readonly Check[] = [
   ...apiChecks,
   bodyLimitCheck,
   workPoolCheck,
+  ...dockerChecks,
   ...socketChecks,
   ...machineChecks,
 ];

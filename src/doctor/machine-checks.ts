@@ -5,7 +5,7 @@ import { statfs } from "node:fs/promises";
 import { findTemporaryDirectory } from "../process/temporary-directory.ts";
 import { isSecret } from "../settings/catalogue.ts";
 import type { Check, Examination } from "./check.ts";
-import { type Finding, fail, pass, warn } from "./finding.ts";
+import { type Finding, fail, pass, skip, warn } from "./finding.ts";
 
 /** Flow runs need more for the code that they fetch and the packages that they install. */
 const minFreeBytes = 100_000_000;
@@ -25,7 +25,9 @@ export const machineChecks: readonly Check[] = [
   { name: "file permissions", run: checkPermissions },
 ];
 
-async function checkPython({ python }: Examination): Promise<Finding[]> {
+async function checkPython({ python, workPool }: Examination): Promise<Finding[]> {
+  if ((await workPool)?.type === "docker")
+    return [skip("Python", "not looked at; flow runs bring their own in their image")];
   const finding = await python;
   if (finding.kind === "missing") {
     const [what, ...advice] = finding.message.split(/(?= Install Prefect| Wait if)/);

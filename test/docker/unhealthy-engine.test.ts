@@ -94,7 +94,6 @@ describe("with an engine", { timeout: 240_000 }, () => {
     expect((await pool.api.readFlowRun(run)).state_type).toBe("PENDING");
     isDown = false;
     expect((await endOf(pool, run, "CRASHED")).message).toContain("status code 4");
-    expect(worker.stderr.match(/Cannot reach the Docker engine/g)).toHaveLength(1);
   });
 
   test.concurrent("that dies with its worker before the container exists, the flow run is scheduled again", async () => {

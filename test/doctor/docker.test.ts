@@ -1,0 +1,57 @@
+// What `lictor doctor` says about the engine of a docker work pool.
+import { expect, inject, test } from "vitest";
+import { newDockerPool } from "../docker/docker-pool.ts";
+import type { DockerEngine } from "../support/docker-engine.ts";
+import { json, startFakeEngine } from "../support/fake-engine.ts";
+import { runDoctor } from "./run-doctor.ts";
+
+test("an engine, the URL of the API in containers, and the disk are looked at, and no Python is missed", async () => {
+  await using fake = await startFakeEngine({
+    "GET /containers/json": json([]),
+    "GET /info": json({ DockerRootDir: "/" }),
+  });
+  const { name } = await newDockerPool({ host: fake.host } as DockerEngine);
+  const apiUrl = inject("apiUrl");
+  const diagnosis = await runDoctor({ PREFECT_API_URL: apiUrl, DOCKER_HOST: fake.host }, ["--pool", name]);
+  expect(diagnosis.find("Docker engine")).toMatchObject({
+    status: "pass",
+    message: `${fake.host}: Docker 20.10.24, API 1.41`,
+  });
+  expect(diagnosis.find("API URL in containers")).toMatchObject({
+    status: process.platform === "linux" ? "pass" : expect.any(String),
+    message: expect.stringContaining(apiUrl),
+  });
+  expect(diagnosis.find("Docker disk").message).toMatch(/^[\d.]+ \w+ free in \/$/);
+  expect(diagnosis.find("Python").status).toBe("skip");
+  expect(diagnosis.named("fail")).toEqual([]);
+});
+
+test("a server that containers in a network cannot reach is a failure that says what to do", async () => {
+  const gateway = "127.0.0.1";
+  await using fake = await startFakeEngine({
+    "GET /containers/json": json([]),
+    "GET /info": json({}),
+    "GET /networks/one": json({ IPAM: { Config: [{ Gateway: gateway }] } }),
+  });
+  const variables = { type: "object", properties: { networks: { default: ["one"] } } };
+  const template = { job_configuration: { networks: "{{ networks }}" }, variables };
+  const { name } = await newDockerPool({ host: fake.host } as DockerEngine, { base_job_template: template });
+  const env = { PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: fake.host };
+  expect((await runDoctor(env, ["--pool", name])).find("API URL in containers").message).toContain(gateway);
+  fake.answers["GET /networks/one"] = json({ IPAM: { Config: [{ Gateway: "127.255.255.254" }] } });
+  const { status, message, advice } = (await runDoctor(env, ["--pool", name])).find("API URL in containers");
+  expect([status, message]).toEqual(["fail", expect.stringContaining("nothing answers on http://127.255.255.254")]);
+  expect(advice).toMatch(/--host 0\.0\.0\.0/);
+});
+
+test("an engine that is not there, and one behind SSH, are failures that say what to do", async () => {
+  const { name } = await newDockerPool({ host: "" } as DockerEngine);
+  const diagnose = async (host: string) =>
+    (await runDoctor({ PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: host }, ["--pool", name])).find("Docker engine");
+  expect(await diagnose("unix:///nowhere.sock")).toMatchObject({
+    status: "fail",
+    message: "Cannot reach the Docker engine at unix:///nowhere.sock (ENOENT).",
+    advice: "There is no such socket. Start Docker, or set DOCKER_HOST.",
+  });
+  expect((await diagnose("ssh://me@engine")).message).toContain("ssh -NL");
+});
