@@ -156,6 +156,7 @@ export class Host implements Disposable {
       python: () => python.current(),
       onOutput: logging.inheritsOutput ? null : logging.writeChildLine,
       printLine: logging.writeChildLine,
+      hide: logging.hide,
       keepsOrphans: options.keepsOrphans,
       warmEngines: options.warmEngines,
       log,

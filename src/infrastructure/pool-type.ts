@@ -39,6 +39,8 @@ export interface InfrastructureServices {
   readonly onOutput: ((flowRunId: string, line: OutputLine) => void) | null;
   /** Prints a line of a flow run, for infrastructure whose programs cannot print to lictor's own output. */
   printLine(flowRunId: string, line: OutputLine): void;
+  /** Hides further secrets in all output. */
+  hide(secrets: readonly string[]): void;
   /** Whether the processes that a flow run leaves behind go on. */
   readonly keepsOrphans: boolean;
   /** How engines of the type `process` are forked. Null if each gets a new Python. */

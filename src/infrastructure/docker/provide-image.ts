@@ -65,6 +65,7 @@ async function pull(docker: Docker, job: DockerJob, log: Logger, signal: AbortSi
   const { image, registryLogin } = job;
   const registry = registryOf(image);
   if (registryLogin) {
+    services.hide(registryLogin.secrets);
     log.info("Logging into Docker registry...");
     await engine.request("POST", "/auth", { body: registryLogin.toBody(), signal });
   }
@@ -73,6 +74,8 @@ async function pull(docker: Docker, job: DockerJob, log: Logger, signal: AbortSi
     : registryLogin === null
       ? await readConfiguredLogin(registry, services.environment)
       : null;
+  // The engine and the registry may repeat them in a message.
+  if (login) services.hide(login.secrets);
   log.info(`Pulling image '${image}'...`);
   const { name, tag } = parseImage(image);
   const begunAt = monotonicMs();

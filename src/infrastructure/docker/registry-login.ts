@@ -37,6 +37,11 @@ export class RegistryLogin {
     return { username: this.username, password: this.#password, serveraddress: this.registry };
   }
 
+  /** The texts that must not appear in any output. */
+  get secrets(): readonly string[] {
+    return [this.#password, this.toHeader()];
+  }
+
   /** Returns the header of a pull. A credential helper may return a token instead of a password. */
   toHeader(): string {
     const body: JsonObject =
