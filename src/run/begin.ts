@@ -125,8 +125,11 @@ async function proposeSubmitting(context: RunContext, run: RunRecord): Promise<D
 }
 
 /** Returns false if somebody set the flow run back after the claim. Then nothing is started and nothing is reported. */
-async function isStillOurs({ api }: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
-  return run.claim === null || (await confirmStart(api, run.flowRun, run.claim, submitting, run.log));
+async function isStillOurs(context: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
+  const { claim, flowRun, log } = run;
+  // It is a step of this claim from now on, so that this worker and the next one recognise it.
+  const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
+  return claim === null || (await confirmStart(context.api, flowRun, claim, submitting, { log, onLateSubmitting }));
 }
 
 /** Returns the job for a debug record, without the values of environment variables, because they may be secrets. */

@@ -26,6 +26,11 @@
 // history is read. Another worker's Pending with the new time means that the flow run belongs to that worker. If that worker
 // got further, the server refuses Submitting and names RUNNING, PAUSED or SCHEDULED. Such a flow run is left as it is.
 //
+// The other worker's Submitting may itself be late: its worker died or lost the flow run, and this worker has claimed it
+// since. Then the server refuses this worker's Submitting and names the other one, which has copied the time of this
+// worker's claim. The other worker's own claim had another time, so it finds the difference and starts nothing. Only this
+// worker is left to go on. If another Pending in the history has the same time too, the flow run is left to that worker.
+//
 // What remains. Two workers can both start one flow run in three cases: somebody forces its state while a process runs;
 // the claim is set back to SCHEDULED with its old scheduled time; or it is set back after Submitting. A server without
 // Submitting (before 3.6.22) rejects that proposal with the current state. Then the transition ids are compared.
@@ -91,6 +96,17 @@ export function judgeStart(claim: State, submitting: State, history: readonly St
 }
 
 /**
+ * Returns whether `current`, the Submitting of an earlier claim, came late and replaced `claim`. Its worker does not start
+ * the flow run, because the claim that it remembers has another scheduled time. Pure.
+ */
+export function isLateSubmitting(claim: State, current: State, history: readonly State[]): boolean {
+  const hasTime = ({ type, state_details }: State): boolean =>
+    type === "PENDING" && isSameTime(state_details?.scheduled_time, claim.state_details?.scheduled_time);
+  if (!hasTime(current)) return false;
+  return history.every((state) => !hasTime(state) || [claim, current].some((known) => isSameTransition(state, known)));
+}
+
+/**
  * Returns whether this worker executes the flow run that it claimed. `polled` is the flow run as the poll returned it, and
  * `claim` is the accepted Pending. Usually sends no request. Proposes a state again that the claim replaced by mistake.
  * Throws ApiError.
@@ -103,22 +119,28 @@ export async function confirmClaim(api: Api, polled: FlowRun, claim: State, log:
 /**
  * Returns whether this worker still decides about the flow run after the proposal of Submitting. `claim` is the accepted
  * Pending, and `submitting` is the server's decision. True for CANCELLING and final states, which the caller handles.
- * Usually sends no request. Throws ApiError.
+ * Usually sends no request. `onLateSubmitting` is awaited with the transition id of an earlier claim's Submitting that stands
+ * in place of this worker's. Throws ApiError.
  */
 export async function confirmStart(
   api: Api,
   polled: FlowRun,
   claim: State,
   submitting: Decision,
-  log: Logger,
+  { log, onLateSubmitting }: { log: Logger; onLateSubmitting: (transitionId: string) => Promise<void> },
 ): Promise<boolean> {
   // A decision without a state does not say who has the flow run.
   const state = submitting.state ?? (await findFlowRun(api, polled.id, forReport))?.state;
   if (state?.type === "CANCELLING" || isFinal(state)) return true;
   if (submitting.kind !== "accepted" || state?.type !== "PENDING") {
-    const isOwn = state?.type === "PENDING" && isSameTransition(state, claim);
-    if (!isOwn) log.info(`Aborted submission of flow run '${polled.id}': ${holderOf(state)}`);
-    return isOwn;
+    if (state?.type === "PENDING" && isSameTransition(state, claim)) return true;
+    const lateId = state?.state_details?.transition_id;
+    if (state && lateId && isLateSubmitting(claim, state, (await readEvidence(api, polled.id)).history)) {
+      await onLateSubmitting(lateId);
+      return true;
+    }
+    log.info(`Aborted submission of flow run '${polled.id}': ${holderOf(state)}`);
+    return false;
   }
   const claimed = claim.state_details?.scheduled_time;
   const current = state.state_details?.scheduled_time;

@@ -140,6 +140,20 @@ describe("a flow run that is set back between claim and start", () => {
     expect(await held.executions()).toEqual([]);
   });
 
+  test("is started although the Submitting of an earlier claim arrives late", async () => {
+    needsPrefect("3.6.22", "the state Submitting");
+    await using held = await startHeld("Submitting");
+    await held.held;
+    // The server carries the scheduled time of this worker's claim on.
+    const { status } = await held.api.request<{ status: string }>("POST", `/flow_runs/${held.flowRunId}/set_state`, {
+      state: { type: "PENDING", name: "Submitting", state_details: { transition_id: randomUUID() } },
+    });
+    expect(status).toBe("ACCEPT");
+    held.release();
+    await held.api.waitForState(held.flowRunId, ["COMPLETED"], 30_000);
+    expect(await held.executions()).toEqual([held.flowRunId]);
+  });
+
   test.each(["RUNNING", "PAUSED"] as const)("is left alone if it is %s by then", async (type) => {
     needsPrefect("3.6.22", "the state Submitting");
     await using held = await startHeld("Submitting");

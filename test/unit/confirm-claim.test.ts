@@ -1,7 +1,7 @@
 // Whose a flow run is after an accepted claim: one row per rule.
 import { describe, expect, test } from "vitest";
 import type { FlowRun, State, StateType } from "../../src/api/wire.ts";
-import { isExclusive, judgeClaim, judgeStart } from "../../src/run/confirm-claim.ts";
+import { isExclusive, isLateSubmitting, judgeClaim, judgeStart } from "../../src/run/confirm-claim.ts";
 
 const polledTime = "2026-11-25T17:00:00.000001Z";
 const laterTime = "2026-11-25T17:00:09.500000Z";
@@ -144,5 +144,31 @@ describe("Submitting with another scheduled time than the claim", () => {
     const own = submitting(null);
     const earlier = [state(0, "FAILED"), state(0, "SCHEDULED", null, polledTime)];
     expect(judgeStart(claim, own, [...earlier, claim, own]).kind).toBe("ours");
+  });
+});
+
+describe("a Submitting of somebody else in place of the claim", () => {
+  const earlier = state(1, "PENDING", "theirs", polledTime);
+  const claim = state(3, "PENDING", "mine", laterTime);
+  const history = [state(0, "SCHEDULED", null, polledTime), earlier, state(2, "SCHEDULED", null, laterTime), claim];
+  const current = state(4, "PENDING", "their submitting", laterTime);
+
+  test("belongs to an earlier claim and came late", () => {
+    expect(isLateSubmitting(claim, current, [...history, current])).toBe(true);
+  });
+
+  test("belongs to a later claim if it has a later time", () => {
+    const later = state(5, "PENDING", "their submitting", "2026-11-25T17:00:12.000000Z");
+    expect(isLateSubmitting(claim, later, [...history, later])).toBe(false);
+  });
+
+  test("may belong to another claim of the same time", () => {
+    const rival = state(3, "PENDING", "rival", laterTime);
+    expect(isLateSubmitting(claim, current, [...history, rival, current])).toBe(false);
+  });
+
+  test("is not told apart on a server that does not carry the time on", () => {
+    const timeless = [state(3, "PENDING", "mine"), state(4, "PENDING", "their submitting")] as const;
+    expect(isLateSubmitting(...timeless, [...timeless])).toBe(false);
   });
 });
