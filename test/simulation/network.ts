@@ -7,7 +7,7 @@ import { FrameQueue, type Socket } from "../../src/sockets/socket.ts";
 import { SocketError } from "../../src/sockets/socket-error.ts";
 import type { Random } from "../support/random.ts";
 import type { Faults } from "./faults.ts";
-import type { ModelResponse, ServerModel } from "./server-model.ts";
+import type { ServerModel } from "./server-model.ts";
 import type { ModelRun, ModelState } from "./state-rules.ts";
 import type { Owner, VirtualClock } from "./virtual-clock.ts";
 
@@ -36,8 +36,8 @@ interface Fate {
   status: number | null;
 }
 
-/** A proposal of a state whose sender may not learn of the decision. */
-interface LateProposal {
+/** A proposal of a state. */
+interface Proposal {
   readonly run: ModelRun;
   /** The state of the flow run when the proposal was sent. */
   readonly sentFor: ModelState;
@@ -59,7 +59,11 @@ export class Network {
   readonly requestCounts = new Map<Owner, number>();
   /** Flow runs whose end was replaced by a proposal that was delivered late or twice. */
   readonly undone = new Set<string>();
+  /** Who proposed the newest Pending of each flow run that the server accepted. */
+  readonly claimants = new Map<string, Owner>();
   readonly sockets = new Set<EventSocket>();
+  /** The requests that have not arrived yet. */
+  readonly #underway = new Set<{ isLate(): boolean }>();
   readonly #events: { event: PrefectEvent; type: string; poolId: string | null }[] = [];
 
   constructor(private readonly parts: NetworkParts) {
@@ -108,14 +112,20 @@ export class Network {
         return;
       }
       for (const arrival of fate.arrivals) {
+        const isLate = (): boolean => arrival !== first || !fate.isAnswered || isOver || !owner.alive;
+        const underway = { isLate };
+        this.#underway.add(underway);
         clock.after(arrival, world, () => {
+          this.#underway.delete(underway);
           if (this.isServerDown) return void clock.after(this.#latencyMs(), owner, () => fail("ECONNRESET"));
           // A proposal of an engine that has died would end the report of its worker.
           if (owner.isEngine && !owner.alive) return;
-          const isLate = arrival !== first || !fate.isAnswered || isOver || !owner.alive;
-          const response = this.#handle(method, path, body, isLate ? proposal : undefined);
+          const arrivesLate = isLate();
+          const before = proposal?.run.state;
+          const response = this.parts.server.handle(method, path, body === undefined ? undefined : JSON.parse(body));
+          if (proposal && proposal.run.state !== before) this.#onAccepted(owner, proposal, arrivesLate);
           if (!owner.isEngine) this.parts.onStep(owner);
-          if (isLate) return trace(() => `${label} arrived, its response is lost`);
+          if (arrivesLate) return trace(() => `${label} arrived, its response is lost`);
           const text = response.body === undefined ? "" : JSON.stringify(response.body);
           clock.after(this.#latencyMs(), owner, () => respond(fate.status ?? response.status, text));
         });
@@ -166,28 +176,29 @@ export class Network {
     if (!this.isServerDown) this.parts.server.addEvent(flowRunId, heartbeatEvent);
   }
 
+  /** Whether a request is still to arrive whose sender does not wait for it any more. */
+  hasLateRequests(): boolean {
+    return [...this.#underway].some(({ isLate }) => isLate());
+  }
+
   /** Breaks all sockets, as a restart of the server does. */
   breakSockets(): void {
     for (const socket of this.sockets) socket.end(new SocketError("closed by the server"));
   }
 
   /** Returns the flow run for which a request proposes a state, with its state now. Undefined for other requests. */
-  #proposal(path: string): LateProposal | undefined {
+  #proposal(path: string): Proposal | undefined {
     const run = this.parts.server.runs.get(/^\/flow_runs\/(.*)\/set_state$/.exec(path)?.[1] ?? "");
     return run && { run, sentFor: run.state };
   }
 
   /**
-   * Lets the server decide. Records a late proposal that takes effect although others have gone on: the sender cannot know
+   * Records whose claim it is. Records a late proposal that took effect although others have gone on: the sender cannot know
    * of it, and the protocol has no means against it.
    */
-  #handle(method: string, path: string, body: string | undefined, late: LateProposal | undefined): ModelResponse {
-    const { server } = this.parts;
-    const before = late?.run.state;
-    const response = server.handle(method, path, body === undefined ? undefined : JSON.parse(body));
-    if (late && late.run.state !== before && wasOvertaken(late, server.histories.get(late.run.id) ?? []))
-      this.undone.add(late.run.id);
-    return response;
+  #onAccepted(owner: Owner, { run, sentFor }: Proposal, isLate: boolean): void {
+    if (run.state_type === "PENDING") this.claimants.set(run.id, owner);
+    if (isLate && wasOvertaken(sentFor, this.parts.server.histories.get(run.id) ?? [])) this.undone.add(run.id);
   }
 
   #latencyMs(): number {
@@ -244,7 +255,7 @@ function at(event: PrefectEvent): number {
  * Returns whether the newest state came too late: the flow run had ended, it had this state before, it has gone on since
  * the state was proposed, or the state is a claim although the flow run was claimed and given back before.
  */
-function wasOvertaken({ sentFor }: LateProposal, history: readonly ModelState[]): boolean {
+function wasOvertaken(sentFor: ModelState, history: readonly ModelState[]): boolean {
   const earlier = history.slice(0, -1);
   const newest = history.at(-1);
   const before = earlier.at(-1);

@@ -14,6 +14,7 @@ import { Machine } from "./machine.ts";
 import { heartbeatEvent, Network } from "./network.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
 import { ServerModel } from "./server-model.ts";
+import type { ModelRun } from "./state-rules.ts";
 import { createOwner, epochMs, type Owner, VirtualClock } from "./virtual-clock.ts";
 
 /** The result of one seed. */
@@ -133,10 +134,17 @@ class World implements CheckedWorld {
     if (!this.lostWithoutDisk.has(id)) return false;
     const run = this.server.runs.get(id);
     // A sweep finds flow runs by their labels and by their work pool.
-    const isFound = run?.labels[instanceLabel] !== undefined && run.work_queue_id !== null;
+    const isFound = run !== undefined && this.#isLabelled(run) && run.work_queue_id !== null;
     if (this.lostAfterSeconds === 0 || !isFound) return true;
     // An engine that never sent a heartbeat could still run.
     return run.state_type === "RUNNING" && !this.server.hasEvent(id, heartbeatEvent);
+  }
+
+  /** The labels of an earlier claim may name a process that lives, and then the flow run does not look lost. */
+  #isLabelled({ id, labels }: ModelRun): boolean {
+    const labelled = this.lictors.find(({ directory }) => directory === labels[instanceLabel]);
+    if (!labelled) return false;
+    return labelled.owner === this.network.claimants.get(id) || !this.running().includes(labelled);
   }
 
   async #runUntil(ms: number, isOver: () => boolean): Promise<void> {
@@ -411,7 +419,7 @@ class World implements CheckedWorld {
       slots.taken === 0 && (worker?.runs.list().length ?? 0) === 0;
     const isClean = (machine: Machine): boolean =>
       machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
-    return this.machines.every(isClean) && this.running().every(isIdle);
+    return this.machines.every(isClean) && this.running().every(isIdle) && !this.network.hasLateRequests();
   }
 
   /** Returns how many requests the lictor processes may send: some at each start, some for each flow run, and some per second. */
