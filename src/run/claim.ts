@@ -14,7 +14,7 @@ import { report } from "./report.ts";
 import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import { hasProposed, type RunRecord } from "./run-record.ts";
-import { cancelledState, pendingState } from "./states.ts";
+import { cancelledState, newestState, pendingState } from "./states.ts";
 
 /** A claim in flight at the second signal may take this time to get its response. Servers usually take 10 to 50 ms. */
 const responseAfterKillMs = 5_000;
@@ -86,12 +86,12 @@ export async function recordProposal(context: RunContext, run: RunRecord, transi
 }
 
 /**
- * Returns whether the server accepted one of the worker's proposals although its response was lost. Then only this worker
- * can end a flow run that was cancelled before the proposal was repeated.
+ * Returns whether the newest claim is one of the record's proposals, although its response was lost. Then only this worker
+ * can end a flow run that was cancelled since.
  */
 async function wasClaimed({ api }: RunContext, run: RunRecord): Promise<boolean> {
   const history = await readFlowRunStates(api, run.flowRun.id, forReport);
-  return history.some((state) => hasProposed(run, state));
+  return hasProposed(run, newestState(history.filter(({ type }) => type === "PENDING")));
 }
 
 /** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
@@ -131,24 +131,28 @@ async function rescheduleIfClaimed(context: RunContext, run: RunRecord): Promise
 }
 
 /**
- * Reads the flow run until it has one of the record's transition ids, until nobody waits for the claim any more, or until
- * `over` aborts. Sets it back to Scheduled if the claim took effect. `by` is as in `giveBack`. Afterwards,
- * `run.isClaimUnknown` says whether the claim may still take effect. Throws ApiError, and the abort reason.
+ * Reads the flow run until it has one of the record's transition ids, or until nobody waits for the claim any more. When
+ * `over` has aborted, it is read once more; `signal` ends that, too. Sets the flow run back to Scheduled if the claim took
+ * effect, or to Cancelled if it was cancelled then. `by` is as in `giveBack`. Afterwards, `run.isClaimUnknown` says whether
+ * the claim may still take effect. Throws ApiError, and the reason of `signal`.
  */
 export async function settleLateClaim(
   context: RunContext,
   run: RunRecord,
   by: string,
-  { over, pauseMs }: { over: AbortSignal; pauseMs: number },
+  { over, signal = over, pauseMs }: { over: AbortSignal; signal?: AbortSignal; pauseMs: number },
 ): Promise<void> {
   const { flowRun, log } = run;
   run.isClaimUnknown = true;
-  while (!over.aborted) {
-    const { state } = (await findFlowRun(context.api, flowRun.id, { endless: true, signal: over })) ?? {};
+  for (let isLast = false; !isLast && !signal.aborted; ) {
+    isLast = over.aborted;
+    const { state } = (await findFlowRun(context.api, flowRun.id, { endless: true, signal })) ?? {};
     if (state?.type !== "SCHEDULED") {
       run.isClaimUnknown = false;
       const isOwn = state && hasProposed(run, state);
       if (isOwn && (await confirmClaim(context.api, flowRun, state, log))) await giveBack(context, run, by);
+      // It was cancelled between two looks.
+      if (state?.type === "CANCELLING" && (await wasClaimed(context, run))) await cancelUnstarted(context, run);
       return;
     }
     await sleep(pauseMs, over);

@@ -77,7 +77,7 @@ function awaitLateClaim(worker: Worker, run: RunRecord): void {
   const by = "took it over from a worker that died while it claimed it";
   const settle = async (): Promise<void> => {
     using over = new LinkedController(stop.drain, timeoutSignal(lateClaimMs));
-    await settleLateClaim(worker, run, by, { over: over.signal, pauseMs: lookPauseMs });
+    await settleLateClaim(worker, run, by, { over: over.signal, signal: stop.drain, pauseMs: lookPauseMs });
     // By now this worker may have a record of its own.
     if (!stop.drain.aborted && !worker.runs.has(id)) await forget(worker, run);
   };
