@@ -99,6 +99,7 @@ async function acceptClaim(context: RunContext, run: RunRecord, claim: State): P
   try {
     if (!(await confirmClaim(context.api, run.flowRun, claim, run.log))) return false;
     run.claim = claim;
+    run.isClaimUnknown = false;
     context.history.recordClaim(run, claim);
     reportLabels(context, run);
     return true;

@@ -7,6 +7,7 @@ import { sleep } from "../async/sleep.ts";
 import { live } from "../run/live.ts";
 import { createRunRecord } from "../run/run-record.ts";
 import { serviceLoop } from "./service-loop.ts";
+import { inheritLateClaim } from "./take-over.ts";
 import type { Worker } from "./worker.ts";
 
 /** A burst of events, free slots, or due times causes one poll at once, and then one poll per this time. */
@@ -148,9 +149,11 @@ async function pollOnce(worker: Worker, signal: AbortSignal): Promise<void> {
     }
     polling.takenAt = monotonicMs();
     const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
+    const run = createRunRecord({ flowRun, workPool, slot, log });
+    inheritLateClaim(worker, run);
     runs.take(
-      createRunRecord({ flowRun, workPool, slot, log }),
-      (run) => live(worker, run),
+      run,
+      () => live(worker, run),
       // If the server declined the same flow run before, do not poll again. Poll and claim would trigger each other for ever.
       (isChange) => isChange && services.slotFreed(),
     );

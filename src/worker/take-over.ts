@@ -74,12 +74,16 @@ async function takeOverRuns(worker: Worker): Promise<void> {
 function awaitLateClaim(worker: Worker, run: RunRecord): void {
   const { background, stop } = worker.services;
   const { id, name } = run.flowRun;
+  worker.lateClaims.set(id, run);
   const by = "took it over from a worker that died while it claimed it";
   const settle = async (): Promise<void> => {
     using over = new LinkedController(stop.drain, timeoutSignal(lateClaimMs));
-    await settleLateClaim(worker, run, by, { over: over.signal, signal: stop.drain, pauseMs: lookPauseMs });
-    // By now this worker may have a record of its own.
-    if (!stop.drain.aborted && !worker.runs.has(id)) await forget(worker, run);
+    const limits = { over: over.signal, signal: stop.drain, pauseMs: lookPauseMs };
+    await settleLateClaim(worker, run, by, limits).finally(() => worker.lateClaims.delete(id));
+    if (stop.drain.aborted) return;
+    const own = worker.runs.has(id) ? worker.runs.find(id) : undefined;
+    if (own) own.isClaimUnknown = false;
+    else await forget(worker, run);
   };
   void background.run(settle, (error) => {
     run.log.info(
@@ -87,6 +91,17 @@ function awaitLateClaim(worker: Worker, run: RunRecord): void {
       `Flow run '${name}' may still be claimed by a dead worker. The next worker looks at it.`,
     );
   });
+}
+
+/**
+ * Lets this worker's own record of a flow run replace that of a dead worker whose claim may still take effect. If this
+ * worker dies, the next one recognises both claims. If this worker cannot claim the flow run, the record stays.
+ */
+export function inheritLateClaim({ lateClaims }: Worker, run: RunRecord): void {
+  const late = lateClaims.get(run.flowRun.id);
+  if (!late) return;
+  run.proposals.push(...late.proposals);
+  run.isClaimUnknown = true;
 }
 
 function isOfPool({ api, options, poolType, runs }: Worker, record: JsonObject): boolean {

@@ -10,6 +10,7 @@ import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
 import type { Logger } from "../logger.ts";
 import type { RunContext, RunServices, WorkerIdentity } from "../run/run-context.ts";
 import { RunHistory } from "../run/run-history.ts";
+import type { RunRecord } from "../run/run-record.ts";
 import type { WorkerEvents } from "../run/worker-events.ts";
 import { ClaimOrder } from "./claim-order.ts";
 import { FlowRuns } from "./flow-runs.ts";
@@ -136,6 +137,8 @@ export class Worker implements RunContext, WorkerDependencies {
   readonly runs: FlowRuns;
   readonly pool: PoolState = { current: undefined, missingTemplate: undefined };
   readonly polling: PollState;
+  /** The records of dead workers whose claim may still take effect, by flow run id. */
+  readonly lateClaims = new Map<string, RunRecord>();
   /** Wakes the sync loop. */
   readonly syncWake = new Wake();
   readonly outage: Outage;

@@ -2,6 +2,8 @@
 import { expect, test } from "vitest";
 import type { State } from "../../src/api/wire.ts";
 import { settleLateClaim } from "../../src/run/claim.ts";
+import { reportLost } from "../../src/run/lost-run.ts";
+import { inheritLateClaim } from "../../src/worker/take-over.ts";
 import * as good from "../support/api-answers.ts";
 import { openReportedRun } from "./reported-run.ts";
 
@@ -40,5 +42,15 @@ test("a flow run is looked at once more after the time limit", async () => {
   const { worker, run, proposed } = reported;
   const signal = AbortSignal.timeout(10_000);
   await settleLateClaim(worker, run, "took it over", { over: AbortSignal.abort(), signal, pauseMs: 10 });
+  expect(proposed()).toEqual(["SCHEDULED"]);
+});
+
+test("if the worker that looks at it dies after a claim of its own, the next one recognises both claims", async () => {
+  await using reported = await openReportedRun([pending("theirs", 1)]);
+  const { worker, run, proposed } = reported;
+  worker.lateClaims.set(run.flowRun.id, { ...run, proposals: ["theirs"] });
+  inheritLateClaim(worker, run);
+  const runsItself = { cancellation: false, crashed: false };
+  await reportLost({ context: worker, run, runsItself }, { kind: "gone", why: "It is gone.", mayHaveBegun: false });
   expect(proposed()).toEqual(["SCHEDULED"]);
 });
