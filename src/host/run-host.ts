@@ -41,7 +41,8 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   const closing = new AbortController();
   setMaxListeners(0, closing.signal, stop.drain, stop.kill, stop.leave);
   const onKill = (): void => killAll(host, closing.signal);
-  stop.kill.addEventListener("abort", onKill, { signal: closing.signal });
+  // Without the option `signal`: Node.js would keep all later listeners of that signal, until `stop.kill` is collected.
+  stop.kill.addEventListener("abort", onKill);
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
   const sending = Promise.all([publishEvents(host, closing.signal), logShipper?.run(closing.signal)]);
   const onFailure = (error: unknown): void => drainAfterFailure(host, error);
@@ -65,6 +66,7 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
       eventPublisher.flush(timeoutSignal(lastReportsMs)),
       logShipper?.finish(timeoutSignal(lastLogRecordsMs)),
     ]);
+    stop.kill.removeEventListener("abort", onKill);
     closing.abort();
     await sending;
     for (const { identity } of host.workers) logging.announce(`Worker '${identity.name}' stopped!`);

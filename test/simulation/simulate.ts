@@ -8,7 +8,10 @@ import { addSeeds, noSeeds, runSeeds, type SeedsResult } from "./seeds.ts";
 
 /** A process gets so many seeds at a time. */
 const seedsPerRange = 100;
-/** A process is replaced after so many ranges, because each world leaves about 0.1 MB behind. */
+/**
+ * A process is replaced after so many ranges, because each world leaves about 20 kB behind: the requests of its dead
+ * processes listen to signals that live as long as the program.
+ */
 const rangesPerProcess = 20;
 /** A range that takes longer hangs. */
 const rangeTimeoutMs = 120_000;
