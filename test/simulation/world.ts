@@ -370,8 +370,9 @@ class World implements CheckedWorld {
   /** Flow runs whose records were not synced cannot be continued. */
   #losePower(machine: Machine): void {
     const { disk, temporaryFiles } = machine;
-    for (const [path, { text, syncedText }] of disk.files) if (text !== syncedText) this.#lose(machine, path);
+    const lost = [...disk.files].filter(([, { text, syncedText }]) => text !== syncedText).map(([path]) => path);
     disk.losePower();
+    for (const path of lost) this.#lose(machine, path);
     // They are in memory, and a record that is lost would name them.
     temporaryFiles.clear();
   }
@@ -386,17 +387,22 @@ class World implements CheckedWorld {
     for (const path of machine.disk.failedWrites) if (path.startsWith(directory)) this.#lose(machine, path);
   }
 
-  /** Records that the journal record of a flow run is lost. Nobody can know of the temporary files that it would name. */
-  #lose({ temporaryFiles }: Machine, path: string): void {
+  /**
+   * Records that the journal record of a flow run is lost. Nobody can know of the temporary files that it would name. If an
+   * older record is left, it does not say whether the program was started, and the flow run may be Crashed.
+   */
+  #lose({ temporaryFiles, disk }: Machine, path: string): void {
     const lost = path.split("/").at(-2) ?? "";
     this.lostWithoutDisk.add(lost);
+    if (disk.files.get(path)?.text) this.runs.get(lost)?.truth.losses.push("its newest record was lost");
     for (const [pid, id] of temporaryFiles) if (id === lost) temporaryFiles.delete(pid);
   }
 
   /** The machine is replaced by one with an empty disk, and perhaps with another name. Its workers then have other names, too. */
   #loseDisk(machine: Machine): void {
-    for (const path of machine.disk.files.keys()) this.#lose(machine, path);
+    const lost = [...machine.disk.files.keys()];
     machine.disk.files.clear();
+    for (const path of lost) this.#lose(machine, path);
     machine.temporaryFiles.clear();
     if (this.random() < 0.5) machine.hostName += "'";
   }
