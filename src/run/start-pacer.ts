@@ -32,30 +32,35 @@ export class StartPacer {
 
   /** Waits for a place. After an abort of `signal`, the program is not to be started, and has no place. Never rejects. */
   async enter(signal: AbortSignal): Promise<StartPlace> {
-    const most = Math.max(1, Math.min(this.mostStarts, Math.floor(this.freeBytes() / startBytes)));
-    if (this.#waiting.length === 0 && this.#taken < most) {
-      this.#taken += 1;
-      return this.#place();
-    }
     let give = (): void => {};
     const given = new Promise<void>((resolve) => {
       give = resolve;
     });
     this.#waiting.push(give);
-    await waitUnlessAborted(given, signal);
+    this.#giveFree();
+    if (this.#waiting.includes(give)) await waitUnlessAborted(given, signal);
     const index = this.#waiting.indexOf(give);
     if (index === -1) return this.#place();
     this.#waiting.splice(index, 1);
     return { keepUntilStarted() {}, [Symbol.dispose]() {} };
   }
 
+  /** Gives the free places to those that wait. Programs that run by now may have taken the memory of further ones. */
+  #giveFree(): void {
+    const most = Math.max(1, Math.min(this.mostStarts, Math.floor(this.freeBytes() / startBytes)));
+    while (this.#taken < most) {
+      const next = this.#waiting.shift();
+      if (!next) return;
+      this.#taken += 1;
+      next();
+    }
+  }
+
   #place(): StartPlace {
     let isKept = false;
     const free = (): void => {
-      // The place goes to the next one directly, so that nobody else takes it.
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#taken -= 1;
+      this.#taken -= 1;
+      this.#giveFree();
     };
     return {
       keepUntilStarted({ started, ended }) {

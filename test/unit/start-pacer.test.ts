@@ -61,6 +61,19 @@ describe("the places for programs that start up", () => {
     expect(pacer.counts).toEqual({ starting: 1, waiting: 0 });
   });
 
+  test("become fewer for those that wait already if the memory becomes short", async () => {
+    let free = 310_000_000;
+    const pacer = new StartPacer(8, () => free);
+    const [first, second, third] = [await pacer.enter(signal), await pacer.enter(signal), enter(pacer)];
+    free = 0;
+    first[Symbol.dispose]();
+    await settle();
+    expect(pacer.counts).toEqual({ starting: 1, waiting: 1 });
+    second[Symbol.dispose]();
+    await third.place;
+    expect(pacer.counts).toEqual({ starting: 1, waiting: 0 });
+  });
+
   test("are not waited for after an abort, and none is lost by it", async () => {
     const pacer = new StartPacer(1, () => Number.POSITIVE_INFINITY);
     const first = await pacer.enter(signal);
