@@ -75,6 +75,7 @@ class World implements CheckedWorld {
   #lastId = 0;
   #lastPid = 100;
   #workerCount = 0;
+  #cancellationsToCome = 0;
   #isOver = false;
 
   constructor(
@@ -213,11 +214,14 @@ class World implements CheckedWorld {
     const { id, name } = response.body as { id: string; name: string };
     const truth: Truth = { executions: 0, reported: null, losses: [], hooks: new Set() };
     this.runs.set(id, { id, name, plan, retries, truth, cancelledAtMs: null });
-    if (random() < 0.25) clock.after(random() * 30_000, world, () => this.#cancel(id));
+    if (random() >= 0.25) return;
+    this.#cancellationsToCome++;
+    clock.after(random() * 30_000, world, () => this.#cancel(id));
   }
 
   /** A user cancels a flow run, as the UI does. */
   #cancel(id: string): void {
+    this.#cancellationsToCome--;
     const run = this.server.runs.get(id);
     if (!run || isFinal(run.state)) return;
     this.#trace(() => `a user cancels ${run.name}`);
@@ -416,6 +420,8 @@ class World implements CheckedWorld {
   }
 
   #haveAllEnded(): boolean {
+    // What was lost for ever may still be cancelled, or changed by a late request, and is to be settled then.
+    if (this.#cancellationsToCome > 0 || this.network.hasLateRequests()) return false;
     for (const { id } of this.runs.values()) {
       const run = this.server.runs.get(id);
       if (!run || isFinal(run.state) || isUnreachable(run)) continue;
@@ -425,7 +431,7 @@ class World implements CheckedWorld {
       slots.taken === 0 && (worker?.runs.list().length ?? 0) === 0;
     const isClean = (machine: Machine): boolean =>
       machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
-    return this.machines.every(isClean) && this.running().every(isIdle) && !this.network.hasLateRequests();
+    return this.machines.every(isClean) && this.running().every(isIdle);
   }
 
   /** Returns how many requests the lictor processes may send: some at each start, some for each flow run, and some per second. */
