@@ -113,7 +113,11 @@ export function isLateSubmitting(claim: State, current: State, history: readonly
  */
 export async function confirmClaim(api: Api, polled: FlowRun, claim: State, log: Logger): Promise<boolean> {
   if (isExclusive(claim, polled)) return true;
-  return await applyVerdict(api, polled, judgeClaim(claim, await readEvidence(api, polled.id)), log);
+  const verdict = judgeClaim(claim, await readEvidence(api, polled.id));
+  if (verdict.kind !== "had ended") return await applyVerdict(api, polled, verdict, log);
+  const decision = await restore(api, polled, verdict.restore, log);
+  // It was cancelled before its end was there again. Then only the worker with the claim reports its end.
+  return decision.kind !== "accepted" && decision.state?.type === "CANCELLING";
 }
 
 /**
@@ -162,7 +166,8 @@ async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
 }
 
 /** Acts on the verdict and returns whether the flow run belongs to this worker. */
-async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdict, log: Logger): Promise<boolean> {
+async function applyVerdict(api: Api, polled: FlowRun, verdict: ClaimVerdict, log: Logger): Promise<boolean> {
+  const { id, name } = polled;
   if (verdict.kind === "ours") return true;
   if (verdict.kind === "somebody else's") {
     log.info(`Aborted submission of flow run '${id}': another worker has it.`);
@@ -172,17 +177,21 @@ async function applyVerdict(api: Api, { id, name }: FlowRun, verdict: ClaimVerdi
     log.info(`Flow run '${name}' is being retried by its own process, which goes on from the accepted claim.`);
     return false;
   }
-  const { restore } = verdict;
-  // Not forced, so that a newer state of somebody else stands.
+  await restore(api, polled, verdict.restore, log);
+  return false;
+}
+
+/** Proposes a final state again that was replaced by mistake. Not forced, so that a newer state of somebody else stands. */
+async function restore(api: Api, { id, name }: FlowRun, ended: State, log: Logger): Promise<Decision> {
   const decision = await proposeState(api, id, {
-    type: restore.type,
-    name: restore.name,
-    message: restore.message,
-    ...(restore.data != null && { data: restore.data }),
+    type: ended.type,
+    name: ended.name,
+    message: ended.message,
+    ...(ended.data != null && { data: ended.data }),
   });
   const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
-  log.info(`Flow run '${name}' had ended when the claim took effect. Its state '${restore.name}' ${outcome}.`);
-  return false;
+  log.info(`Flow run '${name}' had ended when the claim took effect. Its state '${ended.name}' ${outcome}.`);
+  return decision;
 }
 
 /** Compares the transition ids. Some servers send none. */
