@@ -24,14 +24,11 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   };
   let execution: Execution;
   try {
+    // Other infrastructure may wait long for something else, and it does not use this machine. The wait comes before
+    // Submitting, because that finds out whether the flow run was set back meanwhile.
+    using place = context.poolType.isLocal ? await context.services.pacer.enter(run.stop.signal) : null;
     const job = await prepare(context, run);
     if (job === null) return null;
-    // Other infrastructure may wait long for something else, and it does not use this machine.
-    using place = context.poolType.isLocal ? await context.services.pacer.enter(run.stop.signal) : null;
-    if (stopReason(run)) {
-      await reportNotStarted(context, run, null);
-      return null;
-    }
     run.submitted = context.events.submitted(run);
     run.startedAt = monotonicMs();
     execution = await context.infrastructure.start(job, {
