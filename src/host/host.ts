@@ -110,6 +110,7 @@ export class Host implements Disposable {
       },
       named: logging.named,
       announce: logging.announce,
+      redact: logging.redact,
       random,
     };
   }

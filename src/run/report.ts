@@ -6,8 +6,9 @@ import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 
 /**
- * Reports a state and returns the decision; undefined when the flow run was deleted. The server declines the state if the
- * engine has reported a final state, which is no failure. Throws ApiError for any other refusal.
+ * Reports a state without secrets in its message, and returns the decision; undefined when the flow run was deleted. The
+ * server declines the state if the engine has reported a final state, which is no failure. Throws ApiError for any other
+ * refusal.
  */
 export async function report(
   context: RunContext,
@@ -16,11 +17,12 @@ export async function report(
   options: { force?: boolean } = {},
 ): Promise<Decision | undefined> {
   const { id } = run.flowRun;
+  const message = state.message && context.services.redact(state.message);
   try {
-    const decision = await proposeState(context.api, id, state, options);
+    const decision = await proposeState(context.api, id, { ...state, message }, options);
     context.history.recordState(run, decision.state);
     if (state.type === "CRASHED" && decision.kind === "accepted") {
-      run.log.info(`Reported flow run '${id}' as crashed: ${state.message}`);
+      run.log.info(`Reported flow run '${id}' as crashed: ${message}`);
     }
     return decision;
   } catch (error) {

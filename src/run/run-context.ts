@@ -36,6 +36,8 @@ export interface RunServices {
   readonly stop: StopSignals;
   /** Runs work that the flow run does not wait for. */
   readonly background: Background;
+  /** Returns the text without secrets. The texts of others, such as those of a container engine, may repeat one. */
+  redact(text: string): string;
   /** Called when a flow run has freed its slot, because another flow run may wait for one. */
   slotFreed(): void;
   /** The environment that lictor was started with. */

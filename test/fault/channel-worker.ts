@@ -42,6 +42,9 @@ export async function acceptHello(
   return payload;
 }
 
+/** A text that the worker hides in what it reports. */
+export const secret = "pass-word-1";
+
 /** What the worker's Python has. */
 export const integrations = [{ name: "prefect-aws", version: "0.6.0" }];
 
@@ -108,6 +111,7 @@ export function openWorker(origin: string, options: TestWorkerOptions = {}) {
       slotFreed: () => undefined,
       named: () => log,
       announce: () => undefined,
+      redact: (text) => text.replaceAll(secret, "********"),
       random,
     },
     api,

@@ -12,6 +12,8 @@ export interface ReportedRun extends AsyncDisposable {
   run: RunRecord;
   /** The types of the states that were proposed, oldest first. */
   proposed(): string[];
+  /** The messages of these states. */
+  messages(): (string | null)[];
   /** The changes of the flow run's fields, oldest first. */
   changes(): unknown[];
 }
@@ -37,14 +39,16 @@ export async function openReportedRun(history: readonly State[]): Promise<Report
     log: worker.log,
   });
   run.proposals.push("ours");
+  const states = (): State[] =>
+    server.requests
+      .filter(({ path: requested }) => requested.endsWith("/set_state"))
+      .map(({ body }) => (JSON.parse(body) as { state: State }).state);
   return {
     worker,
     run,
     changes: () => server.requests.filter(({ method }) => method === "PATCH").map(({ body }) => JSON.parse(body)),
-    proposed: () =>
-      server.requests
-        .filter(({ path: requested }) => requested.endsWith("/set_state"))
-        .map(({ body }) => (JSON.parse(body) as { state: State }).state.type),
+    proposed: () => states().map(({ type }) => type),
+    messages: () => states().map(({ message }) => message),
     async [Symbol.asyncDispose]() {
       client[Symbol.dispose]();
       await server.stop();
