@@ -1,6 +1,7 @@
 // Names of images, pull policies, logins for registries, and the progress of a pull.
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { describeBytes } from "../../src/infrastructure/docker/byte-sizes.ts";
 import { defaultImage } from "../../src/infrastructure/docker/default-image.ts";
@@ -116,5 +117,35 @@ describe("a login", () => {
       /docker-credential-bad failed with 1 for b: the keychain is locked/,
     );
     await expect(readConfiguredLogin("c", given.env)).rejects.toThrow(/docker-credential-missing cannot be run/);
+  });
+
+  test("that a helper prints in a wrong way is in no error", async () => {
+    await using given = await environmentWith(
+      { credHelpers: { a: "cut", b: "bad", c: "text" } },
+      {
+        "docker-credential-cut": `printf '{"Username":"u","Secret":"pass-word-1'`,
+        "docker-credential-bad": `echo '{"Secret":"pass-word-1"}'; exit 1`,
+        "docker-credential-text": "echo pass-word-1",
+      },
+    );
+    const errorOf = async (registry: string) => inspect(await readConfiguredLogin(registry, given.env).catch((e) => e));
+    expect(await errorOf("a")).toContain("docker-credential-cut printed no login for a.");
+    expect(await errorOf("b")).toContain("docker-credential-bad failed with 1 for b: it printed a login");
+    expect(await errorOf("c")).toContain("docker-credential-text printed no login for c.");
+    for (const registry of ["a", "b", "c"]) expect(await errorOf(registry)).not.toContain("pass-word-1");
+  });
+
+  test("in a configuration file that is no JSON is in no error", async () => {
+    await using given = await environmentWith({});
+    const path = join(given.env.DOCKER_CONFIG, "config.json");
+    await writeFile(path, '{"auths":{"a":{"auth":"dTpwYXNzLXdvcmQ="}},}');
+    const error = await readConfiguredLogin("a", given.env).catch((thrown: unknown) => thrown);
+    expect((error as Error).message).toBe(`${path} cannot be read: it is no JSON. Correct it.`);
+    expect(inspect(error)).not.toContain("dTpwYXNz");
+  });
+
+  test("is hidden in the forms in which it is sent and stored", () => {
+    const login = new RegistryLogin("u", "p", "r");
+    expect(login.secrets).toEqual(["p", login.toHeader(), Buffer.from("u:p").toString("base64")]);
   });
 });

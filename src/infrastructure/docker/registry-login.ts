@@ -39,7 +39,8 @@ export class RegistryLogin {
 
   /** The texts that must not appear in any output. */
   get secrets(): readonly string[] {
-    return [this.#password, this.toHeader()];
+    const both = Buffer.from(`${this.username}:${this.#password}`).toString("base64");
+    return [this.#password, this.toHeader(), both];
   }
 
   /** Returns the header of a pull. A credential helper may return a token instead of a password. */
@@ -94,11 +95,28 @@ async function askHelper(name: string, registry: string, env: Environment): Prom
   const { code, stdout } = await runHelper(program, registry, env);
   if (code !== 0) {
     if (/credentials not found/i.test(stdout)) return null;
-    throw new Error(`${program} failed with ${code} for ${registry}: ${stdout.trim() || "it printed nothing"}`);
+    throw new Error(`${program} failed with ${code} for ${registry}: ${describeFailure(stdout)}`);
   }
-  const { Username: username, Secret: secret } = JSON.parse(stdout) as { Username?: string; Secret?: string };
-  if (username === undefined || secret === undefined) throw new Error(`${program} printed no login for ${registry}.`);
+  const { Username: username, Secret: secret } = parseLogin(stdout);
+  if (typeof username !== "string" || typeof secret !== "string")
+    throw new Error(`${program} printed no login for ${registry}.`);
   return new RegistryLogin(username, secret, registry === dockerHub ? dockerHub : registry);
+}
+
+/** A login is a JSON object. An error of JSON.parse would quote it. */
+function parseLogin(stdout: string): JsonObject {
+  try {
+    const login = JSON.parse(stdout) as Json;
+    return isJsonObject(login) ? login : {};
+  } catch {
+    return {};
+  }
+}
+
+/** A helper that fails prints why. One that printed a login all the same must not have it in the log. */
+function describeFailure(stdout: string): string {
+  if (stdout.includes("{")) return "it printed a login";
+  return stdout.trim() || "it printed nothing";
 }
 
 async function runHelper(program: string, input: string, env: Environment): Promise<{ code: number; stdout: string }> {

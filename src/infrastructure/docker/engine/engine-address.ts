@@ -132,11 +132,8 @@ function readJson(path: string): JsonObject | undefined {
     const value = JSON.parse(readFileSync(path, "utf8"));
     return isJsonObject(value) ? value : undefined;
   } catch (error) {
-    throw new EngineAddressError(
-      `${path} cannot be read: ${(error as Error).message}. Correct it, or set DOCKER_HOST.`,
-      {
-        cause: error,
-      },
-    );
+    // An error of JSON.parse quotes the file, which may have logins. So it is no cause either.
+    const problem = error instanceof SyntaxError ? "it is no JSON" : (error as Error).message;
+    throw new EngineAddressError(`${path} cannot be read: ${problem}. Correct it.`);
   }
 }
