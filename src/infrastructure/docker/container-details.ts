@@ -12,8 +12,16 @@ export interface ContainerDetails {
   /** Begins with a slash. */
   readonly Name: string;
   readonly State: ContainerState;
-  readonly Config: { readonly Labels: Readonly<Record<string, string>> | null; readonly Tty: boolean };
+  readonly Config: ContainerConfig;
   readonly HostConfig: { readonly Memory?: number; readonly AutoRemove?: boolean };
+}
+
+/** How a container was created. */
+export interface ContainerConfig {
+  readonly Labels: Readonly<Record<string, string>> | null;
+  readonly Tty: boolean;
+  /** With the variables of the image. */
+  readonly Env?: readonly string[] | null;
 }
 
 /** The state of a container. */

@@ -11,6 +11,7 @@ import { ContainerOutput, readLastLines } from "./container-output.ts";
 import type { ContainerEnd } from "./container-watch.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { isMissing } from "./engine/engine-error.ts";
+import { EnvironmentSecrets } from "./environment-secrets.ts";
 import { statusEvent } from "./events.ts";
 import { removeContainer } from "./start-container.ts";
 
@@ -100,7 +101,8 @@ function toEnding(details: ContainerDetails, { exitCode, wasOutOfMemory, error }
     const why = "The flow run's container was removed, and its exit code is not known.";
     return { kind: "gone", why, mayHaveBegun: true };
   }
-  const why = wasOutOfMemory ? outOfMemory(details) : error === "" ? null : `The engine says: ${error}.`;
+  const said = new EnvironmentSecrets(details.Config.Env ?? []).hideIn(error).replace(/\.$/, "");
+  const why = wasOutOfMemory ? outOfMemory(details) : said === "" ? null : `The engine says: ${said}.`;
   return { kind: "exited", status: exitCode, reported: null, ...(why !== null && { why }) };
 }
 

@@ -28,7 +28,6 @@ export function toCreateRequest(job: DockerJob, facts: CreateFacts): CreateReque
   const { container, volumes, networks } = job;
   const [network] = networks;
   const extraHosts = toExtraHosts(job, facts);
-  const proxies = container.usesConfigProxies ? proxyVariables(facts) : {};
   const hostConfig: JsonObject = {
     ...(job.memory !== null && { Memory: job.memory }),
     ...(job.memorySwap !== null && { MemorySwap: job.memorySwap }),
@@ -42,7 +41,7 @@ export function toCreateRequest(job: DockerJob, facts: CreateFacts): CreateReque
   const body: JsonObject = {
     Image: job.image,
     Cmd: [...(job.program.command ?? engineCommand)],
-    Env: Object.entries({ ...proxies, ...job.program.env }).map(([name, value]) => `${name}=${value}`),
+    Env: environmentOf(job, facts),
     Labels: { ...job.labels, ...facts.labels },
     Tty: false,
     OpenStdin: false,
@@ -57,6 +56,15 @@ export function toCreateRequest(job: DockerJob, facts: CreateFacts): CreateReque
     ...container.config,
   };
   return { platform: container.platform, body };
+}
+
+/** Returns the environment of the container, as `NAME=value`. */
+export function environmentOf(
+  { container, program }: DockerJob,
+  facts: Pick<CreateFacts, "dockerConfig" | "engineHost">,
+): string[] {
+  const proxies = container.usesConfigProxies ? proxyVariables(facts) : {};
+  return Object.entries({ ...proxies, ...program.env }).map(([name, value]) => `${name}=${value}`);
 }
 
 /** The longest name. Docker has no limit, but URLs do. */
@@ -91,7 +99,10 @@ const proxyNames: Readonly<Record<string, string>> = {
   noProxy: "no_proxy",
 };
 
-function proxyVariables({ dockerConfig: { proxies }, engineHost }: CreateFacts): Record<string, string> {
+function proxyVariables({
+  dockerConfig: { proxies },
+  engineHost,
+}: Pick<CreateFacts, "dockerConfig" | "engineHost">): Record<string, string> {
   if (!isJsonObject(proxies)) return {};
   const chosen = proxies[engineHost] ?? proxies.default;
   if (!isJsonObject(chosen)) return {};

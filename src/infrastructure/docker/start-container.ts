@@ -4,11 +4,18 @@ import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle, StartOptions } from "../pool-type.ts";
 import { type ContainerDetails, inspect, listContainers } from "./container-details.ts";
 import { labelFilter, readLabels, toLabels } from "./container-labels.ts";
-import { type CreateRequest, knowsHostGateway, toContainerName, toCreateRequest } from "./create-request.ts";
+import {
+  type CreateRequest,
+  environmentOf,
+  knowsHostGateway,
+  toContainerName,
+  toCreateRequest,
+} from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { type DockerJob, executesItself } from "./docker-job.ts";
 import { readConfig } from "./engine/engine-address.ts";
 import { EngineError } from "./engine/engine-error.ts";
+import { EnvironmentSecrets } from "./environment-secrets.ts";
 import { creationFailed, statusEvent } from "./events.ts";
 import { toHandle } from "./handle.ts";
 import { provideImage } from "./provide-image.ts";
@@ -61,8 +68,18 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
     return { details, handle };
   } catch (error) {
     if (id !== null) await removeUnstarted(docker, id);
-    throw toShortage(error);
+    throw secretsOf(docker, job).hideInError(toShortage(error));
   }
+}
+
+/** Returns what a message about the start must not have. */
+function secretsOf({ engine, services }: Docker, job: DockerJob): EnvironmentSecrets {
+  const environment = environmentOf(job, {
+    dockerConfig: readConfig(services.environment),
+    engineHost: engine.address.host,
+  });
+  const [program = ""] = job.program.command ?? [];
+  return new EnvironmentSecrets(environment, [job.image, program, ...job.networks, ...job.volumes]);
 }
 
 async function createContainer(docker: Docker, job: DockerJob, options: StartOptions): Promise<string> {

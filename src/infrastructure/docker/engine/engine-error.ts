@@ -5,8 +5,8 @@ export class EngineError extends Error {
   override readonly name = "EngineError";
   constructor(
     readonly status: number,
-    /** What the engine answered, without a line end. */
-    readonly text: string,
+    /** What the engine answered, without a line end. Secrets in it may be hidden later. */
+    public text: string,
     /** What was asked, such as `POST /containers/create`. It has no query, because a query may hold much. */
     readonly call: string,
   ) {
