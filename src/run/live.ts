@@ -86,20 +86,23 @@ async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolea
 /** A machine that lacks file handles or memory is tried again after this pause. */
 const adoptionPauseMs = 5_000;
 
-/** Adopts the program, as soon as the machine allows it. Returns null if the worker is ended before. */
+/** Adopts the program, as soon as the machine allows it. Says once that it has to wait. Returns null if the worker is ended before. */
 async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<Execution | null> {
   const { infrastructure, services, identity } = context;
   const { flowRun, log, ending } = run;
   const handle = run.handle ?? { poolType: identity.type, identifier: "", proof: {} };
   const options = { ...runAccess(context, run, services.stop.kill), readJob: () => readJobOfLost(context, run) };
+  let hasFailed = false;
   while (!services.stop.kill.aborted) {
     try {
       const execution = await infrastructure.adopt(handle, options);
+      if (hasFailed) log.info(`Flow run '${flowRun.name}' is continued now`);
       // A handle without an identifier also names temporary files. The next worker needs them if this one is killed.
       run.handle = execution.handle;
       return ending ? { ...execution, ended: Promise.resolve(ending) } : execution;
     } catch (error) {
-      log.warn({ err: error }, `Flow run '${flowRun.name}' cannot be continued yet`);
+      log[hasFailed ? "debug" : "warn"]({ err: error }, `Flow run '${flowRun.name}' cannot be continued yet`);
+      hasFailed = true;
       await sleep(adoptionPauseMs, services.stop.kill);
     }
   }

@@ -1,0 +1,55 @@
+// A worker that continues the flow runs of a dead one, with infrastructure that cannot yet.
+import { expect, test } from "vitest";
+import { type Clock, replaceClock } from "../../src/async/clock.ts";
+import type { Execution, Infrastructure } from "../../src/infrastructure/pool-type.ts";
+import { resume } from "../../src/run/live.ts";
+import { openReportedRun } from "./reported-run.ts";
+import { recordingLogger } from "./test-socket.ts";
+
+/** A clock whose timers are a hundred times as fast. */
+const fast: Clock = {
+  monotonicMs: () => performance.now(),
+  wallClockMs: () => performance.timeOrigin + performance.now(),
+  startTimer(ms, callback) {
+    const timer = setTimeout(callback, ms / 100);
+    return () => clearTimeout(timer);
+  },
+  timeoutSignal: (ms) => AbortSignal.timeout(ms),
+};
+
+const handle = { poolType: "process", identifier: "1", proof: {} };
+const ended: Execution = {
+  handle,
+  started: Promise.resolve(),
+  ended: Promise.resolve({ kind: "exited", status: 0, reported: null }),
+  hooks: null,
+  reportsRunning: true,
+  sendsHeartbeats: true,
+  stop: async () => "had ended",
+  endLeftovers: async () => undefined,
+  [Symbol.asyncDispose]: async () => undefined,
+};
+const running = { type: "RUNNING", name: "Running", message: null } as const;
+
+async function resumeWith(adopt: Infrastructure["adopt"]) {
+  await using reported = await openReportedRun([running]);
+  const { log, records } = recordingLogger();
+  const { worker } = reported;
+  const context = { ...worker, infrastructure: { ...worker.infrastructure, adopt } };
+  const run = { ...reported.run, log };
+  await resume(context, run);
+  return { lines: records.filter(({ level }) => level > 20).map(({ msg }) => msg) };
+}
+
+test("an adoption that has to wait is logged once, and once when it succeeds", async () => {
+  using _clock = replaceClock(fast);
+  let failures = 3;
+  const { lines } = await resumeWith(async () => {
+    if (failures-- > 0) throw new Error("no file handle left");
+    return ended;
+  });
+  expect(lines).toEqual([
+    expect.stringMatching(/^Flow run '.*' cannot be continued yet$/),
+    expect.stringMatching(/^Flow run '.*' is continued now$/),
+  ]);
+});
