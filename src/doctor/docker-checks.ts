@@ -4,7 +4,7 @@ import type { Json, WorkPool } from "../api/wire.ts";
 import { describeBytes } from "../infrastructure/docker/byte-sizes.ts";
 import { knowsHostGateway } from "../infrastructure/docker/create-request.ts";
 import { inferNetworkMode, reachableFromInside } from "../infrastructure/docker/docker-job.ts";
-import { Engine } from "../infrastructure/docker/engine/engine.ts";
+import { Engine, isPodman } from "../infrastructure/docker/engine/engine.ts";
 import { findEngine } from "../infrastructure/docker/engine/engine-address.ts";
 import { EngineUnreachableError } from "../infrastructure/docker/engine/engine-error.ts";
 import { isJsonObject } from "../job/template.ts";
@@ -35,12 +35,12 @@ async function checkDocker(examination: Examination): Promise<Finding[]> {
 async function checkEngine(engine: Engine, signal: AbortSignal): Promise<Finding> {
   const { host } = engine.address;
   try {
-    const { Version: version, ApiVersion, Components } = await engine.version(signal);
+    const known = await engine.version(signal);
+    const { Version: version, ApiVersion } = known;
     // Any user may connect to some sockets, and is refused here.
     await engine.request("GET", "/containers/json", { query: { limit: 1 }, signal });
-    const isPodman = Components?.some(({ Name }) => /podman/i.test(Name)) ?? false;
-    const message = `${host}: ${isPodman ? "Podman" : "Docker"} ${version}, API ${ApiVersion}`;
-    if (knowsHostGateway(version, isPodman)) return pass(engineName, message);
+    const message = `${host}: ${isPodman(known) ? "Podman" : "Docker"} ${version}, API ${ApiVersion}`;
+    if (knowsHostGateway(version, isPodman(known))) return pass(engineName, message);
     return warn(engineName, message, "Containers cannot reach an API on this machine before Docker 20.10. Update it.");
   } catch (error) {
     if (!(error instanceof EngineUnreachableError)) throw error;

@@ -80,9 +80,10 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
   start(job: J, options: StartOptions): Promise<Execution>;
   /**
    * Continues what an earlier worker of this pool started or was about to start. If it does not run any more, `ended` resolves at
-   * once. Disposing removes what the earlier worker left. Throws the system's error if the machine lacks something now.
+   * once. Disposing removes what the earlier worker left. Returns null if it belongs to other infrastructure than this, so
+   * that nobody here can say what became of it, and logs that. Throws the system's error if the machine lacks something now.
    */
-  adopt(handle: Handle, options: AdoptOptions<J>): Promise<Execution>;
+  adopt(handle: Handle, options: AdoptOptions<J>): Promise<Execution | null>;
   /** Returns the runner of the hooks of a flow run whose program is gone together with its machine. They run here. */
   hooksOfLost(lost: Pick<AdoptOptions<J>, "flowRunId" | "readJob">): HookRunner;
   /** Finds what another worker started, by the identifier on the server. Returns null if it cannot be found from here. */
@@ -131,6 +132,8 @@ export interface RunAccess extends RunFiles {
 
 /** The flow run whose program is adopted. */
 export interface AdoptOptions<J extends Job = Job> extends RunAccess {
+  /** Whether an earlier worker saw how the program ended. Then only what it left behind is of interest. */
+  readonly hasEnded: boolean;
   /** Reads the job anew, for the hooks of a program that does not run any more. */
   readJob(): Promise<J>;
 }

@@ -72,10 +72,13 @@ export async function resume(context: RunContext, run: RunRecord): Promise<boole
   return true;
 }
 
-/** Adopts the program and watches it to its end. Returns false if the worker was ended before it could be adopted. */
+/**
+ * Adopts the program and watches it to its end. Returns false if the worker was ended before it could be adopted. A program
+ * of other infrastructure is left alone. If nothing is heard of it, its flow run is settled as lost.
+ */
 async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolean> {
   await using execution = await adoptWhenPossible(context, run);
-  if (execution === null) return false;
+  if (execution === null) return !context.services.stop.kill.aborted;
   // The old labels name a dead program, and other workers would settle the flow run.
   if (!(await hasEnded(execution))) reportLabels(context, run);
   if (execution.handle.identifier !== run.flowRun.infrastructure_pid) reportInfrastructure(context, run);
@@ -86,17 +89,25 @@ async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolea
 /** A machine that lacks file handles or memory is tried again after this pause. */
 const adoptionPauseMs = 5_000;
 
-/** Adopts the program, as soon as the machine allows it. Says once that it has to wait. Returns null if the worker is ended before. */
+/**
+ * Adopts the program, as soon as the machine allows it. Says once that it has to wait. Returns null if the worker is ended
+ * before, or if the program belongs to other infrastructure.
+ */
 async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<Execution | null> {
   const { infrastructure, services, identity } = context;
   const { flowRun, log, ending } = run;
   const handle = run.handle ?? { poolType: identity.type, identifier: "", proof: {} };
-  const options = { ...runAccess(context, run, services.stop.kill), readJob: () => readJobOfLost(context, run) };
+  const options = {
+    ...runAccess(context, run, services.stop.kill),
+    hasEnded: ending !== null,
+    readJob: () => readJobOfLost(context, run),
+  };
   let hasFailed = false;
   while (!services.stop.kill.aborted) {
     try {
       const execution = await infrastructure.adopt(handle, options);
       if (hasFailed) log.info(`Flow run '${flowRun.name}' is continued now`);
+      if (execution === null) return null;
       // A handle without an identifier also names temporary files. The next worker needs them if this one is killed.
       run.handle = execution.handle;
       return ending ? { ...execution, ended: Promise.resolve(ending) } : execution;

@@ -1,4 +1,4 @@
-// A worker that continues the flow runs of a dead one, with infrastructure that cannot yet.
+// A worker that continues the flow runs of a dead one, with infrastructure that cannot, or that does not have the program.
 import { expect, test } from "vitest";
 import { type Clock, replaceClock } from "../../src/async/clock.ts";
 import type { Execution, Infrastructure } from "../../src/infrastructure/pool-type.ts";
@@ -34,11 +34,11 @@ const running = { type: "RUNNING", name: "Running", message: null } as const;
 async function resumeWith(adopt: Infrastructure["adopt"]) {
   await using reported = await openReportedRun([running]);
   const { log, records } = recordingLogger();
-  const { worker } = reported;
+  const { worker, proposed } = reported;
   const context = { ...worker, infrastructure: { ...worker.infrastructure, adopt } };
   const run = { ...reported.run, log };
   await resume(context, run);
-  return { lines: records.filter(({ level }) => level > 20).map(({ msg }) => msg) };
+  return { proposed: proposed(), lines: records.filter(({ level }) => level > 20).map(({ msg }) => msg) };
 }
 
 test("an adoption that has to wait is logged once, and once when it succeeds", async () => {
@@ -52,4 +52,8 @@ test("an adoption that has to wait is logged once, and once when it succeeds", a
     expect.stringMatching(/^Flow run '.*' cannot be continued yet$/),
     expect.stringMatching(/^Flow run '.*' is continued now$/),
   ]);
+});
+
+test("the flow run of a program of other infrastructure is not reported", async () => {
+  expect(await resumeWith(async () => null)).toEqual({ proposed: [], lines: [] });
 });

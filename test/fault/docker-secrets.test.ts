@@ -50,7 +50,7 @@ test("nor does the reason that the engine has for the end of a container", async
   using docker = await openFakeDocker(fake);
   const handle = { poolType: "docker", identifier: `http+docker://localhost:${id}`, proof: {} };
   await using execution = await docker.infrastructure.adopt(handle, docker.options);
-  expect(await execution.ended).toMatchObject({ why: "The engine says: exec: ********: not found." });
+  expect(await execution?.ended).toMatchObject({ why: "The engine says: exec: ********: not found." });
 });
 
 test("a value that is a part of a text that messages show is not hidden in it", () => {

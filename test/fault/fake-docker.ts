@@ -74,6 +74,7 @@ export async function openFakeDocker({ host }: FakeEngine, environment: Record<s
       proposals: ["ours"],
       onEvent: () => undefined,
       onHandle: async (handle) => void handles.push(handle),
+      hasEnded: false,
       readJob: () => Promise.reject(new Error("no job in this test")),
     },
     [Symbol.dispose]: () => infrastructure[Symbol.dispose](),

@@ -1,29 +1,36 @@
 // Continues with containers of earlier workers, and removes those that have ended long ago.
 import { timeoutSignal, wallClockMs } from "../../async/clock.ts";
-import type { Ending, Execution, Handle, RunAccess, StartedProgram } from "../pool-type.ts";
+import type { AdoptOptions, Ending, Execution, Handle, RunAccess, StartedProgram } from "../pool-type.ts";
 import { type ContainerDetails, inspect, type ListedContainer, listContainers } from "./container-details.ts";
 import { containerExecution, stopContainer } from "./container-execution.ts";
 import { flowRunOf, labelFilter, readLabels } from "./container-labels.ts";
 import { isEnded } from "./container-watch.ts";
-import type { Docker } from "./docker.ts";
+import { type Docker, logOf } from "./docker.ts";
 import { isMissing } from "./engine/engine-error.ts";
 import { containerOf, factsOf, toHandle } from "./handle.ts";
 import { findContainer, removeContainer } from "./start-container.ts";
 
 /**
  * Returns the execution of a container that an earlier worker started. Waits while the engine is away. A container that was
- * created and not started is removed. Throws EngineError, and the reason of the signal.
+ * created and not started is removed. Returns null if another engine has the container. Throws EngineError, and the reason
+ * of the signal.
  */
-export async function adoptContainer(docker: Docker, handle: Handle, options: RunAccess): Promise<Execution> {
+export async function adoptContainer(
+  docker: Docker,
+  handle: Handle,
+  options: RunAccess & Pick<AdoptOptions, "hasEnded">,
+): Promise<Execution | null> {
   const { patience } = docker;
   const { signal, flowRunId } = options;
   const { attempt = [], autoRemove = false, executesItself = true } = factsOf(handle);
+  const daemonId = await patience.whileAway(() => docker.engine.id(signal), signal);
   const details = await patience.whileAway(async () => {
     const id = containerOf(handle) ?? (await findContainer(docker, { flowRunId, proposals: attempt, signal }));
     return id === null ? null : await inspectIfThere(docker, id, signal);
   }, signal);
   const isOurs = details !== null && flowRunOf(details.Config.Labels) === flowRunId;
   if (!isOurs) {
+    if (!options.hasEnded && isOfAnother(docker, handle, { flowRunId, daemonId })) return null;
     const wasCreated = handle.identifier !== "";
     const why = wasCreated
       ? "ended and was removed while no worker watched it"
@@ -39,8 +46,28 @@ export async function adoptContainer(docker: Docker, handle: Handle, options: Ru
     const why = "The flow run's container was created, and its worker died before it was started.";
     return goneExecution(handle, { kind: "gone", why, mayHaveBegun: false });
   }
-  const found = toHandle(docker.engine.address, details.Id, { flowRunId, attempt, autoRemove, executesItself });
+  const found = toHandle(docker.engine.address, details.Id, {
+    flowRunId,
+    attempt,
+    autoRemove,
+    executesItself,
+    daemonId,
+  });
   return containerExecution(docker, { details, handle: found, isAdopted: true }, options);
+}
+
+/** Returns whether another engine than this one has the container, as far as both have an id, and logs it. */
+function isOfAnother(
+  docker: Docker,
+  handle: Handle,
+  { flowRunId, daemonId }: { flowRunId: string; daemonId: string | null },
+): boolean {
+  const { daemonId: before = null } = factsOf(handle);
+  if (before === null || daemonId === null || before === daemonId) return false;
+  const here = `The Docker engine at ${docker.engine.address.host} is not the one that the flow run was started on`;
+  const advice = "A worker of this pool with that DOCKER_HOST continues it";
+  logOf(docker, flowRunId).warn(`${here} (${daemonId} instead of ${before}), so its container is not here. ${advice}.`);
+  return true;
 }
 
 async function inspectIfThere(docker: Docker, id: string, signal?: AbortSignal): Promise<ContainerDetails | null> {
@@ -97,16 +124,23 @@ const maxLooks = 100;
  */
 export async function findOwnContainers(docker: Docker, workPoolId: string): Promise<StartedProgram[]> {
   const list = await docker.patience.once(() => listContainers(docker, labelFilter({ workPoolId })));
-  const started = list.flatMap((container) => toStarted(docker, container));
+  const daemonId = await docker.patience.once(() => docker.engine.id(timeoutSignal(findMs)));
+  const started = list.flatMap((container) => toStarted(docker, container, daemonId));
   await removeOld(docker, list);
   return started;
 }
 
-function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer): StartedProgram[] {
+function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer, daemonId: string | null): StartedProgram[] {
   const facts = readLabels(Labels);
   if (facts === null) return [];
   const { flowRunId, instance, workerName, attempt, executesItself } = facts;
-  const handle = toHandle(engine.address, Id, { flowRunId, attempt, executesItself, autoRemove: false });
+  const handle = toHandle(engine.address, Id, {
+    flowRunId,
+    attempt,
+    executesItself,
+    daemonId,
+    autoRemove: false,
+  });
   return [{ flowRunId, instance, workerName, proposals: attempt, handle }];
 }
 

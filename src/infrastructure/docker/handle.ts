@@ -12,6 +12,8 @@ export interface HandleFacts {
   readonly autoRemove: boolean;
   /** It reports Running itself. */
   readonly executesItself: boolean;
+  /** The engine that has the container, as it names itself. Null if it does not. */
+  readonly daemonId: string | null;
 }
 
 /** Returns the handle. `id` is empty before the container exists. Source: prefect_docker/worker.py _get_infrastructure_pid. */

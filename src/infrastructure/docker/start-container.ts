@@ -13,6 +13,7 @@ import {
 } from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { type DockerJob, executesItself } from "./docker-job.ts";
+import { isPodman } from "./engine/engine.ts";
 import { readConfig } from "./engine/engine-address.ts";
 import { EngineError } from "./engine/engine-error.ts";
 import { EnvironmentSecrets } from "./environment-secrets.ts";
@@ -47,6 +48,7 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
     attempt: options.proposals,
     autoRemove: job.autoRemove,
     executesItself: executesItself(job),
+    daemonId: await patience.whileAway(() => docker.engine.id(signal), signal),
   };
   await options.onHandle(toHandle(docker.engine.address, "", facts));
   let id: string | null = null;
@@ -105,8 +107,7 @@ async function createContainer(docker: Docker, job: DockerJob, options: StartOpt
 }
 
 async function toRequest({ engine, services }: Docker, job: DockerJob, options: StartOptions): Promise<CreateRequest> {
-  const { Version, Components } = await engine.version(options.signal);
-  const isPodman = Components?.some(({ Name }) => /podman/i.test(Name)) ?? false;
+  const version = await engine.version(options.signal);
   return toCreateRequest(job, {
     labels: toLabels({
       flowRunId: options.flowRunId,
@@ -117,7 +118,7 @@ async function toRequest({ engine, services }: Docker, job: DockerJob, options: 
       streamsOutput: job.streamOutput,
       executesItself: executesItself(job),
     }),
-    knowsHostGateway: knowsHostGateway(Version, isPodman),
+    knowsHostGateway: knowsHostGateway(version.Version, isPodman(version)),
     dockerConfig: readConfig(services.environment),
     engineHost: engine.address.host,
   });

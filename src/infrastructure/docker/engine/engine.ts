@@ -9,7 +9,7 @@ import { LinkedController } from "../../../async/linked-controller.ts";
 import { waitUnlessAborted } from "../../../async/sleep.ts";
 import { systemCode } from "../../../process/system-errors.ts";
 import type { EngineAddress } from "./engine-address.ts";
-import { EngineError, EngineUnreachableError } from "./engine-error.ts";
+import { EngineError, EngineUnreachableError, isAway } from "./engine-error.ts";
 
 /** Query parameters. Undefined ones are left out, and objects are sent as JSON. */
 export type Query = Readonly<Record<string, string | number | boolean | object | undefined>>;
@@ -37,6 +37,7 @@ export interface EngineVersion {
 /** The engine that the client talks to. */
 export class Engine {
   #version: Promise<EngineVersion> | undefined;
+  #id: Promise<string | null> | undefined;
 
   constructor(
     readonly address: EngineAddress,
@@ -54,6 +55,31 @@ export class Engine {
     if (signal) await waitUnlessAborted(version, signal);
     signal?.throwIfAborted();
     return await version;
+  }
+
+  /**
+   * Returns the id that an engine keeps as long as its containers. Null if it has none, as Podman, or if a proxy in front of
+   * it refuses the question. Asked as seldom as the version. Throws EngineUnreachableError and the reason of the signal.
+   */
+  async id(signal: AbortSignal): Promise<string | null> {
+    this.#id ??= this.#readId().catch((error: unknown) => {
+      this.#id = undefined;
+      throw error;
+    });
+    const id = this.#id;
+    await waitUnlessAborted(id, signal);
+    signal.throwIfAborted();
+    return await id;
+  }
+
+  async #readId(): Promise<string | null> {
+    if (isPodman(await this.version())) return null;
+    try {
+      return (await this.request<{ ID?: string }>("GET", "/info")).ID || null;
+    } catch (error) {
+      if (isAway(error)) throw error;
+      return null;
+    }
   }
 
   /**
@@ -133,9 +159,15 @@ export class Engine {
     if (signal?.aborted) return signal.reason;
     // Another engine may answer the next request, for example a newer one.
     this.#version = undefined;
+    this.#id = undefined;
     const code = limit.aborted ? "no answer in time" : (systemCode(error) ?? (error as Error).message);
     return new EngineUnreachableError(this.address.host, code, { cause: error });
   }
+}
+
+/** Returns whether the engine is Podman, which names itself as one of its components. */
+export function isPodman({ Components }: EngineVersion): boolean {
+  return Components?.some(({ Name }) => /podman/i.test(Name)) ?? false;
 }
 
 function isSuccess({ statusCode = 0 }: IncomingMessage): boolean {
