@@ -90,8 +90,8 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
   findAbandoned(handle: Handle): Promise<Pick<Execution, "stop"> | null>;
   /**
    * Finds what workers of a pool started and no journal has to know of, because the infrastructure itself remembers it.
-   * Called at the start of a worker and then regularly, so it also removes what has been kept long enough. Throws the
-   * infrastructure's error.
+   * Called at the start of a worker and then regularly, so it also removes what has been kept long enough. A program that has
+   * ended is returned at least once, not each time, because many may be kept. Throws the infrastructure's error.
    */
   findStarted(workPoolId: string): Promise<readonly StartedProgram[]>;
   /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */

@@ -12,10 +12,14 @@ import type { Worker } from "./worker.ts";
 
 /** The most flow runs that a server returns per request. */
 const idsPerCall = 200;
+/** More than run at a time. One that is forgotten and found again is looked up again. */
+const maxSettled = 10_000;
 
 /** The programs of one work pool that other workers started. */
 export class StartedPrograms {
-  /** The identifiers of programs whose flow run needs nothing any more. So each is looked up once. */
+  /** The programs that other workers started and whose flow run may need something, by their identifier. */
+  readonly #open = new Map<string, StartedProgram>();
+  /** The identifiers of programs whose flow run needs nothing any more, at most `maxSettled`. So each is looked up once. */
   readonly #settled = new Set<string>();
 
   constructor(private readonly worker: Worker) {}
@@ -37,18 +41,12 @@ export class StartedPrograms {
   }
 
   async #adopt(workPool: WorkPool, signal: AbortSignal): Promise<void> {
-    const { infrastructure, runs, services } = this.worker;
-    const found = await infrastructure.findStarted(workPool.id);
-    const own = services.instance.instance;
-    const known = new Set(found.map(({ handle }) => handle.identifier));
-    for (const identifier of this.#settled) if (!known.has(identifier)) this.#settled.delete(identifier);
-    const others = found.filter(
-      ({ flowRunId, instance, handle }) =>
-        !runs.has(flowRunId) && (own === null || instance !== own) && !this.#settled.has(handle.identifier),
-    );
+    const { infrastructure, runs } = this.worker;
+    this.#note(await infrastructure.findStarted(workPool.id));
+    const others = [...this.#open.values()].filter(({ flowRunId }) => !runs.has(flowRunId));
     if (others.length === 0) return;
     const claimed = await this.#readClaimed(others, signal);
-    for (const { flowRunId, handle } of others) if (!claimed.has(flowRunId)) this.#settled.add(handle.identifier);
+    for (const program of others) if (!claimed.has(program.flowRunId)) this.#settle(program);
     const candidates = others.filter(({ flowRunId }) => claimed.has(flowRunId));
     if (candidates.length === 0) return;
     const isAttended = await this.#attendance(signal);
@@ -56,8 +54,25 @@ export class StartedPrograms {
       const flowRun = claimed.get(program.flowRunId) as FlowRun;
       if (isAttended(program, flowRun) || runs.has(flowRun.id)) continue;
       if (await this.#isCurrent(program, signal)) this.#continue(program, flowRun, workPool);
-      else this.#settled.add(program.handle.identifier);
+      else this.#settle(program);
     }
+  }
+
+  /** Adds programs of other workers to the open ones. */
+  #note(found: readonly StartedProgram[]): void {
+    const own = this.worker.services.instance.instance;
+    for (const program of found) {
+      const { identifier } = program.handle;
+      if ((own === null || program.instance !== own) && !this.#settled.has(identifier))
+        this.#open.set(identifier, program);
+    }
+  }
+
+  #settle({ handle: { identifier } }: StartedProgram): void {
+    this.#open.delete(identifier);
+    this.#settled.add(identifier);
+    const [oldest = ""] = this.#settled;
+    if (this.#settled.size > maxSettled) this.#settled.delete(oldest);
   }
 
   /** Returns the flow runs of the programs that are claimed and have not ended. */
@@ -94,7 +109,8 @@ export class StartedPrograms {
     );
   }
 
-  #continue({ handle, workerName, proposals }: StartedProgram, flowRun: FlowRun, workPool: WorkPool): void {
+  #continue(program: StartedProgram, flowRun: FlowRun, workPool: WorkPool): void {
+    const { handle, workerName, proposals } = program;
     const { worker } = this;
     const { runs, services } = worker;
     const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
@@ -109,7 +125,7 @@ export class StartedPrograms {
       (taken) => resume(worker, taken),
       () => {
         // A program that reports nothing and succeeds leaves its flow run claimed.
-        this.#settled.add(handle.identifier);
+        this.#settle(program);
         services.slotFreed();
       },
     );

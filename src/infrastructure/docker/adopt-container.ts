@@ -1,9 +1,9 @@
-// Continues with containers of earlier workers, and removes those that have ended long ago.
-import { timeoutSignal, wallClockMs } from "../../async/clock.ts";
-import type { AdoptOptions, Ending, Execution, Handle, RunAccess, StartedProgram } from "../pool-type.ts";
-import { type ContainerDetails, inspect, type ListedContainer, listContainers } from "./container-details.ts";
+// Continues with containers of earlier workers.
+import { timeoutSignal } from "../../async/clock.ts";
+import type { AdoptOptions, Ending, Execution, Handle, RunAccess } from "../pool-type.ts";
+import { type ContainerDetails, inspect } from "./container-details.ts";
 import { containerExecution, stopContainer } from "./container-execution.ts";
-import { flowRunOf, labelFilter, readLabels } from "./container-labels.ts";
+import { flowRunOf } from "./container-labels.ts";
 import { isEnded } from "./container-watch.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { isMissing } from "./engine/engine-error.ts";
@@ -111,56 +111,4 @@ export async function findAbandonedContainer(docker: Docker, handle: Handle): Pr
       return await stopContainer(docker, id, { ended: null, facts: null, why: "kill" }, limits);
     },
   };
-}
-
-/** Another worker may be about to start a container, or to read how it ended. */
-const leastKeptMs = 600_000;
-/** At most so many ended containers are looked at per call. */
-const maxLooks = 100;
-
-/**
- * Returns the containers of a work pool. Removes those that ended longer ago than they are kept. Containers of other pools
- * and of other programs are not touched. Throws as `Engine.request` does.
- */
-export async function findOwnContainers(docker: Docker, workPoolId: string): Promise<StartedProgram[]> {
-  const list = await docker.patience.once(() => listContainers(docker, labelFilter({ workPoolId })));
-  const daemonId = await docker.patience.once(() => docker.engine.id(timeoutSignal(findMs)));
-  const started = list.flatMap((container) => toStarted(docker, container, daemonId));
-  await removeOld(docker, list);
-  return started;
-}
-
-function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer, daemonId: string | null): StartedProgram[] {
-  const facts = readLabels(Labels);
-  if (facts === null) return [];
-  const { flowRunId, instance, workerName, attempt, executesItself } = facts;
-  const handle = toHandle(engine.address, Id, {
-    flowRunId,
-    attempt,
-    executesItself,
-    daemonId,
-    autoRemove: false,
-  });
-  return [{ flowRunId, instance, workerName, proposals: attempt, handle }];
-}
-
-async function removeOld(docker: Docker, list: readonly ListedContainer[]): Promise<void> {
-  const keepMs = Math.max(docker.keepMs, leastKeptMs);
-  const mayBeOld = list
-    .filter(({ Id, State }) => (isEnded(State) || State === "created") && !docker.watch.has(Id))
-    // A container that was created later cannot have ended earlier.
-    .filter(({ Created }) => wallClockMs() - Created * 1000 > keepMs)
-    .slice(-maxLooks);
-  const over = timeoutSignal(findMs);
-  for (const { Id, Created } of mayBeOld) {
-    try {
-      const { State } = await inspect(docker, Id, over);
-      // A container that was never started has the year 1.
-      const endedMs = Math.max(Date.parse(State.FinishedAt) || 0, Created * 1000);
-      if (wallClockMs() - endedMs > keepMs) await removeContainer(docker, Id, over);
-    } catch (error) {
-      if (!isMissing(error)) docker.services.log.debug({ err: error }, `Container ${Id} could not be removed`);
-    }
-    if (over.aborted) return;
-  }
 }

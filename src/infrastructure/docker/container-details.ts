@@ -48,13 +48,16 @@ export async function inspect({ engine }: HasEngine, id: string, signal?: AbortS
   return await engine.request<ContainerDetails>("GET", `/containers/${id}/json`, { signal });
 }
 
-/** Returns the containers with this label, the newest first, also those that have ended. Throws as `Engine.request` does. */
+/**
+ * Returns the containers with this label, the newest first: those that run, restart or pause, or `all`. Throws as
+ * `Engine.request` does.
+ */
 export async function listContainers(
   { engine }: HasEngine,
   label: string,
-  signal?: AbortSignal,
+  { all, signal }: { all: boolean; signal?: AbortSignal },
 ): Promise<ListedContainer[]> {
-  return await engine.request("GET", "/containers/json", { query: { all: true, filters: { label: [label] } }, signal });
+  return await engine.request("GET", "/containers/json", { query: { all, filters: { label: [label] } }, signal });
 }
 
 /** Returns the name of a container without its slash. */

@@ -116,13 +116,11 @@ export class ContainerWatch implements Disposable {
   }
 
   async #lookAtAll(signal: AbortSignal): Promise<void> {
-    const list = await listContainers(this, ownLabel, signal);
+    // Many ended ones may be kept. A watched container that does not run may have ended, so it is looked at.
+    const list = await listContainers(this, ownLabel, { all: false, signal });
     this.patience.answered();
-    const states = new Map(list.map(({ Id, State }) => [Id, State]));
-    const looks = [...this.#watched.keys()].filter((id) => {
-      const state = states.get(id);
-      return state === undefined || isEnded(state);
-    });
+    const running = new Set(list.map(({ Id }) => Id));
+    const looks = [...this.#watched.keys()].filter((id) => !running.has(id));
     await Promise.all(looks.map((id) => this.look(id)));
   }
 

@@ -2,7 +2,7 @@
 // Source: prefect_docker/worker.py.
 import { monotonicMs } from "../../async/clock.ts";
 import type { Infrastructure, InfrastructureServices } from "../pool-type.ts";
-import { adoptContainer, findAbandonedContainer, findOwnContainers } from "./adopt-container.ts";
+import { adoptContainer, findAbandonedContainer } from "./adopt-container.ts";
 import { containerExecution } from "./container-execution.ts";
 import { ContainerWatch } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
@@ -10,6 +10,7 @@ import { type DockerJob, toDockerJob } from "./docker-job.ts";
 import { Engine } from "./engine/engine.ts";
 import { findEngine } from "./engine/engine-address.ts";
 import { Patience } from "./engine/patience.ts";
+import { OwnContainers } from "./own-containers.ts";
 import { keepHours, limitSeconds } from "./settings.ts";
 import { startContainer } from "./start-container.ts";
 
@@ -25,6 +26,7 @@ export async function openDocker(services: InfrastructureServices): Promise<Infr
   const patience = new Patience(log);
   const watch = new ContainerWatch(engine, patience, log);
   const docker: Docker = { engine, patience, watch, services, keepMs: keepHours(environment) * 3_600_000 };
+  const own = new OwnContainers(docker);
   return {
     toJob: (fields, facts) => toDockerJob(fields, facts),
     obstacle: obstacleOf(docker),
@@ -36,7 +38,7 @@ export async function openDocker(services: InfrastructureServices): Promise<Infr
     // The code of the flow is in its image, so nobody can run its hooks here.
     hooksOfLost: () => ({ runsItself: { cancellation: true, crashed: true }, run: async () => {} }),
     findAbandoned: (handle) => findAbandonedContainer(docker, handle),
-    findStarted: (workPoolId) => findOwnContainers(docker, workPoolId),
+    findStarted: (workPoolId) => own.find(workPoolId),
     integrations: async () => [],
     [Symbol.dispose]: () => watch[Symbol.dispose](),
   };

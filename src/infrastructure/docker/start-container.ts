@@ -157,7 +157,7 @@ export async function findContainer(
   docker: Docker,
   { flowRunId, proposals, signal }: Pick<StartOptions, "flowRunId" | "proposals" | "signal">,
 ): Promise<string | null> {
-  const list = await listContainers(docker, labelFilter({ flowRunId }), signal);
+  const list = await listContainers(docker, labelFilter({ flowRunId }), { all: true, signal });
   const ofAttempt = list.find(({ Labels }) => {
     const { attempt = [] } = readLabels(Labels) ?? {};
     return proposals.length === 0 || attempt.some((id) => proposals.includes(id));
