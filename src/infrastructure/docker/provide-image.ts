@@ -7,7 +7,6 @@ import { describeBytes } from "./byte-sizes.ts";
 import type { Docker } from "./docker.ts";
 import type { DockerJob } from "./docker-job.ts";
 import { isAway, isMissing } from "./engine/engine-error.ts";
-import { jsonLines } from "./engine/streams.ts";
 import { parseImage, registryOf } from "./image-reference.ts";
 import { type RegistryLogin, readConfiguredLogin } from "./registry-login.ts";
 
@@ -79,7 +78,7 @@ async function pull(docker: Docker, job: DockerJob, log: Logger, signal: AbortSi
   log.info(`Pulling image '${image}'...`);
   const { name, tag } = parseImage(image);
   const begunAt = monotonicMs();
-  const response = await engine.open("POST", "/images/create", {
+  const lines = engine.lines("POST", "/images/create", {
     query: { tag: tag ?? "latest", fromImage: name },
     ...(login && { headers: { "x-registry-auth": login.toHeader() } }),
     limitMs: pullBeginMs,
@@ -87,7 +86,7 @@ async function pull(docker: Docker, job: DockerJob, log: Logger, signal: AbortSi
   });
   const progress = new PullProgress();
   let shownAt = begunAt;
-  for await (const line of jsonLines(response)) {
+  for await (const line of lines) {
     if (typeof line.error === "string") throw new Error(line.error);
     progress.add(line);
     if (monotonicMs() - shownAt < progressMs) continue;

@@ -10,6 +10,7 @@ import { waitUnlessAborted } from "../../../async/sleep.ts";
 import { systemCode } from "../../../process/system-errors.ts";
 import type { EngineAddress } from "./engine-address.ts";
 import { EngineError, EngineUnreachableError, isAway } from "./engine-error.ts";
+import { jsonLines } from "./streams.ts";
 
 /** Query parameters. Undefined ones are left out, and objects are sent as JSON. */
 export type Query = Readonly<Record<string, string | number | boolean | object | undefined>>;
@@ -100,6 +101,20 @@ export class Engine {
     throw toError(response, await readAll(response), `${method} ${path}`);
   }
 
+  /**
+   * Sends a request and yields the JSON objects of the response, which has one per line. Throws as `request` does, also if
+   * the connection is lost in the middle.
+   */
+  async *lines(method: string, path: string, call: Call): AsyncGenerator<JsonObject> {
+    const response = await this.open(method, path, call);
+    try {
+      yield* jsonLines(response);
+    } catch (error) {
+      const isLost = systemCode(error) !== undefined || call.signal?.aborted;
+      throw isLost ? this.#explain(error, call) : error;
+    }
+  }
+
   async #versioned(path: string, { signal }: Call): Promise<string> {
     return `/v${(await this.version(signal)).ApiVersion}${path}`;
   }
@@ -155,12 +170,12 @@ export class Engine {
     }
   }
 
-  #explain(error: unknown, { signal }: Call, limit: AbortSignal): unknown {
+  #explain(error: unknown, { signal }: Call, limit?: AbortSignal): unknown {
     if (signal?.aborted) return signal.reason;
     // Another engine may answer the next request, for example a newer one.
     this.#version = undefined;
     this.#id = undefined;
-    const code = limit.aborted ? "no answer in time" : (systemCode(error) ?? (error as Error).message);
+    const code = limit?.aborted ? "no answer in time" : (systemCode(error) ?? (error as Error).message);
     return new EngineUnreachableError(this.address.host, code, { cause: error });
   }
 }

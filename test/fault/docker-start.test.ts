@@ -1,0 +1,39 @@
+// The start of a container, with an engine that is lost in the middle of it.
+import { expect, test } from "vitest";
+import { failure, json, startFakeEngine } from "../support/fake-engine.ts";
+import { openFakeDocker } from "./fake-docker.ts";
+
+const id = "c".repeat(64);
+const details = { Id: id, Name: "/x", State: { Status: "running" }, Config: { Labels: {} }, HostConfig: {} };
+
+test.each([
+  ["breaks", '{"status":"Pulling"}\n{"sta'],
+  ["breaks between two lines", '{"status":"Pulling"}\n'],
+])("a pull whose connection %s is repeated", async (_, part) => {
+  let pulls = 0;
+  await using fake = await startFakeEngine({
+    "POST /images/create": (response) => {
+      response.writeHead(200);
+      if (++pulls > 1) response.end('{"status":"Downloaded newer image"}\n');
+      else response.write(part, () => response.socket?.destroy());
+    },
+    "POST /containers/create": json({ Id: id }),
+    [`GET /containers/${id}/json`]: json(details),
+    [`POST /containers/${id}/start`]: (response) => void response.writeHead(204).end(),
+  });
+  using docker = await openFakeDocker(fake);
+  await using _execution = await docker.infrastructure.start(docker.jobOf({ image: "x" }), docker.options);
+  expect(pulls).toBe(2);
+  expect(docker.warnings()).toEqual([expect.stringContaining("Cannot reach the Docker engine")]);
+});
+
+test("a pull that the engine ends with an error is not repeated", async () => {
+  await using fake = await startFakeEngine({
+    "POST /images/create": (response) => void response.writeHead(200).end('{"error":"manifest unknown"}\n'),
+    "GET /images/x/json": failure(404, "No such image: x"),
+  });
+  using docker = await openFakeDocker(fake);
+  await expect(docker.infrastructure.start(docker.jobOf({ image: "x" }), docker.options)).rejects.toThrow(
+    "Image 'x' could not be pulled: manifest unknown.",
+  );
+});
