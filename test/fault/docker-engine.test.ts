@@ -11,7 +11,8 @@ import {
 } from "../../src/infrastructure/docker/engine/engine-error.ts";
 import { Patience } from "../../src/infrastructure/docker/engine/patience.ts";
 import { jsonLines, outputLines } from "../../src/infrastructure/docker/engine/streams.ts";
-import { failure, frame, json, startFakeEngine } from "../support/fake-engine.ts";
+import { type Answer, failure, frame, json, startFakeEngine } from "../support/fake-engine.ts";
+import { openFakeDocker } from "./fake-docker.ts";
 import { recordingLogger } from "./test-socket.ts";
 
 const clientOf = (host: string, limitMs = 5_000) => new Engine(findEngine({ DOCKER_HOST: host }, "linux"), limitMs);
@@ -49,6 +50,43 @@ describe("the client", () => {
   ])("says that nothing is at %s, and what to do", async (host, message) => {
     const engine = clientOf(host);
     await expect(engine.request("GET", "/info")).rejects.toThrow(message);
+  });
+
+  test.each<[string, Answer, RegExp]>([
+    [
+      "JSON of something else",
+      json([]),
+      /\(no Docker engine\)\. Something else answers there\. Correct DOCKER_HOST\.$/,
+    ],
+    ["a page", (response) => void response.writeHead(404).end("<html>"), /\(no Docker engine\)\. Something else/],
+    [
+      "a port for TLS",
+      (response) => void response.writeHead(400).end("Client sent an HTTP request to an HTTPS server.\n"),
+      /\(400: Client sent an HTTP request to an HTTPS server\)\. It speaks TLS only\. Set DOCKER_TLS_VERIFY=1/,
+    ],
+    ["a proxy that refuses", failure(403, "Forbidden"), /\(403: Forbidden\)\.$/],
+  ])("takes %s for no engine, and that is no verdict", async (_, version, message) => {
+    await using fake = await startFakeEngine({ "GET /version": version });
+    const error = await clientOf(fake.host)
+      .request("GET", "/info")
+      .catch((thrown: unknown) => thrown);
+    expect((error as Error).message).toMatch(message);
+    expect(isAway(error)).toBe(true);
+  });
+
+  test.each<[string, Answer, RegExp | null]>([
+    ["is not asked again whether it is there if it refuses that", failure(403, "no"), null],
+    ["that is sick is away, and the log says so", failure(500, "disk on fire"), /\(500: disk on fire\)/],
+  ])("an engine %s", async (_, ping, message) => {
+    await using fake = await startFakeEngine({ "GET /_ping": ping });
+    using docker = await openFakeDocker(fake);
+    const obstacle = await docker.infrastructure.obstacle(() => Promise.reject(new Error("not asked for")));
+    if (message === null) expect([obstacle, docker.warnings()]).toEqual([null, []]);
+    else
+      expect([obstacle, docker.warnings()[0]]).toEqual([
+        expect.stringMatching(message),
+        expect.stringMatching(message),
+      ]);
   });
 
   test("gives up on an engine that does not answer, before and after the head of the response", async () => {

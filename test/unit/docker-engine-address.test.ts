@@ -60,6 +60,19 @@ describe("DOCKER_HOST", () => {
       baseUrl: "https://engine:2376",
     });
   });
+
+  test("with DOCKER_TLS_VERIFY and without any file says so", async () => {
+    await using files = await homeWith({});
+    const env = { DOCKER_HOST: "tcp://engine", DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: files.home };
+    expect(() => findEngine(env, "linux")).toThrow(`${files.home} has none of ca.pem, cert.pem and key.pem`);
+  });
+
+  test("shows no password", () => {
+    expect(findEngine({ DOCKER_HOST: "tcp://me:pass-word@engine:1" }, "linux").host).toBe("tcp://me:********@engine:1");
+    const overSsh = () => findEngine({ DOCKER_HOST: "ssh://me:pass-word@engine" }, "linux");
+    expect(overSsh).toThrow(/ssh:\/\/me:\*{8}@engine/);
+    expect(overSsh).not.toThrow(/pass-word/);
+  });
 });
 
 describe("a Docker context", () => {

@@ -9,6 +9,7 @@ import type { Docker } from "./docker.ts";
 import { type DockerJob, toDockerJob } from "./docker-job.ts";
 import { Engine } from "./engine/engine.ts";
 import { findEngine } from "./engine/engine-address.ts";
+import { EngineError, EngineUnreachableError, isAway } from "./engine/engine-error.ts";
 import { Patience } from "./engine/patience.ts";
 import { OwnContainers } from "./own-containers.ts";
 import { keepHours, limitSeconds } from "./settings.ts";
@@ -44,13 +45,23 @@ export async function openDocker(services: InfrastructureServices): Promise<Infr
   };
 }
 
+/** An engine that fails is away. One that refuses this question may answer others, and says why if it does not. */
+function throwIfSick(error: unknown, host: string): void {
+  if (!(error instanceof EngineError) || isAway(error)) throw error;
+  if (error.status >= 500) throw new EngineUnreachableError(host, `${error.status}: ${error.text}`, { cause: error });
+}
+
 /** Asks the engine whether it is there. Claims at the same time share one question. */
 function obstacleOf({ engine, patience }: Docker): () => Promise<string | null> {
   let asked: { readonly at: number; readonly answer: Promise<string | null> } | null = null;
   return async () => {
     if (asked === null || monotonicMs() - asked.at > answerLastsMs) {
       const answer = patience
-        .once(() => engine.request("GET", "/_ping", { limitMs: pingMs }))
+        .once(() =>
+          engine
+            .request("GET", "/_ping", { limitMs: pingMs })
+            .catch((error: unknown) => throwIfSick(error, engine.address.host)),
+        )
         .then(
           () => null,
           (error: unknown) => (error as Error).message,

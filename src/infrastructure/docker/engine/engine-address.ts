@@ -89,11 +89,19 @@ function readTls(directory: string, rejectUnauthorized: boolean): TlsFiles {
     const path = join(directory, `${name}.pem`);
     return existsSync(path) ? { [name]: readFileSync(path, "utf8") } : {};
   };
-  return { ...read("ca"), ...read("cert"), ...read("key"), rejectUnauthorized };
+  const files = { ...read("ca"), ...read("cert"), ...read("key") };
+  if (Object.keys(files).length > 0 || !rejectUnauthorized) return { ...files, rejectUnauthorized };
+  throw new EngineAddressError(
+    `${directory} has none of ca.pem, cert.pem and key.pem, which TLS with Docker needs. Correct DOCKER_CERT_PATH, or unset DOCKER_TLS_VERIFY.`,
+  );
 }
 
-function toAddress(host: string, tls: TlsFiles | null): EngineAddress {
-  const [, scheme = "tcp", rest = ""] = /^(?:([a-z]+):\/\/)?(.*)$/.exec(host.trim()) ?? [];
+const password = /:[^/:@]*@/;
+
+function toAddress(given: string, tls: TlsFiles | null): EngineAddress {
+  const [, scheme = "tcp", rest = ""] = /^(?:([a-z]+):\/\/)?(.*)$/.exec(given.trim()) ?? [];
+  // Docker takes no password here, but messages must not show one.
+  const host = given.replace(password, ":********@");
   if (scheme === "unix") {
     const socketPath = rest.startsWith("/") ? rest : `/${rest}`;
     return { host, socketPath, tcp: null, tls: null, baseUrl: "http+docker://localhost" };
@@ -103,7 +111,7 @@ function toAddress(host: string, tls: TlsFiles | null): EngineAddress {
   }
   if (scheme === "ssh") {
     throw new EngineAddressError(
-      `lictor does not connect to Docker over SSH (${host}). Forward the socket, for example with \`ssh -NL /tmp/docker.sock:/var/run/docker.sock ${rest}\`, and set DOCKER_HOST=unix:///tmp/docker.sock.`,
+      `lictor does not connect to Docker over SSH (${host}). Forward the socket, for example with \`ssh -NL /tmp/docker.sock:/var/run/docker.sock ${rest.replace(password, "@")}\`, and set DOCKER_HOST=unix:///tmp/docker.sock.`,
     );
   }
   if (!["tcp", "http", "https"].includes(scheme)) {
@@ -117,7 +125,9 @@ function toTcp(host: string, rest: string, tls: TlsFiles | null): EngineAddress 
   try {
     url = new URL(`http://${rest}`);
   } catch (error) {
-    throw new EngineAddressError(`DOCKER_HOST '${host}' names no host and port.`, { cause: error });
+    throw new EngineAddressError(`DOCKER_HOST '${host}' names no host and port, such as tcp://engine:2375.`, {
+      cause: error,
+    });
   }
   // An explicit port 80 disappears from the URL.
   const port = Number(url.port || (/:80\/?$/.test(rest) ? 80 : tls ? tlsPort : plainPort));

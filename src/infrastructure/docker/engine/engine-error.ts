@@ -28,16 +28,29 @@ export class EngineUnreachableError extends Error {
   }
 }
 
+const untrusted =
+  "Its certificate is not trusted. Put the certificate of its authority into ca.pem in DOCKER_CERT_PATH.";
+
+/** What answers there speaks another language than Docker's. */
+export const noEngine = "no Docker engine";
+
 const advice: Readonly<Record<string, string>> = {
   ENOENT: "There is no such socket. Start Docker, or set DOCKER_HOST.",
   ECONNREFUSED: "Nothing listens there. Start Docker, or set DOCKER_HOST.",
   EACCES: "This user may not use the socket. Add the user to the group docker, or set DOCKER_HOST.",
   EPERM: "This user may not use the socket. Add the user to the group docker, or set DOCKER_HOST.",
   ENOTFOUND: "Its host name is not known. Correct DOCKER_HOST.",
+  EPROTO: "It does not speak TLS. Unset DOCKER_TLS_VERIFY and use tcp://, or use the engine's port for TLS.",
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  ERR_TLS_CERT_ALTNAME_INVALID: "Its certificate is for another host name. Use that name in DOCKER_HOST.",
+  [noEngine]: "Something else answers there. Correct DOCKER_HOST.",
   ETIMEDOUT: "Its machine does not answer. Check the network and DOCKER_HOST.",
 };
 
 function adviceOf(code: string): string {
+  if (/HTTPS server/i.test(code)) return " It speaks TLS only. Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH.";
   return advice[code] === undefined ? "" : ` ${advice[code]}`;
 }
 

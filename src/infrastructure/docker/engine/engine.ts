@@ -9,7 +9,7 @@ import { LinkedController } from "../../../async/linked-controller.ts";
 import { waitUnlessAborted } from "../../../async/sleep.ts";
 import { systemCode } from "../../../process/system-errors.ts";
 import type { EngineAddress } from "./engine-address.ts";
-import { EngineError, EngineUnreachableError, isAway } from "./engine-error.ts";
+import { EngineError, EngineUnreachableError, isAway, noEngine } from "./engine-error.ts";
 import { jsonLines } from "./streams.ts";
 
 /** Query parameters. Undefined ones are left out, and objects are sent as JSON. */
@@ -48,7 +48,7 @@ export class Engine {
   /** Returns the version of the engine. Asked once, and again after the engine was away. Throws as `request` does. */
   async version(signal?: AbortSignal): Promise<EngineVersion> {
     // The calls share the request, so no call's signal may end it.
-    this.#version ??= this.#read<EngineVersion>("GET", "/version", {}).catch((error: unknown) => {
+    this.#version ??= this.#readVersion().catch((error: unknown) => {
       this.#version = undefined;
       throw error;
     });
@@ -56,6 +56,21 @@ export class Engine {
     if (signal) await waitUnlessAborted(version, signal);
     signal?.throwIfAborted();
     return await version;
+  }
+
+  /** An engine that cannot say its version is none that can be used. */
+  async #readVersion(): Promise<EngineVersion> {
+    const { host } = this.address;
+    const answer = await this.#read<Partial<EngineVersion> | undefined>("GET", "/version", {}).catch(
+      (error: unknown) => {
+        if (!(error instanceof EngineError) || isAway(error)) throw error;
+        const [said = ""] = error.text.split("\n");
+        const code = /[<{]/.test(said) ? noEngine : `${error.status}: ${said.replace(/\.$/, "")}`;
+        throw new EngineUnreachableError(host, code, { cause: error });
+      },
+    );
+    if (typeof answer?.ApiVersion === "string" && typeof answer.Version === "string") return answer as EngineVersion;
+    throw new EngineUnreachableError(host, noEngine);
   }
 
   /**
