@@ -125,6 +125,7 @@ const cases: [what: string, fields: JsonObject][] = [
 
 /** Both refuse these. */
 const refused: [what: string, fields: JsonObject][] = [
+  ["links that are no pairs", withArguments({ links: ["db:database"] })],
   ["a policy that does not exist", withImage({ image_pull_policy: "Sometimes" })],
   ["a volume with a shell expression", withImage({ volumes: ["$(pwd):/x"] })],
   ["a volume with another option", withImage({ volumes: ["/a:/b:z"] })],

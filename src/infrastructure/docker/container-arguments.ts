@@ -3,7 +3,20 @@
 import type { Json, JsonObject } from "../../api/wire.ts";
 import { splitCommand } from "../../job/command.ts";
 import { isJsonObject } from "../../job/template.ts";
-import { describeKind, isTruthy, JobConfigurationError } from "../../job/typed-fields.ts";
+import { isTruthy, JobConfigurationError } from "../../job/typed-fields.ts";
+import {
+  listOf,
+  mapOf,
+  toDeviceRequests,
+  toDevices,
+  toExtraHosts,
+  toHealthcheck,
+  toLinks,
+  toLogConfig,
+  toPortBindings,
+  toTmpfs,
+  toUlimits,
+} from "./argument-values.ts";
 import { toBytes } from "./byte-sizes.ts";
 
 /** Fields of the engine's create call. */
@@ -161,120 +174,4 @@ function refusal(name: string): JobConfigurationError {
   const twice: Readonly<Record<string, string>> = { environment: "env", network: "networks", host_config: "others" };
   if (name in twice) return new JobConfigurationError(`${key}, which is set by the job variable "${twice[name]}".`);
   return new JobConfigurationError(`${key}, which docker-py does not know.`);
-}
-
-function listOf(value: Json, key: string): Json[] {
-  if (Array.isArray(value)) return value;
-  throw new JobConfigurationError(
-    `"container_create_kwargs.${key}" is ${describeKind(value)}, but a list is expected.`,
-  );
-}
-
-function mapOf(value: Json, key: string): JsonObject {
-  if (isJsonObject(value)) return value;
-  throw new JobConfigurationError(
-    `"container_create_kwargs.${key}" is ${describeKind(value)}, but an object is expected.`,
-  );
-}
-
-/** Times are nanoseconds. A test that is a text is run by a shell. */
-function toHealthcheck(value: Json, key: string): Json {
-  const given = mapOf(value, key);
-  const pick = (name: string): Json | undefined => given[name] ?? given[camelCase(name)];
-  const test = pick("test");
-  const fields: Record<string, Json | undefined> = {
-    Test: typeof test === "string" ? ["CMD-SHELL", test] : test,
-    Interval: pick("interval"),
-    Timeout: pick("timeout"),
-    Retries: pick("retries"),
-    StartPeriod: pick("start_period"),
-  };
-  return Object.fromEntries(Object.entries(fields).filter((field): field is [string, Json] => field[1] !== undefined));
-}
-
-function camelCase(name: string): string {
-  return name.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-/** `{"80/tcp": 8080}`, also with an address and a port, with a list of these, and with null for any port. */
-function toPortBindings(value: Json, key: string): Json {
-  const bindings = Object.entries(mapOf(value, key)).map(([port, binding]) => {
-    const several = Array.isArray(binding) && !isAddressAndPort(binding);
-    return [port.includes("/") ? port : `${port}/tcp`, (several ? binding : [binding]).map(toPortBinding)] as const;
-  });
-  return Object.fromEntries(bindings);
-}
-
-/** JSON has no tuples, so `["127.0.0.1", 8080]` may be meant as one binding. */
-function isAddressAndPort(binding: readonly Json[]): boolean {
-  const [address] = binding;
-  return binding.length === 2 && typeof address === "string" && /[.:]/.test(address);
-}
-
-function toPortBinding(binding: Json): Json {
-  if (isJsonObject(binding)) return { HostIp: binding.HostIp ?? "", HostPort: portText(binding.HostPort) };
-  if (!Array.isArray(binding)) return { HostIp: "", HostPort: portText(binding) };
-  const [address = "", port = null] = binding;
-  return { HostIp: address, HostPort: portText(port) };
-}
-
-function portText(port: Json | undefined): string {
-  return port === null || port === undefined ? "" : String(port);
-}
-
-function toDevices(value: Json, key: string): Json {
-  return listOf(value, key).map((device) => {
-    if (typeof device !== "string") return device;
-    const [host = "", inside = host, permissions = "rwm"] = device.split(":");
-    return { PathOnHost: host, PathInContainer: inside, CgroupPermissions: permissions };
-  });
-}
-
-/** Names in lower case with underscores are those of docker-py's class. */
-function toDeviceRequests(value: Json, key: string): Json {
-  return listOf(value, key).map((request) => {
-    const given = Object.entries(mapOf(request, key)).map(([name, item]) => [
-      name === "device_ids" ? "DeviceIDs" : camelCase(name),
-      item,
-    ]);
-    return { Driver: "", Count: 0, DeviceIDs: [], Capabilities: [], Options: {}, ...Object.fromEntries(given) };
-  });
-}
-
-function toLinks(value: Json): Json {
-  const pairs = isJsonObject(value) ? Object.entries(value) : (value as [string, Json][]);
-  return [...pairs].sort().map(([name, alias]) => (alias ? `${name}:${String(alias)}` : name));
-}
-
-function toLogConfig(value: Json, key: string): Json {
-  const { type, config, Type, Config } = mapOf(value, key);
-  return { Type: type ?? Type ?? "json-file", Config: config ?? Config ?? {} };
-}
-
-function toUlimits(value: Json, key: string): Json {
-  return listOf(value, key).map((limit) => {
-    const { name, soft, hard, Name, Soft, Hard } = mapOf(limit, key);
-    return { Name: name ?? Name ?? null, Soft: soft ?? Soft ?? 0, Hard: hard ?? Hard ?? 0 };
-  });
-}
-
-function toTmpfs(value: Json, key: string): Json {
-  if (isJsonObject(value)) return value;
-  const mounts = listOf(value, key).map((mount) => {
-    const [, path = "", options = ""] = /^([^:]*):?([\s\S]*)$/.exec(String(mount)) ?? [];
-    return [path, options] as const;
-  });
-  return Object.fromEntries(mounts);
-}
-
-/** A list of `name:address`, or a map. */
-function toExtraHosts(value: Json): Record<string, string> {
-  if (!Array.isArray(value)) {
-    return Object.fromEntries(Object.entries(mapOf(value, "extra_hosts")).map(([name, ip]) => [name, String(ip)]));
-  }
-  const pairs = value.flatMap((item) => {
-    const [, name, ip] = /^([^:]*):([\s\S]*)$/.exec(String(item)) ?? [];
-    return name === undefined || ip === undefined ? [] : [[name, ip] as const];
-  });
-  return Object.fromEntries(pairs);
 }
