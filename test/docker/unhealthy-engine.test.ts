@@ -156,18 +156,22 @@ describe("with an engine", { timeout: 240_000 }, () => {
     expect(count(fake, "/containers/create")).toBe(0);
   });
 
-  test.concurrent("whose pull fails in the middle, the reason is in the state", async () => {
+  test.concurrent("whose pull fails in the middle, the reason is in the state, without the login", async () => {
     await using fake = await startWorkingEngine(8);
     fake.answers["POST /images/create"] = (response) =>
-      void response.writeHead(200).end('{"status":"Pulling from x"}\n{"error":"pull access denied for x"}\n');
+      void response
+        .writeHead(200)
+        .end('{"status":"Pulling from x"}\n{"error":"pull access denied for u:pass-word-1"}\n');
     const pool = await poolOf(fake);
-    await using _worker = await startDockerWorker(pool);
+    await using worker = await startDockerWorker(pool);
     const login = { username: "u", password: "pass-word-1", registry_url: "registry.example" };
     fake.answers["POST /auth"] = json({ Status: "Login Succeeded" });
     const run = await runShell(pool, "true", { image: "registry.example/x", registry_credentials: login });
     expect((await endOf(pool, run, "CRASHED")).message).toBe(
-      "Failed to submit flow run to infrastructure: ImageError: Image 'registry.example/x' could not be pulled: pull access denied for x. Check the image's name, and set registry_credentials if its registry needs a login.",
+      "Failed to submit flow run to infrastructure: ImageError: Image 'registry.example/x' could not be pulled: pull access denied for u:********. Check the image's name, and set registry_credentials if its registry needs a login.",
     );
+    await worker.waitForOutput(/pull access denied for u:\*{8}/, 5_000);
+    expect(worker.stdout + worker.stderr).not.toContain("pass-word-1");
     const pull = fake.requests.find(({ path }) => path === "/images/create");
     expect(Object.fromEntries(pull?.query ?? [])).toEqual({ fromImage: "registry.example/x", tag: "latest" });
     const header = Buffer.from(String(pull?.headers["x-registry-auth"]), "base64url").toString();
