@@ -154,7 +154,7 @@ test("a worker that is answered nonsense goes on, in words of one line each", as
     },
   );
   // Three failures in a row count as an outage, and the waits grow then.
-  await waitFor(() => answered() >= 1_000, { timeoutMs: 100_000, what: "1,000 answers" });
+  await waitFor(() => answered() >= 500, { timeoutMs: 120_000, what: "500 answers" });
   worker.signal("SIGTERM");
   await signalUntil(worker, "SIGTERM", /Ending all flow runs/);
   expect((await worker.exited).code).toBe(0);
@@ -162,4 +162,4 @@ test("a worker that is answered nonsense goes on, in words of one line each", as
   expect(worker.stderr).toMatch(/submitted to infrastructure/);
   expect(worker.stderr).toMatch(/with JSON that is not what the Prefect API answers/);
   await stop();
-}, 150_000);
+}, 170_000);
