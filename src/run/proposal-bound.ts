@@ -1,7 +1,7 @@
 // How many claims and submissions are proposed at the same time. More than the server can handle at once only wait there:
 // a SQLite server writes one after the other, and 16 at once take longer in all than 4.
 import { monotonicMs } from "../async/clock.ts";
-import { waitUnlessAborted } from "../async/sleep.ts";
+import { Places } from "../async/places.ts";
 
 const firstLimit = 4;
 /** As many as there are connections for proposals (api/agents.ts). */
@@ -17,9 +17,8 @@ const measuredResponses = 200;
  * server, and what is longer was spent in a queue. Reports of states are not bound by it and never wait here.
  */
 export class ProposalBound {
-  readonly #waiting: (() => void)[] = [];
+  readonly #places = new Places(() => this.#limit);
   #limit = firstLimit;
-  #inFlight = 0;
   #shortestMs = Number.POSITIVE_INFINITY;
   #responses = 0;
 
@@ -30,9 +29,12 @@ export class ProposalBound {
 
   /** Calls `send` when there is a place. Throws what `send` throws, and the reason of `signal` if it aborts before that. */
   async run<T>(send: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#enter(signal);
+    signal.throwIfAborted();
+    const hasPlace = await this.#places.enter(signal);
+    if (signal.aborted && hasPlace) this.#places.leave();
+    signal.throwIfAborted();
     const sentAt = monotonicMs();
-    const wasFull = this.#inFlight >= this.#limit;
+    const wasFull = this.#places.taken >= this.#limit;
     try {
       const result = await send();
       this.#adapt(monotonicMs() - sentAt, wasFull);
@@ -41,34 +43,7 @@ export class ProposalBound {
       this.#limit = Math.max(1, Math.floor(this.#limit / 2));
       throw error;
     } finally {
-      this.#inFlight -= 1;
-      this.#admit();
-    }
-  }
-
-  async #enter(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    let admit = (): void => {};
-    const admitted = new Promise<void>((resolve) => {
-      admit = resolve;
-    });
-    this.#waiting.push(admit);
-    this.#admit();
-    await waitUnlessAborted(admitted, signal);
-    const index = this.#waiting.indexOf(admit);
-    if (index !== -1) this.#waiting.splice(index, 1);
-    else if (signal.aborted) this.#inFlight -= 1;
-    if (!signal.aborted) return;
-    this.#admit();
-    signal.throwIfAborted();
-  }
-
-  #admit(): void {
-    while (this.#inFlight < this.#limit) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      this.#inFlight += 1;
-      next();
+      this.#places.leave();
     }
   }
 
