@@ -1,5 +1,12 @@
 // How to start the process of a flow run, and who runs the hooks of its flow.
+import { terminateGraceMs } from "../process/terminate.ts";
 import type { PythonFinding } from "./find-python.ts";
+
+/**
+ * `prefect flow-run execute` checks for a cancellation every 10 s, gives its engine 30 s, and then runs hooks. The step
+ * `kill` ends this wait, because the time limit of that step has no room for it.
+ */
+export const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /**
  * What has to be known of a started program later. It is plain data, because the journal keeps it for a worker that adopts

@@ -3,6 +3,7 @@ import { timeoutSignal } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { waitAtMost } from "../../async/sleep.ts";
 import { terminateGraceMs } from "../../process/terminate.ts";
+import { selfCancelMs } from "../../program/launch.ts";
 import type { Ending, Execution, Handle, RunAccess, StopLimits } from "../pool-type.ts";
 import { describeBytes } from "./byte-sizes.ts";
 import { type ContainerDetails, nameOf } from "./container-details.ts";
@@ -15,8 +16,6 @@ import { EnvironmentSecrets } from "./environment-secrets.ts";
 import { statusEvent } from "./events.ts";
 import { removeContainer } from "./start-container.ts";
 
-/** `prefect flow-run execute` checks for a cancellation every 10 s, gives its engine 30 s, and then runs hooks. */
-const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 /** After the end of a container, its last lines arrive within this time. */
 const lastLinesMs = 5_000;
 /** The time limit for removing an ended container. The cleaning removes it otherwise. */

@@ -8,6 +8,7 @@ import { endLeftovers } from "../../process/leftovers.ts";
 import type { ProcessExit } from "../../process/start-process.ts";
 import { type Leader, terminate, terminateGraceMs } from "../../process/terminate.ts";
 import type { PythonFinding } from "../../program/find-python.ts";
+import { selfCancelMs } from "../../program/launch.ts";
 import { isAtLeast } from "../../program/prefect-release.ts";
 import type { Ending, Execution, Handle, InfrastructureServices, ReportedEnd, StopLimits } from "../pool-type.ts";
 import type { ProcessFacts } from "./process-facts.ts";
@@ -40,12 +41,6 @@ const graceAfterStopMs = 5_000;
 
 /** The first release whose engines send heartbeat events. Source: prefect runner/runner.py (3.5). */
 const heartbeatsSince = "3.6.13";
-
-/**
- * `prefect flow-run execute` checks for a cancellation every 10 s, gives its engine 30 s, and then runs hooks. The step
- * `kill` ends this wait, because the time limit of that step has no room for it.
- */
-const selfCancelMs = 10_000 + terminateGraceMs + 20_000;
 
 /** Returns the execution of a process. The caller disposes of what the process needed. */
 export function processExecution(program: RunningProgram): Omit<Execution, typeof Symbol.asyncDispose> {
