@@ -48,11 +48,11 @@ export interface Row {
   unit: Unit;
   lictor: readonly number[];
   reference: readonly number[];
-  /** Null if the issue of the row is no goal. */
+  /** Null if the row has none. */
   goal: Goal | null;
 }
 
-/** `of` is what the goal is about: a text for the table. */
+/** What the table says of the goal, and whether it is met. */
 export interface Goal {
   text: string;
   isMet: boolean;
@@ -60,6 +60,12 @@ export interface Goal {
 
 /** What a figure counts; nothing for a plain number. */
 export type Unit = "ms" | "MiB" | "s" | "/s" | "%" | "";
+
+/** Returns a row of one figure of each worker. The goal is that lictor needs no more than the reference. */
+export function noMoreRow(named: Pick<Row, "name" | "what" | "unit">, [lictor, reference]: [number, number]): Row {
+  const goal = { text: "no more", isMet: lictor <= reference };
+  return { ...named, lictor: [lictor], reference: [reference], goal };
+}
 
 // The reference worker imports for seconds on a busy machine.
 const firstPollMs = 120_000;

@@ -4,6 +4,7 @@ import { withProgress } from "../support/with-progress.ts";
 import {
   type Bench,
   both,
+  noMoreRow,
   type PollingWorker,
   pause,
   poolName,
@@ -57,14 +58,10 @@ function toRows(size: string, [lictor, reference]: [Cost, Cost]): Row[] {
       reference: [reference.cpuPercent],
       goal: null,
     },
-    {
-      name: "growth",
-      what: `${size}: requests per flow run`,
-      unit: "",
-      lictor: [lictor.requestsPerRun],
-      reference: [reference.requestsPerRun],
-      goal: { text: "no more", isMet: lictor.requestsPerRun <= reference.requestsPerRun },
-    },
+    noMoreRow({ name: "growth", what: `${size}: requests per flow run`, unit: "" }, [
+      lictor.requestsPerRun,
+      reference.requestsPerRun,
+    ]),
   ];
 }
 

@@ -5,6 +5,7 @@ import { withProgress } from "../support/with-progress.ts";
 import {
   type Bench,
   both,
+  noMoreRow,
   pause,
   poolName,
   prepare,
@@ -14,7 +15,7 @@ import {
   type WorkerKind,
 } from "./bench-context.ts";
 
-/** The issue of 500 flow runs in flight, in MiB. 120 MB. */
+/** The goal for 500 flow runs in flight: 120 MB. */
 const mostMiBInFlight = 120e6 / 2 ** 20;
 
 interface Idle {
@@ -52,22 +53,11 @@ export async function measureIdle(bench: Bench): Promise<Row[]> {
       reference: [reference.residentMiB],
       goal: { text: `0.55 x: ${ratio.toFixed(2)} x`, isMet: ratio <= 0.55 },
     },
-    {
-      name: "idle",
-      what: "idle, CPU",
-      unit: "%",
-      lictor: [lictor.cpuPercent],
-      reference: [reference.cpuPercent],
-      goal: { text: "no more", isMet: lictor.cpuPercent <= reference.cpuPercent },
-    },
-    {
-      name: "idle",
-      what: "idle, requests per minute",
-      unit: "",
-      lictor: [lictor.requestsPerMinute],
-      reference: [reference.requestsPerMinute],
-      goal: { text: "no more", isMet: lictor.requestsPerMinute <= reference.requestsPerMinute },
-    },
+    noMoreRow({ name: "idle", what: "idle, CPU", unit: "%" }, [lictor.cpuPercent, reference.cpuPercent]),
+    noMoreRow({ name: "idle", what: "idle, requests per minute", unit: "" }, [
+      lictor.requestsPerMinute,
+      reference.requestsPerMinute,
+    ]),
   ];
 }
 
