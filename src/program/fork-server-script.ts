@@ -24,7 +24,7 @@ RUN_ID = b"PREFECT__FLOW_RUN_ID="
 
 
 def serve(idle_seconds, preload):
-    """Forks a child for each request until the worker closes the connection. Returns the request in a child only."""
+    """Forks a child for each request until the worker closes the connection. Returns the engine's code, in a child only."""
     searches_cwd = sys.path[:1] == [""]
     if searches_cwd:
         del sys.path[0]
@@ -43,59 +43,90 @@ def serve(idle_seconds, preload):
     gc.collect()
     gc.freeze()
     send(control, {"ready": os.getpid(), "refused": refused, "threads": count_threads()})
+    server = Server(control, files, memory, searches_cwd)
+    while not server.is_child:
+        server.wait(idle_seconds)
+    return code
 
-    selector = selectors.DefaultSelector()
-    selector.register(control, selectors.EVENT_READ)
-    received = b""
-    pidfds = {}
-    gates = {}
-    while True:
-        events = selector.select(None if pidfds else idle_seconds)
+
+class Server:
+    """The connection to the worker, and the children. In a child, is_child is true, and everything here is closed."""
+
+    def __init__(self, control, files, memory, searches_cwd):
+        self.control = control
+        self.files = files
+        self.memory = memory
+        self.searches_cwd = searches_cwd
+        self.is_child = False
+        self.received = b""
+        self.pids = {}  # by pidfd
+        self.gates = {}  # by pid
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(control, selectors.EVENT_READ)
+
+    def wait(self, idle_seconds):
+        events = self.selector.select(None if self.pids else idle_seconds)
         if not events:
             os._exit(0)
         for key, _ in events:
-            if key.fileobj is not control:
-                selector.unregister(key.fileobj)
-                os.close(key.fileobj)
-                pid = pidfds.pop(key.fileobj)
-                _, status = os.waitpid(pid, 0)
-                close(gates.pop(pid, None))
-                send(control, {"ended": pid, "status": os.waitstatus_to_exitcode(status)})
-                continue
-            chunk = control.recv(1 << 20)
-            if not chunk:
-                os._exit(0)
-            *lines, received = (received + chunk).split(b"\n")
-            for line in lines:
-                request = json.loads(line)
-                if "go" in request:
-                    gate = gates.pop(request["go"], None)
-                    if gate is not None:
-                        os.write(gate, b"g")
-                        os.close(gate)
-                    continue
-                problem = find_obstacle(request, files)
-                if problem is not None:
-                    send(control, {"id": request["id"], "problem": problem})
-                    continue
-                def close_all():
-                    # Closed by their objects, which would otherwise close these numbers later, when others have them.
-                    selector.close()
-                    control.close()
-                    for number in [*pidfds, *gates.values()]:
-                        os.close(number)
+            if key.fileobj is not self.control:
+                self.reap(key.fileobj)
+            else:
+                self.receive()
+                if self.is_child:
+                    return
 
-                pid, gate, problem = fork(request, close_all, memory, searches_cwd)
-                if pid == 0:
-                    return code
-                if problem:
-                    send(control, {"id": request["id"], "problem": problem})
-                    continue
-                pidfd = os.pidfd_open(pid)
-                pidfds[pidfd] = pid
-                gates[pid] = gate
-                selector.register(pidfd, selectors.EVENT_READ)
-                send(control, {"id": request["id"], "pid": pid})
+    def receive(self):
+        chunk = self.control.recv(1 << 20)
+        if not chunk:
+            os._exit(0)
+        *lines, self.received = (self.received + chunk).split(b"\n")
+        for line in lines:
+            request = json.loads(line)
+            if "go" in request:
+                self.open_gate(request["go"])
+            else:
+                self.start(request)
+                if self.is_child:
+                    return
+
+    def start(self, request):
+        problem = find_obstacle(request, self.files)
+        if not problem:
+            pid, gate, problem = fork(request, self.close, self.memory, self.searches_cwd)
+        if problem:
+            send(self.control, {"id": request["id"], "problem": problem})
+        elif pid == 0:
+            self.is_child = True
+        else:
+            pidfd = os.pidfd_open(pid)
+            self.pids[pidfd] = pid
+            self.gates[pid] = gate
+            self.selector.register(pidfd, selectors.EVENT_READ)
+            send(self.control, {"id": request["id"], "pid": pid})
+
+    def open_gate(self, pid):
+        gate = self.gates.pop(pid, None)
+        if gate is not None:
+            os.write(gate, b"g")
+            os.close(gate)
+
+    def reap(self, pidfd):
+        self.selector.unregister(pidfd)
+        os.close(pidfd)
+        pid = self.pids.pop(pidfd)
+        _, status = os.waitpid(pid, 0)
+        gate = self.gates.pop(pid, None)
+        if gate is not None:
+            os.close(gate)
+        send(self.control, {"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def close(self):
+        # Closed by their objects, which would otherwise close these numbers later, when others have them.
+        self.selector.close()
+        self.control.close()
+        for number in [*self.pids, *self.gates.values()]:
+            os.close(number)
 
 
 def import_all(preload):
@@ -138,7 +169,7 @@ def find_obstacle(request, files):
     return "the working directory hides the module " + hidden[0] if hidden else None
 
 
-def fork(request, close_all, memory, searches_cwd):
+def fork(request, close_server, memory, searches_cwd):
     """Returns the child's pid, the pipe that lets it go on, and why it failed. In the child, returns when it may go on."""
     gate_end, gate = os.pipe()
     problem_end, child_problem = os.pipe()
@@ -160,7 +191,7 @@ def fork(request, close_all, memory, searches_cwd):
     try:
         os.close(gate)
         os.close(problem_end)
-        become(request, close_all, memory, searches_cwd)
+        become(request, close_server, memory, searches_cwd)
     except BaseException as error:
         os.write(child_problem, str(error).encode()[:4000] or b"failed")
         os._exit(1)
@@ -172,10 +203,10 @@ def fork(request, close_all, memory, searches_cwd):
     return 0, None, None
 
 
-def become(request, close_all, memory, searches_cwd):
+def become(request, close_server, memory, searches_cwd):
     """Makes this process what the system makes of a new one."""
     os.setsid()
-    close_all()
+    close_server()
     for number, path in enumerate(request["output"] or [], start=1):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
@@ -267,11 +298,6 @@ def send(control, message):
         control.sendall(json.dumps(message).encode() + b"\n")
     except OSError:
         os._exit(0)
-
-
-def close(number):
-    if number is not None:
-        os.close(number)
 
 
 def run(code):
