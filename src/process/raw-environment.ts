@@ -67,7 +67,7 @@ export async function passOnRawVariables(start: Start & { cwd: string }): Promis
 
 /** Returns whether a program with this environment gets raw variables. */
 export async function hasRawVariables(env: Start["env"]): Promise<boolean> {
-  return canPassOn() && selectPassed(env, await ownRawVariables()).length > 0;
+  return selectPassed(env, await ownRawVariables()).length > 0 && canPassOn();
 }
 
 /** Returns the raw variables that are passed on, with their values in octal numbers. They show how large the variables get. */
