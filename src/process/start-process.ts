@@ -90,7 +90,8 @@ async function explain(error: unknown, options: StartOptions): Promise<unknown> 
   return error;
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+/** Returns whether the path names a directory. Never throws. */
+export async function isDirectory(path: string): Promise<boolean> {
   return await stat(path).then(
     (found) => found.isDirectory(),
     () => false,

@@ -1,8 +1,8 @@
 // Runs the hooks of a flow in the place of its program: where the program ran, or where it could run on this machine.
-import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { AsyncDisposables } from "../../async/async-disposables.ts";
 import { omitUnset } from "../../job/flow-run-environment.ts";
+import { isDirectory } from "../../process/start-process.ts";
 import { makeTemporaryDirectory } from "../../process/temporary-directory.ts";
 import { mayStartEngine } from "../../program/engine-command.ts";
 import { reachesSameServer } from "../../program/hook-script.ts";
@@ -75,11 +75,4 @@ export async function openLostPlace(
   const output = await openOutputFiles(services, flowRunId, await makeTemporary("lictor-output-"));
   opened.add(async () => await output[Symbol.asyncDispose]());
   return { ...place, output };
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  return await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
 }
