@@ -86,13 +86,7 @@ async function bench(stop: AbortSignal): Promise<void> {
   const options = readOptions();
   const environment = await ensurePythonEnvironment(say);
   await using database = options.database === "postgres" ? await openPostgres() : null;
-  // The database is empty, unlike the SQLite file that servers are started with.
-  const env = {
-    PREFECT_API_DATABASE_CONNECTION_URL: database?.connectionUrl ?? "",
-    PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "true",
-    PREFECT_SERVER_REGISTER_BLOCKS_ON_START: "true",
-  };
-  const starting = startPrefectServer(database === null ? {} : { env });
+  const starting = startPrefectServer({ connectionUrl: database?.connectionUrl });
   await using server = await withProgress(say, "Starting a Prefect server", starting);
   await using proxy = await startReverseProxy(server.apiUrl);
   const { apiUrl } = server;

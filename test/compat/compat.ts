@@ -44,18 +44,20 @@ async function readSubjects(): Promise<Subject[]> {
   const chosen = positionals.length > 0 ? positionals : known;
   return chosen.flatMap((name): Subject[] => {
     if (name === "node") return NODE_MAJORS.map((major) => nodeSubject(major, folders));
-    return [prefectSubject(name, name === newest && values.complete ? ["test"] : folders)];
+    return [prefectSubject(name, name === newest && values.complete ? ["test"] : folders, name === newest)];
   });
 }
 
-function prefectSubject(release: string, folders: readonly string[]): Subject {
+/** The newest release is tested on PostgreSQL where that is installed, the others on SQLite. */
+function prefectSubject(release: string, folders: readonly string[], isNewest: boolean): Subject {
   return {
     table: "Prefect",
     name: release,
     folders,
     async prepare() {
       await ensurePythonEnvironment(console.log, release);
-      return { title: release, env: { LICTOR_TEST_PREFECT: release } };
+      const database = isNewest ? {} : { LICTOR_TEST_DATABASE: "sqlite" };
+      return { title: release, env: { LICTOR_TEST_PREFECT: release, ...database } };
     },
   };
 }

@@ -115,13 +115,7 @@ describe("each flow run is executed once by two, three and five workers on a loa
     const installation = await findPostgres();
     if (typeof installation === "string") return endAsNotApplicable(installation);
     await using postgres = await startPostgres(installation);
-    await using server = await startPrefectServer({
-      env: {
-        PREFECT_API_DATABASE_CONNECTION_URL: postgres.connectionUrl,
-        PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "true",
-        PREFECT_SERVER_REGISTER_BLOCKS_ON_START: "true",
-      },
-    });
+    await using server = await startPrefectServer({ connectionUrl: postgres.connectionUrl });
     await expectOnce(server);
   });
 });

@@ -3,6 +3,7 @@ import { access } from "node:fs/promises";
 import type { TestProject } from "vitest/node";
 import { inCheckout } from "./checkout.ts";
 import { MissingPythonError } from "./find-python.ts";
+import { findPostgres, startPostgres } from "./postgres.ts";
 import { prefectApi } from "./prefect-api.ts";
 import { startPrefectServer } from "./prefect-server.ts";
 import { ensurePythonEnvironment } from "./python-environment.ts";
@@ -32,11 +33,34 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   const running = process.env.LICTOR_TEST_API_URL;
   const server = running
     ? { apiUrl: running, [Symbol.asyncDispose]: async () => {} }
-    : await withProgress(console.log, "Starting a Prefect server", startPrefectServer());
+    : await withProgress(console.log, "Starting a Prefect server", startSharedServer());
   project.provide("apiUrl", server.apiUrl);
   project.provide("prefectVersion", await prefectApi(server.apiUrl).request<string>("GET", "/admin/version"));
   project.provide("python", python);
   return async () => await server[Symbol.asyncDispose]();
+}
+
+/**
+ * On PostgreSQL where that is installed, unless LICTOR_TEST_DATABASE is `sqlite`. With SQLite a client that goes away in the
+ * middle of a write can keep the database locked for a minute, for all tests.
+ */
+async function startSharedServer(): Promise<{ apiUrl: string } & AsyncDisposable> {
+  const installation = process.env.LICTOR_TEST_DATABASE === "sqlite" ? "not asked for" : await findPostgres();
+  if (typeof installation === "string") return await startPrefectServer();
+  const database = await startPostgres(installation);
+  try {
+    const server = await startPrefectServer({ connectionUrl: database.connectionUrl });
+    return {
+      apiUrl: server.apiUrl,
+      async [Symbol.asyncDispose]() {
+        await server[Symbol.asyncDispose]();
+        await database[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await database[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 async function buildIfMissing(): Promise<void> {

@@ -15,6 +15,8 @@ import { waitFor } from "./wait-for.ts";
 /** `authString` is `user:password`; a `home` of the caller's keeps its database and is not removed. */
 export interface ServerOptions {
   authString?: string;
+  /** The URL of an empty database. Without it the database is a file of SQLite. */
+  connectionUrl?: string | undefined;
   port?: number;
   home?: string;
   env?: Record<string, string>;
@@ -44,7 +46,8 @@ export async function startPrefectServer(options: ServerOptions = {}): Promise<P
   const emptyDatabase = join(dirname(environment.bin), "empty-server.db");
   const temporary = options.home === undefined ? await makeTemporaryDirectory("lictor-server-") : undefined;
   const home = options.home ?? temporary?.path ?? "";
-  const isSetUp = await provideDatabase(emptyDatabase, join(home, "prefect.db"));
+  const { connectionUrl } = options;
+  const isSetUp = connectionUrl === undefined && (await provideDatabase(emptyDatabase, join(home, "prefect.db")));
   const port = options.port ?? (await findFreePort());
 
   const child = spawn(environment.python, [...SERVER, "--port", `${port}`], {
@@ -60,6 +63,7 @@ export async function startPrefectServer(options: ServerOptions = {}): Promise<P
       ...(isSetUp
         ? { PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "false", PREFECT_SERVER_REGISTER_BLOCKS_ON_START: "false" }
         : {}),
+      ...(connectionUrl === undefined ? {} : { PREFECT_API_DATABASE_CONNECTION_URL: connectionUrl }),
       ...(options.authString === undefined ? {} : { PREFECT_SERVER_API_AUTH_STRING: options.authString }),
       ...options.env,
     }),
@@ -83,7 +87,7 @@ export async function startPrefectServer(options: ServerOptions = {}): Promise<P
   const apiUrl = `http://127.0.0.1:${port}/api`;
   try {
     await waitUntilHealthy(apiUrl, () => child.exitCode ?? child.signalCode, output);
-    if (!isSetUp && options.home === undefined)
+    if (!isSetUp && connectionUrl === undefined && options.home === undefined)
       await saveEmptyDatabase(environment.python, join(home, "prefect.db"), emptyDatabase);
   } catch (error) {
     await dispose();
