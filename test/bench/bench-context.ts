@@ -39,6 +39,8 @@ export interface Sizes {
   idleSeconds: number;
   /** For a worker to open its sockets after a start, and to send what follows a flow run. */
   settlingMs: number;
+  /** For a worker to free the memory that its start took. */
+  idleSettlingMs: number;
 }
 
 /** One line of the table. `lictor` and `reference` are the samples of the two workers. */
@@ -81,13 +83,13 @@ export async function startPolling(
   { proxy }: Bench,
   kind: WorkerKind,
   pool: string,
-  name = "bench-worker",
+  { name = "bench-worker", env = {} }: { name?: string; env?: Record<string, string> } = {},
 ): Promise<PollingWorker> {
   const seen = proxy.requests.length;
   const spawnedAtMs = performance.now();
   const program = await startLictor(["worker", "start", "--pool", pool, "--name", name, ...kind.args], {
     command: kind.command,
-    env: { PREFECT_API_URL: proxy.apiUrl },
+    env: { PREFECT_API_URL: proxy.apiUrl, ...env },
   });
   try {
     const poll = await waitFor(() => findPoll(proxy, pool, seen), {

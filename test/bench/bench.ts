@@ -15,7 +15,7 @@ import { measureGrowth } from "./measure-growth.ts";
 import { measureIdle, measureInFlight } from "./measure-idle.ts";
 import { type Limits, measureLimits } from "./measure-limits.ts";
 import { measureStart, measureVersion } from "./measure-start.ts";
-import { describeMachine, type Results, resultTable, writeResults } from "./report.ts";
+import { describeMachine, type MeasuredRow, type Results, resultTable, writeResults } from "./report.ts";
 
 type Measurement = (bench: Bench, limits: Limits | null) => Promise<Row[]>;
 
@@ -36,13 +36,14 @@ const onlyIfNamed = ["growth"];
 const needLimits = ["latency", "backlog"];
 
 const fullSizes: Sizes = {
-  repeats: 20,
+  repeats: 15,
   burst: 40,
-  bursts: 3,
+  bursts: 2,
   backlog: 100,
   inFlight: 500,
-  idleSeconds: 60,
+  idleSeconds: 120,
   settlingMs: 10_000,
+  idleSettlingMs: 60_000,
 };
 const quickSizes: Sizes = {
   repeats: 1,
@@ -52,6 +53,7 @@ const quickSizes: Sizes = {
   inFlight: 30,
   idleSeconds: 10,
   settlingMs: 3_000,
+  idleSettlingMs: 10_000,
 };
 /** They take more than a quick look. */
 const notIfQuick = ["burst", "in-flight", "requests"];
@@ -59,7 +61,6 @@ const notIfQuick = ["burst", "in-flight", "requests"];
 interface Options {
   names: readonly string[];
   isQuick: boolean;
-  isWhole: boolean;
   database: "sqlite" | "postgres";
 }
 
@@ -79,7 +80,7 @@ function readOptions(): Options {
   const usual = Object.keys(measurements).filter(
     (name) => !onlyIfNamed.includes(name) && !(isQuick && notIfQuick.includes(name)),
   );
-  return { names: named.length > 0 ? named : usual, isQuick, isWhole: named.length === 0, database };
+  return { names: named.length > 0 ? named : usual, isQuick, database };
 }
 
 async function bench(stop: AbortSignal): Promise<void> {
@@ -102,13 +103,13 @@ async function bench(stop: AbortSignal): Promise<void> {
   const sizes = options.isQuick ? quickSizes : fullSizes;
   const benchmark: Bench = { proxy, apiUrl, api, environment, kinds, sizes, say, stop };
   const limits = options.names.some((name) => needLimits.includes(name)) ? await measureLimits(benchmark) : null;
-  const rows: Row[] = [];
+  const rows: MeasuredRow[] = [];
   for (const name of options.names) {
     stop.throwIfAborted();
-    rows.push(...((await measurements[name]?.(benchmark, limits)) ?? []));
+    const measured = (await measurements[name]?.(benchmark, limits)) ?? [];
+    rows.push(...measured.map((row) => ({ ...row, date: new Date().toISOString() })));
   }
   const results: Results = {
-    date: new Date().toISOString(),
     machine: describeMachine(),
     versions: {
       lictor: lictorVersion,
@@ -116,7 +117,6 @@ async function bench(stop: AbortSignal): Promise<void> {
       prefect: await api.request<string>("GET", "/admin/version"),
       database: options.database,
     },
-    isQuick: options.isQuick,
     limits,
     rows,
   };
@@ -125,7 +125,9 @@ async function bench(stop: AbortSignal): Promise<void> {
     `\n${results.machine}. Node.js ${versions.node}, Prefect ${versions.prefect}, server and ${versions.database} on the same machine.`,
   );
   console.log(`\n${resultTable(results)}\n\n${explanation}`);
-  if (options.isWhole) console.log(`\nWritten: ${(await writeResults(results)).join(", ")}`);
+  if (options.isQuick) return;
+  const written = await writeResults(results, Object.keys(measurements));
+  console.log(`\nWritten: ${written.join(", ")}`);
 }
 
 const explanation = `Medians, with the middle half of the samples in brackets. Ratio: the reference's figure by lictor's.

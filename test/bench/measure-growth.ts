@@ -112,7 +112,7 @@ async function startMany(
   const start = async (): Promise<void> => {
     for (let index = 0; index < count; index++) {
       bench.stop.throwIfAborted();
-      list.push(await startPolling(bench, kind, pool, `bench-worker-${index}`));
+      list.push(await startPolling(bench, kind, pool, { name: `bench-worker-${index}` }));
     }
   };
   try {

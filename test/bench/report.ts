@@ -1,5 +1,5 @@
 // The results of the bench: the table, and the files below bench/.
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { inCheckout } from "../support/checkout.ts";
@@ -9,15 +9,16 @@ import { barChart } from "./charts.ts";
 import type { Limits } from "./measure-limits.ts";
 import { formatSamples, median } from "./statistics.ts";
 
-/** All that one run of the bench found out, and about what. */
+/** What was found out about lictor and the reference, on which machine and with which versions. */
 export interface Results {
-  date: string;
   machine: string;
   versions: { lictor: string; node: string; prefect: string; database: string };
-  isQuick: boolean;
   limits: Limits | null;
-  rows: readonly Row[];
+  rows: readonly MeasuredRow[];
 }
+
+/** `date` is when the measurement ended, in ISO 8601. */
+export type MeasuredRow = Row & { date: string };
 
 /** What the machine is. */
 export function describeMachine(): string {
@@ -56,11 +57,37 @@ export function chartsOf({ rows }: Results): Map<string, string> {
   return new Map(charts.flatMap(([file, title, of]) => (of.length === 0 ? [] : [[file, barChart(title, of)]])));
 }
 
-/** Writes bench/results.json and the charts. Returns the names of the files. */
-export async function writeResults(results: Results): Promise<string[]> {
+/**
+ * Writes the results and the charts into the folder bench/. Rows of measurements that were left out are kept from before if
+ * machine and versions are the same. `order` are the names of all measurements. Charts are of SQLite, the database of a
+ * fresh install. Returns the names of the files.
+ */
+export async function writeResults(results: Results, order: readonly string[]): Promise<string[]> {
   const directory = inCheckout("bench");
   await mkdir(directory, { recursive: true });
-  const files = new Map([["results.json", `${JSON.stringify(results, null, 2)}\n`], ...chartsOf(results)]);
+  const { database } = results.versions;
+  const file = database === "sqlite" ? "results.json" : `results-${database}.json`;
+  const before = await readFile(join(directory, file), "utf8").then(
+    (text) => JSON.parse(text) as Results,
+    () => undefined,
+  );
+  const merged = before === undefined ? results : mergeResults(before, results, order);
+  const charts = database === "sqlite" ? chartsOf(merged) : new Map<string, string>();
+  const files = new Map([[file, `${JSON.stringify(merged, null, 2)}\n`], ...charts]);
   for (const [name, text] of files) await writeFile(join(directory, name), text);
   return [...files.keys()].map((name) => `bench/${name}`);
+}
+
+/** Returns the new results, with rows from before that were not measured anew under the same conditions. */
+export function mergeResults(before: Results, results: Results, order: readonly string[]): Results {
+  const isSame =
+    JSON.stringify([before.machine, before.versions]) === JSON.stringify([results.machine, results.versions]);
+  if (!isSame) return results;
+  const measured = new Set(results.rows.map(({ name }) => name));
+  const rows = [...before.rows.filter(({ name }) => !measured.has(name)), ...results.rows];
+  return {
+    ...results,
+    limits: results.limits ?? before.limits,
+    rows: rows.sort((one, other) => order.indexOf(one.name) - order.indexOf(other.name)),
+  };
 }

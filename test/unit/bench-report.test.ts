@@ -1,11 +1,11 @@
 // What the bench makes of its samples: figures, the table and the charts.
 import { expect, test } from "vitest";
-import type { Row } from "../bench/bench-context.ts";
 import { barChart } from "../bench/charts.ts";
-import { chartsOf, type Results, resultTable } from "../bench/report.ts";
+import { chartsOf, type MeasuredRow, mergeResults, type Results, resultTable } from "../bench/report.ts";
 import { formatFigure, formatSamples, median, quantile } from "../bench/statistics.ts";
 
-const row: Row = {
+const row: MeasuredRow = {
+  date: "2030-01-01T00:00:00.000Z",
   name: "latency",
   what: 'created → "Pending" & more',
   unit: "ms",
@@ -15,10 +15,8 @@ const row: Row = {
 };
 
 const results: Results = {
-  date: "2030-01-01T00:00:00.000Z",
   machine: "1 x CPU",
   versions: { lictor: "1", node: "20", prefect: "3", database: "sqlite" },
-  isQuick: false,
   limits: null,
   rows: [row, { ...row, name: "idle", what: "CPU", unit: "%", lictor: [0.1], reference: [1.23456], goal: null }],
 };
@@ -40,6 +38,14 @@ test.each([
   [Number.NaN, "-"],
 ])("%d is shown as %s", (value, text) => {
   expect(formatFigure(value)).toBe(text);
+});
+
+test("rows of an earlier run stay in their place, unless they were measured anew or elsewhere", () => {
+  const order = ["latency", "idle"];
+  const names = ({ rows }: Results): string[] => rows.map(({ name, date }) => `${name} ${date.slice(0, 4)}`);
+  const later: Results = { ...results, rows: [{ ...row, date: "2031-01-01T00:00:00.000Z" }] };
+  expect(names(mergeResults(results, later, order))).toEqual(["latency 2031", "idle 2030"]);
+  expect(names(mergeResults(results, { ...later, machine: "2 x CPU" }, order))).toEqual(["latency 2031"]);
 });
 
 test("several samples are shown with their middle half, one is not", () => {
