@@ -135,7 +135,7 @@ const environments: Environment[] = [
   { title: "defaults without any source", after: ["--show-defaults", "--hide-sources"] },
 ];
 
-test("is the same for each environment", { timeout: 180_000 }, async () => {
+test("is the same for each environment", async () => {
   const cases = await Promise.all(
     environments.map(async ({ title, files, env, before = [], after = [] }) => {
       const home = await makeHome(files);

@@ -172,7 +172,7 @@ test("config view hides secrets where Prefect shows them, and names a file that 
   expect(shown.stdout).toContain("PREFECT_API_URL='http://marked:marked@h/api' (from env)\n");
 });
 
-test("what lictor writes is read by Prefect, and the other way round", { timeout: 180_000 }, async () => {
+test("what lictor writes is read by Prefect, and the other way round", async () => {
   await using home = await makeHome({ [PROFILES]: '# mine\nactive = "a b"\n[profiles."a b"]\n' });
   const python = inject("python");
   const value = 'http://h/"\\é/api';

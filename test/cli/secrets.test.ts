@@ -80,7 +80,6 @@ describe("no secret leaves", () => {
         expect({ command, found: await leaks(program) }).toEqual({ command, found: [] });
       }
     },
-    180_000,
   );
 
   test("a worker at debug that runs a flow run to its end", async () => {

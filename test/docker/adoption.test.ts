@@ -18,11 +18,11 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
 
   beforeAll(async () => {
     engine = await startDockerEngine();
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await engine?.[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   test.each([
     ["with its journal", true],

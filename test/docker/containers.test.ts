@@ -27,12 +27,12 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
     engine = await startDockerEngine();
     pool = await newDockerPool(engine);
     worker = await startDockerWorker(pool);
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await worker?.[Symbol.asyncDispose]();
     await engine?.[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   test("an exit code is in the state, and the last lines are in the logs of the flow run", async () => {
     const id = await runShell(pool, "echo first; echo last words >&2; exit 7");

@@ -27,12 +27,12 @@ describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () =
     engine = await startDockerEngine();
     pool = await newDockerPool(engine);
     worker = await startDockerWorker(pool);
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await worker?.[Symbol.asyncDispose]();
     await engine?.[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   test.concurrent("that completes is reported by its engine alone", async () => {
     const id = await runFlow(pool, "hello");

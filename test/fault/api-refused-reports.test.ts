@@ -36,7 +36,7 @@ test("a report refused by an expired key, a firewall's page and a login page is 
     expect.stringMatching(/^POST .*set_state: 401 Unauthorized\. .*The request is repeated until/),
     "The server takes the refused requests again.",
   ]);
-}, 20_000);
+});
 
 test("two reports that are refused at once are one warning", async () => {
   const captured = capturedLog();

@@ -112,7 +112,7 @@ test("2,000 answers of nonsense are values or errors with a line of words, and l
   api[Symbol.dispose]();
   await waitFor(async () => (await connections(server)) === 0, { timeoutMs: 5_000, what: "no connection left" });
   await stop();
-}, 150_000);
+});
 
 test("1,000 decisions of nonsense about a proposed state are decisions or errors", async () => {
   const fuzz = fuzzFrom(20261124, 0.06);
@@ -129,7 +129,7 @@ test("1,000 decisions of nonsense about a proposed state are decisions or errors
   };
   await Promise.all(Array.from({ length: 16 }, propose));
   await stop();
-}, 150_000);
+});
 
 test("a worker that is answered nonsense goes on, in words of one line each", async () => {
   const fuzz = fuzzFrom(20261125, 0.02);
@@ -162,4 +162,4 @@ test("a worker that is answered nonsense goes on, in words of one line each", as
   expect(worker.stderr).toMatch(/submitted to infrastructure/);
   expect(worker.stderr).toMatch(/with JSON that is not what the Prefect API answers/);
   await stop();
-}, 170_000);
+});

@@ -62,7 +62,7 @@ test("sockets behind a proxy that ends idle ones learn to stay open, with one wa
   expect(warning).toMatch(
     /^The connection to \/events\/(in|out) does not last \(.*closed with 1006 after 2\.\d s, 2 times in \d(\.\d)? s\); meanwhile flow runs are found by polling\. A proxy on the way probably ends connections after about 2\.\d s without data: raise its read timeout above 30 s \(nginx: proxy_read_timeout\)\. Until then lictor sends a ping every 2 s\.$/,
   );
-}, 60_000);
+});
 
 test("a socket that ends again and again for no known reason is one warning with its count", async () => {
   let connections = 0;
@@ -80,7 +80,7 @@ test("a socket that ends again and again for no known reason is one warning with
       /^The connection to \/events\/out does not last \(.*closed with 1011 internal error, 2 times in .* s\); meanwhile flow runs are found by polling\.$/,
     ),
   ]);
-}, 30_000);
+});
 
 test("one connection that breaks off and is open again at the next attempt is no warning", async () => {
   let connections = 0;

@@ -32,7 +32,7 @@ test("a command that ends itself when it is cancelled is not waited for", async 
   expect((await run.api.readFlowRun(run.id)).state_type).toBe("CANCELLED");
   // It was found: a flow run that is ended for the signal is proposed as Crashed first.
   expect(proxy.requests.filter((request) => proposes(request, "Crashed"))).toEqual([]);
-}, 90_000);
+});
 
 test("hooks of a flow run whose report took long run to their end", async () => {
   const api = sharedApi();
@@ -56,4 +56,4 @@ test("hooks of a flow run whose report took long run to their end", async () => 
   expect(await readFile(file, "utf8")).toBe("slow Crashed\n");
   expect(tookMs).toBeGreaterThan(60_000);
   expect(worker.stderr).not.toContain("could not be told");
-}, 150_000);
+});

@@ -82,20 +82,16 @@ const refused: [what: string, http: Record<string, AnswerStep[]>, scheduled: str
     null,
   ],
 ];
-test.each(refused)(
-  "a claimed flow run is started when %s can be read again",
-  async (_what, http, scheduled) => {
-    await using server = await startServer(
-      ["Pending", "Submitting"].map((name) => accepted(stateOf("PENDING", name, scheduled))),
-      http,
-    );
-    await using worker = await startPoolWorker(server);
-    await worker.waitForOutput(/submitted to infrastructure/, 20_000);
-    await drain(worker);
-    expect(names(server)).toEqual(["Pending", "Submitting"]);
-  },
-  30_000,
-);
+test.each(refused)("a claimed flow run is started when %s can be read again", async (_what, http, scheduled) => {
+  await using server = await startServer(
+    ["Pending", "Submitting"].map((name) => accepted(stateOf("PENDING", name, scheduled))),
+    http,
+  );
+  await using worker = await startPoolWorker(server);
+  await worker.waitForOutput(/submitted to infrastructure/, 20_000);
+  await drain(worker);
+  expect(names(server)).toEqual(["Pending", "Submitting"]);
+});
 
 test("a claim that cannot be confirmed is given back", async () => {
   const broken: AnswerStep = { status: 422, body: { detail: "no history" } };

@@ -61,7 +61,7 @@ async function startSweeping(steps: Steps = {}, options: TestWorkerOptions = {},
 
 const limits = { timeoutMs: 30_000, what: "the sweeps" };
 
-describe("a flow run of a dead worker", { timeout: 60_000 }, () => {
+describe("a flow run of a dead worker", () => {
   test.concurrent("is settled after the silence, and not before", async () => {
     await using sweeping = await startSweeping();
     await waitFor(() => sweeping.proposals().length > 0, limits);

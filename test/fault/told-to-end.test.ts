@@ -40,38 +40,34 @@ test("twice while it claims gives the claim up and ends", async () => {
 });
 
 // The first response still arrives. The second claim is broken off, and the server accepts it afterwards.
-test.each([3_000, 7_000])(
-  "twice gives a claim back that the server accepts %i ms later",
-  async (delayMs) => {
-    const api = sharedApi();
-    const pool = await newPool(api);
-    const command = programCommand("report-completed.mjs", "/dev/null");
-    const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
-    const told = new AbortController();
-    const isClaim = ({ path, body }: { path: string; body: string }): boolean =>
-      path.endsWith("/set_state") && body.includes('"name":"Pending"');
-    await using proxy = await startReverseProxy(inject("apiUrl"), {
-      onRequest: async (request) => {
-        if (!isClaim(request)) return undefined;
-        await new Promise((resolve) => told.signal.addEventListener("abort", resolve));
-        await sleep(delayMs);
-        return undefined;
-      },
-    });
-    await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
-    await waitFor(() => proxy.requests.some(isClaim), { timeoutMs: 20_000, what: "the claim" });
-    const end = tellTwice(worker);
-    await worker.waitForOutput(/Ending all flow runs/, 20_000);
-    told.abort();
-    expect(await end).toBeLessThan(20_000);
-    expect(await worker.exited).toEqual({ code: 0, signal: null });
-    const states = await api.readStates(id);
-    expect(states.map(({ name }) => name)).toEqual(expect.arrayContaining(["Scheduled", "Pending"]));
-    expect((await api.readFlowRun(id)).state_type).toBe("SCHEDULED");
-    expect(states.map(({ type }) => type)).not.toContain("RUNNING");
-  },
-  60_000,
-);
+test.each([3_000, 7_000])("twice gives a claim back that the server accepts %i ms later", async (delayMs) => {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const command = programCommand("report-completed.mjs", "/dev/null");
+  const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+  const told = new AbortController();
+  const isClaim = ({ path, body }: { path: string; body: string }): boolean =>
+    path.endsWith("/set_state") && body.includes('"name":"Pending"');
+  await using proxy = await startReverseProxy(inject("apiUrl"), {
+    onRequest: async (request) => {
+      if (!isClaim(request)) return undefined;
+      await new Promise((resolve) => told.signal.addEventListener("abort", resolve));
+      await sleep(delayMs);
+      return undefined;
+    },
+  });
+  await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+  await waitFor(() => proxy.requests.some(isClaim), { timeoutMs: 20_000, what: "the claim" });
+  const end = tellTwice(worker);
+  await worker.waitForOutput(/Ending all flow runs/, 20_000);
+  told.abort();
+  expect(await end).toBeLessThan(20_000);
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+  const states = await api.readStates(id);
+  expect(states.map(({ name }) => name)).toEqual(expect.arrayContaining(["Scheduled", "Pending"]));
+  expect((await api.readFlowRun(id)).state_type).toBe("SCHEDULED");
+  expect(states.map(({ type }) => type)).not.toContain("RUNNING");
+});
 
 test("twice recognises a claim that was proposed again after a wait", async () => {
   const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 0.1 } } };
@@ -100,7 +96,7 @@ test("twice recognises a claim that was proposed again after a wait", async () =
     "SCHEDULED",
   ]);
   // Longer than the limits of all waits, so that a failure shows what the worker printed.
-}, 120_000);
+});
 
 test("twice while the server lets a claimed flow run wait for a day gives it back", async () => {
   const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
@@ -145,7 +141,7 @@ test("twice while it has something to report waits for a bounded time and says w
   expect(await tellTwice(worker, 90_000)).toBeGreaterThan(50_000);
   expect(await worker.exited).toEqual({ code: 1, signal: null });
   expect(worker.stderr).toContain("could not be told within 60 s how these flow runs ended");
-}, 120_000);
+});
 
 /** How long background requests may delay the end, with a reserve for a busy machine. */
 const endsWithinMs = 20_000;

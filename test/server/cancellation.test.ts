@@ -44,7 +44,7 @@ describe("a cancelled flow run", () => {
   });
 });
 
-describe("a cancellation whose event is lost", { timeout: 120_000 }, () => {
+describe("a cancellation whose event is lost", () => {
   /** The worker asks at once after it has connected, so a cancellation just then would be found early. */
   const quietMs = 6_000;
 
@@ -75,7 +75,7 @@ describe("a cancellation whose event is lost", { timeout: 120_000 }, () => {
   );
 });
 
-describe("a flow run that is killed from outside", { timeout: 150_000 }, () => {
+describe("a flow run that is killed from outside", () => {
   test.each([
     ["is killed", "kill_self_with_hooks", /^Process exited with status code: -9\./],
     ["reports it itself", "exit_with_hooks", /^Execution was aborted|^Process exited with status code: 3\./],

@@ -161,5 +161,5 @@ describe("a flow run of a project whose dependencies are to be installed", () =>
     });
     const { flowRun } = await run.api.waitForState(run.id, ["CRASHED", "FAILED"], 60_000);
     expect(`${flowRun.state?.message}${run.worker.stderr}`).toContain(DEPENDENCY);
-  }, 90_000);
+  });
 });

@@ -81,14 +81,14 @@ describe("prefect flow-run execute as the command", () => {
     const { states } = await run.api.waitForState(run.id, ["COMPLETED"], EXECUTE_TIMEOUT_MS);
     expect(states.map(({ name }) => name)).toEqual(["Scheduled", ...claimedStates(), "Running", "Completed"]);
     await untilSettled(run.worker);
-  }, 120_000);
+  });
 
   test("leaves a failed flow run as Failed", async () => {
     await using run = await start("fail", { command: command() });
     await run.api.waitForState(run.id, ["FAILED"], EXECUTE_TIMEOUT_MS);
     await untilSettled(run.worker);
     expect((await run.api.readFlowRun(run.id)).state_type).toBe("FAILED");
-  }, 120_000);
+  });
 
   test("ends a cancelled flow run as Cancelled, its hook run once and no process left", async () => {
     await using directory = await makeTemporaryDirectory("lictor-hooks-");

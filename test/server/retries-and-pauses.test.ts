@@ -80,32 +80,28 @@ describe("a flow run", () => {
     expect(second).toBeDefined();
     expect(second).not.toBe(first);
     expect(processesThatSaid(run.worker, "after")).toEqual([second]);
-  }, 120_000);
+  });
 
   test.each([
     { end: "Completed", type: "COMPLETED", rescheduled: "Scheduled" },
     { end: "Failed", type: "FAILED", rescheduled: "AwaitingRetry" },
     { end: "Crashed", type: "CRASHED", rescheduled: "AwaitingRetry" },
-  ] as const)(
-    "that ended as $end is executed anew when somebody sets it to $rescheduled",
-    async (row) => {
-      await using directory = await makeTemporaryDirectory("lictor-again-");
-      const parameters = { marker: join(directory.path, "marker"), first_end: row.end };
-      await using run = await start("twice", { parameters, worker: { args: ["--limit", "1"] } });
-      await run.api.waitForState(run.id, [row.type], RUN_TIMEOUT_MS);
-      // Its process outlives its end by a moment, and what it says then would be about the new attempt.
-      await untilNoProcess(run.worker);
-      const scheduledTime = new Date().toISOString();
-      const state = { type: "SCHEDULED", name: row.rescheduled, state_details: { scheduled_time: scheduledTime } };
-      await run.api.request("POST", `/flow_runs/${run.id}/set_state`, { state, force: true });
-      await run.api.waitForState(run.id, ["COMPLETED"], RUN_TIMEOUT_MS);
-      const attempt = [...claimedStates(), "Running"];
-      const expected = ["Scheduled", ...attempt, row.end, row.rescheduled, ...attempt, "Completed"];
-      expect(await stateNames(run)).toEqual(expected);
-      expect(new Set(processesThatSaid(run.worker, "attempt")).size).toBe(2);
-    },
-    120_000,
-  );
+  ] as const)("that ended as $end is executed anew when somebody sets it to $rescheduled", async (row) => {
+    await using directory = await makeTemporaryDirectory("lictor-again-");
+    const parameters = { marker: join(directory.path, "marker"), first_end: row.end };
+    await using run = await start("twice", { parameters, worker: { args: ["--limit", "1"] } });
+    await run.api.waitForState(run.id, [row.type], RUN_TIMEOUT_MS);
+    // Its process outlives its end by a moment, and what it says then would be about the new attempt.
+    await untilNoProcess(run.worker);
+    const scheduledTime = new Date().toISOString();
+    const state = { type: "SCHEDULED", name: row.rescheduled, state_details: { scheduled_time: scheduledTime } };
+    await run.api.request("POST", `/flow_runs/${run.id}/set_state`, { state, force: true });
+    await run.api.waitForState(run.id, ["COMPLETED"], RUN_TIMEOUT_MS);
+    const attempt = [...claimedStates(), "Running"];
+    const expected = ["Scheduled", ...attempt, row.end, row.rescheduled, ...attempt, "Completed"];
+    expect(await stateNames(run)).toEqual(expected);
+    expect(new Set(processesThatSaid(run.worker, "attempt")).size).toBe(2);
+  });
 
   test("that is scheduled anew while its process still lives is not reported as crashed when that ends", async () => {
     const command = `${process.execPath} -e "console.log('plain');setTimeout(()=>process.exit(3),4e3)"`;
@@ -135,7 +131,7 @@ describe("a flow run", () => {
     expect(timeOf("Pending")).toBeLessThan(scheduledTime.getTime());
     // The server lets an engine wait for whole seconds only.
     expect(timeOf("Running")).toBeGreaterThan(scheduledTime.getTime() - 1_000);
-  }, 120_000);
+  });
 
   test("that is late is taken by the worker that comes at last", async () => {
     const api = sharedApi();
@@ -148,7 +144,7 @@ describe("a flow run", () => {
     });
     await using _worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
     await api.waitForState(id, ["COMPLETED"], RUN_TIMEOUT_MS);
-  }, 150_000);
+  });
 
   test("tells that it lives as often as the worker's setting says", async () => {
     const api = sharedApi();
@@ -184,5 +180,5 @@ describe("a flow run", () => {
     await api.waitForState(id, ["COMPLETED"], RUN_TIMEOUT_MS);
     expect(processesThatSaid(worker, "child Completed")).toHaveLength(1);
     expect(worker.stderr.match(/submitted to infrastructure/g)).toHaveLength(2);
-  }, 120_000);
+  });
 });

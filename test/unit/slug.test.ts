@@ -68,4 +68,4 @@ test("each letter of the common scripts has the slug of python-slugify", async (
     own[index] === expected[index] ? [] : [[letter, own[index], expected[index]]],
   );
   expect(different).toEqual([]);
-}, 120_000);
+});
