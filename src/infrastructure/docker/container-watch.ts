@@ -1,5 +1,4 @@
 // Watches all containers of the program by one stream of events, and by a look at the list of containers.
-import type { IncomingMessage } from "node:http";
 import type { JsonObject } from "../../api/wire.ts";
 import { timeoutSignal } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
@@ -106,7 +105,7 @@ export class ContainerWatch implements Disposable {
     using round = new LinkedController(signal, timeoutSignal(lookMs));
     const filters = { type: ["container"], label: [ownLabel] };
     const query = { filters };
-    const events: IncomingMessage = await this.patience.whileAway(
+    const events = await this.patience.whileAway(
       () => this.engine.open("GET", "/events", { query, signal: round.signal }),
       round.signal,
     );

@@ -22,8 +22,13 @@ const pingMs = 5_000;
 
 /** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
 export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
+  const { environment } = services;
+  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services);
+}
+
+/** Opens the type with this engine. Throws DockerSettingError. */
+export function openDockerOn(engine: Engine, services: InfrastructureServices): Infrastructure<DockerJob> {
   const { environment, log } = services;
-  const engine = new Engine(findEngine(environment), limitSeconds(environment) * 1000);
   const patience = new Patience(log);
   const watch = new ContainerWatch(engine, patience, log);
   const docker: Docker = { engine, patience, watch, services, keepMs: keepHours(environment) * 3_600_000 };

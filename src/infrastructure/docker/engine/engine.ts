@@ -1,8 +1,5 @@
 // The client of a container engine: Docker's HTTP API over a Unix socket, a named pipe or TCP.
 // Source: Docker Engine API, /version, and its versioned paths.
-import { setMaxListeners } from "node:events";
-import { type ClientRequest, request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
-import { request as httpsRequest } from "node:https";
 import type { JsonObject } from "../../../api/wire.ts";
 import { timeoutSignal } from "../../../async/clock.ts";
 import { LinkedController } from "../../../async/linked-controller.ts";
@@ -10,6 +7,7 @@ import { waitUnlessAborted } from "../../../async/sleep.ts";
 import { systemCode } from "../../../process/system-errors.ts";
 import type { EngineAddress } from "./engine-address.ts";
 import { EngineError, EngineUnreachableError, isAway, noEngine } from "./engine-error.ts";
+import { type EngineResponse, type SendToEngine, sendOverHttp } from "./send-request.ts";
 import { jsonLines } from "./streams.ts";
 
 /** Query parameters. Undefined ones are left out, and objects are sent as JSON. */
@@ -43,6 +41,7 @@ export class Engine {
   constructor(
     readonly address: EngineAddress,
     private readonly usualLimitMs: number,
+    private readonly send: SendToEngine = sendOverHttp,
   ) {}
 
   /** Returns the version of the engine. Asked once, and again after the engine was away. Throws as `request` does. */
@@ -110,7 +109,7 @@ export class Engine {
    * Sends a request and returns the response as soon as it begins, for a stream without an end. The stream fails when
    * the call's signal aborts. Throws as `request` does.
    */
-  async open(method: string, path: string, call: Call = {}): Promise<IncomingMessage> {
+  async open(method: string, path: string, call: Call = {}): Promise<EngineResponse> {
     const response = await this.#send(method, await this.#versioned(path, call), call);
     if (isSuccess(response)) return response;
     throw toError(response, await readAll(response), `${method} ${path}`);
@@ -149,37 +148,15 @@ export class Engine {
   }
 
   /** Resolves with the head of the response. */
-  async #send(method: string, path: string, call: Call, limit?: AbortSignal): Promise<IncomingMessage> {
+  async #send(method: string, path: string, call: Call, limit?: AbortSignal): Promise<EngineResponse> {
     using end = new LinkedController(limit ?? timeoutSignal(call.limitMs ?? this.usualLimitMs));
     const { signal } = call;
     if (signal?.aborted) throw signal.reason;
-    const { socketPath, tcp, tls } = this.address;
     const body = call.body && JSON.stringify(call.body);
-    const options: RequestOptions = {
-      ...(socketPath === null ? { host: tcp?.hostname, port: tcp?.port } : { socketPath }),
-      method,
-      path: `${path}${toQuery(call.query ?? {})}`,
-      headers: {
-        host: "docker",
-        ...(body !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
-        ...call.headers,
-      },
-      // Each request has a connection of its own: one that is kept would be broken after a restart of the engine.
-      agent: false,
-      ...tls,
-    };
+    const request = { method, path: `${path}${toQuery(call.query ?? {})}`, headers: call.headers ?? {}, body };
+    const signals = [end.signal, limit, signal].filter((each) => each !== undefined);
     try {
-      return await new Promise<IncomingMessage>((resolve, reject) => {
-        const request: ClientRequest = (tls ? httpsRequest : httpRequest)(options, resolve);
-        const abort = (): void => void request.destroy(new Error("aborted"));
-        request.on("error", reject);
-        request.once("close", () => signal?.removeEventListener("abort", abort));
-        end.signal.addEventListener("abort", abort);
-        limit?.addEventListener("abort", abort);
-        if (signal) setMaxListeners(0, signal);
-        signal?.addEventListener("abort", abort);
-        request.end(body);
-      });
+      return await this.send(this.address, request, signals);
     } catch (error) {
       throw this.#explain(error, call, end.signal);
     }
@@ -200,14 +177,14 @@ export function isPodman({ Components }: EngineVersion): boolean {
   return Components?.some(({ Name }) => /podman/i.test(Name)) ?? false;
 }
 
-function isSuccess({ statusCode = 0 }: IncomingMessage): boolean {
+function isSuccess({ statusCode = 0 }: EngineResponse): boolean {
   // 304: the container is already started or stopped.
   return (statusCode >= 200 && statusCode < 300) || statusCode === 304;
 }
 
-async function readAll(response: IncomingMessage): Promise<string> {
+async function readAll(response: EngineResponse): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
+  for await (const chunk of response) chunks.push(chunk);
   return Buffer.concat(chunks).toString("utf8");
 }
 
@@ -220,7 +197,7 @@ function parse(text: string): unknown {
   }
 }
 
-function toError({ statusCode = 0 }: IncomingMessage, text: string, call: string): EngineError {
+function toError({ statusCode = 0 }: EngineResponse, text: string, call: string): EngineError {
   const body = parse(text);
   const message = typeof body === "object" && body !== null ? (body as { message?: unknown }).message : undefined;
   return new EngineError(statusCode, String(message ?? text).trim() || "no reason given", call);
