@@ -1,13 +1,14 @@
 // The world of one seed: a server, machines with lictor processes, flow runs, a user who cancels them, and faults. After
 // the faults, everything gets the time to end. Then the invariants are checked.
 import { replaceClock } from "../../src/async/clock.ts";
-import { StopRequested, type StopStep } from "../../src/host/stop-control.ts";
 import { instanceLabel } from "../../src/job/labels.ts";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick, type Random, randomFrom } from "../support/random.ts";
+import { mayDie } from "./deaths.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
-import { deaths, Faults } from "./faults.ts";
+import { Faults } from "./faults.ts";
+import { createPool, createRun, incidents, poolName, requestStop } from "./incidents.ts";
 import { type CheckedWorld, findLeftFiles, findViolations, leftBehind } from "./invariants.ts";
 import { LictorProcess } from "./lictor-process.ts";
 import { Machine } from "./machine.ts";
@@ -29,7 +30,6 @@ export interface SeedResult {
   readonly virtualMs: number;
 }
 
-const poolName = "p";
 /** All flow runs have ended this long after the last fault. */
 const healingMs = 20 * 60_000;
 /** Everything stays as it is for this time after the last flow run has ended. */
@@ -51,10 +51,11 @@ export async function runSeed(seed: number, print?: (line: string) => void): Pro
 }
 
 /** Everything that one seed consists of. */
-class World implements CheckedWorld {
+export class World implements CheckedWorld {
   readonly random: Random;
-  readonly world = createOwner("world");
-  readonly clock = new VirtualClock(this.world);
+  /** The owner of what is neither a lictor process nor a program. */
+  readonly owner = createOwner("world");
+  readonly clock = new VirtualClock(this.owner);
   readonly faults: Faults;
   readonly server: ServerModel;
   readonly network: Network;
@@ -68,14 +69,15 @@ class World implements CheckedWorld {
   readonly lostWithoutDisk = new Set<string>();
   /** Limits that were exceeded. */
   readonly exceeded: string[] = [];
-  readonly #trace: (line: () => string) => void;
+  readonly trace: (line: () => string) => void;
+  /** Flow runs that will be cancelled. */
+  cancellationsToCome = 0;
   readonly #createsPool: boolean;
   readonly #cancelsAbandoned: boolean;
   readonly #faultsUntilMs: number;
   #lastId = 0;
   #lastPid = 100;
   #workerCount = 0;
-  #cancellationsToCome = 0;
   #isOver = false;
 
   constructor(
@@ -83,16 +85,16 @@ class World implements CheckedWorld {
     private readonly print?: (line: string) => void,
   ) {
     this.random = randomFrom(seed);
-    const { random, clock, world } = this;
-    this.#trace = print ? (line) => print(`${(clock.now / 1000).toFixed(3).padStart(9)} ${line()}`) : () => undefined;
-    this.faults = new Faults(random, (kind) => this.#trace(() => `fault: ${kind}`));
+    const { random, clock, owner: world } = this;
+    this.trace = print ? (line) => print(`${(clock.now / 1000).toFixed(3).padStart(9)} ${line()}`) : () => undefined;
+    this.faults = new Faults(random, (kind) => this.trace(() => `fault: ${kind}`));
     this.server = new ServerModel(
       () => epochMs + Math.floor(clock.now),
       () => this.#newId(),
     );
-    const trace = this.#trace;
-    const onStep = (owner: Owner): void => this.#onStep(owner);
-    this.network = new Network({ clock, server: this.server, faults: this.faults, random, world, trace, onStep });
+    const onStep = (owner: Owner): void => mayDie(this, owner);
+    const { server, faults, trace } = this;
+    this.network = new Network({ clock, server, faults, random, world, trace, onStep });
     this.lostAfterSeconds = pick(random, [0, 60]);
     this.onLost = random() < 0.2 ? "reschedule" : "crash";
     this.limit = pick(random, [null, 1, 2, 3]);
@@ -108,7 +110,7 @@ class World implements CheckedWorld {
     const { clock, faults, network } = this;
     await this.#runUntil(this.#faultsUntilMs, () => false);
     faults.active = false;
-    this.#trace(() => "the faults end");
+    this.trace(() => "the faults end");
     network.isServerDown = false;
     await this.#runUntil(clock.now + healingMs, () => this.#haveAllEnded());
     await this.#runUntil(clock.now + quietMs, () => false);
@@ -153,12 +155,12 @@ class World implements CheckedWorld {
   }
 
   #setUp(): void {
-    const { random, server, clock, world, faults, network } = this;
-    this.#trace(() => `seed ${this.seed}: limit ${this.limit}, faults ${faults.kinds().join(", ") || "none"}`);
-    server.handle("POST", "/work_pools/", this.#poolToCreate());
+    const { random, clock, owner: world, faults, network } = this;
+    this.trace(() => `seed ${this.seed}: limit ${this.limit}, faults ${faults.kinds().join(", ") || "none"}`);
+    createPool(this);
     const parts = {
-      ...{ clock, network, random, faults, trace: this.#trace },
-      onStep: (owner: Owner) => this.#onStep(owner),
+      ...{ clock, network, random, faults, trace: this.trace },
+      onStep: (owner: Owner) => mayDie(this, owner),
       onStart: (owner: Owner) => this.#onStart(owner),
       planOf: (id: string): FlowPlan => this.#factsOf(id).plan,
       truthOf: (id: string): Truth => this.#factsOf(id).truth,
@@ -170,144 +172,19 @@ class World implements CheckedWorld {
     this.#workerCount = 1 + Math.floor(random() * 3);
     for (let index = 1; index <= this.#workerCount; index++) {
       const machine = this.machines[(index - 1) % machineCount] as Machine;
-      clock.after(random() * 1_000, world, () => this.#startLictor(machine, `w${index}`));
+      clock.after(random() * 1_000, world, () => this.startLictor(machine, `w${index}`));
     }
     const runCount = 1 + Math.floor(random() * 5);
     for (let index = 0; index < runCount; index++) {
-      clock.after(random() * this.#faultsUntilMs * 0.8, world, () => this.#createRun());
+      clock.after(random() * this.#faultsUntilMs * 0.8, world, () => createRun(this));
     }
-    for (const [share, plan] of this.#plans) {
-      if (random() < share) clock.after(random() * this.#faultsUntilMs * 0.9, world, plan);
+    for (const [share, begin] of incidents) {
+      if (random() < share) clock.after(random() * this.#faultsUntilMs * 0.9, world, () => begin(this));
     }
-  }
-
-  /** What may happen once in a seed, and in which share of the seeds. */
-  readonly #plans: readonly [number, () => void][] = [
-    [0.3, () => this.#stopServer()],
-    [0.2, () => this.#restartGently()],
-    [0.1, () => this.#signalTwice()],
-    [0.2, () => this.#setClock()],
-    [0.1, () => this.#deletePool()],
-    [0.1, () => this.#pausePool()],
-    [0.1, () => this.#fillDisk()],
-  ];
-
-  #poolToCreate(): object {
-    const template = { job_configuration: {}, variables: {} };
-    const concurrency_limit = pick(this.random, [null, null, null, 1, 2]);
-    return { name: poolName, type: "process", base_job_template: template, concurrency_limit };
-  }
-
-  #createRun(): void {
-    const { random, server, clock, world } = this;
-    if (!server.pools.has(poolName)) return;
-    const deploymentId = server.addDeployment("d", poolName);
-    const retries = pick(random, [0, 0, 1]);
-    const laterMs = pick(random, [0, 0, 0, 5_000, 30_000]) * random();
-    const scheduled_time = new Date(epochMs + Math.floor(clock.now + laterMs)).toISOString();
-    const plan = { durationMs: pick(random, [200, 3_000, 20_000]) * random(), failures: pick(random, [0, 0, 0, 1, 2]) };
-    const response = server.handle("POST", `/deployments/${deploymentId}/create_flow_run`, {
-      name: `run${this.runs.size + 1}`,
-      empirical_policy: { retries, retry_delay: pick(random, [0, 5]) },
-      state: { type: "SCHEDULED", state_details: { scheduled_time } },
-    });
-    const { id, name } = response.body as { id: string; name: string };
-    const truth: Truth = { executions: 0, reported: null, losses: [], hooks: new Set() };
-    this.runs.set(id, { id, name, plan, retries, truth, cancelledAtMs: null });
-    if (random() >= 0.25) return;
-    this.#cancellationsToCome++;
-    clock.after(random() * 30_000, world, () => this.#cancel(id));
-  }
-
-  /** A user cancels a flow run, as the UI does. */
-  #cancel(id: string): void {
-    this.#cancellationsToCome--;
-    const run = this.server.runs.get(id);
-    if (!run || isFinal(run.state)) return;
-    this.#trace(() => `a user cancels ${run.name}`);
-    this.#factsOf(id).cancelledAtMs = this.clock.now;
-    this.server.handle("POST", `/flow_runs/${id}/set_state`, { state: { type: "CANCELLING" }, force: false });
-  }
-
-  #stopServer(): void {
-    const { random, clock, world, network } = this;
-    this.#trace(() => "the server is down");
-    network.isServerDown = true;
-    network.breakSockets();
-    clock.after(random() * 30_000, world, () => {
-      this.#trace(() => "the server is up");
-      network.isServerDown = false;
-    });
-  }
-
-  /** A rolling update: the new process may start before the old one has drained. */
-  #restartGently(): void {
-    const lictor = pick(this.random, this.running());
-    if (!lictor) return;
-    if (this.random() < 0.5) {
-      lictor.isReplaced = true;
-      this.#startLictor(lictor.machine, lictor.place);
-    }
-    this.#request(lictor, "drain");
-  }
-
-  /** A user presses Ctrl-C twice. */
-  #signalTwice(): void {
-    const lictor = pick(this.random, this.running());
-    if (!lictor) return;
-    this.#request(lictor, "drain");
-    this.clock.after(this.random() * 5_000, this.world, () => this.#request(lictor, "kill"));
-  }
-
-  #request(lictor: LictorProcess, step: StopStep): void {
-    const { owner, stop } = lictor;
-    this.#trace(() => `${lictor.name} gets the step ${step}`);
-    this.clock.after(0, owner, () => stop.request(step, new StopRequested("received SIGTERM", 0)));
-  }
-
-  /** The wall clock of a machine is set by up to an hour, and later set right again. */
-  #setClock(): void {
-    const { random, clock, world } = this;
-    const machine = pick(random, this.machines);
-    const set = (ms: number): void => {
-      this.#trace(() => `the clock of ${machine.name} is set to ${ms} ms`);
-      machine.wallOffsetMs = ms;
-      for (const lictor of this.lictors) if (lictor.machine === machine) lictor.owner.wallOffsetMs = ms;
-    };
-    set(pick(random, [-3_600_000, -20_000, 20_000, 3_600_000]));
-    clock.after(random() * 30_000, world, () => set(0));
-  }
-
-  /** A user deletes the work pool, and creates it again later. */
-  #deletePool(): void {
-    const { random, clock, world, server } = this;
-    this.#trace(() => "a user deletes the work pool");
-    server.deletePool(poolName);
-    clock.after(random() * 20_000, world, () => server.handle("POST", "/work_pools/", this.#poolToCreate()));
-  }
-
-  #fillDisk(): void {
-    const { disk, name } = pick(this.random, this.machines);
-    this.#trace(() => `the disk of ${name} is full`);
-    disk.isFull = true;
-    this.clock.after(this.random() * 20_000, this.world, () => {
-      this.#trace(() => `the disk of ${name} has space again`);
-      disk.isFull = false;
-    });
-  }
-
-  #pausePool(): void {
-    const { random, clock, world, server } = this;
-    const pause = (is_paused: boolean): void => {
-      this.#trace(() => `the work pool is ${is_paused ? "paused" : "resumed"}`);
-      server.handle("PATCH", `/work_pools/${poolName}`, { is_paused });
-    };
-    pause(true);
-    clock.after(random() * 20_000, world, () => pause(false));
   }
 
   /** Starts a lictor process. The names of its worker and of its host change together. */
-  #startLictor(machine: Machine, place: string): void {
+  startLictor(machine: Machine, place: string): void {
     if (this.#isOver) return;
     const name = machine.hostName.replace(machine.name, place);
     const lictor = new LictorProcess(
@@ -326,12 +203,12 @@ class World implements CheckedWorld {
         number: this.lictors.length,
         createsPool: this.#createsPool,
         cancelsAbandoned: this.#cancelsAbandoned,
-        trace: this.print ? (line) => this.#trace(() => `${name}: ${line()}`) : null,
+        trace: this.print ? (line) => this.trace(() => `${name}: ${line()}`) : null,
       },
       () => {
-        this.#trace(() => `${name} ended: ${lictor.ended?.error ?? "drained"}`);
+        this.trace(() => `${name} ended: ${lictor.ended?.error ?? "drained"}`);
         // A supervisor starts it again.
-        if (!lictor.isReplaced) this.clock.after(restartMs, this.world, () => this.#startLictor(machine, place));
+        if (!lictor.isReplaced) this.clock.after(restartMs, this.owner, () => this.startLictor(machine, place));
       },
     );
     lictor.livingInstances = () =>
@@ -342,73 +219,18 @@ class World implements CheckedWorld {
       this.lictors
         .filter((each) => each.machine === machine && (!each.owner.alive || each.ended))
         .map(({ directory }) => `${directory}/runs`);
-    lictor.onLeave = () => this.clock.after(0, this.world, () => this.#onExit(lictor));
+    lictor.onLeave = () => this.clock.after(0, this.owner, () => this.#onExit(lictor));
     this.lictors.push(lictor);
-    this.#trace(() => `${name} starts on ${machine.name}`);
+    this.trace(() => `${name} starts on ${machine.name}`);
     this.clock.after(0, lictor.owner, () => void lictor.run());
   }
 
   /** A lictor process has exited without an end of what it did. */
   #onExit(lictor: LictorProcess): void {
     if (!lictor.owner.alive || lictor.ended) return;
-    this.#trace(() => `${lictor.name} exits at once`);
+    this.trace(() => `${lictor.name} exits at once`);
     lictor.owner.alive = false;
-    this.clock.after(restartMs, this.world, () => this.#startLictor(lictor.machine, lictor.place));
-  }
-
-  /** At each step, a lictor process may die, alone or with everything around it. */
-  #onStep(owner: Owner): void {
-    if (!owner.alive || !this.faults.active) return;
-    const lictor = this.lictors.find((each) => each.owner === owner);
-    const death = deaths.find((kind) => this.faults.happens(kind));
-    if (!lictor || !death) return;
-    const { machine } = lictor;
-    const dying = death === "worker killed" ? [lictor] : this.running().filter((each) => each.machine === machine);
-    for (const each of dying) this.#kill(each);
-    if (death === "worker killed") return;
-    machine.killAll(death);
-    if (death === "power lost") this.#losePower(machine);
-    if (death === "machine lost") this.#loseDisk(machine);
-  }
-
-  /** Flow runs whose records were not synced cannot be continued. */
-  #losePower(machine: Machine): void {
-    const { disk, temporaryFiles } = machine;
-    const lost = [...disk.files].filter(([, { text, syncedText }]) => text !== syncedText).map(([path]) => path);
-    disk.losePower();
-    for (const path of lost) this.#lose(machine, path);
-    // They are in memory, and a record that is lost would name them.
-    temporaryFiles.clear();
-  }
-
-  /** Ends a lictor process without an end of what it did. A supervisor starts another one. */
-  #kill(lictor: LictorProcess): void {
-    const { machine, owner, name, directory, place } = lictor;
-    owner.alive = false;
-    this.#trace(() => `${name} is dead`);
-    const restartAfterMs = pick(this.random, [100, 2_000, 30_000]);
-    this.clock.after(restartAfterMs, this.world, () => this.#startLictor(machine, place));
-    for (const path of machine.disk.failedWrites) if (path.startsWith(directory)) this.#lose(machine, path);
-  }
-
-  /**
-   * Records that the journal record of a flow run is lost. Nobody can know of the temporary files that it would name. If an
-   * older record is left, it does not say whether the program was started, and the flow run may be Crashed.
-   */
-  #lose({ temporaryFiles, disk }: Machine, path: string): void {
-    const lost = path.split("/").at(-2) ?? "";
-    this.lostWithoutDisk.add(lost);
-    if (disk.files.get(path)?.text) this.runs.get(lost)?.truth.losses.push("its newest record was lost");
-    for (const [pid, id] of temporaryFiles) if (id === lost) temporaryFiles.delete(pid);
-  }
-
-  /** The machine is replaced by one with an empty disk, and perhaps with another name. Its workers then have other names, too. */
-  #loseDisk(machine: Machine): void {
-    const lost = [...machine.disk.files.keys()];
-    machine.disk.files.clear();
-    for (const path of lost) this.#lose(machine, path);
-    machine.temporaryFiles.clear();
-    if (this.random() < 0.5) machine.hostName += "'";
+    this.clock.after(restartMs, this.owner, () => this.startLictor(lictor.machine, lictor.place));
   }
 
   /** Flow runs that were adopted may exceed the limit. A new one must not. */
@@ -421,7 +243,7 @@ class World implements CheckedWorld {
 
   #haveAllEnded(): boolean {
     // What was lost for ever may still be cancelled, or changed by a late request, and is to be settled then.
-    if (this.#cancellationsToCome > 0 || this.network.hasLateRequests()) return false;
+    if (this.cancellationsToCome > 0 || this.network.hasLateRequests()) return false;
     for (const { id } of this.runs.values()) {
       const run = this.server.runs.get(id);
       if (!run || isFinal(run.state) || isUnreachable(run)) continue;
@@ -446,10 +268,10 @@ class World implements CheckedWorld {
   async #drain(): Promise<string[]> {
     const { clock } = this;
     this.#isOver = true;
-    this.#trace(() => "everything is drained");
+    this.trace(() => "everything is drained");
     const running = this.running();
 
-    for (const lictor of running) this.#request(lictor, "drain");
+    for (const lictor of running) requestStop(this, lictor, "drain");
     await this.#runUntil(clock.now + drainMs, () => this.running().length === 0);
     return running.flatMap((lictor) => leftBehind(lictor));
   }
