@@ -1,7 +1,7 @@
 // The start of a container, with an engine that is lost in the middle of it.
 import { expect, test } from "vitest";
 import { failure, json, startFakeEngine } from "../support/fake-engine.ts";
-import { openFakeDocker } from "./fake-docker.ts";
+import { labelsOf, openFakeDocker } from "./fake-docker.ts";
 
 const id = "c".repeat(64);
 const details = { Id: id, Name: "/x", State: { Status: "running" }, Config: { Labels: {} }, HostConfig: {} };
@@ -36,4 +36,32 @@ test("a pull that the engine ends with an error is not repeated", async () => {
   await expect(docker.infrastructure.start(docker.jobOf({ image: "x" }), docker.options)).rejects.toThrow(
     "Image 'x' could not be pulled: manifest unknown.",
   );
+});
+
+test.each([
+  ["that the engine still executes", false],
+  ["whose response is lost", true],
+])("a cancellation during a create call %s leaves no container", async (_, isLost) => {
+  const cancel = new AbortController();
+  let isCreated = false;
+  const removed: string[] = [];
+  await using fake = await startFakeEngine({
+    "POST /containers/create": (response, request) => {
+      isCreated = true;
+      cancel.abort("cancelled");
+      if (isLost) response.socket?.destroy();
+      else setTimeout(() => json({ Id: id })(response, request), 100);
+    },
+    "GET /containers/json": (response, request) =>
+      json(isCreated ? [{ Id: id, State: "created", Labels: labelsOf(), Created: 0 }] : [])(response, request),
+    [`DELETE /containers/${id}`]: (response, { path }) => {
+      removed.push(path);
+      response.writeHead(204).end();
+    },
+  });
+  using docker = await openFakeDocker(fake);
+  const job = docker.jobOf({ image_pull_policy: "Never" });
+  const started = docker.infrastructure.start(job, { ...docker.options, signal: cancel.signal });
+  await expect(started).rejects.toBe("cancelled");
+  expect(removed).toEqual([`/containers/${id}`]);
 });

@@ -51,9 +51,11 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
     daemonId: await patience.whileAway(() => docker.engine.id(signal), signal),
   };
   await options.onHandle(toHandle(docker.engine.address, "", facts));
-  let id: string | null = null;
+  // Null while it may exist and its id is not known.
+  let id: string | null | undefined;
   try {
     await patience.whileAway(() => provideImage(docker, job, log, signal), signal);
+    id = null;
     id = await createContainer(docker, job, options);
     const handle = toHandle(docker.engine.address, id, facts);
     await options.onHandle(handle);
@@ -69,7 +71,9 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
     if (details.State.Status !== created.State.Status) options.onEvent(statusEvent(details));
     return { details, handle };
   } catch (error) {
-    if (id !== null) await removeUnstarted(docker, id);
+    // The engine refused to create it.
+    if (id === null && error instanceof ContainerError) id = undefined;
+    if (id !== undefined) await removeUnstarted(docker, id, options);
     throw secretsOf(docker, job).hideInError(toShortage(error));
   }
 }
@@ -84,6 +88,7 @@ function secretsOf({ engine, services }: Docker, job: DockerJob): EnvironmentSec
   return new EnvironmentSecrets(environment, [job.image, program, ...job.networks, ...job.volumes]);
 }
 
+/** Throws ContainerError if the engine refuses. After other errors, the container may exist all the same. */
 async function createContainer(docker: Docker, job: DockerJob, options: StartOptions): Promise<string> {
   const { patience } = docker;
   const { signal, flowRunId } = options;
@@ -97,7 +102,7 @@ async function createContainer(docker: Docker, job: DockerJob, options: StartOpt
         // The response to the first request may have been lost.
         const existing = isRepeated ? await findContainer(docker, options) : null;
         isRepeated = true;
-        return existing ?? (await createWithFreeName(docker, name, await toRequest(docker, job, options), options));
+        return existing ?? (await createWithFreeName(docker, name, await toRequest(docker, job, options), flowRunId));
       }, signal),
     );
   } catch (error) {
@@ -124,18 +129,21 @@ async function toRequest({ engine, services }: Docker, job: DockerJob, options: 
   });
 }
 
-/** A taken name gets a number, as in the reference. */
+/**
+ * A taken name gets a number, as in the reference. Nothing but its time limit ends the request, because the engine would go
+ * on with it, and nobody would know the container.
+ */
 async function createWithFreeName(
   docker: Docker,
   name: string | null,
   { platform, body }: CreateRequest,
-  { signal, flowRunId }: StartOptions,
+  flowRunId: string,
 ): Promise<string> {
   for (let number = 0; ; number++) {
     const numbered = name === null ? undefined : number === 0 ? name : `${name}-${number}`;
     try {
       const query = { name: numbered, platform: platform ?? undefined };
-      const { Id } = await docker.engine.request<{ Id: string }>("POST", "/containers/create", { query, body, signal });
+      const { Id } = await docker.engine.request<{ Id: string }>("POST", "/containers/create", { query, body });
       logOf(docker, flowRunId).info(`Docker container '${numbered ?? Id.slice(0, 12)}' created successfully.`);
       return Id;
     } catch (error) {
@@ -209,13 +217,21 @@ function toShortage(error: unknown): unknown {
 }
 
 /** Removes a container that must not run. Failing that, the next worker or the cleaning removes it. */
-async function removeUnstarted(docker: Docker, id: string): Promise<void> {
-  docker.watch.unwatch(id);
+async function removeUnstarted(
+  docker: Docker,
+  id: string | null,
+  { flowRunId, proposals }: StartOptions,
+): Promise<void> {
+  if (id !== null) docker.watch.unwatch(id);
   const signal = timeoutSignal(removalMs);
   try {
-    await docker.patience.whileAway(() => removeContainer(docker, id, signal), signal);
+    await docker.patience.whileAway(async () => {
+      const left = id ?? (await findContainer(docker, { flowRunId, proposals, signal }));
+      if (left !== null) await removeContainer(docker, left, signal);
+    }, signal);
   } catch (error) {
-    docker.services.log.warn({ err: error }, `Container ${id} of a failed start could not be removed`);
+    const name = id === null ? "A container" : `Container ${id}`;
+    logOf(docker, flowRunId).warn({ err: error }, `${name} of a failed start could not be removed`);
   }
 }
 
