@@ -57,7 +57,7 @@ describe("the containers of a work pool", () => {
     expect(lists(fake)).toEqual(["true", "false", "false"]);
   });
 
-  test("are removed if they ended longer ago than they are kept, and foreign ones never", async () => {
+  test("are removed if they ended longer ago than they are kept, or were not started for an hour, and foreign ones never", async () => {
     const old = { state: "exited", createdMs: hoursAgo(9), endedMs: hoursAgo(3) };
     await using fake = await engineWith([
       { id: idOf(1), ...old },
@@ -65,7 +65,8 @@ describe("the containers of a work pool", () => {
       { id: idOf(3), ...old, state: "running" },
       { id: idOf(4), ...old, labels: {} },
       { id: idOf(5), ...old, labels: labelsOf(flowRunId, "other") },
-      { id: idOf(6), state: "created", createdMs: hoursAgo(3) },
+      { id: idOf(6), state: "created", createdMs: hoursAgo(1.1) },
+      { id: idOf(9), state: "created", createdMs: hoursAgo(0.9) },
       { id: idOf(7), state: "dead", createdMs: hoursAgo(3), endedMs: hoursAgo(2.1) },
       { id: idOf(8), state: "exited", createdMs: hoursAgo(1.9), endedMs: hoursAgo(1.8) },
     ]);

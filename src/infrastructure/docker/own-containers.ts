@@ -13,6 +13,8 @@ import { removeContainer } from "./start-container.ts";
 const listEndedMs = 600_000;
 /** Another worker may be about to start a container, or to read how it ended. */
 const leastKeptMs = 600_000;
+/** Nobody needs a container that was never started, unless its worker waits for the engine. */
+const unstartedKeptMs = 3_600_000;
 /** At most so many ended containers are looked at per call, for at most this time. */
 const maxLooks = 100;
 const looksMs = 10_000;
@@ -72,11 +74,14 @@ function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer, daemonId
   return [{ flowRunId, instance, workerName, proposals: attempt, handle }];
 }
 
-const keptMs = ({ keepMs }: Docker): number => Math.max(keepMs, leastKeptMs);
+/** Returns for how long a container in this state is kept. */
+function keptMs({ keepMs }: Docker, state: string): number {
+  return Math.max(state === "created" ? Math.min(keepMs, unstartedKeptMs) : keepMs, leastKeptMs);
+}
 
 /** A container that was created later cannot have ended earlier. */
-function mayBeOld(docker: Docker, { Created }: ListedContainer): boolean {
-  return wallClockMs() - Created * 1000 > keptMs(docker);
+function mayBeOld(docker: Docker, { Created, State }: ListedContainer): boolean {
+  return wallClockMs() - Created * 1000 > keptMs(docker, State);
 }
 
 /** Removes the first containers of the list from it, and from the engine if they are old and are not watched here. */
@@ -89,7 +94,7 @@ async function removeOld(docker: Docker, list: ListedContainer[]): Promise<void>
       // A container that was never started has the year 1.
       const endedMs = Math.max(Date.parse(State.FinishedAt) || 0, Created * 1000);
       const isStill = isEnded(State.Status) || State.Status === "created";
-      if (isStill && wallClockMs() - endedMs > keptMs(docker)) await removeContainer(docker, Id, over);
+      if (isStill && wallClockMs() - endedMs > keptMs(docker, State.Status)) await removeContainer(docker, Id, over);
     } catch (error) {
       if (!isMissing(error)) docker.services.log.debug({ err: error }, `Container ${Id} could not be removed`);
     }
