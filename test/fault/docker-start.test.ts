@@ -1,6 +1,6 @@
 // The start of a container, with an engine that is lost in the middle of it.
 import { expect, test } from "vitest";
-import { failure, json, startFakeEngine } from "../support/fake-engine.ts";
+import { type Answer, failure, json, startFakeEngine } from "../support/fake-engine.ts";
 import { labelsOf, openFakeDocker } from "./fake-docker.ts";
 
 const id = "c".repeat(64);
@@ -36,6 +36,27 @@ test("a pull that the engine ends with an error is not repeated", async () => {
   await expect(docker.infrastructure.start(docker.jobOf({ image: "x" }), docker.options)).rejects.toThrow(
     "Image 'x' could not be pulled: manifest unknown.",
   );
+});
+
+test.each<[string, Answer, unknown]>([
+  ["has ended", json({ ...details, State: { Status: "exited", ExitCode: 3 } }), { kind: "exited", status: 3 }],
+  ["has ended and was removed", failure(404, `No such container: ${id}`), { kind: "gone", mayHaveBegun: true }],
+])("a container that %s before the response to its start arrived is not started again", async (_, after, ending) => {
+  let starts = 0;
+  await using fake = await startFakeEngine({
+    "POST /containers/create": json({ Id: id }),
+    [`GET /containers/${id}/json`]: json({ ...details, State: { Status: "created" } }),
+    [`POST /containers/${id}/start`]: (response) => {
+      starts++;
+      fake.answers[`GET /containers/${id}/json`] = after;
+      response.socket?.destroy();
+    },
+  });
+  using docker = await openFakeDocker(fake);
+  const job = docker.jobOf({ image_pull_policy: "Never" });
+  await using execution = await docker.infrastructure.start(job, docker.options);
+  expect(await execution.ended).toMatchObject(ending as object);
+  expect(starts).toBe(1);
 });
 
 test.each([

@@ -1,14 +1,14 @@
 // Continues with containers of earlier workers.
 import { timeoutSignal } from "../../async/clock.ts";
 import type { AdoptOptions, Ending, Execution, Handle, RunAccess } from "../pool-type.ts";
-import { type ContainerDetails, inspect } from "./container-details.ts";
+import { inspectIfThere, neverStarted } from "./container-details.ts";
 import { containerExecution, stopContainer } from "./container-execution.ts";
 import { flowRunOf } from "./container-labels.ts";
 import { isEnded } from "./container-watch.ts";
+import { findContainer } from "./create-container.ts";
 import { type Docker, logOf } from "./docker.ts";
-import { isMissing } from "./engine/engine-error.ts";
 import { containerOf, factsOf, toHandle } from "./handle.ts";
-import { findContainer, removeContainer } from "./start-container.ts";
+import { removeContainer } from "./start-container.ts";
 
 /**
  * Returns the execution of a container that an earlier worker started. Waits while the engine is away. A container that was
@@ -41,7 +41,7 @@ export async function adoptContainer(
       mayHaveBegun: wasCreated || (autoRemove && !executesItself),
     });
   }
-  if (details.State.Status === "created" || details.State.Status === "initialized") {
+  if (neverStarted(details.State.Status)) {
     await patience.whileAway(() => removeContainer(docker, details.Id, signal), signal);
     const why = "The flow run's container was created, and its worker died before it was started.";
     return goneExecution(handle, { kind: "gone", why, mayHaveBegun: false });
@@ -68,15 +68,6 @@ function isOfAnother(
   const advice = "A worker of this pool with that DOCKER_HOST continues it";
   logOf(docker, flowRunId).warn(`${here} (${daemonId} instead of ${before}), so its container is not here. ${advice}.`);
   return true;
-}
-
-async function inspectIfThere(docker: Docker, id: string, signal?: AbortSignal): Promise<ContainerDetails | null> {
-  try {
-    return await inspect(docker, id, signal);
-  } catch (error) {
-    if (isMissing(error)) return null;
-    throw error;
-  }
 }
 
 function goneExecution(handle: Handle, ending: Ending): Execution {

@@ -1,5 +1,6 @@
 // What the engine says of containers.
 import type { Engine } from "./engine/engine.ts";
+import { isMissing } from "./engine/engine-error.ts";
 
 /** Whatever has the engine. */
 interface HasEngine {
@@ -46,6 +47,25 @@ export interface ListedContainer {
 /** Returns what the engine says of a container. Throws as `Engine.request` does. */
 export async function inspect({ engine }: HasEngine, id: string, signal?: AbortSignal): Promise<ContainerDetails> {
   return await engine.request<ContainerDetails>("GET", `/containers/${id}/json`, { signal });
+}
+
+/** Returns what the engine says of a container; null if it has none with this id. Throws as `Engine.request` does. */
+export async function inspectIfThere(
+  has: HasEngine,
+  id: string,
+  signal?: AbortSignal,
+): Promise<ContainerDetails | null> {
+  try {
+    return await inspect(has, id, signal);
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+/** Returns whether a container with this status was not started yet. Podman has two words for it. */
+export function neverStarted(status: string): boolean {
+  return status === "created" || status === "initialized";
 }
 
 /**
