@@ -1,6 +1,7 @@
 // How lictor processes die in a seed: alone, with their container, with the power of their machine, or with its disk.
 import { pick } from "../support/random.ts";
 import { deaths } from "./faults.ts";
+import { stopEngine } from "./incidents.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
 import type { Owner } from "./virtual-clock.ts";
@@ -20,6 +21,10 @@ export function mayDie(world: World, owner: Owner): void {
   machine.killAll(death);
   if (death === "power lost") losePower(world, machine);
   if (death === "machine lost") loseDisk(world, machine);
+  if (machine.ownEngine && death !== "container killed") {
+    stopEngine(world, machine.ownEngine, death);
+    if (death === "machine lost") machine.ownEngine.engine.loseData();
+  }
 }
 
 /** Ends a lictor process without an end of what it did. A supervisor starts another one. */

@@ -1,7 +1,7 @@
 // The program of a flow run: a process that lives on when its worker dies, with an engine that reports to the server
 // itself. Source: prefect engine.py, flow_engine.py.
 import { UnreachableError } from "../../src/api/errors.ts";
-import type { OrchestrationResult } from "../../src/api/wire.ts";
+import type { OrchestrationResult, StateType } from "../../src/api/wire.ts";
 import type { Ending, HookRequest, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
 import type { Random } from "../support/random.ts";
 import type { Network } from "./network.ts";
@@ -37,6 +37,8 @@ export interface EngineParts {
 
 /** The interval of the engine's heartbeats. */
 const heartbeatMs = 30_000;
+/** How often `prefect flow-run execute` looks for a cancellation. */
+const lookMs = 10_000;
 /** Engines give up after so many failed requests in a row. */
 const maxFailures = 12;
 /** The exit code of a Python that got SIGTERM is negative in the terms of Node.js. */
@@ -51,10 +53,12 @@ export class FlowProcess {
   reported: ReportedEnd | null = null;
   /** The worker told the engine of a cancellation before it sent SIGTERM. */
   hasIntent = false;
-  /** The worker process that holds the control channel. */
-  controller: Owner | null;
+  /** The worker process that holds the control channel. Null for `prefect flow-run execute`, which has none. */
+  readonly controller: Owner | null;
   /** The engine is reporting the end of the flow. */
   #isEnding = false;
+  /** The owner of the last actions of a process that ends by itself. */
+  #dying: Owner | null = null;
   readonly #watchers = new Set<() => void>();
 
   constructor(
@@ -63,11 +67,13 @@ export class FlowProcess {
     readonly flowRunId: string,
     readonly plan: FlowPlan,
     readonly truth: Truth,
-    controller: Owner,
+    controller: Owner | null,
   ) {
     this.owner = createOwner(`process ${pid}`, { isEngine: true });
     this.controller = controller;
     parts.clock.after(200 + parts.random() * 1_500, this.owner, () => void this.#run());
+    if (controller === null)
+      parts.clock.after(parts.random() * lookMs, this.owner, () => void this.#watchCancellation());
   }
 
   get isAlive(): boolean {
@@ -94,9 +100,15 @@ export class FlowProcess {
     // Then it goes on until SIGKILL, which never comes if the worker dies before.
     if (random() < 0.1) return;
     const mayReport = !this.hasIntent && !this.#isEnding;
-    this.owner.alive = false;
-    const dying = createOwner(`${this.owner.name} (ending)`, { isEngine: true });
+    const dying = this.#die("ending");
     clock.after(random() * 5_000, dying, () => void this.#end(dying, mayReport && random() < 0.5));
+  }
+
+  /** Ends what the process does. Returns the owner of its last actions. */
+  #die(how: string): Owner {
+    this.owner.alive = false;
+    this.#dying = createOwner(`${this.owner.name} (${how})`, { isEngine: true });
+    return this.#dying;
   }
 
   /** Ends after SIGTERM. Without the reason for the signal, an engine reports a crash by force. */
@@ -142,6 +154,23 @@ export class FlowProcess {
     }
   }
 
+  /** `prefect flow-run execute` looks for a cancellation, ends its engine, and reports Cancelled. Sometimes it hangs. */
+  async #watchCancellation(): Promise<void> {
+    const { clock, random, trace } = this.parts;
+    const current = await this.#send<{ state_type: StateType }>(this.owner, "GET", "");
+    if (current?.state_type !== "CANCELLING") {
+      clock.after(lookMs, this.owner, () => void this.#watchCancellation());
+      return;
+    }
+    if (random() < 0.2) return;
+    trace(() => `${this.owner.name} cancels itself`);
+    this.truth.losses.push("it cancelled itself");
+    const dying = this.#die("cancelling");
+    clock.after(random() * 5_000, dying, () => {
+      void this.#propose(dying, { type: "CANCELLED" }, true).then(() => this.#exit(0));
+    });
+  }
+
   /** Sends heartbeats until the end of the process. */
   #beat(): void {
     const { clock, network } = this.parts;
@@ -155,7 +184,7 @@ export class FlowProcess {
     for (let waits = 0; ; waits++) {
       const transition_id = `engine-${this.pid}-${owner.name}-${proposal.type}-${waits}-${clock.now}`;
       const body = JSON.stringify({ state: { ...proposal, state_details: { transition_id } }, force });
-      const result = await this.#send(owner, body);
+      const result = await this.#send<OrchestrationResult>(owner, "POST", "/set_state", body);
       if (result === null) return null;
       if (result.state?.state_details?.transition_id === transition_id) return { ...result, status: "ACCEPT" };
       if (result.status !== "WAIT") return result;
@@ -163,14 +192,15 @@ export class FlowProcess {
     }
   }
 
-  async #send(owner: Owner, body: string): Promise<OrchestrationResult | null> {
+  /** Sends a request about the flow run. Returns null after too many failures. */
+  async #send<T>(owner: Owner, method: string, path: string, body?: string): Promise<T | null> {
     const { clock, network, random } = this.parts;
-    const url = new URL(`http://server/api/flow_runs/${this.flowRunId}/set_state`);
+    const url = new URL(`http://server/api/flow_runs/${this.flowRunId}${path}`);
     for (let failures = 0; failures < maxFailures; failures++) {
       try {
-        const request = { url, method: "POST", headers: {}, body, timeoutMs: 60_000 };
+        const request = { url, method, headers: {}, timeoutMs: 60_000, ...(body !== undefined && { body }) };
         const response = await network.send(owner, request);
-        if (response.status < 300) return JSON.parse(response.body) as OrchestrationResult;
+        if (response.status < 300) return JSON.parse(response.body) as T;
         if (response.status < 500) return null;
       } catch (error) {
         if (!(error instanceof UnreachableError)) throw error;
@@ -183,6 +213,7 @@ export class FlowProcess {
   #exit(status: number): void {
     if (this.ending) return;
     this.owner.alive = false;
+    if (this.#dying) this.#dying.alive = false;
     this.ending = { kind: "exited", status, reported: this.controller?.alive ? this.reported : null };
     this.parts.trace(() => `${this.owner.name} exits with ${status}`);
     for (const notify of this.#watchers) notify();

@@ -2,7 +2,7 @@
 // would otherwise hide what others cause.
 import { pick, type Random } from "../support/random.ts";
 
-/** All kinds of faults. */
+/** The kinds of faults of all seeds. */
 export const faultKinds = [
   "request lost",
   "response lost",
@@ -25,8 +25,17 @@ export const faultKinds = [
   "power lost",
 ] as const;
 
+/** The kinds of faults of a container engine and of the connections to it. */
+export const containerFaultKinds = [
+  "engine request lost",
+  "engine response lost",
+  "engine event lost",
+  "engine slow",
+  "container removed",
+] as const;
+
 /** One kind of fault. */
-export type FaultKind = (typeof faultKinds)[number];
+export type FaultKind = (typeof faultKinds)[number] | (typeof containerFaultKinds)[number];
 
 /** Kinds that end a lictor process, and perhaps more with it. */
 export const deaths = ["worker killed", "container killed", "machine lost", "power lost"] as const;
@@ -45,9 +54,11 @@ export class Faults {
   constructor(
     private readonly random: Random,
     private readonly onFault: (kind: FaultKind) => void,
+    { hasContainers }: { readonly hasContainers: boolean },
   ) {
     const share = pick(random, [0, 0.2, 0.5]);
-    for (const kind of faultKinds) if (random() < share) this.#rates.set(kind, pick(random, rates));
+    const kinds = hasContainers ? [...faultKinds, ...containerFaultKinds] : faultKinds;
+    for (const kind of kinds) if (random() < share) this.#rates.set(kind, pick(random, rates));
     // These can happen at every step of a worker, so they are rarer.
     for (const kind of deaths) {
       const rate = this.#rates.get(kind);

@@ -3,7 +3,9 @@
 import { StopRequested, type StopStep } from "../../src/host/stop-control.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick } from "../support/random.ts";
+import { dockerTemplate } from "./docker-pool.ts";
 import type { Truth } from "./engine.ts";
+import type { EngineConnections } from "./engine-connections.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { RunFacts } from "./run-facts.ts";
 import { epochMs } from "./virtual-clock.ts";
@@ -22,11 +24,18 @@ export const incidents: readonly (readonly [share: number, begin: (world: World)
   [0.1, fillDisk],
 ];
 
+/** The same for container engines. */
+export const engineIncidents: typeof incidents = [
+  [0.3, restartEngine],
+  [0.1, freezeEngine],
+];
+
 /** Creates the work pool. */
-export function createPool({ server, random }: World): void {
-  const base_job_template = { job_configuration: {}, variables: {} };
+export function createPool({ server, random, hasContainers }: World): void {
   const concurrency_limit = pick(random, [null, null, null, 1, 2]);
-  server.handle("POST", "/work_pools/", { name: poolName, type: "process", base_job_template, concurrency_limit });
+  const type = hasContainers ? "docker" : "process";
+  const base_job_template = hasContainers ? dockerTemplate(random() < 0.2) : { job_configuration: {}, variables: {} };
+  server.handle("POST", "/work_pools/", { name: poolName, type, base_job_template, concurrency_limit });
 }
 
 /** Creates a flow run. Some of them are cancelled later. */
@@ -126,6 +135,37 @@ function fillDisk({ random, clock, owner, machines, trace }: World): void {
   clock.after(random() * 20_000, owner, () => {
     trace(() => `the disk of ${name} has space again`);
     disk.isFull = false;
+  });
+}
+
+/** The engine restarts. Some engines let containers go on meanwhile, and the others end them. */
+function restartEngine(world: World): void {
+  const engine = pick(world.random, world.engines);
+  stopEngine(world, engine, world.random() < 0.5 ? null : "engine restarted");
+}
+
+/** Stops an engine, and starts it again later. Kills its containers if there is a reason for that. */
+export function stopEngine(world: World, connections: EngineConnections, killedBy: string | null): void {
+  const { random, clock, owner, trace } = world;
+  const { engine } = connections;
+  trace(() => `${engine.name} is down${killedBy ? ", and its containers end" : ""}`);
+  engine.isDown = true;
+  connections.breakAll();
+  if (killedBy) engine.killAll(killedBy);
+  clock.after(random() * 20_000, owner, () => {
+    trace(() => `${engine.name} is up`);
+    engine.isDown = false;
+  });
+}
+
+/** The engine does not answer for some time. */
+function freezeEngine({ random, clock, owner, engines, trace }: World): void {
+  const { engine } = pick(random, engines);
+  trace(() => `${engine.name} is frozen`);
+  engine.isFrozen = true;
+  clock.after(random() * 90_000, owner, () => {
+    trace(() => `${engine.name} goes on`);
+    engine.isFrozen = false;
   });
 }
 

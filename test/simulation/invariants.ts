@@ -2,6 +2,8 @@
 import { getEventListeners } from "node:events";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
+import { type ContainerEngine, short } from "./container-engine.ts";
+import type { EngineConnections } from "./engine-connections.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
@@ -13,6 +15,7 @@ export interface CheckedWorld {
   readonly runs: ReadonlyMap<string, RunFacts>;
   readonly server: ServerModel;
   readonly machines: readonly Machine[];
+  readonly engines: readonly EngineConnections[];
   readonly lictors: readonly LictorProcess[];
   readonly onLost: OnLost;
   /** Limits that were exceeded. */
@@ -23,7 +26,7 @@ export interface CheckedWorld {
 
 /** Returns what is wrong when all flow runs should have ended. */
 export function findViolations(world: CheckedWorld): string[] {
-  const { runs, server, machines, lictors } = world;
+  const { runs, server, machines, engines, lictors } = world;
   const checked = [...runs.values()].filter(({ id }) => !world.isUnpromised(id));
   const isBlocked = checked.length < runs.size;
   return [
@@ -33,8 +36,16 @@ export function findViolations(world: CheckedWorld): string[] {
       ...machine.living().map((process) => `${process.owner.name} of ${process.flowRunId} still runs`),
       ...findLeftFiles(world, machine),
     ]),
+    ...engines.flatMap(({ engine }) => findLeftContainers(engine)),
     ...lictors.flatMap((lictor) => checkLictor(lictor)),
   ];
+}
+
+/** Returns the containers that run or were never started. Ended ones are kept for users. */
+export function findLeftContainers({ containers, name }: ContainerEngine): string[] {
+  return [...containers.values()]
+    .filter(({ status }) => status !== "exited")
+    .map(({ id, status, flowRunId }) => `container ${short(id)} of ${flowRunId} is still ${status} on ${name}`);
 }
 
 /** Returns the files of flow runs that are left on a machine. Records that could not be read stay. */

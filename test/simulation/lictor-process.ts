@@ -122,7 +122,8 @@ export class LictorProcess {
       isObserved: false,
       cancellation: { enabled: cancelsAbandoned, pollSeconds: 10, crashOnFailure: false },
     };
-    const request = { api, workPoolName: poolName, workerType: "process", ...logging, log: logging.logger };
+    const poolType = machine.poolType(owner);
+    const request = { api, workPoolName: poolName, workerType: poolType.name, ...logging, log: logging.logger };
     const initial = await readInitialPool(request, stop.drain);
     using host = new Host({
       options: {
@@ -166,7 +167,7 @@ export class LictorProcess {
       onStarted: () => undefined,
       exportedSettings: () => ({}),
     });
-    this.worker = await host.addWorker(workerOptions, machine.poolType(owner));
+    this.worker = await host.addWorker(workerOptions, poolType);
     await runHost(host, new Map([[this.worker, initial]]));
   }
 }

@@ -18,7 +18,9 @@ import type {
 import { ShortageError } from "../../src/process/system-errors.ts";
 import { hookGraceMs } from "../../src/program/run-hooks.ts";
 import { Disk, type DiskParts } from "./disk.ts";
+import { dockerPoolOn } from "./docker-pool.ts";
 import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
+import type { EngineConnections } from "./engine-connections.ts";
 import type { Faults } from "./faults.ts";
 import type { Owner } from "./virtual-clock.ts";
 
@@ -27,6 +29,7 @@ export interface MachineParts extends EngineParts, DiskParts {
   readonly faults: Faults;
   planOf(flowRunId: string): FlowPlan;
   truthOf(flowRunId: string): Truth;
+  nextPid(): number;
   /** Called before a process starts. */
   onStart(owner: Owner, flowRunId: string): void;
 }
@@ -48,7 +51,8 @@ export class Machine {
   constructor(
     readonly name: string,
     private readonly parts: MachineParts,
-    private readonly nextPid: () => number,
+    /** The engine of its work pool. Null if flow runs are processes of this machine. */
+    readonly containers: EngineConnections | null,
   ) {
     this.disk = new Disk(parts);
     this.hostName = name;
@@ -64,8 +68,14 @@ export class Machine {
     for (const process of this.processes.values()) process.signal("SIGKILL", why);
   }
 
-  /** Returns the pool type whose infrastructure is this machine, for one lictor process. */
+  /** Returns the engine if it is on this machine. */
+  get ownEngine(): EngineConnections | null {
+    return this.containers?.engine.isRemote === false ? this.containers : null;
+  }
+
+  /** Returns the pool type for one lictor process: processes of this machine, or containers of its engine. */
   poolType(owner: Owner): PoolType {
+    if (this.containers) return dockerPoolOn(this.containers.of(owner));
     return {
       name: "process",
       isLocal: true,
@@ -95,7 +105,7 @@ export class Machine {
 
   async #start(owner: Owner, { flowRunId, onHandle }: StartOptions): Promise<Execution> {
     const { faults, clock, random, trace } = this.parts;
-    const pid = String(this.nextPid());
+    const pid = String(this.parts.nextPid());
     const proof: JsonObject = { flowRunId, temporary: pid };
     await onHandle({ poolType: "process", identifier: "", proof });
     await this.#step(owner);

@@ -5,11 +5,13 @@ import { instanceLabel } from "../../src/job/labels.ts";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick, type Random, randomFrom } from "../support/random.ts";
+import { ContainerEngine } from "./container-engine.ts";
 import { mayDie } from "./deaths.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
+import { EngineConnections } from "./engine-connections.ts";
 import { Faults } from "./faults.ts";
-import { createPool, createRun, incidents, poolName, requestStop } from "./incidents.ts";
-import { type CheckedWorld, findLeftFiles, findViolations, leftBehind } from "./invariants.ts";
+import { createPool, createRun, engineIncidents, incidents, poolName, requestStop } from "./incidents.ts";
+import { type CheckedWorld, findLeftContainers, findLeftFiles, findViolations, leftBehind } from "./invariants.ts";
 import { LictorProcess } from "./lictor-process.ts";
 import { Machine } from "./machine.ts";
 import { heartbeatEvent, Network } from "./network.ts";
@@ -50,6 +52,9 @@ export async function runSeed(seed: number, print?: (line: string) => void): Pro
   return await new World(seed, print).run();
 }
 
+/** One of so many seeds has a work pool of containers. The others have processes. */
+const containerSeeds = 3;
+
 /** Everything that one seed consists of. */
 export class World implements CheckedWorld {
   readonly random: Random;
@@ -60,6 +65,9 @@ export class World implements CheckedWorld {
   readonly server: ServerModel;
   readonly network: Network;
   readonly machines: Machine[] = [];
+  /** The container engines. Empty if flow runs are processes. */
+  readonly engines: EngineConnections[] = [];
+  readonly hasContainers: boolean;
   readonly lictors: LictorProcess[] = [];
   readonly runs = new Map<string, RunFacts>();
   readonly limit: number | null;
@@ -87,7 +95,8 @@ export class World implements CheckedWorld {
     this.random = randomFrom(seed);
     const { random, clock, owner: world } = this;
     this.trace = print ? (line) => print(`${(clock.now / 1000).toFixed(3).padStart(9)} ${line()}`) : () => undefined;
-    this.faults = new Faults(random, (kind) => this.trace(() => `fault: ${kind}`));
+    this.hasContainers = seed % containerSeeds === 0;
+    this.faults = new Faults(random, (kind) => this.trace(() => `fault: ${kind}`), this);
     this.server = new ServerModel(
       () => epochMs + Math.floor(clock.now),
       () => this.#newId(),
@@ -112,6 +121,7 @@ export class World implements CheckedWorld {
     faults.active = false;
     this.trace(() => "the faults end");
     network.isServerDown = false;
+    for (const { engine } of this.engines) Object.assign(engine, { isDown: false, isFrozen: false });
     await this.#runUntil(clock.now + healingMs, () => this.#haveAllEnded());
     await this.#runUntil(clock.now + quietMs, () => false);
     const violations = findViolations(this);
@@ -136,6 +146,8 @@ export class World implements CheckedWorld {
     if (this.network.undone.has(id)) return true;
     if (!this.lostWithoutDisk.has(id)) return false;
     const run = this.server.runs.get(id);
+    // The labels of its container say what the record said.
+    if (run?.work_queue_id && this.engines.some(({ engine }) => engine.has(id))) return false;
     // A sweep finds flow runs by their labels and by their work pool.
     const isFound = run !== undefined && this.#isLabelled(run) && run.work_queue_id !== null;
     if (this.lostAfterSeconds === 0 || !isFound) return true;
@@ -158,16 +170,24 @@ export class World implements CheckedWorld {
     const { random, clock, owner: world, faults, network } = this;
     this.trace(() => `seed ${this.seed}: limit ${this.limit}, faults ${faults.kinds().join(", ") || "none"}`);
     createPool(this);
+    const nextPid = (): number => ++this.#lastPid;
     const parts = {
-      ...{ clock, network, random, faults, trace: this.trace },
+      ...{ clock, network, random, faults, world, nextPid, trace: this.trace },
       onStep: (owner: Owner) => mayDie(this, owner),
       onStart: (owner: Owner) => this.#onStart(owner),
       planOf: (id: string): FlowPlan => this.#factsOf(id).plan,
       truthOf: (id: string): Truth => this.#factsOf(id).truth,
     };
     const machineCount = 1 + Math.floor(random() * 2);
+    const openEngine = (name: string, isRemote: boolean): EngineConnections => {
+      const engine = new EngineConnections(new ContainerEngine(name, isRemote, parts), parts);
+      this.engines.push(engine);
+      return engine;
+    };
+    const remote = this.hasContainers && random() < 0.4 ? openEngine("remote engine", true) : null;
     for (let index = 1; index <= machineCount; index++) {
-      this.machines.push(new Machine(`machine ${index}`, parts, () => ++this.#lastPid));
+      const engine = this.hasContainers ? (remote ?? openEngine(`engine ${index}`, false)) : null;
+      this.machines.push(new Machine(`machine ${index}`, parts, engine));
     }
     this.#workerCount = 1 + Math.floor(random() * 3);
     for (let index = 1; index <= this.#workerCount; index++) {
@@ -178,7 +198,7 @@ export class World implements CheckedWorld {
     for (let index = 0; index < runCount; index++) {
       clock.after(random() * this.#faultsUntilMs * 0.8, world, () => createRun(this));
     }
-    for (const [share, begin] of incidents) {
+    for (const [share, begin] of [...incidents, ...(this.hasContainers ? engineIncidents : [])]) {
       if (random() < share) clock.after(random() * this.#faultsUntilMs * 0.9, world, () => begin(this));
     }
   }
@@ -253,6 +273,7 @@ export class World implements CheckedWorld {
       slots.taken === 0 && (worker?.runs.list().length ?? 0) === 0;
     const isClean = (machine: Machine): boolean =>
       machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
+    if (this.engines.some(({ engine }) => findLeftContainers(engine).length > 0)) return false;
     return this.machines.every(isClean) && this.running().every(isIdle);
   }
 

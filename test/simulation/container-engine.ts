@@ -1,0 +1,260 @@
+// A model of a container engine, as far as lictor meets it. The containers go on when lictor processes and their disks are
+// gone. Source: Docker Engine API 1.41.
+import type { JsonObject } from "../../src/api/wire.ts";
+import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
+import type { Faults } from "./faults.ts";
+import { epochMs, type Owner } from "./virtual-clock.ts";
+
+/** What the engine needs of the world. */
+export interface ContainerEngineParts extends EngineParts {
+  readonly faults: Faults;
+  /** The owner of what the engine does. */
+  readonly world: Owner;
+  planOf(flowRunId: string): FlowPlan;
+  truthOf(flowRunId: string): Truth;
+  nextPid(): number;
+}
+
+/** A container. */
+export interface Container {
+  readonly id: string;
+  readonly flowRunId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly autoRemove: boolean;
+  readonly createdMs: number;
+  status: "created" | "running" | "exited";
+  exitCode: number;
+  finishedAt: string;
+  /** Null before the start. */
+  process: FlowProcess | null;
+}
+
+/** A request without the version. */
+export interface EngineCall {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly body: JsonObject;
+}
+
+/** The response to a request. */
+export interface EngineAnswer {
+  readonly status: number;
+  /** Text, or what is sent as JSON. */
+  readonly body?: unknown;
+}
+
+/** An engine with its containers. */
+export class ContainerEngine {
+  readonly containers = new Map<string, Container>();
+  /** While it is down, connections are refused. */
+  isDown = false;
+  /** While it is frozen, requests wait. */
+  isFrozen = false;
+  /** Changes with each loss of the engine's data. */
+  daemonId = 1;
+  #hasImage = false;
+  /** Those who follow the events. */
+  readonly #followers = new Set<(event: object) => void>();
+
+  constructor(
+    readonly name: string,
+    /** Whether it is on another machine than the lictor processes. */
+    readonly isRemote: boolean,
+    private readonly parts: ContainerEngineParts,
+  ) {}
+
+  /** The containers that run. */
+  running(): Container[] {
+    return [...this.containers.values()].filter(({ status }) => status === "running");
+  }
+
+  /** Whether the engine has a container of the flow run. */
+  has(flowRunId: string): boolean {
+    return [...this.containers.values()].some((container) => container.flowRunId === flowRunId);
+  }
+
+  /** Kills what runs, as the end of the engine's machine does. */
+  killAll(why: string): void {
+    for (const { process } of this.running()) process?.signal("SIGKILL", why);
+  }
+
+  /** Loses everything, with the machine. */
+  loseData(): void {
+    this.killAll("machine lost");
+    this.containers.clear();
+    this.daemonId++;
+    this.#hasImage = false;
+  }
+
+  /** Calls `follower` for each event until the returned function is called. */
+  follow(follower: (event: object) => void): () => void {
+    this.#followers.add(follower);
+    return () => void this.#followers.delete(follower);
+  }
+
+  /** Executes one request. */
+  handle(call: EngineCall): EngineAnswer | Promise<EngineAnswer> {
+    const [, kind, id = "", action = ""] = call.path.split("/");
+    const key = `${call.method} ${kind}${kind === "containers" ? `/${action || id}` : ""}`;
+    const container = this.containers.get(id);
+    if (kind === "containers" && /^[0-9a-f]{64}$/.test(id) && !container) return noContainer(id);
+    switch (key) {
+      case "GET version":
+        return { status: 200, body: { Version: "20.10.24", ApiVersion: "1.41" } };
+      case "GET _ping":
+        return { status: 200, body: "OK" };
+      case "GET info":
+        return { status: 200, body: { ID: `${this.name}-${this.daemonId}` } };
+      case "GET images":
+        return this.#hasImage ? { status: 200, body: {} } : refusal(404, "No such image");
+      case "POST images":
+        return this.#pull();
+      case "GET containers/json":
+        return { status: 200, body: container ? describe(container) : this.#list(call.query) };
+      case "POST containers/create":
+        return this.#create(call.body);
+      case "POST containers/start":
+        return this.#start(container as Container);
+      case "POST containers/stop":
+        return this.#stop(container as Container, Number(call.query.get("t")));
+      case "GET containers/logs":
+        return { status: 200 };
+    }
+    if (call.method !== "DELETE" || !container) throw new Error(`the model of the engine knows no ${key}`);
+    this.remove(container, "container removed");
+    return { status: 204 };
+  }
+
+  /** Removes a container, also if it runs. */
+  remove(container: Container, why: string): void {
+    const { id, process } = container;
+    if (!this.containers.delete(id)) return;
+    process?.signal("SIGKILL", why);
+    this.#publish(container, "destroy");
+  }
+
+  async #pull(): Promise<EngineAnswer> {
+    const { clock, random, world, faults } = this.parts;
+    const isSlow = faults.happens("engine slow");
+    await clock.pause(random() * (isSlow ? 60_000 : 2_000), world);
+    this.#hasImage = true;
+    return { status: 200, body: { status: "Pulling from i" } };
+  }
+
+  #list(query: URLSearchParams): object[] {
+    const { label } = JSON.parse(query.get("filters") ?? "{}") as { label: string[] };
+    const all = query.get("all") === "true";
+    return [...this.containers.values()]
+      .filter(({ labels, status }) => (all || status === "running") && label.every((each) => hasLabel(labels, each)))
+      .map(({ id, status, labels, createdMs }) => ({
+        Id: id,
+        State: status,
+        Labels: labels,
+        Created: createdMs / 1000,
+      }))
+      .reverse();
+  }
+
+  #create({ Labels, Env, HostConfig }: JsonObject): EngineAnswer {
+    const { clock, faults, truthOf, nextPid } = this.parts;
+    const variable = (Env as string[]).find((each) => each.startsWith("PREFECT__FLOW_RUN_ID=")) ?? "";
+    const flowRunId = variable.slice(variable.indexOf("=") + 1);
+    if (faults.happens("start failed")) {
+      truthOf(flowRunId).losses.push("its container could not be created");
+      return refusal(400, "invalid reference format");
+    }
+    if (faults.happens("machine short")) return refusal(500, "no space left on device");
+    const container: Container = {
+      id: nextPid().toString(16).padStart(64, "0"),
+      flowRunId,
+      labels: Labels as Record<string, string>,
+      autoRemove: (HostConfig as JsonObject).AutoRemove === true,
+      createdMs: epochMs + Math.floor(clock.now),
+      status: "created",
+      exitCode: 0,
+      finishedAt: "0001-01-01T00:00:00Z",
+      process: null,
+    };
+    this.containers.set(container.id, container);
+    return { status: 201, body: { Id: container.id } };
+  }
+
+  #start(container: Container): EngineAnswer {
+    const { faults, clock, random, world, planOf, truthOf, nextPid, trace } = this.parts;
+    const { id, flowRunId } = container;
+    if (container.status === "running") return { status: 304 };
+    const truth = truthOf(flowRunId);
+    if (faults.happens("start failed")) {
+      truth.losses.push("its container could not be started");
+      return refusal(400, "executable file not found in $PATH");
+    }
+    const process = new FlowProcess(this.parts, nextPid(), flowRunId, planOf(flowRunId), truth, null);
+    container.process = process;
+    container.status = "running";
+    trace(() => `${this.name} started ${process.owner.name} for ${flowRunId} in container ${short(id)}`);
+    this.#publish(container, "start");
+    process.onEnd(world, () => this.#onEnd(container, process));
+    if (faults.happens("process killed"))
+      clock.after(random() * 20_000, process.owner, () => process.signal("SIGKILL", "out of memory"));
+    if (faults.happens("container removed"))
+      clock.after(random() * 20_000, world, () => this.remove(container, "somebody removed its container"));
+    return { status: 204 };
+  }
+
+  #onEnd(container: Container, process: FlowProcess): void {
+    const { clock, faults, random, world } = this.parts;
+    const { status = 0 } = process.ending ?? {};
+    container.status = "exited";
+    // A shell counts a death by signal from 128 on.
+    container.exitCode = status < 0 ? 128 - status : status;
+    container.finishedAt = new Date(epochMs + Math.floor(clock.now)).toISOString();
+    this.#publish(container, "die", { exitCode: String(container.exitCode) });
+    if (container.autoRemove) this.remove(container, "");
+    else if (faults.happens("container removed"))
+      clock.after(random() * 2_000, world, () => this.remove(container, ""));
+  }
+
+  async #stop({ process }: Container, graceSeconds: number): Promise<EngineAnswer> {
+    const { clock, world } = this.parts;
+    if (!process?.isAlive) return { status: 304 };
+    process.signal("SIGTERM", "stopped");
+    clock.after(graceSeconds * 1_000, world, () => process.signal("SIGKILL", "stopped"));
+    await new Promise<void>((resolve) => process.onEnd(world, resolve));
+    return { status: 204 };
+  }
+
+  #publish({ id, labels }: Container, Action: string, attributes: object = {}): void {
+    if (this.isDown) return;
+    const event = { Type: "container", Action, Actor: { ID: id, Attributes: { ...labels, ...attributes } } };
+    for (const follower of this.#followers) follower(event);
+  }
+}
+
+function describe({ id, labels, status, exitCode, finishedAt }: Container): object {
+  return {
+    Id: id,
+    Name: `/c${short(id)}`,
+    State: { Status: status, ExitCode: exitCode, OOMKilled: false, Error: "", FinishedAt: finishedAt },
+    Config: { Labels: labels, Tty: false, Env: [] },
+    HostConfig: {},
+  };
+}
+
+function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
+  const [name = "", value] = wanted.split("=");
+  return value === undefined ? name in labels : labels[name] === value;
+}
+
+function noContainer(id: string): EngineAnswer {
+  return refusal(404, `No such container: ${id}`);
+}
+
+function refusal(status: number, message: string): EngineAnswer {
+  return { status, body: { message } };
+}
+
+/** Returns a short name for the trace. */
+export function short(id: string): string {
+  return id.replace(/^0+/, "");
+}
