@@ -20,7 +20,7 @@ export function mayDie(world: World, owner: Owner): void {
   if (death === "worker killed") return;
   machine.killAll(death);
   if (death === "power lost") losePower(world, machine);
-  if (death === "machine lost") loseDisk(world, machine);
+  if (death === "machine lost" || (death === "container killed" && world.hasDiskInContainer)) loseDisk(world, machine);
   if (machine.ownEngine && death !== "container killed") {
     stopEngine(world, machine.ownEngine, death);
     if (death === "machine lost") machine.ownEngine.engine.loseData();

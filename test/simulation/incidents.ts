@@ -28,6 +28,7 @@ export const incidents: readonly (readonly [share: number, begin: (world: World)
 export const engineIncidents: typeof incidents = [
   [0.3, restartEngine],
   [0.1, freezeEngine],
+  [0.3, killContainer],
 ];
 
 /** Creates the work pool. */
@@ -156,6 +157,12 @@ export function stopEngine(world: World, connections: EngineConnections, killedB
     trace(() => `${engine.name} is up`);
     engine.isDown = false;
   });
+}
+
+/** Somebody kills a container. */
+function killContainer({ random, engines }: World): void {
+  const running = engines.flatMap(({ engine }) => engine.running());
+  pick(random, running)?.process?.signal("SIGKILL", "docker kill");
 }
 
 /** The engine does not answer for some time. */

@@ -68,6 +68,8 @@ export class World implements CheckedWorld {
   /** The container engines. Empty if flow runs are processes. */
   readonly engines: EngineConnections[] = [];
   readonly hasContainers: boolean;
+  /** Whether the journal is gone with the container that lictor runs in. */
+  readonly hasDiskInContainer: boolean;
   readonly lictors: LictorProcess[] = [];
   readonly runs = new Map<string, RunFacts>();
   readonly limit: number | null;
@@ -109,6 +111,7 @@ export class World implements CheckedWorld {
     this.limit = pick(random, [null, 1, 2, 3]);
     this.#createsPool = random() < 0.8;
     this.#cancelsAbandoned = random() < 0.3;
+    this.hasDiskInContainer = this.hasContainers && random() < 0.5;
     this.#faultsUntilMs = 3_000 + random() * 30_000;
   }
 
