@@ -1,8 +1,11 @@
 // Bundles src/ into dist/: what bin/lictor.js starts, and the parts that are loaded on use.
+import { execFile } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename } from "node:path";
+import { promisify } from "node:util";
 import { build } from "esbuild";
+import { thirdPartyNotices } from "./third-party-notices.js";
 
 const require = createRequire(import.meta.url);
 
@@ -66,7 +69,7 @@ const onUse = {
 
 await rm("dist", { recursive: true, force: true });
 await mkdir("dist");
-await build({
+const { metafile } = await build({
   entryPoints: { lictor: "src/cli/main.ts", ...partsOnUse },
   outdir: "dist",
   outExtension: { ".js": ".cjs" },
@@ -80,7 +83,12 @@ await build({
   define: { "import.meta.dirname": "__dirname" },
   minifySyntax: true,
   minifyWhitespace: true,
+  // THIRD-PARTY-NOTICES.txt has them.
   legalComments: "none",
+  metafile: true,
+  // Read with `node --enable-source-maps` only.
+  sourcemap: "linked",
+  sourcesContent: false,
   alias: {
     // The proxy agents would print Authorization headers with DEBUG=*.
     debug: "./src/api/no-debug.ts",
@@ -89,6 +97,12 @@ await build({
     module: "./src/no-threads.ts",
   },
 });
+
+await writeFile("dist/THIRD-PARTY-NOTICES.txt", await thirdPartyNotices(metafile));
+
+// The types of what `lictor worker status --json` prints.
+const typesOnly = ["--ignoreConfig", "--declaration", "--emitDeclarationOnly", "--outDir", "dist/types"];
+await promisify(execFile)("node_modules/.bin/tsc", [...typesOnly, "src/status/page/status-json.ts"]);
 
 // The status page is a single file that contains its style and its script.
 const { outputFiles } = await build({

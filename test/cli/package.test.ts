@@ -1,0 +1,88 @@
+// The package as npm installs it: in an empty folder, without a network and without the checkout.
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, inject, test } from "vitest";
+import { deploy, newPool, sharedApi } from "../server/deployments.ts";
+import { inCheckout } from "../support/checkout.ts";
+import { LICTOR, runLictor } from "../support/lictor.ts";
+import { runCommand } from "../support/run-command.ts";
+import { startWorker } from "../support/start-worker.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+
+interface InstalledPackage extends AsyncDisposable {
+  /** The folder that npm has installed into. */
+  path: string;
+  /** The command line of the installed lictor. */
+  command: readonly [string, ...string[]];
+}
+
+async function npm(args: readonly string[], cwd: string): Promise<string> {
+  const { code, stdout, stderr } = await runCommand("npm", args, { cwd });
+  if (code !== 0) throw new Error(`npm ${args.join(" ")}: exit ${code}\n${stderr}`);
+  return stdout;
+}
+
+/** Packs the built checkout and installs the tarball. */
+async function installPackage(): Promise<InstalledPackage> {
+  const folder = await makeTemporaryDirectory("lictor-package-");
+  // Without scripts, because other tests use dist/ at the same time.
+  const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder.path];
+  const tarball = (await npm(pack, inCheckout("."))).trim();
+  await npm(["install", "--offline", "--no-audit", "--no-fund", join(folder.path, tarball)], folder.path);
+  const bin = join(folder.path, "node_modules/lictor/bin/lictor.js");
+  return Object.assign(folder, { command: [LICTOR[0], bin] as const });
+}
+
+test("an installation brings one package, and it works", async () => {
+  await using installed = await installPackage();
+  const { path, command } = installed;
+  expect((await readdir(join(path, "node_modules"))).filter((name) => !name.startsWith("."))).toEqual(["lictor"]);
+
+  const { version } = JSON.parse(await readFile(inCheckout("package.json"), "utf8")) as { version: string };
+  const linked = join(path, "node_modules/.bin/lictor");
+  expect((await runCommand(linked, ["--version"])).stdout).toBe(`${version}\n`);
+  const apiUrl = inject("apiUrl");
+  const view = await runLictor(["config", "view"], { command, env: { PREFECT_API_URL: apiUrl } });
+  expect(view.stdout).toContain(`PREFECT_API_URL='${apiUrl}' (from env)`);
+
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const deployment = await deploy(api, pool, "hello");
+  await using _worker = await startWorker(pool, { apiUrl, command, cwd: path });
+  const { id } = await api.createFlowRun(deployment);
+  await api.waitForState(id, ["COMPLETED"], 60_000);
+});
+
+test("the package has the program, its types, source maps and notices, and nothing else", async () => {
+  const [{ files }] = JSON.parse(await npm(["pack", "--ignore-scripts", "--json", "--dry-run"], inCheckout("."))) as [
+    { files: { path: string }[] },
+  ];
+  const expected = [
+    /^(package\.json|README\.md|LICENSE)$/,
+    /^bin\//,
+    /^dist\/[\w-]+\.cjs(\.map)?$/,
+    /^dist\/cache\//,
+    /^dist\/(status-page\.html|THIRD-PARTY-NOTICES\.txt|types\/status-json\.d\.ts)$/,
+  ];
+  const paths = files.map(({ path }) => path);
+  expect(paths.filter((path) => !expected.some((pattern) => pattern.test(path)))).toEqual([]);
+  expect(paths).toContain("dist/types/status-json.d.ts");
+});
+
+test("the notices have the licence of each package that is in the program", async () => {
+  const notices = await readFile(inCheckout("dist/THIRD-PARTY-NOTICES.txt"), "utf8");
+  const sources = await Promise.all(
+    (await readdir(inCheckout("dist")))
+      .filter((name) => name.endsWith(".cjs.map"))
+      .map(
+        async (name) =>
+          (JSON.parse(await readFile(inCheckout(`dist/${name}`), "utf8")) as { sources: string[] }).sources,
+      ),
+  );
+  const names = new Set(sources.flat().map((source) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(source)?.[1]));
+  names.delete(undefined);
+  expect(names.size).toBeGreaterThan(10);
+  const missing = [...names].filter((name) => !new RegExp(`^${name} \\d+\\.\\S+ \\(\\S+\\)$`, "m").test(notices));
+  expect(missing).toEqual([]);
+  expect(notices.match(/permission/gi)?.length).toBeGreaterThanOrEqual(names.size);
+});
