@@ -17,6 +17,7 @@ const partsOnUse = {
   "config-actions": "src/cli/config-actions.ts",
   "profile-actions": "src/cli/profile-actions.ts",
   "cloud-actions": "src/cli/cloud-actions.ts",
+  "completion-actions": "src/cli/completion-actions.ts",
   "doctor-actions": "src/cli/doctor-actions.ts",
   "proxy-agent": "src/api/proxy-agent.ts",
   "secure-agent": "src/api/secure-agent.ts",
@@ -103,6 +104,19 @@ await writeFile("dist/THIRD-PARTY-NOTICES.txt", await thirdPartyNotices(metafile
 // The types of what `lictor worker status --json` prints.
 const typesOnly = ["--ignoreConfig", "--declaration", "--emitDeclarationOnly", "--outDir", "dist/types"];
 await promisify(execFile)("node_modules/.bin/tsc", [...typesOnly, "src/status/page/status-json.ts"]);
+
+// The man page comes from the definitions of the commands, so their program is loaded here. No command is run.
+const { outputFiles: manPageProgram } = await build({
+  entryPoints: ["src/cli/man-page.ts"],
+  plugins: [apart],
+  bundle: true,
+  write: false,
+  platform: "node",
+  format: "cjs",
+});
+const manPageModule = { exports: {} };
+new Function("module", "require", manPageProgram[0].text)(manPageModule, require);
+await writeFile("dist/lictor.1", manPageModule.exports.manPage(require("./package.json").version));
 
 // The status page is a single file that contains its style and its script.
 const { outputFiles } = await build({

@@ -17,6 +17,12 @@ export interface ProgramContext {
   onUncaught: ((error: unknown) => void) | undefined;
 }
 
+/** How a command prints. */
+export interface OutputOptions {
+  logFormat?: LogFormat | undefined;
+  noColor?: boolean;
+}
+
 /** Returns the input for loading settings. Throws SettingsError if the working directory has been removed. */
 export function settingsInput({ profile }: { profile?: string | undefined }): SettingsInput {
   return { profileArgument: profile, env: process.env, cwd: workingDirectory() };
@@ -40,13 +46,13 @@ function workingDirectory(): string {
  * SettingsError. If `command` throws, throws an Error with the same message without secrets.
  */
 export async function withProgram(
-  options: { profile?: string | undefined; logFormat?: LogFormat | undefined; quiet?: boolean },
+  options: OutputOptions & { profile?: string | undefined; quiet?: boolean },
   command: (program: ProgramContext) => Promise<void>,
 ): Promise<void> {
   const input = settingsInput(options);
   const { env } = input;
   const settings = loadSettings(input);
-  const logging = openLogging(settings, env, options.logFormat);
+  const logging = openLogging(settings, env, options);
   if (options.quiet) logging.logger.level = "silent";
   for (const warning of settings.warnings) logging.logger.warn(warning);
   const reload = (): Settings => {
@@ -80,13 +86,22 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function openLogging(settings: Settings, env: ProgramContext["env"], format: LogFormat | undefined): Logging {
+/** Returns false if the user wants no colours: `--no-color`, or NO_COLOR with any text. See https://no-color.org. */
+function wantsColours(noColor: boolean | undefined, env: ProgramContext["env"]): boolean {
+  return noColor !== true && !env.NO_COLOR;
+}
+
+function openLogging(
+  settings: Settings,
+  env: ProgramContext["env"],
+  { logFormat: format, noColor }: OutputOptions,
+): Logging {
   const { values } = settings;
   const terminal = process.stderr.isTTY === true;
   return createLogging({
     format: format ?? (terminal ? "text" : "json"),
     level: values.PREFECT_WORKER_DEBUG_MODE ? "DEBUG" : values.PREFECT_LOGGING_LEVEL,
-    colours: terminal && values.PREFECT_LOGGING_COLORS,
+    colours: terminal && values.PREFECT_LOGGING_COLORS && wantsColours(noColor, env),
     isTerminal: terminal,
     secrets: secretsOf(settings, env),
     out: process.stdout,

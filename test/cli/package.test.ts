@@ -62,7 +62,7 @@ test("the package has the program, its types, source maps and notices, and nothi
     /^bin\//,
     /^dist\/[\w-]+\.cjs(\.map)?$/,
     /^dist\/cache\//,
-    /^dist\/(status-page\.html|THIRD-PARTY-NOTICES\.txt|types\/status-json\.d\.ts)$/,
+    /^dist\/(status-page\.html|lictor\.1|THIRD-PARTY-NOTICES\.txt|types\/status-json\.d\.ts)$/,
   ];
   const paths = files.map(({ path }) => path);
   expect(paths.filter((path) => !expected.some((pattern) => pattern.test(path)))).toEqual([]);

@@ -1,0 +1,89 @@
+// The program with its commands. What a command does is loaded on use.
+import { Command, Option } from "commander";
+import { lictorVersion } from "../version.ts";
+import { addCloud } from "./cloud.ts";
+import { addCompletion } from "./completion.ts";
+import { addConfig } from "./config.ts";
+import { addDoctor } from "./doctor.ts";
+import { nearestCommand } from "./nearest-command.ts";
+import { addProfileCommands } from "./profile.ts";
+import { addVersion } from "./version.ts";
+import { addWorkerControl } from "./worker-control.ts";
+import { addWorkerStart } from "./worker-start-command.ts";
+
+const examples = `
+Examples:
+  $ lictor worker start --pool my-pool          run the flow runs of a process work pool
+  $ lictor --profile prod version               what lictor is, and what it talks to
+  $ lictor doctor --pool my-pool                what keeps it from working, step by step
+  $ lictor config view                          the settings, and where each comes from
+  $ lictor cloud login                          a key and a workspace of Prefect Cloud for this profile
+
+Settings come from the environment, .env, prefect.toml, pyproject.toml and the active profile, in this order.
+`;
+
+/** A command that prints its help if it is a group and none of its commands is named. This is no error, as with Prefect. */
+class LictorCommand extends Command {
+  override createCommand(name?: string): Command {
+    return new LictorCommand(name);
+  }
+
+  override help(_context?: unknown): never {
+    return super.help();
+  }
+}
+
+/** Returns the program. `words` is the command line without the name of the program, from which mistakes are explained. */
+export function buildProgram(words: readonly string[] = []): Command {
+  const program = new LictorCommand("lictor")
+    .description("A Prefect-compatible worker.")
+    .version(lictorVersion, "-v, --version", "Print lictor's version.")
+    .option("-p, --profile <name>", "Select a profile for this run.")
+    .addOption(noColorOption())
+    .enablePositionalOptions()
+    .configureOutput({ outputError: (text, write) => write(explainUnknown(text, program, words)) })
+    .showSuggestionAfterError(false)
+    .showHelpAfterError("(add --help for what is possible)")
+    .addHelpText("after", examples)
+    .exitOverride();
+  const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
+  addWorkerStart(worker);
+  addWorkerControl(worker);
+  addVersion(program);
+  addConfig(program);
+  addProfileCommands(program);
+  addCloud(program);
+  addDoctor(program);
+  addCompletion(program);
+  for (const command of visibleCommands(program)) {
+    if (command.commands.length === 0) command.addOption(noColorOption());
+  }
+  return program;
+}
+
+/** Returns a command and all commands below it that the help shows, without `help` itself. */
+export function visibleCommands(command: Command): Command[] {
+  const shown = command.createHelp().visibleCommands(command);
+  return [command, ...command.commands.filter((each) => shown.includes(each)).flatMap(visibleCommands)];
+}
+
+/** Returns the words by which a command is started, without the name of the program: `worker start`. */
+export function commandPath(command: Command): string {
+  return command.parent ? `${commandPath(command.parent)} ${command.name()}`.trim() : "";
+}
+
+/**
+ * Returns the option `--no-color`. Commander would give a program and its command the value `true` by default, and that of
+ * the program would win. So this is no negation, but an option with the name `noColor`.
+ */
+function noColorOption(): Option {
+  return Object.assign(new Option("--no-color", "Print no colours, as with the variable NO_COLOR."), { negate: false });
+}
+
+/** Returns the message with the command that was probably meant, if it is about an unknown command. */
+function explainUnknown(message: string, program: Command, words: readonly string[]): string {
+  const unknown = /^error: unknown command '(.*)'/.exec(message)?.[1];
+  if (unknown === undefined) return message;
+  const nearest = nearestCommand(unknown, words, visibleCommands(program).map(commandPath));
+  return nearest === undefined ? message : `${message}(Did you mean 'lictor ${nearest}'?)\n`;
+}
