@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 
 /** The first command that loads a file decides what is compiled of it. */
-const commands = ["worker start --pool p", "config view", "version", "worker status", "--help"];
+const commands = ["worker start --pool p", "config view", "version", "worker status", "complete -- w", "--help"];
 /** A worker opens its sockets after the first poll. */
 const workerMs = 500;
 

@@ -13,6 +13,7 @@ const require = createRequire(import.meta.url);
 const partsOnUse = {
   "worker-start-actions": "src/cli/worker-start-actions.ts",
   "worker-control-actions": "src/cli/worker-control-actions.ts",
+  "operator-actions": "src/cli/operator-actions.ts",
   "version-actions": "src/cli/version-actions.ts",
   "config-actions": "src/cli/config-actions.ts",
   "profile-actions": "src/cli/profile-actions.ts",

@@ -24,16 +24,16 @@ export async function findWorkPool(api: Api, name: string, options?: RequestOpti
       exact: template,
     })) as unknown as WorkPool;
   } catch (error) {
-    if (isPoolMissing(error, api.address)) return undefined;
+    if (isMissing(error, api.address)) return undefined;
     throw error;
   }
 }
 
 /**
- * Returns true for a 404 that says that a work pool or a work queue does not exist. The 404 of a proxy says nothing about
+ * Returns true for a 404 that says that a work pool, a work queue or a flow run does not exist. The 404 of a proxy says nothing about
  * them, and a wrong URL gets a 404 too.
  */
-export function isPoolMissing(error: unknown, { isCloud }: ApiAddress): boolean {
+export function isMissing(error: unknown, { isCloud }: ApiAddress): boolean {
   // A 404 has advice only if the route is missing. For a missing work pool, the server explains the 404.
   return error instanceof ApiError && error.status === 404 && (error.advice === undefined || isCloud);
 }

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 
 /** The option that `withOutput` adds. */
 export interface OutputOption {
-  output?: "json";
+  output?: "json" | undefined;
 }
 
 /** Adds a command that also accepts `--profile` after its name. Returns the command. */
@@ -25,4 +25,21 @@ export function withOutput(command: Command): Command {
     if (format.toLowerCase() === "json") return "json";
     throw new InvalidArgumentError("Only 'json' output format is supported.");
   });
+}
+
+/** Collects the values of an option that may be given several times. */
+export function collect(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, value];
+}
+
+/** Returns a parser of whole numbers from `least` to `most`. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < least || value > most) {
+      const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+      throw new InvalidArgumentError(`Expected a whole number ${range}.`);
+    }
+    return value;
+  };
 }

@@ -11,6 +11,8 @@ export interface ProgramContext {
   env: Readonly<Record<string, string | undefined>>;
   settings: Settings;
   logging: Logging;
+  /** False if the user wants no colours. Whether there is a terminal is another question. */
+  wantsColours: boolean;
   /** Loads the settings and secret files again, and hides new secrets. */
   reload: () => Settings;
   /** Handles an uncaught error. Without it, the program exits. */
@@ -60,7 +62,8 @@ export async function withProgram(
     logging.hide(secretsOf(again, env));
     return again;
   };
-  const program: ProgramContext = { env, settings, logging, reload, onUncaught: undefined };
+  const colours = wantsColours(options.noColor, env);
+  const program: ProgramContext = { env, settings, logging, wantsColours: colours, reload, onUncaught: undefined };
   // An uncaught error is a bug, so its stack is logged. Node.js would print it with secrets.
   const onCrash = (error: unknown): void => {
     if (program.onUncaught) {

@@ -5,9 +5,11 @@ import { addCloud } from "./cloud.ts";
 import { addCompletion } from "./completion.ts";
 import { addConfig } from "./config.ts";
 import { addDoctor } from "./doctor.ts";
+import { addFlowRun } from "./flow-run.ts";
 import { nearestCommand } from "./nearest-command.ts";
 import { addProfileCommands } from "./profile.ts";
 import { addVersion } from "./version.ts";
+import { addWorkPool } from "./work-pool.ts";
 import { addWorkerControl } from "./worker-control.ts";
 import { addWorkerStart } from "./worker-start-command.ts";
 
@@ -49,6 +51,8 @@ export function buildProgram(words: readonly string[] = []): Command {
   const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
   addWorkerStart(worker);
   addWorkerControl(worker);
+  addWorkPool(program);
+  addFlowRun(program);
   addVersion(program);
   addConfig(program);
   addProfileCommands(program);

@@ -1,7 +1,8 @@
 // The command `lictor worker start` and its options.
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { poolTypeNames } from "../infrastructure/pool-type-names.ts";
 import { engineModes, mostSeconds } from "./lictor-variables.ts";
+import { collect, wholeNumber } from "./options.ts";
 import type { GivenOptions } from "./worker-start-actions.ts";
 
 const helpAfterOptions = `
@@ -84,20 +85,4 @@ export function addWorkerStart(worker: Command): void {
       const { runWorkers } = await import("./worker-start-actions.ts");
       await runWorkers({ ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] });
     });
-}
-
-function collect(value: string, previous: readonly string[] = []): string[] {
-  return [...previous, value];
-}
-
-/** Returns a parser of whole numbers from `least` to `most`. */
-function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  return (text) => {
-    const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
-    if (!Number.isSafeInteger(value) || value < least || value > most) {
-      const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-      throw new InvalidArgumentError(`Expected a whole number ${range}.`);
-    }
-    return value;
-  };
 }

@@ -1,7 +1,7 @@
 // Polls for scheduled flow runs and takes them. An event causes a poll at once. Regular polls find what events missed.
 // Source: prefect workers/base.py get_and_submit_flow_runs.
 import type { ScheduledFlowRun, WorkPool } from "../api/wire.ts";
-import { isPoolMissing } from "../api/work-pools.ts";
+import { isMissing } from "../api/work-pools.ts";
 import { bothClocks, monotonicMs, wallClockMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { live } from "../run/live.ts";
@@ -189,7 +189,7 @@ async function readScheduled(worker: Worker, pool: WorkPool, signal: AbortSignal
     return await worker.polling.polls.scheduled(scheduledBefore, signal);
   } catch (error) {
     // The work pool or a work queue does not exist (yet), so nothing is scheduled in it.
-    if (isPoolMissing(error, worker.api.address)) return [];
+    if (isMissing(error, worker.api.address)) return [];
     throw error;
   }
 }

@@ -5,7 +5,7 @@ import type { WorkPool } from "../api/wire.ts";
 import {
   createWorkPool,
   findWorkPool,
-  isPoolMissing,
+  isMissing,
   sendWorkerHeartbeat,
   updateBaseJobTemplate,
 } from "../api/work-pools.ts";
@@ -55,7 +55,7 @@ export async function syncLoop(worker: Worker, signal: AbortSignal): Promise<voi
           if (!worker.sockets.channelHealthy) await takePool(worker, found, turn);
         }
         await sendTemplateAndHeartbeat(worker, turn).catch((error: unknown) => {
-          if (!isPoolMissing(error, worker.api.address)) throw error;
+          if (!isMissing(error, worker.api.address)) throw error;
           worker.log.debug({ err: error }, "the work pool was deleted after it was read");
         });
         fresh = false;

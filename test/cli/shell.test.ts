@@ -68,7 +68,7 @@ describe("completion", () => {
   const texts = (lines: readonly string[]) => lines.map((line) => line.split("\t")[0]);
 
   test("knows commands, options and their choices", async () => {
-    expect(texts(await complete(["w"]))).toEqual(["worker"]);
+    expect(texts(await complete(["w"]))).toEqual(["worker", "work-pool"]);
     expect(await complete(["worker", "dr"])).toEqual([
       "drain\tLet workers of this machine take no new flow runs and end when theirs have ended.",
     ]);

@@ -36,11 +36,13 @@ async function sizeOf(files: readonly string[]): Promise<number> {
 describe("a command loads its own files only", () => {
   test.each([
     ["--version", [], 0],
-    ["--help", ["lictor.cjs"], 80_000],
-    ["worker start --help", ["lictor.cjs"], 80_000],
+    ["--help", ["lictor.cjs"], 90_000],
+    ["worker start --help", ["lictor.cjs"], 90_000],
     ["config view", ["config-actions.cjs", "lictor.cjs"], 300_000],
     ["profile ls", ["lictor.cjs", "profile-actions.cjs"], 350_000],
     ["version", ["lictor.cjs", "version-actions.cjs"], 350_000],
+    ["completion bash", ["completion-actions.cjs", "lictor.cjs"], 350_000],
+    ["work-pool ls", ["lictor.cjs", "operator-actions.cjs"], 350_000],
     ["worker status", ["lictor.cjs", "worker-control-actions.cjs"], 300_000],
   ] as const)("%s", async (command, files, mostBytes) => {
     const loaded = await loadedBy(command.split(" "));
