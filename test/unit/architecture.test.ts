@@ -1,5 +1,4 @@
-// Reads the imports of src/ and keeps ARCHITECTURE.md and the other documents true.
-import { existsSync } from "node:fs";
+// Reads the imports of src/ and keeps the drawing in ARCHITECTURE.md true.
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -100,17 +99,4 @@ describe("src", () => {
     const isInfrastructure = ({ from, to, typeOnly }: Import) => from === "run" && to === "infrastructure" && !typeOnly;
     expect(imports.filter(isInfrastructure)).toEqual([]);
   });
-});
-
-describe("documents", () => {
-  test.each(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])(
-    "%s names files that exist",
-    async (name) => {
-      const text = await readFile(inCheckout(name), "utf8");
-      const files = [...text.matchAll(/`([\w./-]+\/[\w.-]+\.ts)`/g)].map(([, file = ""]) => file);
-      const isMissing = (file: string): boolean =>
-        !["", "src"].some((folder) => existsSync(inCheckout(join(folder, file))));
-      expect(files.filter(isMissing)).toEqual([]);
-    },
-  );
 });
