@@ -9,9 +9,13 @@ export const fieldOf =
   (value) =>
     placesOf(value, key);
 
-/** The job variables of each flow run that a poll returns. */
-export const jobVariablesOfPoll: ExactPlaces = (value) =>
-  (value as Fields[]).flatMap(({ flow_run }) => placesOf(flow_run, "job_variables"));
+/** The job variables and parameters of a flow run. */
+export const valuesOfFlowRun: ExactPlaces = (flowRun) =>
+  ["job_variables", "parameters"].flatMap((key) => placesOf(flowRun, key));
+
+/** The job variables and parameters of each flow run that a poll returns. */
+export const valuesOfPoll: ExactPlaces = (value) =>
+  (value as Fields[]).flatMap(({ flow_run }) => valuesOfFlowRun(flow_run));
 
 /** The base job template in a frame of the worker channel. */
 export const templateOfFrame: ExactPlaces = (value) => {

@@ -4,7 +4,7 @@ import { hasStatus } from "./errors.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
 import { flowRunShape, orchestrationShape, statesShape } from "./shapes.ts";
-import type { FlowRun, Json, JsonObject, OrchestrationResult, State } from "./wire.ts";
+import type { FlowRun, FlowRunPolicy, Json, JsonObject, OrchestrationResult, State } from "./wire.ts";
 
 /** Returns the flow run, or undefined if it has been deleted. Throws the errors of `Api.request`. */
 export async function findFlowRun(api: Api, id: string, options?: RequestOptions): Promise<FlowRun | undefined> {
@@ -72,10 +72,10 @@ export async function filterClaimed(
 export async function updateFlowRun(
   api: Api,
   id: string,
-  changes: { infrastructure_pid: string | null },
+  changes: { infrastructure_pid?: string | null; empirical_policy?: FlowRunPolicy },
   options?: RequestOptions,
 ): Promise<void> {
-  await api.request("PATCH", `/flow_runs/${id}`, { ...options, body: changes });
+  await api.request("PATCH", `/flow_runs/${id}`, { ...options, body: changes as JsonObject });
 }
 
 /** Adds labels to the flow run, and replaces those of the same key. */

@@ -15,6 +15,8 @@ const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export const time: Check = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
 /** A whole number. */
 export const integer: Check = (value) => Number.isSafeInteger(value);
+/** Any number. */
+export const number: Check = (value) => typeof value === "number";
 /** A whole number of at least 1. */
 export const count: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0;
 /** True or false. */

@@ -1,6 +1,6 @@
 // The shapes of API responses, with the fields that lictor reads. A response of another shape fails the request with a
 // one-line error, so that the code that uses responses need not check them.
-import { boolean, type Check, integer, listOf, object, optional, string, text, time } from "./json-check.ts";
+import { boolean, type Check, integer, listOf, number, object, optional, string, text, time } from "./json-check.ts";
 
 const state = object({
   id: optional(string),
@@ -26,7 +26,10 @@ const flowRunFields = {
   expected_start_time: optional(string),
   created: optional(string),
   labels: optional(object({})),
-  empirical_policy: optional(object({ retry_type: optional(string) })),
+  parameters: optional(object({})),
+  empirical_policy: optional(
+    object({ retries: optional(number), retry_delay: optional(number), retry_type: optional(string) }),
+  ),
 };
 
 /** A flow run, with the fields for reading its state. */
@@ -84,9 +87,7 @@ export const workersShape: Check = listOf(object({ name: string, status: text })
 export const orchestrationShape: Check = object({
   status: text,
   state: optional(state),
-  details: optional(
-    object({ reason: optional(string), delay_seconds: optional((value) => typeof value === "number") }),
-  ),
+  details: optional(object({ reason: optional(string), delay_seconds: optional(number) })),
 });
 
 /** A block document. */

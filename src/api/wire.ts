@@ -61,6 +61,8 @@ export interface FlowRun {
   state: State | null;
   tags: string[];
   job_variables: JsonObject | null;
+  /** Numbers keep their text in poll responses. */
+  parameters?: JsonObject;
   infrastructure_pid: string | null;
   expected_start_time: string | null;
   next_scheduled_start_time: string | null;
@@ -69,7 +71,15 @@ export interface FlowRun {
   /** Servers before 3.1 have none. */
   labels?: JsonObject | null;
   /** With `in_process`, the engine waits for the retry itself, and no poll returns the flow run. */
-  empirical_policy?: { retry_type?: string | null } | null;
+  empirical_policy?: FlowRunPolicy | null;
+}
+
+/** How a flow run is retried. The server replaces the whole object, so other fields have to be kept. */
+export interface FlowRunPolicy {
+  retries?: number | null;
+  /** In seconds. */
+  retry_delay?: number | null;
+  retry_type?: string | null;
 }
 
 /** One entry of a poll response. */

@@ -2,7 +2,7 @@
 // Source: prefect client/orchestration/_work_pools/client.py, server/api/workers.py.
 import type { Api, ApiAddress } from "./api.ts";
 import { ApiError } from "./errors.ts";
-import { fieldOf, jobVariablesOfPoll } from "./exact-places.ts";
+import { fieldOf, valuesOfPoll } from "./exact-places.ts";
 import { listOf } from "./json-check.ts";
 import type { RequestOptions } from "./request-options.ts";
 import { scheduledFlowRunsShape, workersShape, workPoolShape, workQueueShape } from "./shapes.ts";
@@ -139,6 +139,6 @@ export async function getScheduledFlowRuns(
     ...options,
     body,
     shape: scheduledFlowRunsShape,
-    exact: jobVariablesOfPoll,
+    exact: valuesOfPoll,
   })) as unknown as ScheduledFlowRun[];
 }

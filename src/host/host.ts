@@ -87,7 +87,9 @@ export class Host implements Disposable {
       api,
       random,
     } = services;
+    const { logShipper } = services;
     this.#workerServices = {
+      shipLog: logShipper && ((record) => logShipper.ship(record)),
       stop,
       slots,
       environment,

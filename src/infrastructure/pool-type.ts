@@ -128,6 +128,11 @@ export interface RunAccess extends RunFiles {
   readonly signal: AbortSignal;
   /** Sends an event about the infrastructure of this flow run. */
   onEvent(event: InfrastructureEvent): void;
+  /**
+   * Receives each line of a program whose states the worker reports, besides the worker's own output. Missing or null for an engine,
+   * because it sends its logs itself.
+   */
+  readonly onLine?: ((line: OutputLine) => void) | null;
 }
 
 /** The flow run whose program is adopted. */
@@ -165,7 +170,10 @@ export interface Execution extends AsyncDisposable {
   readonly handle: Handle;
   /** Resolves when the program has started up and runs, as far as it says so. Never rejects. */
   readonly started: Promise<unknown>;
-  /** Resolves when the program has ended. Never rejects. */
+  /**
+   * Resolves when the program has ended. With `onLine`, its lines have been passed on by then, as far as possible. Never
+   * rejects.
+   */
   readonly ended: Promise<Ending>;
   /** Runs the flow's hooks. Null if the program is no Prefect engine, because then there are no hooks. */
   readonly hooks: HookRunner | null;
@@ -173,6 +181,12 @@ export interface Execution extends AsyncDisposable {
   readonly reportsRunning: boolean;
   /** Whether the program sends heartbeat events itself. */
   readonly sendsHeartbeats: boolean;
+  /**
+   * Returns what the program wrote to the file that LICTOR_RESULT_FILE names, at most one byte more than is used; an empty
+   * text for nothing. Called once after the end, for a program whose states the worker reports. Missing if there is no such
+   * file. Never rejects.
+   */
+  readResult?(): Promise<string>;
   /**
    * Ends the program, first gently, then by force. If `why` is "cancel", an engine is sent the reason first. An engine that
    * has just reported its end is not stopped; then this returns "had ended". It returns "stopped" when no process of the

@@ -3,6 +3,7 @@
 import type { Deployment, FlowRun, Json, JsonObject, WorkPool } from "../api/wire.ts";
 import { pythonText } from "../python-text.ts";
 import type { Attribution } from "./flow-run-environment.ts";
+import { reportingFields } from "./reporting-fields.ts";
 import {
   applyValues,
   isJsonObject,
@@ -65,7 +66,9 @@ function mergeVariables(workPool: WorkPool, values: JsonObject) {
   if (isTruthy(defaults.env)) env = isJsonObject(env) ? mergeEnv(env, defaults.env) : defaults.env;
   const variables = { ...defaults, ...expandDottedKeys(values) };
   if (isJsonObject(env) && isTruthy(variables.env)) env = mergeEnv(env, variables.env);
-  return { configuration: env === undefined ? template : { ...template, env }, variables };
+  // Work pools that others created do not have these fields, and their flow runs may need them.
+  const configuration = { ...reportingFields, ...template };
+  return { configuration: env === undefined ? configuration : { ...configuration, env }, variables };
 }
 
 function mergeEnv(env: JsonObject, over: Json | undefined): JsonObject {

@@ -65,6 +65,16 @@ export function booleanField(key: string, value: Json | undefined, whenMissing: 
   throw mismatch(key, value, "true or false", typeof value === "string" ? JSON.stringify(value) : undefined);
 }
 
+/** Returns a number that is not negative, or null if the field is missing. Throws JobConfigurationError. */
+export function countField(key: string, value: Json | undefined): number | null {
+  if (value === undefined || value === null || value === "") return null;
+  const isNumber = typeof value === "number" || value instanceof NumberText || typeof value === "string";
+  const number = isNumber ? Number(value) : Number.NaN;
+  if (Number.isFinite(number) && number >= 0) return number;
+  const found = typeof value === "string" ? JSON.stringify(value) : undefined;
+  throw mismatch(key, value, "a number that is not negative", found);
+}
+
 function mismatch(key: string, value: Json, expected: string, found = describeKind(value)): JobConfigurationError {
   return new JobConfigurationError(`Job configuration key "${key}" is ${found}, but ${expected} is expected.`);
 }

@@ -29,6 +29,7 @@ export class OutputFiles implements AsyncDisposable {
   readonly #watcher: FSWatcher | undefined;
   readonly #changed = new Wake();
   readonly #following: Promise<void>;
+  #reading: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly directory: string,
@@ -76,6 +77,11 @@ export class OutputFiles implements AsyncDisposable {
     }
   }
 
+  /** Passes on all that was printed until now, also a line without an end. Never rejects. */
+  async passOnAll(): Promise<void> {
+    await this.#read(true).catch(() => {});
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort();
     this.#watcher?.close();
@@ -95,7 +101,13 @@ export class OutputFiles implements AsyncDisposable {
     await this.#read(true);
   }
 
+  /** Reads one after the other, because a file has one position. */
   async #read(isLast: boolean): Promise<void> {
+    this.#reading = this.#reading.then(async () => await this.#readNow(isLast));
+    await this.#reading;
+  }
+
+  async #readNow(isLast: boolean): Promise<void> {
     for (const stream of streams) {
       await this.files[stream].read((text) => this.onLine({ stream, text }), { isLast });
     }

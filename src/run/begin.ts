@@ -1,13 +1,16 @@
 // Starts the program of a claimed flow run.
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { PrefectEvent, State } from "../api/wire.ts";
-import { monotonicMs } from "../async/clock.ts";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import type { Execution, Handle, Job, RunAccess } from "../infrastructure/pool-type.ts";
 import { ShortageError } from "../process/system-errors.ts";
+import type { ReportRules } from "../program/program.ts";
 import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
+import { ProgramLines } from "./program-lines.ts";
+import { ProgressArtifact } from "./progress-artifact.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report, reportInBackground } from "./report.ts";
@@ -29,8 +32,10 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     using place = context.poolType.isLocal ? await context.services.pacer.enter(run.stop.signal) : null;
     const job = await prepare(context, run);
     if (job === null) return null;
+    applyRules(context, run, job.program.reporter === "worker" ? job.program.rules : null);
     run.submitted = context.events.submitted(run);
     run.startedAt = monotonicMs();
+    run.beganAt = wallClockMs();
     execution = await context.infrastructure.start(job, {
       ...runAccess(context, run, run.stop.signal),
       instance: context.services.instance.instance,
@@ -63,7 +68,17 @@ export function runAccess({ events, services }: RunContext, run: RunRecord, sign
     onEvent: (event) => {
       last = events.infrastructure(run, event, last);
     },
+    onLine: run.lines && ((line) => run.lines?.add(line)),
   };
+}
+
+/** Sets how the states of a flow run are reported. With null, an engine reports them. Called before its program is watched. */
+export function applyRules(context: RunContext, run: RunRecord, rules: ReportRules | null): void {
+  run.rules = rules;
+  if (rules === null) return;
+  const { shipLog: ship, redact } = context.services;
+  const progress = new ProgressArtifact(context, run);
+  run.lines = new ProgramLines({ flowRunId: run.flowRun.id, ship, redact, progress });
 }
 
 /** Reads what the job is made of and proposes Submitting. Returns null if the flow run must not be started. */
@@ -129,9 +144,9 @@ async function isStillOurs(context: RunContext, run: RunRecord, submitting: Deci
   return claim === null || (await confirmStart(context.api, flowRun, claim, submitting, { log, onLateSubmitting }));
 }
 
-/** Returns the job for a debug record, without the values of environment variables, because they may be secrets. */
+/** Returns the job for a debug record, without the values of variables and parameters, because they may be secrets. */
 function describeJob({ program, ...fields }: Job): object {
-  return { ...fields, program: { ...program, env: Object.keys(program.env) } };
+  return { ...fields, program: { ...program, env: Object.keys(program.env), parameters: undefined } };
 }
 
 /** Reports Crashed, unless the flow run belongs to somebody else by now. The message tells a program that could not be started from a failure on the way there. */

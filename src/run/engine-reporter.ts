@@ -2,7 +2,7 @@
 // Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
-import { crashedMessage, explainExit } from "./exit-status.ts";
+import { exitMessage, explainExit } from "./exit-status.ts";
 import {
   announceCancelled,
   cancellationHooks,
@@ -25,6 +25,9 @@ export function engineReporter(context: RunContext, run: RunRecord, execution: E
   const { reportsRunning, hooks } = execution;
   const reporting: Reporting = { context, run, runsItself: hooks?.runsItself ?? nothing };
   return {
+    // An engine reports these itself.
+    begun: () => undefined,
+    timedOut: async () => null,
     ended: (ending) => reportEnd(reporting, ending, reportsRunning),
     killed: (by, ending) => reportKilled(reporting, by, ending),
     cancelled: () => reportCancelled(reporting),
@@ -44,7 +47,7 @@ async function reportEnd(reporting: Reporting, ending: Ending, reportsRunning: b
     // An engine that runs the cancellation hooks itself has run them, even though it could not report the state.
     return reporting.runsItself.cancellation ? null : cancellationHooks;
   }
-  const message = crashedMessage(ending.status, reporting.context.poolType.isLocal, ending.why);
+  const message = exitMessage(ending.status, reporting.context.poolType.isLocal, ending.why);
   const { level, resolution } = explainExit(ending.status);
   run.log[level](`${message} ${resolution}`);
   if (reportsRunning && (await reportUnreachable(reporting))) return null;

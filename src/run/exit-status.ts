@@ -95,12 +95,20 @@ export function explainExit(status: number): ExitExplanation {
 }
 
 /**
- * Returns the message of the Crashed state for a status other than 0. `why` is what the infrastructure knows besides.
+ * Returns the message of the last state for a status other than 0. `why` is what the infrastructure knows besides.
  * Source: prefect runner/_flow_run_executor.py for processes, workers/base.py for other infrastructure.
  */
-export function crashedMessage(status: number, isLocal: boolean, why?: string): string {
+export function exitMessage(status: number, isLocal: boolean, why?: string): string {
   const exited = isLocal
     ? `Process exited with status code: ${status}.`
     : `Flow run infrastructure exited with non-zero status code ${status}.`;
   return [exited, explainExit(status).explanation, ...(why ? [why] : [])].join(" ");
+}
+
+/**
+ * Returns whether the status means that a signal ended the program. A shell, and so the main process of many containers, exits
+ * with 128 and the number of the signal that ended its command. Source: POSIX, Shell Command Language 2.8.2.
+ */
+export function isSignal(status: number): boolean {
+  return status < 0 || (status > 128 && status < 160);
 }

@@ -14,6 +14,8 @@ type KeptFields = Pick<
   | "claim"
   | "proposals"
   | "handle"
+  | "rules"
+  | "beganAt"
   | "ending"
   | "submitted"
   | "times"
@@ -32,7 +34,7 @@ export interface JournalEntry extends KeptFields {
  */
 export async function keep(context: RunContext, run: RunRecord): Promise<void> {
   const { api, identity, services } = context;
-  const { phase, claim, proposals, handle, ending, submitted, times } = run;
+  const { phase, claim, proposals, handle, beganAt, ending, submitted, times } = run;
   const entry: JournalEntry = {
     apiUrl: api.address.apiUrl,
     workerName: identity.name,
@@ -41,7 +43,8 @@ export async function keep(context: RunContext, run: RunRecord): Promise<void> {
     workPool: { ...run.workPool, base_job_template: {} },
     deployment: run.deployment && { ...pick(run.deployment, deploymentFields), job_variables: null, pull_steps: null },
     flow: run.flow && pick(run.flow, ["id", "name", "tags"]),
-    ...{ phase, claim, proposals, handle, ending, submitted, times },
+    ...{ phase, claim, proposals, handle, beganAt, ending, submitted, times },
+    rules: run.rules ?? null,
   };
   await services.journal.write(run.flowRun.id, entry as unknown as JsonObject);
 }
@@ -67,10 +70,12 @@ export function readEntry(record: JsonObject): JournalEntry | null {
 /** Returns the record of a flow run that an earlier worker of this pool had. */
 export function restoreRunRecord(entry: JournalEntry, given: Pick<RunRecord, "slot" | "log">): RunRecord {
   const { flowRun, workPool, deployment, flow, claim, proposals, handle, ending, submitted, times, phase } = entry;
+  // Older releases have no rules, and report the states of no program.
+  const { rules = null, beganAt = null } = entry;
   const run = createRunRecord({ ...given, flowRun, workPool });
   return {
     ...run,
-    ...{ deployment, flow, claim, proposals, handle, ending, submitted, phase },
+    ...{ deployment, flow, claim, proposals, handle, rules, beganAt, ending, submitted, phase },
     // A record without a claim would not take part in the counts.
     times: { ...times, claimed: times.claimed ?? parseTime(claim?.timestamp) ?? run.times.due ?? 0 },
   };

@@ -71,8 +71,8 @@ export async function reportLost(
  */
 type Holder = "this record" | "unrecorded" | "somebody else";
 
-/** A record without proposals has other proof, and some servers send no transition ids. */
-async function findHolder({ context, run }: Reporting): Promise<Holder> {
+/** Returns whose the newest claim is. A record without proposals has other proof, and some servers send no transition ids. */
+export async function findHolder({ context, run }: Reporting): Promise<Holder> {
   if (run.proposals.length === 0) return "this record";
   const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
   const newest = newestState(history.filter(({ type }) => type === "PENDING"));

@@ -1,6 +1,6 @@
 // Reads a flow run's deployment and flow, and makes its job.
 import { findDeployment, readFlow } from "../api/deployments.ts";
-import { fieldOf } from "../api/exact-places.ts";
+import { valuesOfFlowRun } from "../api/exact-places.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
 import * as references from "../api/references.ts";
 import type { RetriedRefusals } from "../api/refused-reports.ts";
@@ -59,7 +59,7 @@ export async function readJobOfLost(context: RunContext, run: RunRecord): Promis
   const { api, services } = context;
   const options = { endless: true, signal: services.stop.kill };
   const [flowRun, workPool] = await Promise.all([
-    findFlowRun(api, run.flowRun.id, { ...options, exact: fieldOf("job_variables") }),
+    findFlowRun(api, run.flowRun.id, { ...options, exact: valuesOfFlowRun }),
     findWorkPool(api, run.workPool.name, options),
   ]);
   if (!flowRun || !workPool) throw new Error(`The ${flowRun ? "work pool" : "flow run"} was deleted.`);

@@ -4,6 +4,8 @@ import type { Deployment, Flow, FlowRun, PrefectEvent, State, StateType, WorkPoo
 import { monotonicMs } from "../async/clock.ts";
 import type { Ending, Handle } from "../infrastructure/pool-type.ts";
 import type { Logger } from "../logger.ts";
+import type { ReportRules } from "../program/program.ts";
+import type { ProgramLines } from "./program-lines.ts";
 
 /**
  * The phase of a flow run. `claiming`: Pending is proposed. `claimed`: it is accepted. `starting`: the program is about to
@@ -12,8 +14,10 @@ import type { Logger } from "../logger.ts";
  */
 export type RunPhase = "claiming" | "claimed" | "starting" | "running" | "ending" | "hooks" | "leftovers" | "left";
 
-/** Why a flow run is stopped: it was cancelled, or the worker ends it. `by` completes "Worker 'w' …". */
-export type StopReason = { kind: "cancel" } | { kind: "kill"; by: string };
+/**
+ * Why a flow run is stopped: it was cancelled, the worker ends it, or it ran for too long. `by` completes "Worker 'w' …".
+ */
+export type StopReason = { kind: "cancel" } | { kind: "kill"; by: string } | { kind: "timeout"; seconds: number };
 
 /** The last state type of a flow run. UNKNOWN: no event or response said how the flow run ended. */
 export type OutcomeType = StateType | "UNKNOWN";
@@ -50,6 +54,12 @@ export interface RunRecord {
   readonly proposals: string[];
   /** Names the process or container that was started for it, or that is about to be. */
   handle: Handle | null;
+  /** How the worker reports its states; null if an engine does. Undefined until the job or the journal tells it. */
+  rules: ReportRules | null | undefined;
+  /** The lines of its program; null if an engine sends its logs itself. */
+  lines: ProgramLines | null;
+  /** When its program was started, in ms since 1970. Null before. */
+  beganAt: number | null;
   /** How its program ended. Null while it runs, and for a program that no worker saw ending. */
   ending: Ending | null;
   /** The worker does not know whether its claim was accepted. The journal keeps the flow run for the next worker. */
@@ -107,6 +117,9 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
     claim: null,
     proposals: [],
     handle: null,
+    rules: undefined,
+    lines: null,
+    beganAt: null,
     ending: null,
     isClaimUnknown: false,
     isLeftRunning: false,

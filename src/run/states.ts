@@ -30,6 +30,33 @@ export function rescheduledState(message: string): StateProposal {
   return { type: "SCHEDULED", name: "Scheduled", message };
 }
 
+/** The program of a flow run has started. */
+export const runningState: StateProposal = { type: "RUNNING", name: "Running", message: null };
+
+/** Returns the state of a flow run whose program succeeded. */
+export function completedState(message: string | null): StateProposal {
+  return { type: "COMPLETED", name: "Completed", message };
+}
+
+/** Returns the state of a flow run whose program failed. The server may answer with a retry. */
+export function failedState(message: string): StateProposal {
+  return { type: "FAILED", name: "Failed", message };
+}
+
+/** Returns the state of a flow run whose program ran for too long. Source: prefect flow_engine.py handle_timeout. */
+export function timedOutState(seconds: number): StateProposal {
+  return {
+    type: "FAILED",
+    name: "TimedOut",
+    message: `Flow run exceeded timeout of ${pythonSeconds(seconds)} second(s)`,
+  };
+}
+
+/** Python shows the time limit as a float. */
+function pythonSeconds(seconds: number): string {
+  return Number.isInteger(seconds) ? `${seconds}.0` : String(seconds);
+}
+
 const finalTypes: ReadonlySet<StateType> = new Set(["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]);
 
 /** Returns whether the state is final. False for no state. */

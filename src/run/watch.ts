@@ -1,13 +1,14 @@
 // Watches a running flow run until its end is reported.
-import { timeoutSignal } from "../async/clock.ts";
-import { waitUnlessAborted } from "../async/sleep.ts";
+import { monotonicMs, timeoutSignal, wallClockMs } from "../async/clock.ts";
+import { sleep, waitUnlessAborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import { engineReporter } from "./engine-reporter.ts";
 import { sendHeartbeats } from "./heartbeats.ts";
 import { keep } from "./journal-entry.ts";
-import type { HooksDue } from "./reporter.ts";
+import type { HooksDue, Reporter } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
 import { type RunRecord, stopReason } from "./run-record.ts";
+import { workerReporter } from "./worker-reporter.ts";
 
 /** After the second signal, hooks that are still due may run for this time. */
 export const lastHooksMs = 30_000;
@@ -19,13 +20,17 @@ export const lastHooksMs = 30_000;
  * Throws ApiError when the end cannot be reported.
  */
 export async function watch(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
+  const reporter = run.rules
+    ? workerReporter(context, run, execution, run.rules)
+    : engineReporter(context, run, execution);
+  if (!(await isGone(execution))) reporter.begun();
   await waitForEnd(context, run, execution);
   if (await isLeftRunning(context, run, execution)) return;
   let hooks: HooksDue | null;
   try {
     run.phase = "ending";
     if (await hasEnded(execution)) await keepEnding(context, run, await execution.ended);
-    hooks = await reportEnd(context, run, execution);
+    hooks = await reportEnd(context, run, execution, reporter);
   } finally {
     // A running program keeps its slot even if the report failed.
     await execution.ended;
@@ -41,13 +46,32 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, ...hookLimits(context) });
 }
 
+/** Returns whether nobody knows how the program has ended, or whether it began. */
+async function isGone(execution: Execution): Promise<boolean> {
+  return (await hasEnded(execution)) && (await execution.ended).kind === "gone";
+}
+
 /** Waits until the program has ended or has to be stopped. Sends heartbeats meanwhile if the program sends none. */
 async function waitForEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<void> {
   const over = new AbortController();
-  const beating = execution.sendsHeartbeats ? undefined : sendHeartbeats(context, run, over.signal);
+  const isSilent = run.rules || !execution.sendsHeartbeats;
+  const beating = isSilent ? sendHeartbeats(context, run, over.signal) : undefined;
+  const timing = stopAfterTimeout(run, over.signal);
   await waitUnlessAborted(execution.ended, run.stop.signal);
   over.abort();
-  await beating;
+  await Promise.all([beating, timing]);
+}
+
+/** Stops the flow run when its program has run for too long, until `over` aborts. */
+async function stopAfterTimeout(run: RunRecord, over: AbortSignal): Promise<void> {
+  const { rules, beganAt, startedAt, stop } = run;
+  const seconds = rules?.timeoutSeconds ?? null;
+  if (seconds === null) return;
+  // Another worker started an adopted program, and only the wall clock outlives that worker.
+  const ranMs = (): number =>
+    startedAt === null ? wallClockMs() - (beganAt ?? wallClockMs()) : monotonicMs() - startedAt;
+  while (!over.aborted && ranMs() < seconds * 1000) await sleep(seconds * 1000 - ranMs(), over);
+  if (!over.aborted) stop.abort({ kind: "timeout", seconds });
 }
 
 /**
@@ -63,18 +87,27 @@ async function isLeftRunning(context: RunContext, run: RunRecord, execution: Exe
   return true;
 }
 
-async function reportEnd(context: RunContext, run: RunRecord, execution: Execution): Promise<HooksDue | null> {
-  const reporter = engineReporter(context, run, execution);
+async function reportEnd(
+  context: RunContext,
+  run: RunRecord,
+  execution: Execution,
+  reporter: Reporter,
+): Promise<HooksDue | null> {
   const reason = stopReason(run);
   // A program that has already ended by itself is not stopped.
   if (!reason || (await hasEnded(execution))) return await reporter.ended(await execution.ended);
-  if ((await execution.stop(reason.kind, context.services.stop)) === "had ended") {
+  if ((await execution.stop(reason.kind === "cancel" ? "cancel" : "kill", context.services.stop)) === "had ended") {
     run.log.debug(`Flow run '${run.flowRun.name}' had ended before it could be cancelled.`);
     return await reporter.ended(await execution.ended);
   }
-  return reason.kind === "cancel"
-    ? await reporter.cancelled()
-    : await reporter.killed(reason.by, await execution.ended);
+  switch (reason.kind) {
+    case "cancel":
+      return await reporter.cancelled();
+    case "kill":
+      return await reporter.killed(reason.by, await execution.ended);
+    case "timeout":
+      return await reporter.timedOut(reason.seconds);
+  }
 }
 
 /** Stores how the program ended. If this worker is killed before it reports the end, the next one reports it. */

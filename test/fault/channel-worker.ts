@@ -111,6 +111,7 @@ export function openWorker(origin: string, options: TestWorkerOptions = {}) {
       slotFreed: () => undefined,
       named: () => log,
       announce: () => undefined,
+      shipLog: null,
       redact: (text) => text.replaceAll(secret, "********"),
       random,
     },

@@ -1,6 +1,6 @@
 // Numbers that keep their text, from JSON to JSON and to the text that Python makes of them.
 import { describe, expect, test } from "vitest";
-import { jobVariablesOfPoll, templateOfFrame } from "../../src/api/exact-places.ts";
+import { templateOfFrame, valuesOfPoll } from "../../src/api/exact-places.ts";
 import { keepNumberTexts, NumberText, parseExactJson, stringifyExactJson } from "../../src/exact-json.ts";
 import { pythonBoolean } from "../../src/python-boolean.ts";
 import { pythonText } from "../../src/python-text.ts";
@@ -68,11 +68,12 @@ test("what is no JSON is an error", () => {
 
 test("only the places that are asked for keep their texts", () => {
   const text =
-    '[{"flow_run":{"job_variables":{"env":{"A":1.0}},"parameters":{"a":1.0}}},{"flow_run":{"job_variables":null}}]';
-  const polled = JSON.parse(text) as [{ flow_run: { job_variables: { env: { A: unknown } }; parameters: object } }];
-  keepNumberTexts(text, polled, jobVariablesOfPoll);
-  expect(pythonText(polled[0].flow_run.job_variables)).toBe("{'env': {'A': 1.0}}");
-  expect(polled[0].flow_run.parameters).toEqual({ a: 1 });
+    '[{"flow_run":{"job_variables":{"env":{"A":1.0}},"parameters":{"a":1.0},"labels":{"a":1.0}}},{"flow_run":{"job_variables":null}}]';
+  const polled = JSON.parse(text) as [{ flow_run: { job_variables: object; parameters: object; labels: object } }];
+  keepNumberTexts(text, polled, valuesOfPoll);
+  expect(pythonText(polled[0].flow_run.job_variables as never)).toBe("{'env': {'A': 1.0}}");
+  expect(pythonText(polled[0].flow_run.parameters as never)).toBe("{'a': 1.0}");
+  expect(polled[0].flow_run.labels).toEqual({ a: 1 });
 });
 
 test.each([

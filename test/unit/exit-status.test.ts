@@ -1,6 +1,6 @@
 // Exit statuses in words, those of signals negative. The explanations are those of Prefect 3.9.1, which people match in state messages.
 import { describe, expect, test } from "vitest";
-import { crashedMessage, explainExit } from "../../src/run/exit-status.ts";
+import { exitMessage, explainExit } from "../../src/run/exit-status.ts";
 
 type Row = [status: number, level: string, explanation: string];
 
@@ -39,8 +39,8 @@ const rows: Row[] = [
 describe("explainExit", () => {
   test.each(rows)("status %s", (status, level, explanation) => {
     expect(explainExit(status)).toEqual({ level, explanation, resolution: expect.any(String) });
-    expect(crashedMessage(status, true)).toBe(`Process exited with status code: ${status}. ${explanation}`);
-    expect(crashedMessage(status, false, "Why.")).toBe(
+    expect(exitMessage(status, true)).toBe(`Process exited with status code: ${status}. ${explanation}`);
+    expect(exitMessage(status, false, "Why.")).toBe(
       `Flow run infrastructure exited with non-zero status code ${status}. ${explanation} Why.`,
     );
   });

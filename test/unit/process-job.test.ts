@@ -285,5 +285,5 @@ describe("labels", () => {
 
 test("every placeholder of the default template is a variable, as servers demand", () => {
   const { job_configuration, variables } = processBaseJobTemplate as Record<string, JsonObject>;
-  expect(Object.keys(job_configuration ?? {})).toEqual(Object.keys(variables?.properties ?? {}).sort());
+  expect(Object.keys(job_configuration ?? {}).sort()).toEqual(Object.keys(variables?.properties ?? {}).sort());
 });

@@ -1,5 +1,6 @@
 // The base job template that lictor gives a work pool of type `docker`.
 import type { Json, JsonObject } from "../../api/wire.ts";
+import { reportingVariables } from "../../job/reporting-fields.ts";
 
 function field(title: string, type: JsonObject, description: string): JsonObject {
   return { title, ...type, description };
@@ -14,7 +15,7 @@ const text: JsonObject = { type: "string" };
 const optionalText = orNull(text);
 const texts: JsonObject = { type: "array", items: text };
 
-/** The variables in the order of the reference. Source: prefect_docker/worker.py DockerWorkerJobConfiguration. */
+/** The variables in the order of the reference, and those that lictor adds. Source: prefect_docker/worker.py DockerWorkerJobConfiguration. */
 const properties: JsonObject = {
   command: field("Command", optionalText, "Command of a flow run; usually left empty."),
   env: field(
@@ -65,6 +66,7 @@ const properties: JsonObject = {
     orNull({ additionalProperties: true, type: "object" }),
     "Further arguments of docker-py's container creation.",
   ),
+  ...reportingVariables,
 };
 
 /** The type of the block with a login. User interfaces offer blocks of this type. */

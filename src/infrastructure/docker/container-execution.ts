@@ -9,6 +9,7 @@ import { describeBytes } from "./byte-sizes.ts";
 import { type ContainerDetails, nameOf } from "./container-details.ts";
 import { type ContainerFacts, readLabels } from "./container-labels.ts";
 import { ContainerOutput, readLastLines } from "./container-output.ts";
+import { readContainerResult } from "./container-result.ts";
 import type { ContainerEnd } from "./container-watch.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { isMissing } from "./engine/engine-error.ts";
@@ -33,16 +34,20 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
   const { details, handle, isAdopted } = container;
   const { Id: id, Config } = details;
   const facts = readLabels(Config.Labels);
-  const { flowRunId, directory } = options;
-  const output = facts?.streamsOutput
-    ? new ContainerOutput(docker, {
-        id,
-        directory,
-        isAdopted,
-        isTerminal: Config.Tty,
-        onLine: (line) => docker.services.printLine(flowRunId, line),
-      })
-    : null;
+  const { flowRunId, directory, onLine } = options;
+  const output =
+    facts?.streamsOutput || onLine
+      ? new ContainerOutput(docker, {
+          id,
+          directory,
+          isAdopted,
+          isTerminal: Config.Tty,
+          onLine: (line) => {
+            if (facts?.streamsOutput) docker.services.printLine(flowRunId, line);
+            onLine?.(line);
+          },
+        })
+      : null;
   let isEnded = false;
   const ended = docker.watch.watch(id).then(async (end) => {
     isEnded = true;
@@ -65,6 +70,7 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
     reportsRunning: facts?.executesItself ?? false,
     // `prefect flow-run execute` sends them.
     sendsHeartbeats: true,
+    readResult: () => readContainerResult(docker, id),
     stop: (why, limits) => stopContainer(docker, id, { ended, facts, why }, limits),
     endLeftovers: async () => {},
     async [Symbol.asyncDispose]() {

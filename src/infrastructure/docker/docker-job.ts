@@ -1,10 +1,10 @@
 // The job of a docker work pool. Source: prefect_docker/worker.py DockerWorkerJobConfiguration.
 import { resolve } from "node:path";
 import type { Json, JsonObject } from "../../api/wire.ts";
-import { splitCommand } from "../../job/command.ts";
 import { flowRunEnvironment } from "../../job/flow-run-environment.ts";
 import { type RunFacts, renderName } from "../../job/job-fields.ts";
 import { jobLabels } from "../../job/labels.ts";
+import { inContainer, toProgram } from "../../job/program-fields.ts";
 import {
   booleanField,
   environmentField,
@@ -18,6 +18,7 @@ import { prefectVersion } from "../../version.ts";
 import type { Job } from "../pool-type.ts";
 import { toBytes } from "./byte-sizes.ts";
 import { type ContainerFields, toContainerFields } from "./container-arguments.ts";
+import { resultPath } from "./container-result.ts";
 import { defaultImage } from "./default-image.ts";
 import { type PullPolicy, toPullPolicy } from "./image-reference.ts";
 import { RegistryLogin } from "./registry-login.ts";
@@ -61,7 +62,6 @@ export function toDockerJob(
   facts: RunFacts,
   place: JobPlace = { platform: process.platform, directory: process.cwd() },
 ): DockerJob {
-  const command = textField("command", fields.command);
   const jobEnvironment = environmentField(fields.env);
   const networks = textListField("networks", fields.networks);
   const apiUrl = jobEnvironment.PREFECT_API_URL ?? facts.exportedSettings.PREFECT_API_URL;
@@ -72,7 +72,7 @@ export function toDockerJob(
   const image = textField("image", fields.image) || defaultImage(facts.environment);
   const labels = { ...jobLabels(facts.workPool, facts), ...labelsField(fields.labels) };
   return {
-    program: { command: command ? splitCommand(command) : null, env, reporter: "engine" },
+    program: inContainer(toProgram(fields, facts, env), resultPath),
     name: renderName(textField("name", fields.name), facts),
     workPoolId: facts.workPool.id,
     workerName: facts.workerName,

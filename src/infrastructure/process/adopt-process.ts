@@ -3,17 +3,18 @@
 import { AsyncDisposables } from "../../async/async-disposables.ts";
 import { monotonicMs } from "../../async/clock.ts";
 import { sleep } from "../../async/sleep.ts";
-import type { OutputFiles } from "../../process/output-files.ts";
+import type { OutputFiles, OutputLine } from "../../process/output-files.ts";
 import { isSameProcess, readWorkingDirectory } from "../../process/process-identity.ts";
 import { findStartedWith, readProcessVariables, wasStartedWith } from "../../process/read-process-environment.ts";
 import { signalGroup } from "../../process/terminate.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
 import type { AdoptOptions, Ending, Execution, Handle, InfrastructureServices, RunFiles } from "../pool-type.ts";
-import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
+import { openOutputFiles, outputIn, removeAll, toLineReader } from "./kept-files.ts";
 import { type ProgramSession, processExecution, type RunningProgram, sendsHeartbeats } from "./process-execution.ts";
 import { type ProcessFacts, readFacts, toHandle } from "./process-facts.ts";
 import { openLostPlace } from "./process-hooks.ts";
 import type { ProcessJob } from "./process-job.ts";
+import { readRecordedEnd } from "./reported-program.ts";
 
 /** How often an adopted process is looked at. It is no child, so the system does not tell its end. */
 const lookMs = 500;
@@ -37,7 +38,8 @@ export async function adoptProcess(
   const pid = known?.identity ? await findByIdentity(handle, known) : await findByVariable(handle, options.flowRunId);
   const facts = known ?? (await guessFacts(services, options.flowRunId, pid));
   opened.add(() => removeAll(facts.temporary));
-  const output = facts.hasOutputFiles ? await reopenOutput(services, options) : null;
+  const onLine = toLineReader(services, options, { isPrinted: !facts.isUnprinted });
+  const output = facts.hasOutputFiles ? await reopenOutput(services, options, onLine) : null;
   if (output) opened.add(async () => await output[Symbol.asyncDispose]());
   // The engine's own variables are read while it lives, because hooks that run after its end need them.
   const env = pid === null ? null : await readProcessVariables(pid);
@@ -46,10 +48,7 @@ export async function adoptProcess(
   opened.add(async () => over.abort());
   const execution = processExecution({
     handle: pid === null ? handle : toHandle(String(pid), facts),
-    ended:
-      pid === null
-        ? Promise.resolve(notFound(handle, known))
-        : waitForEnd(pid, { facts, starter: "another worker" }, over.signal),
+    ended: adoptedEnd({ handle, pid, facts, known, output }, options, over.signal),
     leader: pid === null ? null : { pid },
     session: toSession(handle, pid, options.flowRunId),
     controlled: undefined,
@@ -113,14 +112,36 @@ async function guessFacts(
   return { flowRunId, temporary: [], cwd, hasOutputFiles: false, sendsHeartbeats: sendsHeartbeats(python), launch };
 }
 
+/** Returns how the program ends or has ended. The shell of a program that is no engine has recorded that. Never rejects. */
+async function adoptedEnd(
+  adopted: {
+    handle: Handle;
+    pid: number | null;
+    facts: ProcessFacts;
+    known: ProcessFacts | null;
+    output: OutputFiles | null;
+  },
+  { directory }: RunFiles,
+  over: AbortSignal,
+): Promise<Ending> {
+  const { handle, pid, facts, known, output } = adopted;
+  const ending = pid === null ? null : await waitForEnd(pid, { facts, starter: "another worker" }, over);
+  if (facts.programDirectory === undefined) return ending ?? notFound(handle, known?.launch.reportsRunning ?? true);
+  if (!over.aborted) await output?.passOnAll();
+  const recorded = await readRecordedEnd(directory);
+  if (recorded === null || recorded === "began") return ending ?? notFound(handle, recorded === null);
+  return recorded;
+}
+
 async function reopenOutput(
   services: InfrastructureServices,
   { flowRunId, directory }: RunFiles,
+  onLine: (line: OutputLine) => void,
 ): Promise<OutputFiles | null> {
   const path = outputIn(directory);
   if (path === null) return null;
   try {
-    return await openOutputFiles(services, flowRunId, path);
+    return await openOutputFiles(services, { flowRunId, directory: path, onLine });
   } catch (error) {
     services.log.warn({ err: error, flow_run_id: flowRunId }, "The output of an adopted flow run cannot be read");
     return null;
@@ -128,16 +149,16 @@ async function reopenOutput(
 }
 
 /**
- * Says what became of a program that is not found. An empty identifier means that the worker died close to the start. An
- * engine reports Running before it begins, so the server's state tells whether it did.
+ * Says what became of a program that is not found. An empty identifier means that the worker died close to the start.
+ * `leavesTrace`: if the program began, there would be a trace: an engine reports Running before it begins.
  */
-function notFound({ identifier }: Handle, facts: ProcessFacts | null): Ending {
+function notFound({ identifier }: Handle, leavesTrace: boolean): Ending {
   const wasStarted = identifier !== "";
   const why = wasStarted ? "ended while no worker watched it" : "was about to be started when its worker died";
   return {
     kind: "gone",
     why: `The flow run's process ${why}.`,
-    mayHaveBegun: wasStarted || facts?.launch.reportsRunning === false,
+    mayHaveBegun: wasStarted || !leavesTrace,
   };
 }
 

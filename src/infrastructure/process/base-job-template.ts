@@ -1,5 +1,6 @@
 // The base job template that lictor gives a work pool of type `process`.
 import type { Json, JsonObject } from "../../api/wire.ts";
+import { reportingFields, reportingVariables } from "../../job/reporting-fields.ts";
 
 /** Returns the schema of an optional text. `format` is `path` for a path. */
 function textOrNull(title: string, description: string, format?: "path"): JsonObject {
@@ -13,7 +14,7 @@ function mapOf(title: string, values: Json, description: string): JsonObject {
 
 /**
  * The template for a work pool that is created or has none. User interfaces show its titles and descriptions.
- * It equals the reference's. Source: prefect workers/process.py ProcessWorker.get_default_base_job_template.
+ * It equals the reference's, with the fields that lictor adds. Source: prefect workers/process.py ProcessWorker.get_default_base_job_template.
  */
 export const processBaseJobTemplate: JsonObject = {
   job_configuration: {
@@ -23,6 +24,7 @@ export const processBaseJobTemplate: JsonObject = {
     name: "{{ name }}",
     stream_output: "{{ stream_output }}",
     working_dir: "{{ working_dir }}",
+    ...reportingFields,
   },
   variables: {
     properties: {
@@ -48,6 +50,7 @@ export const processBaseJobTemplate: JsonObject = {
         "If provided, workers will open flow run processes within the specified path as the working directory. Otherwise, a temporary directory will be created.",
         "path",
       ),
+      ...reportingVariables,
     },
     type: "object",
   },

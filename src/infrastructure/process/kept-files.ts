@@ -1,12 +1,25 @@
 // The files of a flow run that outlive the worker: its output and its temporary directories.
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { OutputFiles } from "../../process/output-files.ts";
-import type { InfrastructureServices } from "../pool-type.ts";
+import { OutputFiles, type OutputLine } from "../../process/output-files.ts";
+import type { InfrastructureServices, RunAccess } from "../pool-type.ts";
 
 /** Returns the directory of the output files inside the directory of a flow run; null without one. */
 export function outputIn(directory: string | null): string | null {
   return directory === null ? null : join(directory, "output");
+}
+
+/** What becomes of the lines of a flow run: they are printed unless they are not wanted, and passed on to its reporter. */
+export function toLineReader(
+  { onOutput, printLine }: InfrastructureServices,
+  { flowRunId, onLine }: Pick<RunAccess, "flowRunId" | "onLine">,
+  { isPrinted }: { isPrinted: boolean },
+): (line: OutputLine) => void {
+  const print = onOutput ?? printLine;
+  return (line) => {
+    if (isPrinted) print(flowRunId, line);
+    onLine?.(line);
+  };
 }
 
 /**
@@ -14,15 +27,14 @@ export function outputIn(directory: string | null): string | null {
  * Throws the system's error.
  */
 export async function openOutputFiles(
-  { onOutput, log }: InfrastructureServices,
-  flowRunId: string,
-  directory: string,
+  { log }: InfrastructureServices,
+  { flowRunId, directory, onLine }: { flowRunId: string; directory: string; onLine: (line: OutputLine) => void },
 ): Promise<OutputFiles> {
   const onError = (error: unknown): void => {
     log.warn({ err: error, flow_run_id: flowRunId }, "The flow run's output cannot be read any more");
   };
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  return await OutputFiles.open(directory, (line) => onOutput?.(flowRunId, line), onError);
+  return await OutputFiles.open(directory, onLine, onError);
 }
 
 /** Removes directories. Best effort, because a grandchild may still write there and so prevent the removal. */

@@ -13,6 +13,7 @@ import { isAtLeast } from "../../program/prefect-release.ts";
 import type { Ending, Execution, Handle, InfrastructureServices, ReportedEnd, StopLimits } from "../pool-type.ts";
 import type { ProcessFacts } from "./process-facts.ts";
 import { type HookPlace, hookRunner } from "./process-hooks.ts";
+import { fromShell, readResult } from "./reported-program.ts";
 
 /** A program that runs, and what has to be known of it. */
 export interface RunningProgram {
@@ -53,6 +54,7 @@ export function processExecution(program: RunningProgram): Omit<Execution, typeo
     hooks: facts.launch.startsEngine ? hookRunner(services, facts.launch.runsHooks, openHookPlace) : null,
     reportsRunning: facts.launch.reportsRunning,
     sendsHeartbeats: facts.sendsHeartbeats,
+    readResult: async () => (facts.programDirectory === undefined ? "" : await readResult(facts.programDirectory)),
     stop(why, limits) {
       stopping = stopProgram(program, why, limits);
       return stopping;
@@ -117,8 +119,13 @@ export function sendsHeartbeats(python: PythonFinding): boolean {
   return python.kind === "missing" || isAtLeast(python.engine.prefectVersion, heartbeatsSince);
 }
 
-/** Returns how a child ended. */
-export function toEnding({ code, signal }: ProcessExit, controlled: ControlledChild | undefined): Ending {
+/** Returns how a child ended. `facts` say whether a shell waited for the program. */
+export function toEnding(
+  { code, signal }: ProcessExit,
+  controlled: ControlledChild | undefined,
+  { programDirectory }: ProcessFacts,
+): Ending {
+  if (programDirectory !== undefined && code !== null) return fromShell(code);
   // Node.js sets one of the two. If both were null, 1 would not count as success.
   const status = signal === null ? (code ?? 1) : -constants.signals[signal];
   return { kind: "exited", status, reported: controlled?.conclusion === undefined ? null : reportedEnd(controlled) };

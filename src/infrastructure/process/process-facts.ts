@@ -13,6 +13,10 @@ export interface ProcessFacts {
   readonly cwd: string;
   /** Whether the output goes to files in the directory of the flow run. */
   readonly hasOutputFiles: boolean;
+  /** Whether these files are not printed, but only read for the logs of the flow run. */
+  readonly isUnprinted?: boolean;
+  /** The directory for the result and parameters of a program whose states the worker reports. Missing for an engine. */
+  readonly programDirectory?: string;
   readonly sendsHeartbeats: boolean;
   readonly launch: LaunchFacts;
   /** Null or missing before the start, and if the system did not tell it. */

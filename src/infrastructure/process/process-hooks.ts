@@ -9,7 +9,7 @@ import { reachesSameServer } from "../../program/hook-script.ts";
 import { type HookFacts, runLaunchHooks } from "../../program/launch-hooks.ts";
 import type { HookCall } from "../../program/run-hooks.ts";
 import type { HookRunner, InfrastructureServices } from "../pool-type.ts";
-import { openOutputFiles, removeAll } from "./kept-files.ts";
+import { openOutputFiles, removeAll, toLineReader } from "./kept-files.ts";
 import type { ProcessJob } from "./process-job.ts";
 
 /** Where and how the hooks of a flow run are run. */
@@ -68,11 +68,15 @@ export async function openLostPlace(
   if (ran !== null) return { ...ran, env, cwd: (await isDirectory(ran.cwd)) ? ran.cwd : await emptyPlace() };
   const cwd = workingDirectory === null ? await emptyPlace() : resolve(workingDirectory);
   const python = await services.python();
-  const isEngine = program.command === null || (await mayStartEngine(program.command, { cwd, env }));
+  const isEngine =
+    program.reporter === "engine" &&
+    (program.command === null || (await mayStartEngine(program.command, { cwd, env })));
   const hookPython = python.kind === "found" && isEngine ? [python.engine.python] : null;
   const place = { launch: { hookPython, supervisorDirectory: null }, cwd, env };
   if (!streamOutput || !services.onOutput) return { ...place, output: streamOutput ? "inherit" : "ignore" };
-  const output = await openOutputFiles(services, flowRunId, await makeTemporary("lictor-output-"));
+  const onLine = toLineReader(services, { flowRunId }, { isPrinted: true });
+  const directory = await makeTemporary("lictor-output-");
+  const output = await openOutputFiles(services, { flowRunId, directory, onLine });
   opened.add(async () => await output[Symbol.asyncDispose]());
   return { ...place, output };
 }

@@ -5,7 +5,7 @@ import type { JsonObject } from "../../api/wire.ts";
 import { AsyncDisposables } from "../../async/async-disposables.ts";
 import { omitUnset } from "../../job/flow-run-environment.ts";
 import { environmentField, textField } from "../../job/typed-fields.ts";
-import { ControlChannel, type ControlledChild } from "../../process/control-channel.ts";
+import { ControlChannel } from "../../process/control-channel.ts";
 import { identifyProcess, type ProcessIdentity } from "../../process/process-identity.ts";
 import { describeLostVariables } from "../../process/raw-environment.ts";
 import { type ChildOutput, type StartOptions as ProcessStart, startProcess } from "../../process/start-process.ts";
@@ -15,24 +15,23 @@ import {
   makeTemporaryDirectory,
   type TemporaryDirectoryFinding,
 } from "../../process/temporary-directory.ts";
-import { chooseLaunch } from "../../program/choose-launch.ts";
 import type { ForkedProcess } from "../../program/fork-server.ts";
-import type { LaunchFacts } from "../../program/launch.ts";
 import { logBatchVariables } from "../../program/log-batch-size.ts";
 import type {
   Execution,
   Infrastructure,
   InfrastructureServices,
   PoolType,
-  RunFiles,
+  RunAccess,
   StartOptions,
 } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
 import { adoptProcess, waitForEnd } from "./adopt-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";
-import { openOutputFiles, outputIn, removeAll } from "./kept-files.ts";
+import { openOutputFiles, outputIn, removeAll, toLineReader } from "./kept-files.ts";
+import { prepareEngine, prepareReported, type StartPlace } from "./prepare-start.ts";
 import { logMissingDirectory, logUnkeptOutput } from "./problem-logs.ts";
-import { processExecution, sendsHeartbeats, toEnding } from "./process-execution.ts";
+import { processExecution, toEnding } from "./process-execution.ts";
 import { type ProcessFacts, toHandle } from "./process-facts.ts";
 import { hookRunner, openLostPlace } from "./process-hooks.ts";
 import { type ProcessJob, toProcessJob } from "./process-job.ts";
@@ -142,8 +141,9 @@ async function start(
   services: InfrastructureServices,
   { control, warm, logUnkept }: Shared,
   job: ProcessJob,
-  { flowRunId, directory, onHandle }: StartOptions,
+  options: StartOptions,
 ): Promise<Execution> {
+  const { flowRunId, directory, onHandle } = options;
   await using opened = new AsyncDisposables();
   const temporary: string[] = [];
   opened.add(() => removeAll(temporary));
@@ -152,29 +152,30 @@ async function start(
     temporary.push(path);
     return path;
   };
-  const controlled = control?.register();
+  const { program } = job;
+  const controlled = program.reporter === "engine" ? control?.register() : undefined;
   if (controlled) opened.add(async () => controlled[Symbol.dispose]());
   const { workingDirectory } = job;
   const cwd = workingDirectory === null ? await makeTemporary("lictor-flow-run-") : resolve(workingDirectory);
-  const output = job.streamOutput
-    ? await openOutput(services, { flowRunId, directory }, { makeTemporary, logUnkept })
-    : "ignore";
+  const output =
+    job.streamOutput || options.onLine
+      ? await openOutput(services, job, options, { makeTemporary, logUnkept })
+      : "ignore";
   if (typeof output !== "string") opened.add(async () => await output[Symbol.asyncDispose]());
-  const env = { ...omitUnset(services.environment), ...job.program.env };
-  const python = await services.python();
-  const { command } = job.program;
-  const request = { python, command, flowRunId, cwd, env, makeTemporary };
-  const { argv, enginePython, ...launch } = await chooseLaunch(request);
-  const variables = {
-    ...(await logBatchVariables({ command, cwd, env, workerEnv: services.processEnvironment() })),
-    ...childVariables(launch, controlled),
-  };
+  const env = { ...omitUnset(services.environment), ...program.env };
+  const prepared = { directory, cwd, env, makeTemporary, controlled };
+  const { argv, enginePython, variables, programDirectory, sendsHeartbeats, launch } =
+    program.reporter === "worker"
+      ? await prepareReported(program, prepared)
+      : await prepareEngine(services, program, { ...prepared, flowRunId });
   const facts: ProcessFacts = {
     flowRunId,
     temporary,
     cwd,
     hasOutputFiles: typeof output !== "string",
-    sendsHeartbeats: sendsHeartbeats(python),
+    isUnprinted: !job.streamOutput,
+    ...(programDirectory !== undefined && { programDirectory }),
+    sendsHeartbeats,
     launch,
   };
   await onHandle(toHandle("", facts));
@@ -186,11 +187,12 @@ async function start(
   started.go();
   const over = new AbortController();
   opened.add(async () => over.abort());
-  const ended = started.exited.then(async (exit) =>
-    exit
-      ? toEnding(exit, controlled)
-      : await waitForEnd(started.pid, { facts: known, starter: "lictor's fork server" }, over.signal),
-  );
+  const ended = started.exited.then(async (exit) => {
+    if (options.onLine && typeof output !== "string") await output.passOnAll();
+    return exit
+      ? toEnding(exit, controlled, facts)
+      : await waitForEnd(started.pid, { facts: known, starter: "lictor's fork server" }, over.signal);
+  });
   const execution = processExecution({
     ...{ handle, ended, leader: started, controlled, facts, services },
     openHookPlace: async () => ({ launch, ...place }),
@@ -214,24 +216,22 @@ async function tryIdentify(pid: number): Promise<ProcessIdentity | null> {
   return await identifyProcess(pid).catch(() => null);
 }
 
-function childVariables(launch: LaunchFacts, controlled: ControlledChild | undefined): Record<string, string> {
-  const ownsHooks = String(launch.runsHooks.cancellation);
-  return { ...controlled?.environment, PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS: ownsHooks };
-}
-
 /**
  * Opens the files for the flow run's output, if possible in its own directory, where the next worker finds them. Throws
  * ShortageError for a shortage other than of disk space, because then the program could not be started either.
  */
 async function openOutput(
   services: InfrastructureServices,
-  { flowRunId, directory }: RunFiles,
-  { makeTemporary, logUnkept }: Pick<Shared, "logUnkept"> & { makeTemporary: (prefix: string) => Promise<string> },
+  { streamOutput: isPrinted }: ProcessJob,
+  access: RunAccess,
+  { makeTemporary, logUnkept }: Pick<Shared, "logUnkept"> & Pick<StartPlace, "makeTemporary">,
 ): Promise<ChildOutput> {
-  if (!services.onOutput) return "inherit";
+  if (!services.onOutput && !access.onLine) return "inherit";
+  const { flowRunId } = access;
   try {
-    const path = outputIn(directory) ?? (await makeTemporary("lictor-output-"));
-    const files = await openOutputFiles(services, flowRunId, path);
+    const directory = outputIn(access.directory) ?? (await makeTemporary("lictor-output-"));
+    const onLine = toLineReader(services, access, { isPrinted });
+    const files = await openOutputFiles(services, { flowRunId, directory, onLine });
     logUnkept(null);
     return files;
   } catch (error) {

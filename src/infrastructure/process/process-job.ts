@@ -1,9 +1,9 @@
 // The job of a process work pool. Source: prefect workers/process.py ProcessJobConfiguration.
 import type { JsonObject } from "../../api/wire.ts";
-import { splitCommand } from "../../job/command.ts";
 import { flowRunEnvironment } from "../../job/flow-run-environment.ts";
 import { type RunFacts, renderName } from "../../job/job-fields.ts";
 import { jobLabels } from "../../job/labels.ts";
+import { toProgram } from "../../job/program-fields.ts";
 import {
   booleanField,
   environmentField,
@@ -26,13 +26,9 @@ export interface ProcessJob extends Job {
 
 /** Returns the job from the resolved fields of the template. Throws JobConfigurationError and CommandError. */
 export function toProcessJob(fields: JsonObject, facts: RunFacts): ProcessJob {
-  const command = textField("command", fields.command);
+  const env = flowRunEnvironment({ ...facts, jobEnvironment: environmentField(fields.env) });
   return {
-    program: {
-      command: command ? splitCommand(command) : null,
-      env: flowRunEnvironment({ ...facts, jobEnvironment: environmentField(fields.env) }),
-      reporter: "engine",
-    },
+    program: toProgram(fields, facts, env),
     name: renderName(textField("name", fields.name), facts),
     labels: { ...jobLabels(facts.workPool, facts), ...labelsField(fields.labels) },
     streamOutput: booleanField("stream_output", fields.stream_output, true),

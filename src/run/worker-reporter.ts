@@ -1,0 +1,137 @@
+// Reports all states of a flow run whose program reports nothing itself, which may be any program.
+import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
+import type { FlowRun, State, StateProposal } from "../api/wire.ts";
+import type { Ending, Execution } from "../infrastructure/pool-type.ts";
+import type { ReportRules } from "../program/program.ts";
+import { engineReporter } from "./engine-reporter.ts";
+import { exitMessage, explainExit, isSignal } from "./exit-status.ts";
+import { finishCancelled, nothing, type Reporting, readCurrent, reportCrash } from "./last-reports.ts";
+import { findHolder, reportLost } from "./lost-run.ts";
+import { createResultArtifact, type ProgramResult, parseResult } from "./program-result.ts";
+import { forReport } from "./propose-state.ts";
+import { report } from "./report.ts";
+import type { Reporter } from "./reporter.ts";
+import type { RunContext } from "./run-context.ts";
+import type { RunRecord } from "./run-record.ts";
+import { completedState, failedState, isFinal, runningState, timedOutState } from "./states.ts";
+
+/** Returns the reporter of one flow run whose program is no engine. */
+export function workerReporter(
+  context: RunContext,
+  run: RunRecord,
+  execution: Execution,
+  rules: ReportRules,
+): Reporter {
+  // Such a program has no hooks.
+  const reporting: Reporting = { context, run, runsItself: nothing };
+  const engine = engineReporter(context, run, execution);
+  let isOurs = Promise.resolve(true);
+  /** The states take effect in their order, also if the program ends before the server has taken Running. */
+  const afterBegin = async (act: () => Promise<void>): Promise<null> => {
+    await run.lines?.end();
+    if (await isOurs) await act();
+    return null;
+  };
+  return {
+    begun() {
+      isOurs = reportRunning(reporting, rules);
+      // A failure counts at the end. Without this, it would end the worker before.
+      isOurs.catch(() => {});
+    },
+    ended: (ending) => afterBegin(() => reportEnd(reporting, execution, ending)),
+    killed: (by, ending) => afterBegin(async () => void (await engine.killed(by, ending))),
+    cancelled: () => afterBegin(async () => void (await engine.cancelled())),
+    timedOut: (seconds) => afterBegin(() => propose(reporting, timedOutState(seconds))),
+  };
+}
+
+/**
+ * Reports Running. Returns false if the flow run is not in the hands of this worker any more. Then its program is stopped,
+ * and nothing else is reported.
+ */
+async function reportRunning(reporting: Reporting, rules: ReportRules): Promise<boolean> {
+  const { context, run } = reporting;
+  let { flowRun } = run;
+  // The worker that started an adopted program may have reported its states.
+  if (run.startedAt === null) {
+    const current = await readCurrent(reporting);
+    const type = current?.state_type;
+    if (type === "SCHEDULED") await releaseRetry(context, run);
+    if (!current || type === "SCHEDULED" || type === "PAUSED" || isFinal(current.state))
+      return stopOther(run, current?.state);
+    if ((await findHolder(reporting)) === "somebody else") return stopOther(run, current.state);
+    if (type !== "PENDING") return true;
+    flowRun = current;
+  }
+  await setRetries(context, flowRun, rules);
+  const decision = await report(context, run, runningState);
+  if (decision?.kind === "accepted") return true;
+  if (decision?.state?.type !== "CANCELLING") return stopOther(run, decision?.state);
+  run.stop.abort({ kind: "cancel" });
+  return true;
+}
+
+function stopOther({ stop, flowRun, log }: RunRecord, state: State | null | undefined): false {
+  log.info(`Flow run '${flowRun.name}' is ${state?.name ?? "deleted"} by now; its program is stopped.`);
+  stop.abort({ kind: "cancel" });
+  return false;
+}
+
+/** Sets the retries of the job if the flow run has none of its own. The server counts the attempts. */
+async function setRetries({ api }: RunContext, flowRun: FlowRun, rules: ReportRules): Promise<void> {
+  const { empirical_policy: policy, id } = flowRun;
+  if (rules.retries === null || typeof policy?.retries === "number") return;
+  const empirical_policy = {
+    ...policy,
+    retries: rules.retries,
+    retry_delay: policy?.retry_delay ?? rules.retryDelaySeconds,
+  };
+  await updateFlowRun(api, id, { empirical_policy }, forReport);
+}
+
+async function reportEnd(reporting: Reporting, execution: Execution, ending: Ending): Promise<void> {
+  const { context, run } = reporting;
+  if (ending.kind === "gone") {
+    await reportLost(reporting, ending);
+    return;
+  }
+  const result = parseResult((await execution.readResult?.()) ?? "");
+  await createResultArtifact(context, run, result);
+  if (ending.status === 0) return await propose(reporting, completedState(result.message));
+  const exit = exitMessage(ending.status, context.poolType.isLocal, ending.why);
+  run.log[explainExit(ending.status).level](`${exit} ${explainExit(ending.status).resolution}`);
+  if (isSignal(ending.status)) {
+    await reportCrash(reporting, exit);
+    return;
+  }
+  await propose(reporting, failedState(withReason(exit, result, run.lines?.lastLines ?? "")));
+}
+
+function withReason(exit: string, { message }: ProgramResult, lastLines: string): string {
+  if (message !== null) return `${exit}\n${message}`;
+  return lastLines === "" ? exit : `${exit} Its last lines:\n${lastLines}`;
+}
+
+/** Proposes the last state. The server may decide on a retry, or on a cancellation that nobody here knows of yet. */
+async function propose(reporting: Reporting, state: StateProposal): Promise<void> {
+  const { context, run } = reporting;
+  const decision = await report(context, run, state);
+  if (decision === undefined || decision.kind === "accepted") return;
+  if (decision.state?.type === "CANCELLING") return await finishCancelled(reporting);
+  if (decision.state?.type === "SCHEDULED") return await releaseRetry(context, run);
+  const now = decision.state?.name ?? "unchanged";
+  run.log.info(`Flow run '${run.flowRun.name}' is ${now}; ${state.name} was not accepted: ${decision.reason}`);
+}
+
+/**
+ * Lets the polls return a flow run that waits for its retry, so that any worker can take it. The server thinks that an
+ * engine waits for the retry. Source: prefect server core_policy.py RetryFailedFlows.
+ */
+async function releaseRetry({ api }: RunContext, { flowRun, log }: RunRecord): Promise<void> {
+  const current = await findFlowRun(api, flowRun.id, forReport);
+  if (current?.state_type !== "SCHEDULED" || current.empirical_policy?.retry_type !== "in_process") return;
+  const empirical_policy = { ...current.empirical_policy, retry_type: "reschedule" };
+  // A scheduled flow run with the id of a process would wait in Cancelling for the end of that process.
+  await updateFlowRun(api, flowRun.id, { empirical_policy, infrastructure_pid: null }, forReport);
+  log.info(`Flow run '${flowRun.name}' is ${current.state_name}, from ${current.next_scheduled_start_time} on.`);
+}
