@@ -19,6 +19,8 @@ const partsOnUse = {
   "profile-actions": "src/cli/profile-actions.ts",
   "cloud-actions": "src/cli/cloud-actions.ts",
   "completion-actions": "src/cli/completion-actions.ts",
+  "deploy-actions": "src/cli/deploy-actions.ts",
+  "run-actions": "src/cli/run-actions.ts",
   "doctor-actions": "src/cli/doctor-actions.ts",
   "proxy-agent": "src/api/proxy-agent.ts",
   "secure-agent": "src/api/secure-agent.ts",

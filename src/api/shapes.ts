@@ -35,6 +35,9 @@ const flowRunFields = {
 /** A flow run, with the fields for reading its state. */
 export const flowRunShape: Check = object(flowRunFields);
 
+/** A flow run that was just created. */
+export const createdFlowRunShape: Check = object({ ...flowRunFields, name: text });
+
 /** The response to a poll: flow runs with all fields that are needed to execute them. */
 export const scheduledFlowRunsShape: Check = listOf(
   object({
@@ -56,6 +59,7 @@ export const deploymentShape: Check = object({
   tags: optional(listOf(string)),
   updated: optional(time),
   job_variables: optional(object({})),
+  parameter_openapi_schema: optional(object({ properties: optional(object({})) })),
   branch: optional(string),
   base: optional(string),
   root: optional(string),

@@ -100,6 +100,8 @@ export interface Deployment {
   pull_steps: Json[] | null;
   entrypoint: string | null;
   path: string | null;
+  /** JSON Schema of the parameters. */
+  parameter_openapi_schema?: { properties?: { [name: string]: { type?: string } } | null } | null;
   branch?: string | null;
   base?: string | null;
   root?: string | null;

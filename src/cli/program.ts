@@ -4,6 +4,7 @@ import { lictorVersion } from "../version.ts";
 import { addCloud } from "./cloud.ts";
 import { addCompletion } from "./completion.ts";
 import { addConfig } from "./config.ts";
+import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addFlowRun } from "./flow-run.ts";
 import { nearestCommand } from "./nearest-command.ts";
@@ -16,6 +17,8 @@ import { addWorkerStart } from "./worker-start-command.ts";
 const examples = `
 Examples:
   $ lictor worker start --pool my-pool          run the flow runs of a process work pool
+  $ lictor deploy hello --pool my-pool -- echo hello   a deployment that runs any program
+  $ lictor run hello --watch                    a flow run of it, until its end
   $ lictor --profile prod version               what lictor is, and what it talks to
   $ lictor doctor --pool my-pool                what keeps it from working, step by step
   $ lictor config view                          the settings, and where each comes from
@@ -51,6 +54,7 @@ export function buildProgram(words: readonly string[] = []): Command {
   const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
   addWorkerStart(worker);
   addWorkerControl(worker);
+  addDeploy(program);
   addWorkPool(program);
   addFlowRun(program);
   addVersion(program);

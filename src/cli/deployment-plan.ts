@@ -1,0 +1,210 @@
+// A deployment as options and lictor.toml describe it, and the fields that the server gets for it.
+import type { Json, JsonObject } from "../api/wire.ts";
+
+/** One deployment, as a user describes it. */
+export interface DeploymentPlan {
+  /** `name` or `flow/name`. */
+  readonly name: string;
+  readonly pool: string;
+  /** The program and its arguments. Empty with an entrypoint. */
+  readonly command: readonly string[];
+  /** A flow of a module, as `file:flow`. */
+  readonly entrypoint: string | null;
+  readonly schedules: readonly string[];
+  readonly timezone: string | null;
+  readonly params: readonly string[];
+  readonly retries: number | null;
+  readonly retryDelaySeconds: number | null;
+  readonly timeoutSeconds: number | null;
+  readonly image: string | null;
+  readonly workingDir: string | null;
+  readonly workQueue: string | null;
+  readonly tags: readonly string[];
+  readonly description: string | null;
+  readonly jobVariables: JsonObject;
+}
+
+/** What the module of an entrypoint says about its flow. */
+export interface FlowDescription {
+  readonly name: string;
+  readonly parameters: ParameterSchema;
+  readonly retries: number | null;
+  readonly retryDelaySeconds: number | null;
+  readonly timeoutSeconds: number | null;
+}
+
+/** JSON Schema of the parameters of a flow. */
+export interface ParameterSchema {
+  readonly type: "object";
+  readonly properties: JsonObject;
+  readonly required: readonly string[];
+}
+
+/** What the plan becomes: the name of the flow, and the fields of the deployment without the flow's id. */
+export interface PlannedDeployment {
+  readonly flow: string;
+  readonly fields: JsonObject;
+}
+
+/** Returns the flow and the deployment in `name` or `flow/name`. Throws an Error for another form. */
+export function splitName(name: string): { flow: string; name: string } {
+  const parts = name.split("/");
+  const [first = "", second = first] = parts;
+  if (parts.length <= 2 && first !== "" && second !== "") return { flow: first, name: second };
+  throw new Error(`'${name}' is no name of a deployment. Write 'name' or 'flow/name'.`);
+}
+
+/**
+ * Returns what the server gets. `poolType` is the type of its work pool, and `directory` the working directory of lictor.
+ * Throws an Error for a schedule or parameter that cannot be read.
+ */
+export function planDeployment(
+  plan: DeploymentPlan,
+  { poolType, directory, described }: { poolType: string; directory: string; described: FlowDescription | null },
+): PlannedDeployment {
+  const { flow, name } = splitName(plan.name);
+  const schema = mergeSchemas(described?.parameters ?? emptySchema, plan.params.map(parseParam));
+  const defaults = Object.entries(schema.properties).flatMap(([key, property]) => {
+    const value = (property as { default?: Json }).default;
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  const program = described ? ["node", (plan.entrypoint ?? "").replace(/:[^:]*$/, "")] : [...plan.command];
+  return {
+    flow,
+    fields: {
+      name,
+      work_pool_name: plan.pool,
+      ...(plan.workQueue !== null && { work_queue_name: plan.workQueue }),
+      parameter_openapi_schema: { title: "Parameters", ...schema, required: [...schema.required] },
+      parameters: Object.fromEntries(defaults),
+      enforce_parameter_schema: true,
+      tags: [...plan.tags],
+      description: plan.description,
+      schedules: plan.schedules.map((schedule) => ({ schedule: parseSchedule(schedule, plan.timezone), active: true })),
+      entrypoint: plan.entrypoint ?? program.join(" "),
+      // Without a path, the UI and Prefect show none. These steps are only for other workers.
+      pull_steps: [{ "prefect.deployments.steps.run_shell_script": { script: explanation(plan.pool) } }],
+      job_variables: jobVariables(plan, { program, poolType, directory, described }),
+    },
+  };
+}
+
+function jobVariables(
+  plan: DeploymentPlan,
+  given: { program: readonly string[]; poolType: string; directory: string; described: FlowDescription | null },
+): JsonObject {
+  const { program, poolType, directory, described } = given;
+  // Programs of a process pool run where `lictor deploy` ran, as the flows of `prefect deploy` do.
+  const workingDir = plan.workingDir ?? (poolType === "process" ? directory : null);
+  const values: Record<string, Json | null> = {
+    reporter: "worker",
+    program: [...program],
+    working_dir: workingDir,
+    image: plan.image,
+    timeout_seconds: plan.timeoutSeconds ?? described?.timeoutSeconds ?? null,
+    retries: plan.retries ?? described?.retries ?? null,
+    retry_delay_seconds: plan.retryDelaySeconds ?? described?.retryDelaySeconds ?? null,
+    ...(described && { env: { LICTOR_FLOW: described.name } }),
+  };
+  const set = Object.entries(values).filter(([, value]) => value !== null);
+  const { env, ...others } = plan.jobVariables;
+  return {
+    ...Object.fromEntries(set),
+    ...others,
+    ...((env || described) && { env: { ...(env as JsonObject), ...(described && { LICTOR_FLOW: described.name }) } }),
+  };
+}
+
+/** The words for somebody who starts another worker for this deployment. Its engine runs the step and fails with them. */
+function explanation(pool: string): string {
+  const why = "This deployment runs a program and no Python flow, so it needs a lictor worker";
+  return `sh -c "echo '${why}: lictor worker start --pool ${pool.replaceAll(/[^\w.-]/g, "_")}' >&2; exit 1"`;
+}
+
+const emptySchema: ParameterSchema = { type: "object", properties: {}, required: [] };
+
+const types: Readonly<Record<string, string>> = {
+  string: "string",
+  str: "string",
+  integer: "integer",
+  int: "integer",
+  number: "number",
+  float: "number",
+  boolean: "boolean",
+  bool: "boolean",
+  array: "array",
+  list: "array",
+  object: "object",
+  dict: "object",
+};
+
+/** A parameter with its type, and its default if it has one. */
+interface Param {
+  readonly name: string;
+  readonly type: string;
+  readonly value: Json | undefined;
+}
+
+/** Reads `name`, `name:type`, `name=default` or `name:type=default`. Throws an Error for another form. */
+export function parseParam(text: string): Param {
+  const [, name = "", typeName = "string", value] = /^([^:=\s]+)(?::([^=]*))?(?:=([\s\S]*))?$/.exec(text) ?? [];
+  const type = Object.hasOwn(types, typeName) ? types[typeName] : undefined;
+  if (name === "") throw new Error(`'${text}' is no parameter. Write name:type=default.`);
+  if (type === undefined) {
+    const known = "string, integer, number, boolean, array or object";
+    throw new Error(`The parameter '${name}' has the unknown type '${typeName}'. Write ${known}.`);
+  }
+  return { name, type, value: value === undefined ? undefined : parseValue(name, type, value) };
+}
+
+/** Reads the value of a parameter. A text is taken as it is, and other types are JSON. Throws an Error. */
+export function parseValue(name: string, type: string | undefined, text: string): Json {
+  if (type === "string") return text;
+  let value: Json;
+  try {
+    value = JSON.parse(text) as Json;
+  } catch {
+    // Without a schema, the server takes anything.
+    if (type === undefined) return text;
+    throw new Error(`The value '${text}' of parameter '${name}' is no ${type}. Write it as JSON.`);
+  }
+  const isOfType = type === undefined || type === typeOf(value) || (type === "number" && typeOf(value) === "integer");
+  if (!isOfType) throw new Error(`The value '${text}' of parameter '${name}' is no ${type}.`);
+  return value;
+}
+
+function typeOf(value: Json): string {
+  if (Array.isArray(value)) return "array";
+  if (value === null) return "null";
+  return typeof value === "number" && Number.isInteger(value) ? "integer" : typeof value;
+}
+
+function mergeSchemas(schema: ParameterSchema, params: readonly Param[]): ParameterSchema {
+  const added = params.map(({ name, type, value }) => [
+    name,
+    { title: name, type, ...(value !== undefined && { default: value }) },
+  ]);
+  const names = new Set(params.map(({ name }) => name));
+  const properties: JsonObject = { ...schema.properties, ...Object.fromEntries(added) };
+  const positioned = Object.entries(properties).map(([name, property], position) => [
+    name,
+    { title: name, position, ...(property as JsonObject) },
+  ]);
+  return {
+    type: "object",
+    properties: Object.fromEntries(positioned) as JsonObject,
+    required: [
+      ...schema.required.filter((name) => !names.has(name)),
+      ...params.filter(({ value }) => value === undefined).map(({ name }) => name),
+    ],
+  };
+}
+
+/** Reads a schedule: seconds between flow runs, or a cron expression of five fields. Throws an Error for another form. */
+export function parseSchedule(text: string, timezone: string | null): JsonObject {
+  const words = text.trim().split(/\s+/);
+  const seconds = words.length === 1 ? Number(words[0]) : Number.NaN;
+  if (seconds > 0) return { interval: seconds, ...(timezone !== null && { timezone }) };
+  if (words.length === 5 || /^@\w+$/.test(text.trim())) return { cron: words.join(" "), timezone: timezone ?? "UTC" };
+  throw new Error(`'${text}' is no schedule. Write a number of seconds, or a cron expression such as '0 5 * * *'.`);
+}

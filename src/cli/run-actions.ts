@@ -1,0 +1,123 @@
+// What `lictor run` does: creates a flow run of a deployment, and follows it.
+import type { Api } from "../api/api.ts";
+import { createFlowRun, findDeploymentByName } from "../api/deployments.ts";
+import { findFlowRun } from "../api/flow-runs.ts";
+import { readLogs } from "../api/logs.ts";
+import type { Deployment, FlowRun, JsonObject } from "../api/wire.ts";
+import { monotonicMs } from "../async/clock.ts";
+import { sleep } from "../async/sleep.ts";
+import { pythonRepr } from "../python-text.ts";
+import { parseValue, splitName } from "./deployment-plan.ts";
+import { openApi } from "./open-api.ts";
+import type { ProgramContext } from "./program-context.ts";
+import { print } from "./terminal.ts";
+
+export { withProgram } from "./program-context.ts";
+
+/** The pause between two looks at the flow run. */
+const lookMs = 1_000;
+/** Engines and workers send their log records up to 2 s late, and the first ones of a run may come after later ones. */
+const lateLogsMs = 10_000;
+/** After the end of the flow run, its last log records are waited for until none has come for this time. */
+const quietMs = 3_000;
+
+/** The options of `lictor run`. */
+export interface RunOptions {
+  /** Texts `name=value`. */
+  readonly param: readonly string[];
+  readonly watch: boolean;
+}
+
+/** Creates a flow run. With \`watch\`, returns at its end, and sets the exit code to 1 unless it is Completed. Throws an Error. */
+export async function run(program: ProgramContext, name: string, options: RunOptions): Promise<void> {
+  using open = await openApi(program);
+  const { api } = open;
+  const wanted = splitName(name);
+  const deployment = await findDeploymentByName(api, wanted);
+  if (!deployment) throw new Error(`Deployment '${wanted.flow}/${wanted.name}' not found!`);
+  const flowRun = await createFlowRun(api, deployment.id, toParameters(options.param, deployment));
+  print(`Created flow run ${pythonRepr(flowRun.name)}.`, `└── UUID: ${flowRun.id}`);
+  if (options.watch) await watch(api, flowRun);
+}
+
+function toParameters(given: readonly string[], { parameter_openapi_schema: schema }: Deployment): JsonObject {
+  const entries = given.map((text) => {
+    const [, name, value] = /^([^=]+)=([\s\S]*)$/.exec(text) ?? [];
+    if (name === undefined || value === undefined) throw new Error(`'${text}' is no parameter. Write name=value.`);
+    const properties = schema?.properties;
+    // Source: prefect cli/deployment.py run.
+    if (properties && !Object.hasOwn(properties, name))
+      throw new Error(
+        `The following parameters were specified but not found on the deployment: ${pythonRepr(name)}. It has: ${Object.keys(properties).join(", ") || "none"}.`,
+      );
+    const type = properties?.[name]?.type;
+    return [name, parseValue(name, type, value)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+const finalTypes = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"];
+
+async function watch(api: Api, flowRun: FlowRun): Promise<void> {
+  const logs = new LogTail(api, flowRun);
+  let state = "";
+  for (;;) {
+    const current = await findFlowRun(api, flowRun.id);
+    if (!current) throw new Error(`Flow run '${flowRun.name}' was deleted.`);
+    await logs.printNew();
+    const { state_type: type, state_name: name } = current;
+    const isFinal = finalTypes.includes(type ?? "");
+    if (isFinal) await logs.printLast();
+    const { message } = current.state ?? {};
+    const now = `Flow run '${flowRun.name}' is ${name}${message ? `: ${message}` : "."}`;
+    if (now !== state) print(now);
+    state = now;
+    if (isFinal && type !== "COMPLETED") process.exitCode = 1;
+    if (isFinal) return;
+    await sleep(lookMs, never);
+  }
+}
+
+const never = new AbortController().signal;
+const levelNames: Readonly<Record<number, string>> = {
+  10: "DEBUG",
+  20: "INFO",
+  30: "WARNING",
+  40: "ERROR",
+  50: "CRITICAL",
+};
+
+/** Prints the log records of a flow run that were not printed yet. */
+class LogTail {
+  readonly #printed = new Set<string>();
+  #newestMs: number;
+
+  constructor(
+    private readonly api: Api,
+    private readonly flowRun: FlowRun,
+  ) {
+    this.#newestMs = Date.parse(flowRun.created ?? "") || 0;
+  }
+
+  /** Returns whether there were any. */
+  async printNew(): Promise<boolean> {
+    const records = await readLogs(this.api, this.flowRun.id, new Date(this.#newestMs - lateLogsMs));
+    const fresh = records.filter(({ id }) => !this.#printed.has(id));
+    for (const { id, timestamp, level, message } of fresh) {
+      this.#printed.add(id);
+      this.#newestMs = Math.max(this.#newestMs, Date.parse(timestamp) || 0);
+      const at = new Date(timestamp);
+      const time = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+      print(`${time} | ${(levelNames[level] ?? String(level)).padEnd(7)} | ${message}`);
+    }
+    return fresh.length > 0;
+  }
+
+  /** Waits until no more records come. */
+  async printLast(): Promise<void> {
+    for (let quietSince = monotonicMs(); monotonicMs() - quietSince < quietMs; ) {
+      await sleep(lookMs, never);
+      if (await this.printNew()) quietSince = monotonicMs();
+    }
+  }
+}

@@ -1,0 +1,140 @@
+// `lictor deploy` and `lictor run`, judged by what the server has afterwards.
+import { randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, expect, inject, test } from "vitest";
+import type { JsonObject } from "../../src/api/wire.ts";
+import { runLictor, startLictor } from "../support/lictor.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
+import { ensurePythonEnvironment } from "../support/python-environment.ts";
+import { startWorker } from "../support/start-worker.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { newPool, sharedApi } from "./deployments.ts";
+
+const env = { PREFECT_API_URL: inject("apiUrl") };
+const newName = (): string => `deploy-${randomUUID().slice(0, 8)}`;
+
+interface DeploymentRecord {
+  id: string;
+  schedules: { schedule: JsonObject; active: boolean }[];
+  [field: string]: unknown;
+}
+
+async function readDeployment(name: string): Promise<DeploymentRecord> {
+  return await sharedApi().request<DeploymentRecord>("GET", `/deployments/name/${name}/${name}`);
+}
+
+describe("lictor deploy", { timeout: 120_000 }, () => {
+  test("creates a deployment, and changes it the next time", async () => {
+    const name = newName();
+    const pool = await newPool(sharedApi());
+    const args = ["deploy", name, "--pool", pool, "--param", "n:int=3", "--tag", "a", "--schedule", "@daily"];
+    const first = await runLictor([...args, "--schedule", "3600", "--", "echo", "{{", "parameters.n", "}}"], { env });
+    expect(first).toMatchObject({ code: 0, stderr: "" });
+    const created = await readDeployment(name);
+    expect(first.stdout).toBe(`Deployment '${name}/${name}' successfully created with id '${created.id}'.\n`);
+    expect(created).toMatchObject({
+      work_pool_name: pool,
+      tags: ["a"],
+      parameters: { n: 3 },
+      job_variables: { reporter: "worker", program: ["echo", "{{ parameters.n }}"] },
+    });
+    expect(created.schedules).toHaveLength(2);
+    const second = await runLictor([...args, "--retries", "2", "--", "true"], { env });
+    expect(second.stdout).toBe(`Deployment '${name}/${name}' successfully updated with id '${created.id}'.\n`);
+    const updated = await readDeployment(name);
+    expect(updated).toMatchObject({ id: created.id, job_variables: { program: ["true"], retries: 2 } });
+    expect(updated.schedules.map(({ schedule }) => schedule)).toMatchObject([{ cron: "@daily", timezone: "UTC" }]);
+  });
+
+  test("deploys all of a file, or nothing if the file is wrong", async () => {
+    const [one, two] = [newName(), newName()];
+    const pool = await newPool(sharedApi());
+    await using directory = await makeTemporaryDirectory("lictor-toml-");
+    const file = join(directory.path, "lictor.toml");
+    const table = (name: string, rest: string) => `[deployments.${name}]\npool = "${pool}"\n${rest}\n`;
+    await writeFile(file, table(one, 'command = "true"') + table(two, ""));
+    const wrong = await runLictor(["deploy", "--from", file], { env });
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringMatching(/^Nothing to run for '.*'\. .*\n$/) });
+    await expect(readDeployment(one)).rejects.toThrow(/404/);
+    await writeFile(file, table(one, 'command = "true"') + table(two, 'command = ["sleep", "1"]\ntimeout = 5'));
+    expect(await runLictor(["deploy", "--from", file], { env })).toMatchObject({ code: 0 });
+    expect(await readDeployment(one)).toMatchObject({ job_variables: { program: ["true"] } });
+    expect(await readDeployment(two)).toMatchObject({ job_variables: { program: ["sleep", "1"], timeout_seconds: 5 } });
+  });
+
+  test.each([
+    [["x", "--pool", "no-such-pool", "--", "ls"], /^Work pool 'no-such-pool' not found\. .*\n$/],
+    [["x", "--", "ls"], /^Name the work pool: --pool POOL\.\n$/],
+    [["--pool", "p"], /^Name the deployment, or use --from lictor\.toml\.\n$/],
+    [["--from", "/no/such/file"], /^Cannot read \/no\/such\/file \(ENOENT\)\.\n$/],
+    [["x", "--pool", "p", "--entrypoint", "a.ts:a", "--", "ls"], /^'x' has both a command and an entrypoint\. .*\n$/],
+  ])("refuses %j in one line", async (args, message) => {
+    const { code, stderr, stdout } = await runLictor(["deploy", ...args], { env });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(message);
+  });
+
+  test("makes flow runs that fail with words about it if another worker takes them", async () => {
+    needsPrefect("3.9.0", "the worker that is tried");
+    const name = newName();
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await runLictor(["deploy", name, "--pool", pool, "--working-dir", "/", "--", "echo", "hello"], { env });
+    const { python } = await ensurePythonEnvironment(console.error);
+    await using _reference = await startLictor(["worker", "start", "--pool", pool], {
+      env,
+      command: [join(dirname(python), "prefect")],
+    });
+    const { id } = await api.createFlowRun((await readDeployment(name)).id);
+    const { flowRun } = await api.waitForState(id, ["FAILED", "CRASHED"], 90_000);
+    const logs = (await api.readLogs(id)).map(({ message }) => message).join("\n");
+    expect(`${flowRun.state?.message}\n${logs}`).toContain("it needs a lictor worker: lictor worker start --pool");
+  });
+});
+
+describe("lictor run", { timeout: 120_000 }, () => {
+  test("--watch prints states and logs, and its exit code is that of the flow run", async () => {
+    const name = newName();
+    const pool = await newPool(sharedApi());
+    await using _worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
+    const script = ["sh", "-c", 'echo "got $1"; exit "$2"', "sh", "{{ parameters.text }}", "{{ parameters.code }}"];
+    const params = ["--param", "text=none", "--param", "code:int=0"];
+    // The directory of the command is a temporary one.
+    const place = ["--working-dir", "/"];
+    await runLictor(["deploy", name, "--pool", pool, ...place, ...params, "--", ...script], { env });
+    const good = await runLictor(["run", name, "-p", "text=a 'b' 1", "--watch"], { env });
+    expect(good).toMatchObject({ code: 0, stderr: "" });
+    expect(good.stdout).toMatch(/^Created flow run '(.*)'\.\n└── UUID: .*\nFlow run '\1' is /);
+    expect(good.stdout).toMatch(/^\d\d:\d\d:\d\d\.\d{3} \| INFO {4}\| got a 'b' 1$/m);
+    expect(good.stdout).toMatch(/^Flow run '.*' is Completed\.\n$/m);
+    const bad = await runLictor(["run", name, "-p", "code=3", "--watch"], { env });
+    expect(bad).toMatchObject({ code: 1, stderr: "" });
+    expect(bad.stdout).toMatch(/^Flow run '.*' is Failed: Process exited with status code: 3\./m);
+  });
+
+  test("creates a flow run with typed parameters, and refuses wrong ones in one line", async () => {
+    const name = newName();
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const params = ["--param", "text", "--param", "n:int=1", "--param", "list:array=[]"];
+    await runLictor(["deploy", name, "--pool", pool, ...params, "--", "true"], { env });
+    const { code, stdout } = await runLictor(["run", name, "-p", "text=12", "-p", 'list=["a"]'], { env });
+    expect(code).toBe(0);
+    const [, id = ""] = /UUID: (\S+)/.exec(stdout) ?? [];
+    expect(await api.readFlowRun(id)).toMatchObject({ parameters: { text: "12", n: 1, list: ["a"] } });
+    const refusals = [
+      [["-p", "n=x", "-p", "text=a"], /^The value 'x' of parameter 'n' is no integer\. .*\n$/],
+      [["-p", "other=1"], /^The following parameters were specified but not found on the deployment: 'other'\. .*\n$/],
+      [[], /^POST .*'text' is a required property.*\n$/],
+      [["-p", "text"], /^'text' is no parameter\. Write name=value\.\n$/],
+    ] as const;
+    for (const [args, message] of refusals) {
+      const refused = await runLictor(["run", name, ...args], { env });
+      expect(refused).toMatchObject({ code: 1, stdout: "" });
+      expect(refused.stderr).toMatch(message);
+    }
+    const missing = await runLictor(["run", "no-such/deployment"], { env });
+    expect(missing).toMatchObject({ code: 1, stderr: "Deployment 'no-such/deployment' not found!\n" });
+  });
+});
