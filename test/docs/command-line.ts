@@ -8,6 +8,8 @@ export function findMistake(line: string): string | null {
   const words = line.split(/\s+/).slice(1);
   for (let index = 0; index < words.length; index++) {
     const [word = "", value] = (words[index] ?? "").split("=");
+    // What follows is the command line of another program.
+    if (word === "--") break;
     if (word.startsWith("-")) {
       if (word === "--help" || word === "-h") continue;
       const option = command.options.find(({ long, short }) => long === word || short === word);

@@ -93,3 +93,13 @@ export const lictorVariables: Readonly<Record<string, readonly [meaning: string,
   LICTOR_DEFAULT_IMAGE: ["The image of docker flow runs that name none.", "`lictor version` prints it"],
   LICTOR_DOCKER_KEEP_HOURS: ["For how long ended containers are kept; 0 removes them at once.", "24"],
 };
+
+/** Variables that lictor gives to programs whose states the worker reports, with their meaning. */
+export const programVariables: Readonly<Record<string, string>> = {
+  PREFECT__PARAMETERS: "The parameters of the flow run as JSON, if they are shorter than 128 kB.",
+  LICTOR_PARAMETERS_FILE: "The path of a file with the parameters as JSON. Processes only.",
+  LICTOR_RESULT_FILE: "The path of the file into which the program may write its result.",
+  LICTOR_FLOW: "The TypeScript flow that a module runs. `lictor deploy --entrypoint` sets it.",
+  LICTOR_DESCRIBE_FILE:
+    "The path of the file into which a TypeScript flow describes itself for `lictor deploy`, instead of running.",
+};

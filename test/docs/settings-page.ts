@@ -3,7 +3,7 @@ import { variableOf } from "../../src/settings/catalogue.ts";
 import { DEFINITIONS } from "../../src/settings/definitions.ts";
 import { type Definition, formatValue } from "../../src/settings/parse.ts";
 import { PASSED_ON_DEFINITIONS } from "../../src/settings/passed-on-definitions.ts";
-import { lictorVariables, settingMeanings } from "./setting-meanings.ts";
+import { lictorVariables, programVariables, settingMeanings } from "./setting-meanings.ts";
 
 const head = `# Settings
 
@@ -64,6 +64,15 @@ export function settingsPage(): string {
     "([Authentication](authentication.md#tls-and-proxies)), `DOCKER_HOST` and others ([Docker](docker.md)), `TMPDIR`, `TEMP`, `TMP`",
     "([Temporary files](engines.md#temporary-files)), `VIRTUAL_ENV`, `NO_COLOR`, and those of systemd",
     "([Operations](operations.md#as-a-service-of-systemd)).",
+    "",
+    "## Variables of programs",
+    "",
+    "lictor sets these for [any program](any-program.md) and for [TypeScript flows](typescript.md).",
+    "",
+    ...table(
+      ["variable", "meaning"],
+      Object.entries(programVariables).map(([name, meaning]) => [`\`${name}\``, meaning]),
+    ),
     "",
     "## Settings that are only handed on",
     "",
