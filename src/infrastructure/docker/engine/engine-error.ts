@@ -24,12 +24,15 @@ export class EngineUnreachableError extends Error {
     readonly code: string,
     options?: ErrorOptions,
   ) {
-    super(`Cannot reach the Docker engine at ${host} (${code}).${adviceOf(code)}`, options);
+    super(`Cannot reach the Docker engine at ${host} (${code}).${adviceOf(code, options?.cause)}`, options);
   }
 }
 
 const untrusted =
   "Its certificate is not trusted. Put the certificate of its authority into ca.pem in DOCKER_CERT_PATH.";
+
+const unidentified =
+  "It asks for a certificate that it trusts. Put cert.pem and key.pem of its authority into DOCKER_CERT_PATH.";
 
 /** What answers there speaks another language than Docker's. */
 export const noEngine = "no Docker engine";
@@ -44,12 +47,19 @@ const advice: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
   SELF_SIGNED_CERT_IN_CHAIN: untrusted,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  CERT_SIGNATURE_FAILURE: untrusted,
+  CERT_HAS_EXPIRED: "Its certificate has expired. Renew it.",
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: unidentified,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: unidentified,
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: unidentified,
   ERR_TLS_CERT_ALTNAME_INVALID: "Its certificate is for another host name. Use that name in DOCKER_HOST.",
   [noEngine]: "Something else answers there. Correct DOCKER_HOST.",
   ETIMEDOUT: "Its machine does not answer. Check the network and DOCKER_HOST.",
 };
 
-function adviceOf(code: string): string {
+function adviceOf(code: string, cause: unknown): string {
+  // An alert proves that TLS is spoken there. With TLS 1.2, Node.js has no code of its own for it.
+  if (code === "EPROTO" && cause instanceof Error && /\balert\b/.test(cause.message)) return ` ${unidentified}`;
   if (/HTTPS server/i.test(code)) return " It speaks TLS only. Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH.";
   return advice[code] === undefined ? "" : ` ${advice[code]}`;
 }

@@ -39,7 +39,8 @@ export const sendOverHttp: SendToEngine = async (
     ...(socketPath === null ? { host: tcp?.hostname, port: tcp?.port } : { socketPath }),
     ...{ method, path },
     headers: {
-      host: "docker",
+      // A path is no host name. Over TCP, Node.js would also compare this header with the certificate.
+      ...(socketPath !== null && { host: "docker" }),
       ...(body !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
       ...headers,
     },
