@@ -73,6 +73,31 @@ describe("the Dockerfile", () => {
     expect(dockerfile).toMatch(/^HEALTHCHECK /m);
   });
 
+  test("has what Prefect's Helm chart starts", async () => {
+    const dockerfile = await readDeployFile("Dockerfile");
+    const [, text = ""] = /printf '(.*)' > \/opt\/prefect\/entrypoint\.sh/.exec(dockerfile) ?? [];
+    const script = text.replaceAll("\\n", "\n").replace("exec lictor", "echo lictor");
+    // The chart's own arguments, and those of the values.
+    const extra = [...(await readDeployFile("helm-values.yaml")).matchAll(/^ {4}- "?([^"\n]*)"?$/gm)].map(
+      ([, arg]) => arg,
+    );
+    const args = [
+      "prefect",
+      "worker",
+      "start",
+      "--type",
+      "kubernetes",
+      "--pool",
+      "p",
+      "--install-policy",
+      "never",
+      ...extra,
+    ];
+    const { stdout } = spawnSync("sh", ["-c", script, "entrypoint.sh", ...(args as string[])], { encoding: "utf8" });
+    expect(stdout).toMatch(/^lictor worker start .* --with-healthcheck --drain-timeout 20\n$/);
+    expect(findMistake(stdout.trim())).toBeNull();
+  });
+
   test("asks for the health as Docker does", async () => {
     const [, , , script = ""] =
       /^ {4}CMD \["(node)", "(-e)", "(.*)"\]$/m.exec(await readDeployFile("Dockerfile")) ?? [];
