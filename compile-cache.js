@@ -7,7 +7,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import http from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 
@@ -64,16 +64,17 @@ async function compileAll() {
 
 /** Runs the command line of this process. At its end, writes the caches that are missing. */
 function compileOne() {
-  const { load, modules, cacheFile } = createRequire(import.meta.url)("./bin/cached-modules.js");
+  const { load, modules, cacheFile, directory } = createRequire(import.meta.url)("./bin/cached-modules.js");
   // V8 forgets the code of functions that were not called for a while.
   setFlagsFromString("--no-flush-bytecode");
   process.once("exit", () => {
     // A cache is used with the flags of its creation only.
     setFlagsFromString("--flush-bytecode");
     for (const [name, { script }] of modules) {
-      mkdirSync(join(cacheFile(name), ".."), { recursive: true });
+      const file = join(directory, cacheFile(name));
+      mkdirSync(dirname(file), { recursive: true });
       try {
-        writeFileSync(cacheFile(name), script.createCachedData(), { flag: "wx" });
+        writeFileSync(file, script.createCachedData(), { flag: "wx" });
       } catch (error) {
         if (error.code !== "EEXIST") throw error;
       }

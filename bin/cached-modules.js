@@ -1,4 +1,5 @@
-// Loads the files of dist/ with the code that `npm run build` has compiled, for a Node.js without a compile cache of its own.
+// Loads the files of dist/ with the code that `npm run build` has compiled, for a Node.js without a compile cache of its own and
+// for the single executable.
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { Script } = require("node:vm");
@@ -9,17 +10,20 @@ const wrapper = ["(function(exports,require,module,__filename,__dirname){", "\n}
 /** The loaded files by name. */
 const modules = new Map();
 
-/** Returns the path of the cached code of a file. It is used by the same release of V8 only, which V8 checks itself. */
+/** Returns the path of the cached code of a file in dist/. It is used by the same release of V8 only, which V8 checks itself. */
 function cacheFile(name) {
-  return join(directory, "cache", `${name}.${process.arch}`);
+  return `cache/${name}.${process.arch}`;
 }
+
+/** Reads a file of dist/. The single executable replaces it. Throws an Error if there is no such file. */
+let read = (file) => readFileSync(join(directory, file));
 
 /** Loads a file of dist/ and returns its exports. */
 function load(name) {
   const loaded = modules.get(name);
   if (loaded) return loaded.exports;
   const filename = join(directory, name);
-  const source = readFileSync(filename, "latin1");
+  const source = read(name).toString("latin1");
   const script = new Script(wrapper.join(source), {
     filename,
     columnOffset: -wrapper[0].length,
@@ -33,7 +37,7 @@ function load(name) {
 
 function readCache(name) {
   try {
-    return readFileSync(cacheFile(name));
+    return read(cacheFile(name));
   } catch {
     return undefined;
   }
@@ -43,4 +47,9 @@ function requireFrom(id) {
   return id.startsWith("./") ? load(id.slice(2)) : require(id);
 }
 
-module.exports = { load, modules, cacheFile };
+/** Makes `load` read files by another function. */
+function readBy(otherRead) {
+  read = otherRead;
+}
+
+module.exports = { load, modules, cacheFile, readBy, directory };

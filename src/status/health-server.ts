@@ -7,8 +7,7 @@ import { join } from "node:path";
 import type { Logger } from "../logger.ts";
 import { listenHttp } from "./http-listener.ts";
 
-/** Beside the program. Read for each request, so that it takes no memory otherwise. */
-const pageFile = join(import.meta.dirname, "status-page.html");
+const pageFile = "status-page.html";
 
 /** The address of the server, and the sources of its responses. */
 export interface HealthServerOptions {
@@ -133,9 +132,15 @@ function statusResponse({ status, redact }: HealthServerOptions): RouteResponse 
   return { status: 200, headers, body: JSON.stringify(status(), hide) };
 }
 
+/** Returns the page. It is read for each request, so that it takes no memory otherwise. A single executable has it inside. */
+async function readPage(): Promise<string> {
+  const { getAsset, isSea } = await import("node:sea");
+  return isSea() ? getAsset(pageFile, "utf8") : await readFile(join(import.meta.dirname, pageFile), "utf8");
+}
+
 /** The policy allows only the page's own script and style, by their hashes, and requests to this server. */
 async function pageResponse(): Promise<RouteResponse> {
-  const body = await readFile(pageFile, "utf8");
+  const body = await readPage();
   const policy = [
     "default-src 'none'",
     `script-src ${hashOf(body, "script")}`,
