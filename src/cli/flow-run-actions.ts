@@ -10,7 +10,7 @@ import {
 import { isStateType, type JsonObject, type State, stateTypes } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import { humanDifference } from "./human-time.ts";
-import { openApi } from "./open-api.ts";
+import { openOperatorApi } from "./operator-api.ts";
 import type { OutputOption } from "./options.ts";
 import { printTable } from "./output.ts";
 import type { ProgramContext } from "./program-context.ts";
@@ -55,7 +55,7 @@ const stateNames = [
 /** `flow-run ls`: prints flow runs, the newest first. Throws an Error for an unknown type of state. */
 export async function listFlowRuns(program: ProgramContext, options: OutputOption & FlowRunFilter): Promise<void> {
   const criteria = { flowNames: options.flowName ?? [], state: stateFilter(program, options), limit: options.limit };
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const runs = await readFlowRuns(open.api, criteria);
   if (options.output === "json") return printJson(runs);
   if (runs.length === 0) return print("No flow runs found.");
@@ -108,7 +108,7 @@ function stateFilter({ logging }: ProgramContext, { state, stateType }: FlowRunF
 export async function printLogs(program: ProgramContext, id: string, options: OutputOption & LogRange): Promise<void> {
   const { head, tail, reverse, numLogs, output } = options;
   if (head && tail) throw new Error("Please provide either a `head` or `tail` option but not both.");
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const flowRun = await readFlowRun(open.api, id);
   if (!flowRun) throw missing(id);
   const most = numLogs ?? (head || tail ? shortRange : Number.POSITIVE_INFINITY);
@@ -141,7 +141,7 @@ function logLine(flowRunName: string, { timestamp, level, message }: LogRecordRo
 
 /** `flow-run cancel`: asks the server to cancel. Throws an Error if the server refuses. */
 export async function cancel(program: ProgramContext, id: string): Promise<void> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const decision = await cancelFlowRun(open.api, id);
   if (!decision) throw missing(id);
   if (decision.status === "ABORT") {

@@ -3,7 +3,7 @@ import { readScheduled, readWorkPool, readWorkPools, setPaused } from "../api/li
 import type { JsonObject } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import { pythonRepr } from "../python-text.ts";
-import { openApi } from "./open-api.ts";
+import { openOperatorApi } from "./operator-api.ts";
 import type { OutputOption } from "./options.ts";
 import { printFields, printTable } from "./output.ts";
 import type { ProgramContext } from "./program-context.ts";
@@ -14,7 +14,7 @@ export async function listWorkPools(
   program: ProgramContext,
   { output, verbose }: OutputOption & { verbose: boolean },
 ): Promise<void> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const pools = newestFirst(await readWorkPools(open.api));
   if (output === "json") return printJson(pools);
   if (pools.length === 0) return print("No work pools found.");
@@ -44,7 +44,7 @@ export async function inspectWorkPool(
   name: string,
   output: OutputOption["output"],
 ): Promise<void> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const pool = (await readWorkPool(open.api, name)) ?? throwMissing(name);
   if (output === "json") printJson(pool);
   else printFields(pool);
@@ -52,7 +52,7 @@ export async function inspectWorkPool(
 
 /** `work-pool pause` and `work-pool resume`. Throws an Error if the work pool does not exist. */
 export async function pauseWorkPool(program: ProgramContext, name: string, isPaused: boolean): Promise<void> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   (await setPaused(open.api, name, isPaused)) ?? throwMissing(name);
   print(`${isPaused ? "Paused" : "Resumed"} work pool ${pythonRepr(name)}`);
 }
@@ -63,7 +63,7 @@ export async function previewWorkPool(
   name: string,
   { output, hours }: OutputOption & { hours: number },
 ): Promise<void> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const now = wallClockMs();
   const before = new Date(now + hours * 3_600_000);
   const runs = newestFirst((await readScheduled(open.api, name, before)) ?? throwMissing(name));

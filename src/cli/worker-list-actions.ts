@@ -4,7 +4,7 @@ import type { JsonObject } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import { pythonRepr } from "../python-text.ts";
 import { humanDifference } from "./human-time.ts";
-import { openApi } from "./open-api.ts";
+import { openOperatorApi } from "./operator-api.ts";
 import type { OutputOption } from "./options.ts";
 import { printFields, printTable } from "./output.ts";
 import type { ProgramContext } from "./program-context.ts";
@@ -51,7 +51,7 @@ export async function inspectWorker(
 }
 
 async function workersOf(program: ProgramContext, pool: string): Promise<JsonObject[]> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const workers = await readWorkers(open.api, pool);
   if (!workers) throw new Error(`Work pool ${pythonRepr(pool)} not found!`);
   return workers.sort((one, other) => heartbeatOf(other) - heartbeatOf(one));

@@ -4,6 +4,7 @@ import { describe, expect, inject, test } from "vitest";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
 import { runInTerminal } from "../support/in-terminal.ts";
 import { runPrefectCommands } from "../support/prefect-commands.ts";
+import { startScriptedServer } from "../support/scripted-server.ts";
 import { makeHome, type UserHome } from "./home.ts";
 
 // Wide enough that rich cuts nothing.
@@ -167,4 +168,15 @@ describe("worker ls and worker inspect", () => {
     const plain = await runInTerminal(inject("python"), ["work-pool", "ls", "--no-color"], options);
     expect(plain.output).not.toContain("\u001b[");
   });
+});
+
+test("on a terminal, a line says that a server takes long, and goes away", async () => {
+  await using home = await makeHome();
+  const csrf = { "GET /api/csrf-token": [{ status: 404, body: {}, always: true as const }] };
+  await using server = await startScriptedServer({
+    http: { ...csrf, "POST /api/work_pools/filter": [{ body: [], delayMs: 2_000 }] },
+  });
+  const options = { env: home.env({ PREFECT_API_URL: `${server.url}/api` }), cwd: home.path, dialogue: [] };
+  const { output } = await runInTerminal(inject("python"), ["work-pool", "ls"], options);
+  expect(output).toBe(`Waiting for ${server.url}/api …\r\u001b[KNo work pools found.\r\n`);
 });

@@ -1,0 +1,39 @@
+// The API for commands that a person waits for.
+import type { Api } from "../api/api.ts";
+import { openApi } from "./open-api.ts";
+import type { ProgramContext } from "./program-context.ts";
+
+/** Below a second, a line would only flicker. */
+const shownAfterMs = 1_000;
+
+const eraseLine = "\r\u001b[K";
+
+/**
+ * Opens the API. On a terminal, a line says so while a response takes more than a second. Throws SettingsError and the errors of
+ * `Api.request`.
+ */
+export async function openOperatorApi(program: ProgramContext): Promise<Disposable & { api: Api }> {
+  const open = await openApi(program);
+  const { stderr } = process;
+  if (!stderr.isTTY) return open;
+  const { api } = open;
+  const text = program.logging.redact(`Waiting for ${open.connection.apiUrl} …`);
+  const request: Api["request"] = async (...args) => {
+    let isShown = false;
+    const timer = setTimeout(() => {
+      isShown = true;
+      stderr.write(text);
+    }, shownAfterMs);
+    try {
+      return await api.request(...args);
+    } finally {
+      clearTimeout(timer);
+      if (isShown) stderr.write(eraseLine);
+    }
+  };
+  const { address, attribution, requestRaw, toApiError } = api.as(api.attribution);
+  return {
+    api: { address, attribution, request, requestRaw, toApiError },
+    [Symbol.dispose]: () => open[Symbol.dispose](),
+  };
+}
