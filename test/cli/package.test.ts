@@ -1,5 +1,5 @@
 // The package as npm installs it: in an empty folder, without a network and without the checkout.
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
@@ -41,6 +41,14 @@ test("an installation brings one package, and it works", async () => {
   const { version } = JSON.parse(await readFile(inCheckout("package.json"), "utf8")) as { version: string };
   const linked = join(path, "node_modules/.bin/lictor");
   expect((await runCommand(linked, ["--version"])).stdout).toBe(`${version}\n`);
+  await writeFile(
+    join(path, "use.ts"),
+    'import type { Status } from "lictor/status";\nexport const pid = (status: Status): number => status.host.pid;\n',
+  );
+  const typed = await runCommand(inCheckout("node_modules/.bin/tsc"), ["--noEmit", "--module", "nodenext", "use.ts"], {
+    cwd: path,
+  });
+  expect(typed).toMatchObject({ code: 0, stdout: "" });
   const apiUrl = inject("apiUrl");
   const view = await runLictor(["config", "view"], { command, env: { PREFECT_API_URL: apiUrl } });
   expect(view.stdout).toContain(`PREFECT_API_URL='${apiUrl}' (from env)`);
