@@ -1,8 +1,8 @@
-// Bundles src/ into dist/: what bin/lictor.js starts, and the parts that are loaded on use.
+// Bundles src/ into dist/: what bin/lictor.js starts, the parts that are loaded on use, and the module for TypeScript flows.
 import { execFile } from "node:child_process";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { thirdPartyNotices } from "./third-party-notices.js";
@@ -120,6 +120,24 @@ const { outputFiles: manPageProgram } = await build({
 const manPageModule = { exports: {} };
 new Function("module", "require", manPageProgram[0].text)(manPageModule, require);
 await writeFile("dist/lictor.1", manPageModule.exports.manPage(require("./package.json").version));
+
+// What `import … from "lictor"` gets. It has no dependency.
+await build({
+  entryPoints: { flows: "src/flows/index.ts" },
+  outdir: "dist",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  platform: "node",
+  target: "node20.19",
+  format: "esm",
+  legalComments: "none",
+});
+await promisify(execFile)(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "src/flows"]);
+for (const name of await readdir("dist/types/flows")) {
+  const file = join("dist/types/flows", name);
+  // Declarations name the files that users have.
+  await writeFile(file, (await readFile(file, "utf8")).replaceAll(/(from "\.\/[\w-]+)\.ts"/g, '$1.js"'));
+}
 
 // The status page is a single file that contains its style and its script.
 const { outputFiles } = await build({

@@ -149,7 +149,7 @@ export interface LogRecord {
   message: string;
   timestamp: string;
   flow_run_id: string | null;
-  task_run_id: null;
+  task_run_id: string | null;
   worker_id?: string;
 }
 

@@ -5,6 +5,8 @@ import type { OutputLine } from "../process/output-files.ts";
 export interface LeveledText {
   readonly level: number;
   readonly text: string;
+  /** The task run that the line belongs to, if it says so. */
+  readonly taskRunId: string | null;
 }
 
 const debug = 10;
@@ -51,12 +53,12 @@ const isLogfmt = /^\s*[\w.]+=/;
 export function readLine({ stream, text }: OutputLine): LeveledText {
   const otherwise = stream === "stdout" ? info : error;
   const json = /^\s*\{.*\}\s*$/s.test(text) ? readJson(text) : null;
-  if (json !== null) return { level: json.level ?? otherwise, text: json.text };
+  if (json !== null) return { ...json, level: json.level ?? otherwise };
   const [, inBrackets, beforeColon] = marked.exec(text) ?? [];
   const [, inCapitals] = capitals.exec(text) ?? [];
   const [, quoted, plain] = (isLogfmt.test(text) && logfmt.exec(text)) || [];
   const found = inBrackets ?? beforeColon ?? inCapitals ?? quoted ?? plain;
-  return { level: levels[found?.toLowerCase() ?? ""] ?? otherwise, text };
+  return { level: levels[found?.toLowerCase() ?? ""] ?? otherwise, text, taskRunId: null };
 }
 
 /** The fields that a log record has itself, or that say nothing in it. */
@@ -72,11 +74,14 @@ const ownFields = [
   "ts",
   "v",
   "pid",
+  "task_run_id",
   "hostname",
 ];
 
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Returns null if the line is no record of a logger. */
-function readJson(text: string): { level: number | undefined; text: string } | null {
+function readJson(text: string): (Omit<LeveledText, "level"> & { level: number | undefined }) | null {
   let record: Record<string, unknown>;
   try {
     record = JSON.parse(text) as Record<string, unknown>;
@@ -85,10 +90,12 @@ function readJson(text: string): { level: number | undefined; text: string } | n
   }
   const level = toLevel(record.level ?? record.severity ?? record.levelname ?? record.lvl);
   const message = record.msg ?? record.message;
-  if (typeof message !== "string") return level === undefined ? null : { level, text };
+  if (typeof message !== "string") return level === undefined ? null : { level, text, taskRunId: null };
   const others = Object.entries(record).filter(([key]) => !ownFields.includes(key));
   const rest = others.length > 0 ? ` ${JSON.stringify(Object.fromEntries(others))}` : "";
-  return { level, text: message + rest };
+  // The server refuses a whole batch with an id that is none.
+  const taskRunId = uuid.test(String(record.task_run_id)) ? String(record.task_run_id) : null;
+  return { level, text: message + rest, taskRunId };
 }
 
 /** Numbers are those of pino and bunyan, from 10 (trace) to 60 (fatal). */

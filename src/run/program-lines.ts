@@ -55,11 +55,11 @@ export class ProgramLines {
       this.options.progress.set(Math.min(100, Number(value)));
       return;
     }
-    const { level, text } = readLine(line);
+    const { level, text, taskRunId } = readLine(line);
     this.#last.push(text.slice(0, shownCharacters));
     if (this.#last.length > shownLines) this.#last.shift();
     // The server lists records with an empty message, and they say nothing.
-    if (text.trim() !== "") this.#ship({ level, text });
+    if (text.trim() !== "") this.#ship({ level, text, taskRunId });
   }
 
   /** Returns the last lines, joined; an empty text if the program printed nothing. */
@@ -73,30 +73,34 @@ export class ProgramLines {
     await this.options.progress.end();
   }
 
-  #ship({ level, text }: LeveledText): void {
+  #ship(line: LeveledText): void {
     if (!this.options.ship) return;
     const now = monotonicMs();
     this.#allowance = Math.min(allowanceBytes, this.#allowance + (now - this.#filledAt) * refillBytesPerMs);
     this.#filledAt = now;
-    const bytes = text.length + recordBytes;
+    const bytes = line.text.length + recordBytes;
     // After a pause, many lines are sent before the next one. Otherwise there would be a warning about every second line.
     if (bytes > this.#allowance || (this.#leftOut > 0 && this.#allowance < resumeBytes)) {
       if (this.#leftOut++ === 0)
-        this.#send({ level: 30, text: "The program prints more than the server can store. Lines are left out here." });
+        this.#warn("The program prints more than the server can store. Lines are left out here.");
       return;
     }
     this.#sayLeftOut();
     this.#allowance -= bytes;
-    this.#send({ level, text });
+    this.#send(line);
   }
 
   #sayLeftOut(): void {
     if (this.#leftOut === 0) return;
-    this.#send({ level: 30, text: `${this.#leftOut} lines were left out here. The worker's own output has them.` });
+    this.#warn(`${this.#leftOut} lines were left out here. The worker's own output has them.`);
     this.#leftOut = 0;
   }
 
-  #send({ level, text }: LeveledText): void {
+  #warn(text: string): void {
+    this.#send({ level: 30, text, taskRunId: null });
+  }
+
+  #send({ level, text, taskRunId }: LeveledText): void {
     const { ship, flowRunId, redact } = this.options;
     this.#lastMicros = Math.max(wallClockMs() * 1000, this.#lastMicros + 1);
     const time = new Date(Math.floor(this.#lastMicros / 1000)).toISOString();
@@ -107,7 +111,7 @@ export class ProgramLines {
       message: redact(text).replaceAll("\0", "\ufffd"),
       timestamp: time.replace("Z", `${String(this.#lastMicros % 1000).padStart(3, "0")}Z`),
       flow_run_id: flowRunId,
-      task_run_id: null,
+      task_run_id: taskRunId,
     });
   }
 }

@@ -108,7 +108,8 @@ async function reportEnd(reporting: Reporting, execution: Execution, ending: End
 }
 
 function withReason(exit: string, { message }: ProgramResult, lastLines: string): string {
-  if (message !== null) return `${exit}\n${message}`;
+  // A program that knows why it failed says it better.
+  if (message !== null) return message;
   return lastLines === "" ? exit : `${exit} Its last lines:\n${lastLines}`;
 }
 

@@ -1,6 +1,9 @@
 // `npm run demo`: lictor at work on a real Prefect server, from nothing to completed flow runs.
+import { dirname } from "node:path";
+import { build } from "esbuild";
 import { LinkedController } from "../../src/async/linked-controller.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { runLictor } from "../support/lictor.ts";
 import { markdownTable } from "../support/markdown-table.ts";
 import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { startPrefectServer } from "../support/prefect-server.ts";
@@ -65,10 +68,27 @@ async function completeFlowRuns(stop: AbortSignal): Promise<void> {
   stop.throwIfAborted();
   using end = new LinkedController(stop, AbortSignal.timeout(ALL_COMPLETED_MS));
   const finished = await Promise.all(RUNS.map((run) => runToItsEnd(api, deploymentId, run, end.signal)));
-  console.log(`\n${resultTable(finished)}\n`);
+  finished.push(await runTypeScriptFlow(api, server.apiUrl, end.signal));
   const unsuccessful = finished.filter(({ states }) => states.at(-1)?.type !== "COMPLETED");
+  console.log(`\n${resultTable(finished)}\n`);
   if (unsuccessful.length > 0)
     throw new Error(`${unsuccessful.length} of ${finished.length} flow runs did not complete.`);
+}
+
+/** Deploys and runs examples/weather-report.ts with lictor's own commands. */
+async function runTypeScriptFlow(api: PrefectApi, apiUrl: string, signal: AbortSignal): Promise<FinishedRun> {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  const runsTypeScript = major > 22 || (major === 22 && minor >= 18);
+  const file = runsTypeScript ? "examples/weather-report.ts" : "dist/weather-report.mjs";
+  if (!runsTypeScript) await build({ entryPoints: ["examples/weather-report.ts"], outfile: file, format: "esm" });
+  const args = ["deploy", "weather-report", "--pool", POOL, "--entrypoint", `${file}:weather-report`];
+  say(`Now a flow in TypeScript: lictor ${args.join(" ")}`);
+  const env = { PREFECT_API_URL: apiUrl, PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
+  const deployed = await runLictor([...args, "--working-dir", inCheckout(".")], { env });
+  if (deployed.code !== 0) throw new Error(deployed.stderr);
+  const path = "/deployments/name/weather-report/weather-report";
+  const { id } = await api.request<{ id: string }>("GET", path);
+  return await followFlowRun(api, await api.createFlowRun(id), say, signal);
 }
 
 async function runToItsEnd(

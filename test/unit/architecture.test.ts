@@ -21,6 +21,7 @@ const LAYERS = [
   "process",
   "settings",
   ".",
+  "flows",
   "async",
 ];
 

@@ -30,7 +30,7 @@ test.each<[line: string, level: number]>([
   ["the level=error is bad", info],
   ["{not json}", info],
 ])("%j has level %i on stdout", (text, level) => {
-  expect(readLine({ stream: "stdout", text })).toEqual({ level, text });
+  expect(readLine({ stream: "stdout", text })).toEqual({ level, text, taskRunId: null });
 });
 
 test.each<[line: object, level: number, text: string]>([
@@ -47,7 +47,15 @@ test.each<[line: object, level: number, text: string]>([
   [{ rows: 3 }, info, '{"rows":3}'],
   [{ level: "toString", msg: "m" }, info, "m"],
 ])("the JSON %j has level %i", (line, level, text) => {
-  expect(readLine({ stream: "stdout", text: JSON.stringify(line) })).toEqual({ level, text });
+  expect(readLine({ stream: "stdout", text: JSON.stringify(line) })).toEqual({ level, text, taskRunId: null });
+});
+
+test("a JSON line may name its task run", () => {
+  const id = "01234567-89ab-cdef-0123-456789abcdef";
+  const read = (task_run_id: unknown) =>
+    readLine({ stream: "stdout", text: JSON.stringify({ level: 30, msg: "m", task_run_id }) });
+  expect(read(id)).toEqual({ level: info, text: "m", taskRunId: id });
+  for (const wrong of ["x", 1, null, `${id}0`]) expect(read(wrong)).toMatchObject({ text: "m", taskRunId: null });
 });
 
 test("a line of stderr is an error unless it says otherwise", () => {

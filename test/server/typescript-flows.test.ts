@@ -1,0 +1,184 @@
+// Flows in TypeScript, as `lictor deploy --entrypoint` and a worker run them, judged by what the server shows.
+import { mkdir, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { build } from "esbuild";
+import { beforeAll, describe, expect, inject, test } from "vitest";
+import type { JsonObject, LogRecord } from "../../src/api/wire.ts";
+import { inCheckout } from "../support/checkout.ts";
+import { runLictor } from "../support/lictor.ts";
+import { pidsWithEnvironment } from "../support/processes.ts";
+import { startWorker } from "../support/start-worker.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { claimedStates, newPool, sharedApi } from "./deployments.ts";
+import { END_TIMEOUT_MS, readArtifacts, untilEnd } from "./programs.ts";
+
+const env = {
+  PREFECT_API_URL: inject("apiUrl"),
+  PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
+};
+
+interface TaskRunRecord {
+  id: string;
+  name: string;
+  task_key: string;
+  state_type: string;
+  state_name: string;
+  run_count: number;
+  tags: string[];
+  state: { message: string | null };
+  task_inputs: JsonObject;
+}
+
+let directory: Awaited<ReturnType<typeof makeTemporaryDirectory>>;
+beforeAll(async () => {
+  directory = await makeTemporaryDirectory("lictor-typescript-");
+  // As in a project that has installed lictor. Node.js 20 runs no TypeScript.
+  await mkdir(join(directory.path, "node_modules"));
+  await symlink(inCheckout("."), join(directory.path, "node_modules", "lictor"));
+  await build({
+    entryPoints: [inCheckout("test/fixtures/flows/typescript-flows.ts")],
+    outfile: join(directory.path, "flows.mjs"),
+    format: "esm",
+  });
+  return async () => await directory[Symbol.asyncDispose]();
+});
+
+/** Deploys flows of the fixture and starts a worker for them. */
+async function openFlows(...names: string[]) {
+  const api = sharedApi();
+  const pool = await newPool(api);
+  const ids = new Map<string, string>();
+  for (const name of names) {
+    const place = ["--working-dir", directory.path, "--entrypoint", `flows.mjs:${name}`];
+    const { code, stdout, stderr } = await runLictor(["deploy", `${name}/${pool}`, "--pool", pool, ...place], { env });
+    if (code !== 0) throw new Error(stderr);
+    ids.set(name, /with id '(.*)'/.exec(stdout)?.[1] ?? "");
+  }
+  const worker = await startWorker(pool, { apiUrl: inject("apiUrl"), env: { PATH: env.PATH } });
+  return {
+    api,
+    pool,
+    worker,
+    deployment: (name: string) => ids.get(name) ?? "",
+    run: async (name: string, parameters: JsonObject = {}) =>
+      await api.createFlowRun(ids.get(name) ?? "", { parameters }),
+    async taskRuns(id: string): Promise<TaskRunRecord[]> {
+      const found: TaskRunRecord[] = [];
+      for (;;) {
+        const body = { task_runs: { flow_run_id: { any_: [id] } }, sort: "ID_DESC", offset: found.length };
+        const page = await api.request<TaskRunRecord[]>("POST", "/task_runs/filter", body);
+        found.push(...page);
+        if (page.length < 200) return found;
+      }
+    },
+    [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
+  };
+}
+
+function byKey(runs: readonly TaskRunRecord[], key: string): TaskRunRecord {
+  const found = runs.find(({ task_key }) => task_key === key);
+  if (!found) throw new Error(`no task run of ${key}`);
+  return found;
+}
+
+describe("a flow in TypeScript", { timeout: 120_000 }, () => {
+  test("has its schema, and shows its tasks, their states, logs and results", async () => {
+    await using flows = await openFlows("all-kinds");
+    const { api } = flows;
+    const deployment = await api.request<JsonObject>("GET", `/deployments/${flows.deployment("all-kinds")}`);
+    expect(deployment.parameter_openapi_schema).toMatchObject({
+      properties: { who: { type: "string", position: 0 }, n: { type: "integer", default: 1 } },
+      required: ["who"],
+    });
+    const { id } = await flows.run("all-kinds", { who: "you" });
+    const { names, message } = await untilEnd(api, id, "COMPLETED");
+    expect(names).toEqual(["Scheduled", ...claimedStates(), "Running", "Completed"]);
+    expect(message).toBe('[42,3,"Task run exceeded timeout of 0.5 second(s)"]');
+    expect(await readArtifacts(api, id)).toMatchObject([
+      { type: "progress", data: 50 },
+      { type: "markdown", data: "# Done" },
+    ]);
+    const runs = await flows.taskRuns(id);
+    expect(runs.map(({ task_key, state_name }) => `${task_key} ${state_name}`).sort()).toEqual([
+      "add Completed",
+      "nested Completed",
+      "slow TimedOut",
+      "unsteady Completed",
+    ]);
+    expect(byKey(runs, "nested").tags).toEqual(["outer"]);
+    expect(byKey(runs, "add").task_inputs).toEqual({
+      __parents__: [{ input_type: "task_run", id: byKey(runs, "nested").id }],
+    });
+    const unsteady = byKey(runs, "unsteady");
+    expect(unsteady.run_count).toBe(3);
+    const states = await api.request<{ name: string }[]>("GET", `/task_run_states/?task_run_id=${unsteady.id}`);
+    expect(states.map(({ name }) => name)).toEqual([
+      "Running",
+      "AwaitingRetry",
+      "Retrying",
+      "AwaitingRetry",
+      "Retrying",
+      "Completed",
+    ]);
+    const logs = await waitFor(
+      async () => {
+        const found = await api.readLogs(id);
+        return found.filter(({ task_run_id }) => task_run_id !== null).length === 3 && found;
+      },
+      { timeoutMs: 20_000, what: "the logs of the task run" },
+    );
+    const ofTask = (logs as LogRecord[]).filter(({ task_run_id }) => task_run_id === unsteady.id);
+    expect(ofTask.map(({ level, message }) => [level, message])).toEqual(
+      [1, 2, 3].map((attempt) => [30, `attempt ${attempt} {"attempt":${attempt}}`]),
+    );
+    expect(logs.find(({ message }) => message === "hello you 1")).toMatchObject({ level: 20, task_run_id: null });
+  });
+
+  test("that throws is Failed with the message of its error, and is retried", async () => {
+    await using flows = await openFlows("failing", "third-time-lucky");
+    const { api } = flows;
+    const failing = await flows.run("failing");
+    const retried = await flows.run("third-time-lucky", { file: join(directory.path, "tries") });
+    expect((await untilEnd(api, failing.id, "FAILED")).message).toBe(
+      "Flow run encountered an exception: RangeError: out of range",
+    );
+    const [doomed] = await flows.taskRuns(failing.id);
+    expect(doomed).toMatchObject({ state_type: "FAILED", run_count: 2 });
+    expect(doomed?.state.message).toBe("Task run encountered an exception RangeError: out of range");
+    const { names } = await untilEnd(api, retried.id, "COMPLETED");
+    expect(names.filter((name) => name === "AwaitingRetry")).toHaveLength(2);
+    expect(await flows.taskRuns(retried.id)).toHaveLength(3);
+  });
+
+  test("has 1,000 task runs, no more at once than it wants", async () => {
+    await using flows = await openFlows("many");
+    const { id } = await flows.run("many");
+    const { message } = await untilEnd(flows.api, id, "COMPLETED", 110_000);
+    expect(message).toBe("1000 of 1000, at most 10 at once");
+    const runs = await flows.taskRuns(id);
+    expect(runs).toHaveLength(1_000);
+    expect(runs.filter(({ state_type }) => state_type !== "COMPLETED")).toEqual([]);
+  });
+
+  test("that is cancelled, or takes too long, gets an abort signal, and its tasks are Cancelled", async () => {
+    await using flows = await openFlows("cancellable", "too-slow");
+    const { api, worker } = flows;
+    const slow = await flows.run("too-slow");
+    expect((await untilEnd(api, slow.id, "FAILED")).flowRun.state?.name).toBe("TimedOut");
+    const { id } = await flows.run("cancellable");
+    await waitFor(() => (worker.stdout.match(/^ready$/gm) ?? []).length === 2, {
+      timeoutMs: END_TIMEOUT_MS,
+      what: "the second flow run",
+    });
+    await api.waitForState(id, ["RUNNING"], END_TIMEOUT_MS);
+    await api.setState(id, "CANCELLING");
+    await untilEnd(api, id, "CANCELLED");
+    for (const flowRun of [slow.id, id])
+      expect(await flows.taskRuns(flowRun)).toMatchObject([
+        { state_type: "CANCELLED", state: { message: "AbortError: The flow run was cancelled." } },
+      ]);
+    expect(worker.stdout).toContain('"msg":"tidied"');
+    expect(await pidsWithEnvironment("PREFECT__FLOW_RUN_ID", id)).toEqual([]);
+  });
+});
