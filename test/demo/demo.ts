@@ -75,12 +75,12 @@ async function completeFlowRuns(stop: AbortSignal): Promise<void> {
     throw new Error(`${unsuccessful.length} of ${finished.length} flow runs did not complete.`);
 }
 
-/** Deploys and runs examples/weather-report.ts with lictor's own commands. */
+/** Deploys and runs docs/examples/weather-report.ts with lictor's own commands. */
 async function runTypeScriptFlow(api: PrefectApi, apiUrl: string, signal: AbortSignal): Promise<FinishedRun> {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const runsTypeScript = major > 22 || (major === 22 && minor >= 18);
-  const file = runsTypeScript ? "examples/weather-report.ts" : "dist/weather-report.mjs";
-  if (!runsTypeScript) await build({ entryPoints: ["examples/weather-report.ts"], outfile: file, format: "esm" });
+  const file = runsTypeScript ? "docs/examples/weather-report.ts" : "dist/weather-report.mjs";
+  if (!runsTypeScript) await build({ entryPoints: ["docs/examples/weather-report.ts"], outfile: file, format: "esm" });
   const args = ["deploy", "weather-report", "--pool", POOL, "--entrypoint", `${file}:weather-report`];
   say(`Now a flow in TypeScript: lictor ${args.join(" ")}`);
   const env = { PREFECT_API_URL: apiUrl, PATH: `${dirname(process.execPath)}:${process.env.PATH}` };

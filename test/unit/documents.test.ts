@@ -15,7 +15,7 @@ import { inCheckout } from "../support/checkout.ts";
 const documents = await readDocuments();
 
 /** These are written together with what they describe. */
-const pagesToCome = ["docs/kubernetes.md", "docs/typescript.md"];
+const pagesToCome = ["docs/kubernetes.md"];
 
 async function readPage(path: string): Promise<string> {
   return await readFile(inCheckout(path), "utf8");
