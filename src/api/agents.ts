@@ -12,6 +12,7 @@ export interface Route {
 /**
  * A group of requests that share connections. Each lane has its own connections. So a poll never waits for a connection
  * that a hanging read occupies. The lanes `…-again` are for repeated reads, because they need a new connection.
+ * Responses without an end have the lane `stream`.
  */
 export type Lane =
   | "poll"
@@ -23,7 +24,8 @@ export type Lane =
   | "request"
   | "token"
   | "token-again"
-  | "socket";
+  | "socket"
+  | "stream";
 
 /** Connections are kept alive. Each lane has at most 16, which is the size of the reference's only pool. */
 const pool = {
@@ -46,6 +48,7 @@ const idleConnections: Readonly<Record<Lane, number>> = {
   token: 0,
   "token-again": 0,
   socket: 0,
+  stream: 0,
 };
 
 /**
@@ -57,7 +60,9 @@ const idleLimitMs: Partial<Record<Lane, number>> = { state: 5_000, request: 5_00
 /** Returns the options of the connections of a lane. Node.js applies `timeout` to idle connections only. */
 function poolOf(lane: Lane) {
   const timeout = idleLimitMs[lane];
-  return { ...pool, maxFreeSockets: idleConnections[lane], ...(timeout !== undefined && { timeout }) };
+  // A stream has its connection for hours, so a limit would be one of streams.
+  const maxSockets = lane === "stream" ? Number.POSITIVE_INFINITY : pool.maxSockets;
+  return { ...pool, maxSockets, maxFreeSockets: idleConnections[lane], ...(timeout !== undefined && { timeout }) };
 }
 
 /** Keeps one agent per lane, scheme and proxy. Disposing ends their sockets. */

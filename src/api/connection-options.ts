@@ -8,10 +8,21 @@ export interface ProxyAddress {
   readonly variable: string;
 }
 
+/** What is trusted, and how the client proves who it is. */
+export interface TlsOptions {
+  /** PEM text that replaces Node's root certificates. */
+  readonly ca: string | undefined;
+  readonly rejectUnauthorized: boolean;
+  /** The client certificate and its key, as PEM text. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** The name that the server's certificate must have, if it is not the host of the URL. */
+  readonly servername?: string;
+}
+
 /** The options of connections. */
 export interface AgentsOptions {
-  /** `ca` is PEM text and replaces Node's root certificates. */
-  tls: { readonly ca: string | undefined; readonly rejectUnauthorized: boolean };
+  tls: TlsOptions;
   /** Returns the proxy for `url`, or undefined for a direct connection. May throw. */
   proxyFor: (url: URL) => ProxyAddress | undefined;
   /** The time limit for a connection through a proxy. */

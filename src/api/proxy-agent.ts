@@ -79,9 +79,9 @@ class ForwardAgent extends HttpProxyAgent<string> {
 }
 
 /** Credentials are sent as a header, because the library throws for some credentials in a URL. */
-function agentOptions({ proxy, pool, tls }: ProxyAgentOptions) {
+function agentOptions({ proxy, pool, tls: { ca, rejectUnauthorized } }: ProxyAgentOptions) {
   const headers = proxy.authorization ? { "Proxy-Authorization": proxy.authorization } : {};
-  return { ...pool, ...tls, headers };
+  return { ...pool, ca, rejectUnauthorized, headers };
 }
 
 /**

@@ -1,6 +1,7 @@
 // The client of the container engine, with an engine that does what a healthy one will not do.
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { jsonLines } from "../../src/api/json-lines.ts";
 import { Engine } from "../../src/infrastructure/docker/engine/engine.ts";
 import { findEngine } from "../../src/infrastructure/docker/engine/engine-address.ts";
 import {
@@ -10,7 +11,7 @@ import {
   isMissing,
 } from "../../src/infrastructure/docker/engine/engine-error.ts";
 import { Patience } from "../../src/infrastructure/docker/engine/patience.ts";
-import { jsonLines, outputLines } from "../../src/infrastructure/docker/engine/streams.ts";
+import { outputLines } from "../../src/infrastructure/docker/engine/streams.ts";
 import { type Answer, failure, frame, json, startFakeEngine } from "../support/fake-engine.ts";
 import { openFakeDocker } from "./fake-docker.ts";
 import { recordingLogger } from "./test-socket.ts";

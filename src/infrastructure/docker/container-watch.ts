@@ -1,4 +1,5 @@
 // Watches all containers of the program by one stream of events, and by a look at the list of containers.
+import { jsonLines } from "../../api/json-lines.ts";
 import type { JsonObject } from "../../api/wire.ts";
 import { timeoutSignal } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
@@ -10,7 +11,6 @@ import { ownLabel } from "./container-labels.ts";
 import type { Engine } from "./engine/engine.ts";
 import { isMissing } from "./engine/engine-error.ts";
 import type { Patience } from "./engine/patience.ts";
-import { jsonLines } from "./engine/streams.ts";
 
 /** How a container ended. */
 export interface ContainerEnd {

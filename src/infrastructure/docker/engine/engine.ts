@@ -1,5 +1,6 @@
 // The client of a container engine: Docker's HTTP API over a Unix socket, a named pipe or TCP.
 // Source: Docker Engine API, /version, and its versioned paths.
+import { jsonLines } from "../../../api/json-lines.ts";
 import type { JsonObject } from "../../../api/wire.ts";
 import { timeoutSignal } from "../../../async/clock.ts";
 import { LinkedController } from "../../../async/linked-controller.ts";
@@ -8,7 +9,6 @@ import { systemCode } from "../../../process/system-errors.ts";
 import type { EngineAddress } from "./engine-address.ts";
 import { EngineError, EngineUnreachableError, isAway, noEngine } from "./engine-error.ts";
 import { type EngineResponse, type SendToEngine, sendOverHttp } from "./send-request.ts";
-import { jsonLines } from "./streams.ts";
 
 /** Query parameters. Undefined ones are left out, and objects are sent as JSON. */
 export type Query = Readonly<Record<string, string | number | boolean | object | undefined>>;

@@ -1,19 +1,6 @@
-// Reads the engine's endless responses: lines of JSON, and the frames of a container's output.
-import type { JsonObject } from "../../../api/wire.ts";
+// Reads the output of a container from the engine's endless response.
 import type { OutputLine } from "../../../process/output-files.ts";
 import { LineCutter } from "../../../process/output-lines.ts";
-
-/** Yields the JSON objects of a response with one per line, such as events or the progress of a pull. */
-export async function* jsonLines(response: AsyncIterable<Buffer>): AsyncGenerator<JsonObject> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const chunk of response) {
-    const lines = `${rest}${decoder.decode(chunk, { stream: true })}`.split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line.trim() !== "") yield JSON.parse(line) as JsonObject;
-  }
-  if (rest.trim() !== "") yield JSON.parse(rest) as JsonObject;
-}
 
 const headerBytes = 8;
 
