@@ -1,0 +1,242 @@
+// The client of a Kubernetes API server, over lictor's own HTTP: TLS, proxies, deadlines, retries and credentials.
+import type { IncomingMessage } from "node:http";
+import { Agents } from "../../../api/agents.ts";
+import { UnreachableError } from "../../../api/errors.ts";
+import type { HttpResponse } from "../../../api/http-message.ts";
+import { sendHttpRequest } from "../../../api/http-request.ts";
+import { openHttpStream } from "../../../api/http-stream.ts";
+import { delayMs, parseRetryAfterMs } from "../../../api/retry.ts";
+import type { Json, JsonObject } from "../../../api/wire.ts";
+import { wallClockMs } from "../../../async/clock.ts";
+import { sleep } from "../../../async/sleep.ts";
+import { chooseProxy } from "../../../settings/proxy.ts";
+import { userAgent } from "../../../version.ts";
+import type { ClusterAccess, Credentials, Environment } from "./cluster-access.ts";
+import { ClusterError, ClusterUnreachableError, isTransient } from "./cluster-error.ts";
+import { explainConnection } from "./explain-connection.ts";
+import type { StatusBody } from "./explain-status.ts";
+import type { Outage } from "./outage.ts";
+
+/** Query parameters. Undefined ones are left out. */
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** One request. */
+export interface Call {
+  readonly query?: Query;
+  readonly body?: JsonObject | Json[];
+  /** The type of the body. The default is `application/json`. */
+  readonly contentType?: string;
+  /** Ends the request, waits and retries. Its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+  /** The time limit of one attempt in ms. The default is 30 s. */
+  readonly limitMs?: number;
+  /** How often a transient failure is retried. The default is 3. Infinity: until `signal` aborts. */
+  readonly retries?: number;
+}
+
+const usualLimitMs = 30_000;
+const usualRetries = 3;
+/** The variation of the pauses between retries. */
+const jitter = 0.3;
+
+/** Everything that speaks to one API server as one user shares one. */
+export class Cluster implements Disposable {
+  #agents: { readonly certificate: Credentials["certificate"]; readonly opened: Agents } | undefined;
+
+  constructor(
+    readonly access: ClusterAccess,
+    /** What is known of the connection. Its `problem` is null while the API server answers. */
+    readonly outage: Outage,
+    private readonly environment: Environment,
+  ) {}
+
+  /**
+   * Sends a request and returns the JSON of the response. Repeats it after transient failures: 408, 429, 5xx and lost
+   * connections, so a write may be executed twice. Renews the credentials once after a 401. Throws ClusterError,
+   * ClusterUnreachableError, ClusterConfigError, and the reason of the call's signal.
+   */
+  async request<T = unknown>(method: string, path: string, call: Call = {}): Promise<T> {
+    return (await this.#send(method, path, call, (body) => this.#parse(body))) as T;
+  }
+
+  /** Like `request`, for a response that is plain text, such as a log. */
+  async requestText(method: string, path: string, call: Call = {}): Promise<string> {
+    return await this.#send(method, path, call, (body) => body);
+  }
+
+  async #send<T>(method: string, path: string, call: Call, read: (body: string) => T): Promise<T> {
+    return await this.#repeat(call, async (credentials) => {
+      const url = this.#urlOf(path, call.query);
+      const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+      const response = await sendHttpRequest({
+        url,
+        method,
+        headers: this.#headers(credentials, body === undefined ? undefined : (call.contentType ?? "application/json")),
+        body,
+        timeoutMs: call.limitMs ?? usualLimitMs,
+        agents: this.#agentsFor(credentials),
+        lane: "request",
+        signal: call.signal,
+      }).catch((error: unknown) => {
+        throw this.#explain(error);
+      });
+      if (response.status < 200 || response.status > 299) throw this.#toError(response, method, path, credentials);
+      return read(response.body);
+    });
+  }
+
+  /**
+   * Sends a GET request and returns the response as soon as it begins, for a stream without an end. The stream fails when
+   * the call's signal aborts. Throws as `request` does.
+   */
+  async open(path: string, call: Call = {}): Promise<IncomingMessage> {
+    return await this.#repeat(call, async (credentials) => {
+      const url = this.#urlOf(path, call.query);
+      const response = await openHttpStream({
+        url,
+        method: "GET",
+        headers: this.#headers(credentials),
+        timeoutMs: call.limitMs ?? usualLimitMs,
+        agents: this.#agentsFor(credentials),
+        signal: call.signal,
+      }).catch((error: unknown) => {
+        throw this.#explain(error);
+      });
+      const { statusCode: status = 0, headers } = response;
+      if (status >= 200 && status < 300) return response;
+      const body = await readStart(response);
+      throw this.#toError({ status, headers, body }, "GET", path, credentials);
+    });
+  }
+
+  /** Returns the error as this client throws it, for the reader of a stream. */
+  explainLostStream(error: unknown, { signal }: Pick<Call, "signal">): unknown {
+    if (signal?.aborted) return signal.reason;
+    const { code = "ECONNRESET" } = error as NodeJS.ErrnoException;
+    return this.#explain(new UnreachableError(this.access.server, code, error));
+  }
+
+  [Symbol.dispose](): void {
+    this.#agents?.opened[Symbol.dispose]();
+  }
+
+  async #repeat<T>(call: Call, attempt: (credentials: Credentials) => Promise<T>): Promise<T> {
+    const { signal, retries = usualRetries } = call;
+    let isRenewed = false;
+    for (let failed = 1; ; ) {
+      signal?.throwIfAborted();
+      const credentials = await this.access.credentials.read(signal);
+      try {
+        const result = await attempt(credentials);
+        this.outage.answered();
+        return result;
+      } catch (error) {
+        signal?.throwIfAborted();
+        this.outage.failed(error);
+        if (error instanceof ClusterError && error.status === 401 && !isRenewed) {
+          isRenewed = true;
+          this.access.credentials.renew(credentials);
+          continue;
+        }
+        if (!isTransient(error) || failed > retries) throw error;
+        const asked = error instanceof ClusterError ? error.retryAfterMs : undefined;
+        await sleep(delayMs(failed, asked, jitter, Math.random), signal ?? never);
+        failed += 1;
+      }
+    }
+  }
+
+  #parse(body: string): unknown {
+    try {
+      return JSON.parse(body || "null");
+    } catch (error) {
+      const explanation = "what answers there is no Kubernetes API. Check the URL of the cluster, and any proxy.";
+      throw new ClusterUnreachableError(this.access.server, "NO_JSON", explanation, { cause: error });
+    }
+  }
+
+  #urlOf(path: string, query: Query = {}): URL {
+    const url = new URL(`${this.access.server}${path}`);
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, `${value}`);
+    return url;
+  }
+
+  #headers({ authorization }: Credentials, contentType?: string): Record<string, string> {
+    return {
+      Accept: "application/json, */*",
+      "Accept-Encoding": "identity",
+      "User-Agent": userAgent,
+      ...this.access.headers,
+      ...(contentType !== undefined && { "Content-Type": contentType }),
+      ...(authorization !== null && { Authorization: authorization }),
+    };
+  }
+
+  /** A new client certificate needs new connections. The old ones close when they have been idle. */
+  #agentsFor({ certificate }: Credentials): Agents {
+    const current = this.#agents;
+    if (current && sameCertificate(current.certificate, certificate)) return current.opened;
+    const { tls, proxy } = this.access;
+    const opened = new Agents({
+      tls: { ...tls, ...certificate },
+      proxyFor: (url) => proxy ?? chooseProxy(url, this.environment),
+      timeoutMs: usualLimitMs,
+    });
+    this.#agents = { certificate, opened };
+    return opened;
+  }
+
+  #explain(error: unknown): unknown {
+    if (!(error instanceof UnreachableError)) return error;
+    const { server } = this.access;
+    return new ClusterUnreachableError(server, error.code, explainConnection(error), { cause: error.cause });
+  }
+
+  #toError(
+    { status, headers, body }: Pick<HttpResponse, "status" | "headers" | "body">,
+    method: string,
+    path: string,
+    { authorization }: Credentials,
+  ): ClusterError {
+    const { server, origin } = this.access;
+    // A proxy may repeat the request in its answer.
+    const secret = authorization?.split(" ").at(-1);
+    const shown = secret ? body.replaceAll(secret, "********") : body;
+    const retryAfterMs = parseRetryAfterMs(headers["retry-after"], wallClockMs());
+    return new ClusterError(status, toStatusBody(shown), { method, path, server, origin }, retryAfterMs);
+  }
+}
+
+const never = new AbortController().signal;
+
+function sameCertificate(one: Credentials["certificate"], other: Credentials["certificate"]): boolean {
+  return one?.cert === other?.cert && one?.key === other?.key;
+}
+
+/** Returns the API server's explanation. Others answer with text or a web page. */
+function toStatusBody(body: string): StatusBody {
+  try {
+    const value = JSON.parse(body) as StatusBody | null;
+    if (typeof value === "object" && value !== null && typeof value.message === "string") return value;
+  } catch {
+    // It is no JSON.
+  }
+  const isPage = /^\s*</.test(body);
+  return { message: isPage ? "a web page, not the Kubernetes API" : body };
+}
+
+/** An error is short. A web page may not be. */
+const longestErrorBytes = 64 * 1024;
+
+async function readStart(response: IncomingMessage): Promise<string> {
+  let text = "";
+  try {
+    for await (const chunk of response) {
+      text += String(chunk);
+      if (text.length > longestErrorBytes) break;
+    }
+  } catch {
+    // What has arrived is enough.
+  }
+  return text;
+}

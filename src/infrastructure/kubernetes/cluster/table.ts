@@ -1,0 +1,279 @@
+// A table of the objects of one type in one namespace: one list, and one watch that continues it.
+// It is level-triggered: what counts is how an object is now, not which events came. Source: Kubernetes API concepts,
+// "Efficient detection of changes".
+import { jsonLines } from "../../../api/json-lines.ts";
+import { delayMs } from "../../../api/retry.ts";
+import { type CancelTimer, monotonicMs, startTimer } from "../../../async/clock.ts";
+import { clampedPoissonMs } from "../../../async/jitter.ts";
+import { LinkedController } from "../../../async/linked-controller.ts";
+import { aborted, sleep } from "../../../async/sleep.ts";
+import type { Logger } from "../../../logger.ts";
+import type { Cluster } from "./cluster.ts";
+import { ClusterError, isExpired, isTransient } from "./cluster-error.ts";
+import type { StatusBody } from "./explain-status.ts";
+import { listPages } from "./objects.ts";
+import { type KubernetesObject, pathOf, type Resource } from "./resources.ts";
+
+/** Which objects the table has, what it keeps of them, and who is told of changes. */
+export interface TableOptions<O extends KubernetesObject, Row> {
+  readonly cluster: Cluster;
+  readonly resource: Resource<O>;
+  readonly namespace: string;
+  /** Such as `prefect.io/flow-run-id`. */
+  readonly labelSelector: string;
+  /** Returns what the table keeps of an object. There may be thousands, so this is little. */
+  toRow(object: O): Row;
+  /** An object is new or has changed. After a gap, changes in between are not seen. An error is logged. */
+  onChanged(row: Row, object: O): void;
+  /** An object is gone. `last` is how it was at its end; null if this was in a gap. An error is logged. */
+  onDeleted(row: Row, last: O | null): void;
+  /** The table is complete: after each list, also after one that ended a gap. An error is logged. */
+  onSynced?(): void;
+  readonly log: Logger;
+  /** The longest silence of a watch. The default is 70 s, because the API server sends a bookmark every 60 s. */
+  readonly silenceMs?: number;
+}
+
+interface Entry<Row> {
+  readonly row: Row;
+  readonly version: string;
+}
+
+const usualSilenceMs = 70_000;
+/** The longest pause before a list or a watch is tried again. */
+const longestPauseMs = 30_000;
+const firstPauseMs = 200;
+const jitter = 0.3;
+/** Fewer transient failures in a row are normal while an API server is replaced. */
+const failuresBeforeWarning = 5;
+/** A watch that ended sooner and said nothing counts as a failure, so that it is not repeated at once for ever. */
+const shortWatchMs = 1_000;
+/** The API server ends a watch after this time, so that watches move to new API servers. They differ, so as not to end at once. */
+const watchSeconds = (): number => Math.round(300 + 300 * Math.random());
+const listLimitMs = 60_000;
+
+/** The table. It begins to fill when it is made, and never gives up until it is disposed of. */
+export class Table<O extends KubernetesObject, Row> implements Disposable {
+  readonly #entries = new Map<string, Entry<Row>>();
+  readonly #end = new AbortController();
+  readonly #synced: { readonly promise: Promise<void>; readonly resolve: () => void } = deferred();
+  /** The version from which the watch continues. Null: a list is needed first. */
+  #version: string | null = null;
+  #isSynced = false;
+  #lastSignAt: number | null = null;
+  #problem: string | null = null;
+  #problemSince: number | null = null;
+  #isSaid = false;
+
+  constructor(private readonly options: TableOptions<O, Row>) {
+    void this.#run();
+  }
+
+  /** Whether there has been a complete list. */
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /** Why the table is not up to date now; null if it is. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** The time since the last event, bookmark or list in ms. Null before the first list. */
+  get ageMs(): number | null {
+    return this.#lastSignAt === null ? null : monotonicMs() - this.#lastSignAt;
+  }
+
+  /** How many objects there are. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Waits for the first complete list, or until `signal` aborts. */
+  async synced(signal: AbortSignal): Promise<void> {
+    using over = new LinkedController(signal, this.#end.signal);
+    await Promise.race([this.#synced.promise, aborted(over.signal)]);
+  }
+
+  /** Returns what is kept of the object with this uid. */
+  get(uid: string): Row | undefined {
+    return this.#entries.get(uid)?.row;
+  }
+
+  /** Returns what is kept of all objects. */
+  *all(): Generator<Row> {
+    for (const { row } of this.#entries.values()) yield row;
+  }
+
+  [Symbol.dispose](): void {
+    this.#end.abort(new Error("the table is not needed any more"));
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#end;
+    for (let failed = 0; !signal.aborted; ) {
+      let error: unknown = null;
+      try {
+        if (this.#version === null) await this.#list(signal);
+        if (await this.#watch(this.#version ?? "", signal)) failed = 0;
+        else failed += 1;
+      } catch (thrown) {
+        if (signal.aborted) return;
+        error = thrown;
+        failed += 1;
+        // A version that is refused again and again is of no use, even if the server does not say that it is too old.
+        if (isExpired(error) || (error instanceof ClusterError && failed % 3 === 0)) this.#version = null;
+        this.#note(error, failed);
+      }
+      if (failed > 0) await sleep(pauseMs(failed, error), signal);
+    }
+  }
+
+  /** Reads the whole list. What is not in it has been deleted meanwhile. */
+  async #list(signal: AbortSignal): Promise<void> {
+    const { cluster, resource, namespace, labelSelector } = this.options;
+    const options = { signal, limitMs: listLimitMs, retries: 0 };
+    let listed = new Set<string>();
+    let version = "";
+    for await (const page of listPages(cluster, resource, namespace, { labelSelector }, options)) {
+      if (page.isRestart) listed = new Set();
+      for (const object of page.items) {
+        listed.add(object.metadata.uid);
+        this.#change(object);
+      }
+      version = page.resourceVersion;
+      this.#lastSignAt = monotonicMs();
+    }
+    for (const uid of [...this.#entries.keys()]) if (!listed.has(uid)) this.#delete(uid, null);
+    this.#version = version;
+    this.#isSynced = true;
+    this.#synced.resolve();
+    this.#guard(() => this.options.onSynced?.());
+  }
+
+  /** Follows the changes until the stream ends or falls silent. Returns false if it ended at once and said nothing. */
+  async #watch(version: string, signal: AbortSignal): Promise<boolean> {
+    const { cluster, resource, namespace, labelSelector, silenceMs = usualSilenceMs } = this.options;
+    using round = new LinkedController(signal);
+    const response = await cluster.open(pathOf(resource, namespace), {
+      query: {
+        watch: true,
+        allowWatchBookmarks: true,
+        labelSelector,
+        resourceVersion: version,
+        timeoutSeconds: watchSeconds(),
+      },
+      signal: round.signal,
+      retries: 0,
+    });
+    const openedAt = monotonicMs();
+    let hasSpoken = false;
+    let isSilent = false;
+    const startSilence = (): CancelTimer =>
+      startTimer(silenceMs, () => {
+        isSilent = true;
+        round.abort(new Error("the watch is silent"));
+      });
+    let endSilence = startSilence();
+    this.#lastSignAt = openedAt;
+    this.#isWatched();
+    try {
+      for await (const event of jsonLines(response)) {
+        endSilence();
+        endSilence = startSilence();
+        hasSpoken = true;
+        this.#lastSignAt = monotonicMs();
+        this.#apply(event as unknown as WatchEvent<O>);
+      }
+    } catch (error) {
+      // A connection that died unnoticed says nothing more. The next watch continues where this one was.
+      if (!isSilent) throw error instanceof ClusterError ? error : cluster.explainLostStream(error, { signal });
+    } finally {
+      endSilence();
+    }
+    return hasSpoken || isSilent || monotonicMs() - openedAt >= shortWatchMs;
+  }
+
+  #apply(event: WatchEvent<O>): void {
+    const { cluster, resource, namespace } = this.options;
+    if (event.type === "ERROR") {
+      const { server, origin } = cluster.access;
+      const call = { method: "GET", path: pathOf(resource, namespace), server, origin };
+      throw new ClusterError(event.object.code ?? 500, event.object, call);
+    }
+    if (event.type === "DELETED") this.#delete(event.object.metadata.uid, event.object);
+    if (event.type === "ADDED" || event.type === "MODIFIED") this.#change(event.object);
+    this.#version = event.object.metadata.resourceVersion;
+  }
+
+  #change(object: O): void {
+    const { uid, resourceVersion: version } = object.metadata;
+    if (this.#entries.get(uid)?.version === version) return;
+    this.#guard(() => {
+      const row = this.options.toRow(object);
+      this.#entries.set(uid, { row, version });
+      this.options.onChanged(row, object);
+    });
+  }
+
+  #delete(uid: string, last: O | null): void {
+    const entry = this.#entries.get(uid);
+    if (!entry) return;
+    this.#entries.delete(uid);
+    this.#guard(() => this.options.onDeleted(entry.row, last));
+  }
+
+  /** One object that cannot be dealt with must not end the watch of the others. */
+  #guard(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.options.log.error({ err: error }, `A change of ${this.#name} was not dealt with`);
+    }
+  }
+
+  /** Says once that something is wrong. The outage of a whole cluster is said by its client. */
+  #note(error: unknown, failed: number): void {
+    const { cluster, log } = this.options;
+    if (isExpired(error)) return;
+    this.#problem = error instanceof Error ? error.message : String(error);
+    this.#problemSince ??= monotonicMs();
+    const isWorthIt = !isTransient(error) || (failed >= failuresBeforeWarning && !cluster.outage.isSaid);
+    if (this.#isSaid || !isWorthIt) return;
+    this.#isSaid = true;
+    log.warn(`${this.#problem} Changes of ${this.#name} are not seen until then.`);
+  }
+
+  #isWatched(): void {
+    const seconds = this.#problemSince === null ? 0 : Math.round((monotonicMs() - this.#problemSince) / 1000);
+    if (this.#isSaid) this.options.log.info(`Changes of ${this.#name} are seen again, after ${seconds} s.`);
+    this.#problem = null;
+    this.#problemSince = null;
+    this.#isSaid = false;
+  }
+
+  get #name(): string {
+    return `${this.options.resource.plural} in namespace '${this.options.namespace}'`;
+  }
+}
+
+/** A line of a watch. `BOOKMARK` has a version only. */
+type WatchEvent<O> =
+  | { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: O }
+  | { readonly type: "ERROR"; readonly object: StatusBody };
+
+/** Returns how long to wait after so many failures in a row: 0.2 s, then 1, 2, 4 … 30 s, or what the server asks for. */
+function pauseMs(failed: number, error: unknown): number {
+  const asked = error instanceof ClusterError ? error.retryAfterMs : undefined;
+  if (asked !== undefined) return delayMs(failed, asked, jitter, Math.random);
+  const averageMs = failed === 1 ? firstPauseMs : Math.min(1_000 * 2 ** (failed - 2), longestPauseMs);
+  return Math.min(clampedPoissonMs(averageMs, jitter, Math.random), longestPauseMs);
+}
+
+function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((found) => {
+    resolve = found;
+  });
+  return { promise, resolve };
+}
