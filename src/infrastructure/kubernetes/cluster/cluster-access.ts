@@ -1,8 +1,17 @@
 // How to reach a cluster, and as whom. Where this comes from is up to `find-cluster.ts`.
 import type { ProxyAddress, TlsOptions } from "../../../api/connection-options.ts";
+import type { Logger } from "../../../logger.ts";
 
 /** The environment that lictor was started with. */
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What finding a cluster needs of the program. */
+export interface ClusterServices {
+  readonly environment: Environment;
+  /** Hides further secrets in all output. */
+  hide(secrets: readonly string[]): void;
+  readonly log: Logger;
+}
 
 /** A cluster and a user. */
 export interface ClusterAccess {

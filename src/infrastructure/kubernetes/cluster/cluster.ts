@@ -125,17 +125,18 @@ export class Cluster implements Disposable {
     let isRenewed = false;
     for (let failed = 1; ; ) {
       signal?.throwIfAborted();
-      const credentials = await this.access.credentials.read(signal);
+      let used: Credentials | undefined;
       try {
-        const result = await attempt(credentials);
+        used = await this.access.credentials.read(signal);
+        const result = await attempt(used);
         this.outage.answered();
         return result;
       } catch (error) {
         signal?.throwIfAborted();
         this.outage.failed(error);
-        if (error instanceof ClusterError && error.status === 401 && !isRenewed) {
+        if (used && error instanceof ClusterError && error.status === 401 && !isRenewed) {
           isRenewed = true;
-          this.access.credentials.renew(credentials);
+          this.access.credentials.renew(used);
           continue;
         }
         if (!isTransient(error) || failed > retries) throw error;
