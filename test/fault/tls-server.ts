@@ -18,7 +18,8 @@ IQCJDvFvD+iE7oV6oo3dJA7cPSUFFt4/a3lX7J19OcKTDQIhANCCRYzAOk9Ma8cV
 mUqLCdEuwQMXa68Sl4iyEdgeQfDf
 -----END CERTIFICATE-----`;
 
-const key = `-----BEGIN PRIVATE KEY-----
+/** Its key. A client may show both as its own certificate. */
+export const privateKey = `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4lR9uVndjMn1Xk9+
 clRXAUa7KBkc7C33iwjrRRErDo6hRANCAAQkqpuIcLo50q1ckvR/gTxPfqTFZ1DZ
 kOgAfdV3vb7aaacD6oTrZ+2GnQVqpGp4I/gxjZA7N81FO5vYfzYvG7as
@@ -36,10 +37,13 @@ export interface TlsServer extends AsyncDisposable {
 export async function startTlsServer(): Promise<TlsServer> {
   const requests: IncomingMessage[] = [];
   let connections = 0;
-  const server = createServer({ key, cert: certificate }, (request, response) => {
-    requests.push(request);
-    response.end('{"secure":true}');
-  });
+  const server = createServer(
+    { key: privateKey, cert: certificate, requestCert: true, rejectUnauthorized: false },
+    (request, response) => {
+      requests.push(request);
+      response.end('{"secure":true}');
+    },
+  );
   server.on("connection", () => connections++);
   const { origin, stop } = await listenOnLoopback(server);
   return {

@@ -11,8 +11,8 @@ export interface LoopbackListener {
   stop(): Promise<void>;
 }
 
-/** Listens on a port that the system chooses. */
-export async function listenOnLoopback(server: Server): Promise<LoopbackListener> {
+/** Listens on a port that the system chooses, or on this one. */
+export async function listenOnLoopback(server: Server, port = 0): Promise<LoopbackListener> {
   const connections = new Set<Socket>();
   server.on("connection", (socket) => {
     connections.add(socket);
@@ -20,7 +20,7 @@ export async function listenOnLoopback(server: Server): Promise<LoopbackListener
     socket.on("error", () => socket.destroy());
     socket.once("close", () => connections.delete(socket));
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const dropAll = () => {
     for (const socket of connections) socket.destroy();

@@ -217,8 +217,8 @@ function sameCertificate(one: Credentials["certificate"], other: Credentials["ce
 /** Returns the API server's explanation. Others answer with text or a web page. */
 function toStatusBody(body: string): StatusBody {
   try {
-    const value = JSON.parse(body) as StatusBody | null;
-    if (typeof value === "object" && value !== null && typeof value.message === "string") return value;
+    const value = JSON.parse(body) as (StatusBody & { readonly kind?: string }) | null;
+    if (typeof value === "object" && value?.kind === "Status") return value;
   } catch {
     // It is no JSON.
   }

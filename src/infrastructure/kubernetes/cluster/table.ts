@@ -241,7 +241,7 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
     const isWorthIt = !isTransient(error) || (failed >= failuresBeforeWarning && !cluster.outage.isSaid);
     if (this.#isSaid || !isWorthIt) return;
     this.#isSaid = true;
-    log.warn(`${this.#problem} Changes of ${this.#name} are not seen until then.`);
+    log.warn(`${this.#problem} Until then, changes of ${this.#name} are not seen.`);
   }
 
   #isWatched(): void {
