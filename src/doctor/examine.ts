@@ -7,6 +7,7 @@ import { bodyLimitCheck } from "./body-limit-check.ts";
 import type { Check, Examination } from "./check.ts";
 import { dockerChecks } from "./docker-checks.ts";
 import { type Finding, fail, skip } from "./finding.ts";
+import { kubernetesChecks } from "./kubernetes-checks.ts";
 import { machineChecks } from "./machine-checks.ts";
 import { networkChecks } from "./network-checks.ts";
 import { settingsChecks } from "./settings-checks.ts";
@@ -21,6 +22,7 @@ const checks: readonly Check[] = [
   bodyLimitCheck,
   workPoolCheck,
   ...dockerChecks,
+  ...kubernetesChecks,
   ...socketChecks,
   ...machineChecks,
 ];

@@ -26,7 +26,7 @@ export const machineChecks: readonly Check[] = [
 ];
 
 async function checkPython({ python, workPool }: Examination): Promise<Finding[]> {
-  if ((await workPool)?.type === "docker")
+  if (["docker", "kubernetes"].includes((await workPool)?.type ?? ""))
     return [skip("Python", "not looked at; flow runs bring their own in their image")];
   const finding = await python;
   if (finding.kind === "missing") {

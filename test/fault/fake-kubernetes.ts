@@ -178,7 +178,7 @@ export async function startFakeKubernetes(): Promise<FakeKubernetes> {
     const { method, path, verb, resource, namespace, name, query, body } = request;
     if (path === "/version") return json({ gitVersion: "v1.34.4" });
     if (resource === "selfsubjectaccessreviews") return json(review(JSON.parse(body) as JsonObject));
-    if (path === "/api/v1/namespaces/kube-system") return json({ metadata: { uid: "uid-of-cluster" } });
+    if (namespace === "" && resource === "namespaces") return readNamespace(name);
     if (resource === "pods/log") return log(name, query);
     if (verb === "watch") return openWatch(request);
     if (verb === "list") return list(request);
@@ -190,6 +190,11 @@ export async function startFakeKubernetes(): Promise<FakeKubernetes> {
     if (method === "PUT") return json(fake.put(resource, { ...sent, metadata: { ...sent.metadata, namespace, name } }));
     if (method === "PATCH") return json(fake.put(resource, merge(found as unknown as JsonObject, sent) as FakeObject));
     return json(found);
+  }
+
+  function readNamespace(name: string): Answer {
+    const uid = name === "kube-system" ? "uid-of-cluster" : `uid-of-${name}`;
+    return fake.namespaces.has(name) ? json({ metadata: { name, uid } }) : missing("namespaces", name);
   }
 
   function create({ resource, namespace, body }: KubernetesRequest): Answer {
@@ -322,7 +327,7 @@ export async function openFakeCluster(
     users: [{ name: "u", user }],
     contexts: [{ name: "fake", context: { cluster: "fake", user: "u" } }],
   };
-  const services = { environment: { PATH: process.env.PATH }, hide: () => undefined, log };
+  const services = { environment: { PATH: process.env.PATH }, hide: () => undefined };
   return new Cluster(
     await findCluster({ config, context_name: "fake" }, services),
     new Outage(log),

@@ -57,7 +57,8 @@ const verbs: Readonly<Record<string, string>> = { POST: "create", PUT: "update",
 export function parseRequest({ method = "", url = "", headers }: IncomingMessage): Omit<KubernetesRequest, "body"> {
   const { pathname: path, searchParams: query } = new URL(url, "http://fake");
   const [, namespace = "", plural = "", name = "", subresource = ""] =
-    /^\/apis?\/(?:[^/]+\/)?v1(?:\/namespaces\/([^/]+))?(?:\/([^/]+))?(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(path) ?? [];
+    /^\/apis?\/(?:[^/]+\/)?v1(?:\/namespaces\/([^/]+)(?=\/))?(?:\/([^/]+))?(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(path) ??
+    [];
   const reading = name !== "" ? "get" : query.get("watch") === "true" ? "watch" : "list";
   const resource = subresource ? `${plural}/${subresource}` : plural;
   return { method, path, query, headers, namespace, resource, name, verb: verbs[method] ?? reading };

@@ -7,7 +7,7 @@ import { replaceClock } from "../../src/async/clock.ts";
 import type { ClusterAccess, Credentials } from "../../src/infrastructure/kubernetes/cluster/cluster-access.ts";
 import { findCluster } from "../../src/infrastructure/kubernetes/cluster/find-cluster.ts";
 import { makeTemporaryDirectory, type TemporaryDirectory } from "../support/temporary-directory.ts";
-import { recordingLogger, untilTheEnd } from "./test-socket.ts";
+import { untilTheEnd } from "./test-socket.ts";
 
 interface Files extends AsyncDisposable {
   path: string;
@@ -33,7 +33,6 @@ async function openFiles(): Promise<Files> {
         {
           environment: { HOME: directory.path, PATH: process.env.PATH, ...environment },
           hide: (secrets) => void hidden.push(...secrets),
-          log: recordingLogger().log,
         },
         join(directory.path, "serviceaccount"),
       ),

@@ -21,6 +21,8 @@ import {
 } from "./kubeconfig.ts";
 import { UserCredentials } from "./user-credentials.ts";
 
+type Services = Pick<ClusterServices, "environment" | "hide">;
+
 /** Where Kubernetes puts the files of a pod's service account. */
 export const serviceAccountDirectory = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -30,7 +32,7 @@ export const serviceAccountDirectory = "/var/run/secrets/kubernetes.io/serviceac
  */
 export async function findCluster(
   block: Json,
-  services: ClusterServices,
+  services: Services,
   directory = serviceAccountDirectory,
 ): Promise<ClusterAccess> {
   if (block !== null) {
@@ -48,12 +50,7 @@ function kubeconfigFiles({ KUBECONFIG, HOME }: Environment): string[] {
   return named.length > 0 ? named : [join(HOME || homedir(), ".kube", "config")];
 }
 
-async function inCluster(
-  host: string,
-  port: string,
-  directory: string,
-  services: ClusterServices,
-): Promise<ClusterAccess> {
+async function inCluster(host: string, port: string, directory: string, services: Services): Promise<ClusterAccess> {
   const server = `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
   const origin = "the service account of this pod";
   const user: Entry = { fields: { tokenFile: "token" }, directory };
@@ -80,11 +77,7 @@ async function inCluster(
   };
 }
 
-async function ofContext(
-  read: () => Promise<Kubeconfig>,
-  name: string,
-  services: ClusterServices,
-): Promise<ClusterAccess> {
+async function ofContext(read: () => Promise<Kubeconfig>, name: string, services: Services): Promise<ClusterAccess> {
   const { origin, namespace, cluster, user } = findContext(await read(), name);
   const { fields } = cluster;
   const server = serverOf(cluster, origin);
@@ -119,12 +112,7 @@ function serverOf({ fields }: Entry, origin: string): string {
   );
 }
 
-function proxyOf(
-  { fields }: Entry,
-  server: string,
-  origin: string,
-  { hide }: ClusterServices,
-): ProxyAddress | undefined {
+function proxyOf({ fields }: Entry, server: string, origin: string, { hide }: Services): ProxyAddress | undefined {
   const text = textOf(fields, "proxy-url");
   if (text === undefined) return undefined;
   hide(urlSecrets(text));

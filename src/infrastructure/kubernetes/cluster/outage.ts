@@ -13,7 +13,7 @@ export class Outage {
   #isSaid = false;
   #problem: string | null = null;
 
-  constructor(private readonly log: Logger) {}
+  constructor(private readonly log: Pick<Logger, "info" | "warn">) {}
 
   /** Why the API server cannot be used now; null if it answered last. */
   get problem(): string | null {
