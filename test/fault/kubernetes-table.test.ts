@@ -286,6 +286,20 @@ describe("a table", () => {
     await watched.until("the pod", () => watched.table.size === 1);
   });
 
+  test("does not take a proxy that ends watches after a while for a failure", async () => {
+    await using watched = await watch();
+    const { server } = watched;
+    for (let n = 1; n <= 6; n++) {
+      await watched.until("the watch", () => watched.watchedFrom().length === n && server.watches().length === 1);
+      await delay(1_100);
+      server.endWatches("cut");
+      // Without a pause that grows, the next watch is there in a moment.
+    }
+    await watched.until("the next watch", () => watched.watchedFrom().length === 7);
+    expect(watched.lists()).toBe(1);
+    expect(watched.warnings()).toEqual([]);
+  });
+
   test("goes on after an error of its caller and after a line that is no JSON", async () => {
     await using watched = await watch((server) => {
       let isFirst = true;

@@ -112,8 +112,8 @@ export class Cluster implements Disposable {
   /** Returns the error as this client throws it, for the reader of a stream. */
   explainLostStream(error: unknown, { signal }: Pick<Call, "signal">): unknown {
     if (signal?.aborted) return signal.reason;
-    const { code = "ECONNRESET" } = error as NodeJS.ErrnoException;
-    return this.#explain(new UnreachableError(this.access.server, code, error));
+    const { code, name } = error as NodeJS.ErrnoException;
+    return this.#explain(new UnreachableError(this.access.server, code ?? name, error));
   }
 
   [Symbol.dispose](): void {

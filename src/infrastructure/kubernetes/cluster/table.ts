@@ -3,16 +3,17 @@
 // "Efficient detection of changes".
 import { jsonLines } from "../../../api/json-lines.ts";
 import { delayMs } from "../../../api/retry.ts";
-import { type CancelTimer, monotonicMs, startTimer } from "../../../async/clock.ts";
+import { type CancelTimer, startTimer } from "../../../async/clock.ts";
 import { clampedPoissonMs } from "../../../async/jitter.ts";
 import { LinkedController } from "../../../async/linked-controller.ts";
 import { aborted, sleep } from "../../../async/sleep.ts";
 import type { Logger } from "../../../logger.ts";
 import type { Cluster } from "./cluster.ts";
-import { ClusterError, isExpired, isTransient } from "./cluster-error.ts";
+import { ClusterError, isExpired } from "./cluster-error.ts";
 import type { StatusBody } from "./explain-status.ts";
 import { listPages } from "./objects.ts";
 import { type KubernetesObject, pathOf, type Resource } from "./resources.ts";
+import { WatchHealth } from "./watch-health.ts";
 
 /** Which objects the table has, what it keeps of them, and who is told of changes. */
 export interface TableOptions<O extends KubernetesObject, Row> {
@@ -44,9 +45,7 @@ const usualSilenceMs = 70_000;
 const longestPauseMs = 30_000;
 const firstPauseMs = 200;
 const jitter = 0.3;
-/** Fewer transient failures in a row are normal while an API server is replaced. */
-const failuresBeforeWarning = 5;
-/** A watch that ended sooner and said nothing counts as a failure, so that it is not repeated at once for ever. */
+/** A watch that ends sooner and says nothing counts as a failure, so that it is not repeated at once for ever. */
 const shortWatchMs = 1_000;
 /** The API server ends a watch after this time, so that watches move to new API servers. They differ, so as not to end at once. */
 const watchSeconds = (): number => Math.round(300 + 300 * Math.random());
@@ -60,12 +59,14 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
   /** The version from which the watch continues. Null: a list is needed first. */
   #version: string | null = null;
   #isSynced = false;
-  #lastSignAt: number | null = null;
-  #problem: string | null = null;
-  #problemSince: number | null = null;
-  #isSaid = false;
+  #hasWorked = false;
+  readonly #name: string;
+  readonly #health: WatchHealth;
 
   constructor(private readonly options: TableOptions<O, Row>) {
+    const { cluster, resource, namespace, log } = options;
+    this.#name = `${resource.plural} in namespace '${namespace}'`;
+    this.#health = new WatchHealth(this.#name, cluster.outage, log);
     void this.#run();
   }
 
@@ -76,12 +77,12 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
 
   /** Why the table is not up to date now; null if it is. */
   get problem(): string | null {
-    return this.#problem;
+    return this.#health.problem;
   }
 
-  /** The time since the last event, bookmark or list in ms. Null before the first list. */
+  /** The time since the last event, bookmark, list or begin of a watch in ms. Null before the first list. */
   get ageMs(): number | null {
-    return this.#lastSignAt === null ? null : monotonicMs() - this.#lastSignAt;
+    return this.#health.ageMs;
   }
 
   /** How many objects there are. */
@@ -113,18 +114,19 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
     const { signal } = this.#end;
     for (let failed = 0; !signal.aborted; ) {
       let error: unknown = null;
+      this.#hasWorked = false;
       try {
         if (this.#version === null) await this.#list(signal);
-        if (await this.#watch(this.#version ?? "", signal)) failed = 0;
-        else failed += 1;
+        await this.#watch(this.#version ?? "", signal);
       } catch (thrown) {
-        if (signal.aborted) return;
         error = thrown;
-        failed += 1;
-        // A version that is refused again and again is of no use, even if the server does not say that it is too old.
-        if (isExpired(error) || (error instanceof ClusterError && failed % 3 === 0)) this.#version = null;
-        this.#note(error, failed);
       }
+      if (signal.aborted) return;
+      if (this.#hasWorked) failed = 0;
+      if (!this.#hasWorked || error !== null) failed += 1;
+      // A version that is refused again and again is of no use, even if the server does not say that it is too old.
+      if (isExpired(error) || (error instanceof ClusterError && failed % 3 === 0)) this.#version = null;
+      if (error !== null) this.#health.failed(error, failed);
       if (failed > 0) await sleep(pauseMs(failed, error), signal);
     }
   }
@@ -142,7 +144,7 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
         this.#change(object);
       }
       version = page.resourceVersion;
-      this.#lastSignAt = monotonicMs();
+      this.#health.sign();
     }
     for (const uid of [...this.#entries.keys()]) if (!listed.has(uid)) this.#delete(uid, null);
     this.#version = version;
@@ -151,23 +153,18 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
     this.#guard(() => this.options.onSynced?.());
   }
 
-  /** Follows the changes until the stream ends or falls silent. Returns false if it ended at once and said nothing. */
-  async #watch(version: string, signal: AbortSignal): Promise<boolean> {
+  /** Follows the changes until the stream ends or falls silent. */
+  async #watch(version: string, signal: AbortSignal): Promise<void> {
     const { cluster, resource, namespace, labelSelector, silenceMs = usualSilenceMs } = this.options;
     using round = new LinkedController(signal);
-    const response = await cluster.open(pathOf(resource, namespace), {
-      query: {
-        watch: true,
-        allowWatchBookmarks: true,
-        labelSelector,
-        resourceVersion: version,
-        timeoutSeconds: watchSeconds(),
-      },
-      signal: round.signal,
-      retries: 0,
-    });
-    const openedAt = monotonicMs();
-    let hasSpoken = false;
+    const query = {
+      watch: true,
+      allowWatchBookmarks: true,
+      labelSelector,
+      resourceVersion: version,
+      timeoutSeconds: watchSeconds(),
+    };
+    const response = await cluster.open(pathOf(resource, namespace), { query, signal: round.signal, retries: 0 });
     let isSilent = false;
     const startSilence = (): CancelTimer =>
       startTimer(silenceMs, () => {
@@ -175,23 +172,21 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
         round.abort(new Error("the watch is silent"));
       });
     let endSilence = startSilence();
-    this.#lastSignAt = openedAt;
-    this.#isWatched();
+    const endTrial = startTimer(shortWatchMs, () => this.#works());
     try {
       for await (const event of jsonLines(response)) {
         endSilence();
         endSilence = startSilence();
-        hasSpoken = true;
-        this.#lastSignAt = monotonicMs();
         this.#apply(event as unknown as WatchEvent<O>);
+        this.#works();
       }
     } catch (error) {
       // A connection that died unnoticed says nothing more. The next watch continues where this one was.
       if (!isSilent) throw error instanceof ClusterError ? error : cluster.explainLostStream(error, { signal });
     } finally {
       endSilence();
+      endTrial();
     }
-    return hasSpoken || isSilent || monotonicMs() - openedAt >= shortWatchMs;
   }
 
   #apply(event: WatchEvent<O>): void {
@@ -232,28 +227,10 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
     }
   }
 
-  /** Says once that something is wrong. The outage of a whole cluster is said by its client. */
-  #note(error: unknown, failed: number): void {
-    const { cluster, log } = this.options;
-    if (isExpired(error)) return;
-    this.#problem = error instanceof Error ? error.message : String(error);
-    this.#problemSince ??= monotonicMs();
-    const isWorthIt = !isTransient(error) || (failed >= failuresBeforeWarning && !cluster.outage.isSaid);
-    if (this.#isSaid || !isWorthIt) return;
-    this.#isSaid = true;
-    log.warn(`${this.#problem} Until then, changes of ${this.#name} are not seen.`);
-  }
-
-  #isWatched(): void {
-    const seconds = this.#problemSince === null ? 0 : Math.round((monotonicMs() - this.#problemSince) / 1000);
-    if (this.#isSaid) this.options.log.info(`Changes of ${this.#name} are seen again, after ${seconds} s.`);
-    this.#problem = null;
-    this.#problemSince = null;
-    this.#isSaid = false;
-  }
-
-  get #name(): string {
-    return `${this.options.resource.plural} in namespace '${this.options.namespace}'`;
+  /** The watch has said something, or has lasted for a while. Others end as soon as they have begun. */
+  #works(): void {
+    this.#hasWorked = true;
+    this.#health.works();
   }
 }
 
