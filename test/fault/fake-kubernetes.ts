@@ -194,7 +194,9 @@ export async function startFakeKubernetes(): Promise<FakeKubernetes> {
 
   function readNamespace(name: string): Answer {
     const uid = name === "kube-system" ? "uid-of-cluster" : `uid-of-${name}`;
-    return fake.namespaces.has(name) ? json({ metadata: { name, uid } }) : missing("namespaces", name);
+    return fake.namespaces.has(name)
+      ? json({ metadata: { name, uid, resourceVersion: "1" } })
+      : missing("namespaces", name);
   }
 
   function create({ resource, namespace, body }: KubernetesRequest): Answer {

@@ -125,6 +125,36 @@ describe("a list", () => {
   });
 });
 
+test("a list whose pages are too large comes in smaller ones", async () => {
+  await using server = await startFakeKubernetes();
+  using cluster = await openFakeCluster(server, recordingLogger().log);
+  for (let n = 0; n < 600; n++) server.put("pods", { metadata: { name: `p${n}` } });
+  server.faults.push(({ query }) =>
+    Number(query.get("limit")) > 200
+      ? (response) => response.writeHead(200, { "content-length": 2 ** 30 }).flushHeaders()
+      : undefined,
+  );
+  expect(await listObjects(cluster, pods, "default", {}, { retries: 0 })).toHaveLength(600);
+  expect(server.requests.map(({ query }) => query.get("limit"))).toEqual([
+    "500",
+    "250",
+    "125",
+    "125",
+    "125",
+    "125",
+    "125",
+  ]);
+});
+
+test("JSON that is none of Kubernetes is no object", async () => {
+  await using server = await startFakeKubernetes();
+  using cluster = await openFakeCluster(server, recordingLogger().log);
+  server.faults.push(() => json({ login: "please" }));
+  const said = `Cannot reach the Kubernetes API at ${server.url}: what answers there is no Kubernetes API. Check the URL`;
+  await expect(readObject(cluster, jobs, "default", "j", { retries: 0 })).rejects.toThrow(said);
+  await expect(listObjects(cluster, jobs, "default", {}, { retries: 0 })).rejects.toThrow(said);
+});
+
 describe("a transient failure", () => {
   test.each<[string, Answer, number]>([
     ["429 with Retry-After", status(429, { reason: "TooManyRequests" }, { "retry-after": "1" }), 1_000],

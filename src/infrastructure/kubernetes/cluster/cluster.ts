@@ -5,6 +5,7 @@ import { UnreachableError } from "../../../api/errors.ts";
 import type { HttpResponse } from "../../../api/http-message.ts";
 import { sendHttpRequest } from "../../../api/http-request.ts";
 import { openHttpStream } from "../../../api/http-stream.ts";
+import type { Check } from "../../../api/json-check.ts";
 import { delayMs, parseRetryAfterMs } from "../../../api/retry.ts";
 import type { Json, JsonObject } from "../../../api/wire.ts";
 import { wallClockMs } from "../../../async/clock.ts";
@@ -30,6 +31,8 @@ export interface Call {
   readonly signal?: AbortSignal | undefined;
   /** The time limit of one attempt in ms. The default is 30 s. */
   readonly limitMs?: number;
+  /** The shape of a successful response. */
+  readonly shape?: Check;
   /** How often a transient failure is retried. The default is 3. Infinity: until `signal` aborts. */
   readonly retries?: number;
 }
@@ -56,7 +59,7 @@ export class Cluster implements Disposable {
    * ClusterUnreachableError, ClusterConfigError, and the reason of the call's signal.
    */
   async request<T = unknown>(method: string, path: string, call: Call = {}): Promise<T> {
-    return (await this.#send(method, path, call, (body) => this.#parse(body))) as T;
+    return (await this.#send(method, path, call, (body) => this.#parse(body, call.shape))) as T;
   }
 
   /** Like `request`, for a response that is plain text, such as a log. */
@@ -147,13 +150,16 @@ export class Cluster implements Disposable {
     }
   }
 
-  #parse(body: string): unknown {
+  #parse(body: string, shape?: Check): unknown {
+    let value: Json | undefined;
     try {
-      return JSON.parse(body || "null");
-    } catch (error) {
-      const explanation = "what answers there is no Kubernetes API. Check the URL of the cluster, and any proxy.";
-      throw new ClusterUnreachableError(this.access.server, "NO_JSON", explanation, { cause: error });
+      value = JSON.parse(body || "null") as Json;
+    } catch {
+      // An error of JSON.parse quotes the body, which may have secrets. So it is no cause.
     }
+    if (value !== undefined && (!shape || shape(value))) return value;
+    const explanation = "what answers there is no Kubernetes API. Check the URL of the cluster, and any proxy.";
+    throw new ClusterUnreachableError(this.access.server, "NO_KUBERNETES", explanation);
   }
 
   #urlOf(path: string, query: Query = {}): URL {

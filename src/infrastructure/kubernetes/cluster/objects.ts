@@ -1,4 +1,5 @@
 // The calls on objects: create, read, list, change, delete, logs and permissions.
+import { ResponseTooLargeError } from "../../../api/errors.ts";
 import type { Json, JsonObject } from "../../../api/wire.ts";
 import { LineCutter } from "../../../process/output-lines.ts";
 import type { Call, Cluster, Query } from "./cluster.ts";
@@ -7,7 +8,9 @@ import {
   type EventObject,
   events,
   type KubernetesObject,
+  listShape,
   namespaces,
+  objectShape,
   pathOf,
   pods,
   type Resource,
@@ -23,7 +26,7 @@ export interface Selection {
 }
 
 /** The size of a page of a list. Larger ones cost the API server and this program much memory at once. */
-const pageSize = 500;
+const usualPageSize = 500;
 
 /**
  * Creates an object. A repeated request finds the object of the first one, if the response to that was lost, and then
@@ -36,7 +39,11 @@ export async function createObject<O extends KubernetesObject>(
   manifest: JsonObject,
   options: CallOptions,
 ): Promise<O> {
-  return await cluster.request<O>("POST", pathOf(resource, namespace), { ...options, body: manifest });
+  return await cluster.request<O>("POST", pathOf(resource, namespace), {
+    ...options,
+    body: manifest,
+    shape: objectShape,
+  });
 }
 
 /** Reads an object. Throws a ClusterError for which `isMissing` is true if there is none. */
@@ -47,7 +54,7 @@ export async function readObject<O extends KubernetesObject>(
   name: string,
   options: CallOptions,
 ): Promise<O> {
-  return await cluster.request<O>("GET", pathOf(resource, namespace, name), options);
+  return await cluster.request<O>("GET", pathOf(resource, namespace, name), { ...options, shape: objectShape });
 }
 
 /** A list, and the version from which a watch continues it. */
@@ -57,7 +64,7 @@ export interface ObjectPage<O> {
 }
 
 /**
- * Yields a list in pages of 500. If it takes so long that the API server forgets where it was, the list begins again and
+ * Yields a list in pages of 500, or of fewer objects if those are too large. If it takes so long that the API server forgets where it was, the list begins again and
  * the page has `isRestart`: what came before is to be forgotten.
  */
 export async function* listPages<O extends KubernetesObject>(
@@ -69,22 +76,29 @@ export async function* listPages<O extends KubernetesObject>(
 ): AsyncGenerator<ObjectPage<O> & { readonly isRestart: boolean }> {
   let next: string | undefined;
   let isRestart = false;
-  do {
-    const query = { ...selection, limit: pageSize, continue: next };
+  for (let limit = usualPageSize; ; ) {
     try {
-      const { items, metadata } = await cluster.request<{
-        items: O[] | null;
-        metadata: { resourceVersion: string; continue?: string };
-      }>("GET", pathOf(resource, namespace), { ...options, query });
+      const query = { ...selection, limit, continue: next };
+      const call = { ...options, query, shape: listShape };
+      const { items, metadata } = await cluster.request<List<O>>("GET", pathOf(resource, namespace), call);
       next = metadata.continue || undefined;
       yield { items: items ?? [], resourceVersion: metadata.resourceVersion, isRestart };
+      if (next === undefined) return;
       isRestart = false;
     } catch (error) {
-      if (!isExpired(error) || next === undefined) throw error;
-      next = undefined;
-      isRestart = true;
+      if (error instanceof ResponseTooLargeError && limit > 1) {
+        limit = Math.ceil(limit / 2);
+      } else if (isExpired(error) && next !== undefined) {
+        next = undefined;
+        isRestart = true;
+      } else throw error;
     }
-  } while (next !== undefined || isRestart);
+  }
+}
+
+interface List<O> {
+  readonly items?: readonly O[] | null;
+  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
 }
 
 /** Returns the objects of a namespace that a selection names. */
@@ -111,7 +125,11 @@ export async function replaceObject<O extends KubernetesObject>(
   manifest: JsonObject,
   options: CallOptions,
 ): Promise<O> {
-  return await cluster.request<O>("PUT", pathOf(resource, namespace, name), { ...options, body: manifest });
+  return await cluster.request<O>("PUT", pathOf(resource, namespace, name), {
+    ...options,
+    body: manifest,
+    shape: objectShape,
+  });
 }
 
 /** Changes the given fields of an object. A null removes a field, and a list replaces the whole list. */
@@ -124,7 +142,12 @@ export async function patchObject<O extends KubernetesObject>(
   options: CallOptions,
 ): Promise<O> {
   const contentType = "application/merge-patch+json";
-  return await cluster.request<O>("PATCH", pathOf(resource, namespace, name), { ...options, contentType, body: patch });
+  return await cluster.request<O>("PATCH", pathOf(resource, namespace, name), {
+    ...options,
+    contentType,
+    body: patch,
+    shape: objectShape,
+  });
 }
 
 /** How an object is deleted. */

@@ -1,5 +1,6 @@
 // The Kubernetes objects that lictor uses, with the fields that it reads. All fields are the API server's own, in camelCase.
 // Source: Kubernetes API reference, batch/v1 and core/v1.
+import { type Check, listOf, object, oneOf, optional, text } from "../../../api/json-check.ts";
 import type { JsonObject } from "../../../api/wire.ts";
 
 /** What every object has. The API server sends these fields always. */
@@ -128,6 +129,19 @@ export const secrets: Resource<SecretObject> = { group: "", version: "v1", plura
 export const events: Resource<EventObject> = { group: "", version: "v1", plural: "events" };
 /** Namespaces, which are in no namespace. */
 export const namespaces: Resource<NamespaceObject> = { group: "", version: "v1", plural: "namespaces" };
+
+/** What identifies an object. Its other fields are checked by the API server. */
+export const objectShape = object({ metadata: object({ name: text, uid: text, resourceVersion: text }) });
+/** A page of a list. */
+export const listShape = object({ items: optional(listOf(objectShape)), metadata: object({ resourceVersion: text }) });
+/** A line of a watch. An error has no metadata, and a bookmark a version only. */
+export const eventShape: Check = (value) => errorShape(value) || bookmarkShape(value) || changeShape(value);
+const errorShape = object({ type: oneOf("ERROR"), object: object({}) });
+const bookmarkShape = object({
+  type: oneOf("BOOKMARK"),
+  object: object({ metadata: object({ resourceVersion: text }) }),
+});
+const changeShape = object({ type: text, object: objectShape });
 
 /** Returns the path of all objects of a namespace, or of one. A null namespace is for objects in none. */
 export function pathOf({ group, version, plural }: Resource, namespace: string | null, name?: string): string {

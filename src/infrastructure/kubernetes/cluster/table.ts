@@ -12,7 +12,7 @@ import type { Cluster } from "./cluster.ts";
 import { ClusterError, isExpired } from "./cluster-error.ts";
 import type { StatusBody } from "./explain-status.ts";
 import { listPages } from "./objects.ts";
-import { type KubernetesObject, pathOf, type Resource } from "./resources.ts";
+import { eventShape, type KubernetesObject, pathOf, type Resource } from "./resources.ts";
 import { WatchHealth } from "./watch-health.ts";
 
 /** Which objects the table has, what it keeps of them, and who is told of changes. */
@@ -177,6 +177,7 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
       for await (const event of jsonLines(response)) {
         endSilence();
         endSilence = startSilence();
+        if (!eventShape(event)) throw new Error("the watch has sent something that is no event");
         this.#apply(event as unknown as WatchEvent<O>);
         this.#works();
       }
