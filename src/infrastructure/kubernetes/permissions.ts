@@ -19,7 +19,7 @@ export interface SecretUse {
 /** Returns the rules for one namespace. */
 export function rulesFor({ createsApiKeySecret, storesEnvironment }: SecretUse): Rule[] {
   const ofSecrets = new Set([
-    ...(createsApiKeySecret ? ["get", "create", "update", "delete"] : []),
+    ...(createsApiKeySecret ? ["create", "update"] : []),
     ...(storesEnvironment ? ["create", "patch", "delete"] : []),
   ]);
   return [
