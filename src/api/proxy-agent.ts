@@ -1,6 +1,8 @@
 // Agents whose connections go through a proxy. Loaded only if a proxy is set, so other files import only its types.
 import type http from "node:http";
 import type net from "node:net";
+import { isIP } from "node:net";
+import { type ConnectionOptions, checkServerIdentity } from "node:tls";
 import { HttpProxyAgent } from "http-proxy-agent";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import type { AgentsOptions, ProxyAddress } from "./connection-options.ts";
@@ -46,7 +48,8 @@ class TunnelAgent extends HttpsProxyAgent<string> {
     const socket = await withTimeLimit(request, this.proxyOptions, (signal) => {
       this.connectOpts = { ...this.connectOpts, signal };
       // The library uses its options only for the proxy. The server behind it needs the same TLS options.
-      return super.connect(request, { ...options, ...tls } as TunnelRequest[1]);
+      const inner = { ...options, ...tls, ...identityOf(options.host ?? "", tls) };
+      return super.connect(request, inner as TunnelRequest[1]);
     });
     if (status === 200) return socket;
     // The library would return the proxy's response as if it were the server's.
@@ -58,6 +61,15 @@ class TunnelAgent extends HttpsProxyAgent<string> {
   override isSecureEndpoint(): boolean {
     return this.proxyOptions.isSecure;
   }
+}
+
+/** The library forgets a host that is an address, and then the certificate would have to be one for `localhost`. */
+function identityOf(
+  host: string,
+  { servername }: AgentsOptions["tls"],
+): Pick<ConnectionOptions, "checkServerIdentity"> {
+  if (isIP(host) === 0 || servername !== undefined) return {};
+  return { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) };
 }
 
 /** For http:, by requests that name the absolute URL. */

@@ -298,6 +298,20 @@ describe("a proxy", () => {
   });
 });
 
+test("a client certificate is shown to the API server behind a proxy, and not to the proxy", async () => {
+  await using server = await startTlsServer();
+  await using proxy = await startForwardProxy();
+  const user = { "client-certificate-data": btoa(certificate), "client-key-data": btoa(privateKey) };
+  using cluster = await openFakeCluster({ url: server.origin }, recordingLogger().log, user, {
+    "certificate-authority-data": btoa(certificate),
+    "proxy-url": proxy.url,
+  });
+  expect(await cluster.request("GET", "/version")).toEqual({ secure: true });
+  expect(proxy.tunnels).toHaveLength(1);
+  const socket = server.requests[0]?.socket as TLSSocket;
+  expect(socket.getPeerCertificate().subject?.CN).toBe("127.0.0.1");
+});
+
 describe("a log", () => {
   test("is read from its end, and followed to its end", async () => {
     await using server = await startFakeKubernetes();
