@@ -1,6 +1,6 @@
 // What `lictor version` does.
 import { arch, platform } from "node:os";
-import { defaultImage } from "../infrastructure/docker/default-image.ts";
+import { defaultImage } from "../infrastructure/default-image.ts";
 import { isKeyAlone } from "../settings/connection.ts";
 import { apiVersion, lictorVersion, prefectVersion } from "../version.ts";
 import { getFromServer } from "./check-connection.ts";

@@ -25,11 +25,16 @@ export function environmentField(value: Json | undefined): Record<string, string
 
 /** Returns labels, all of them strings. Throws JobConfigurationError. */
 export function labelsField(value: Json | undefined): Record<string, string> {
-  const labels = Object.entries(objectField("labels", value)).map(([key, item]) => {
-    if (typeof item !== "string") throw mismatch(`labels.${key}`, item, "a string");
-    return [key, item] as const;
+  return textsField("labels", value);
+}
+
+/** Returns an object whose values are all strings, empty if the field is missing. Throws JobConfigurationError. */
+export function textsField(key: string, value: Json | undefined): Record<string, string> {
+  const texts = Object.entries(objectField(key, value)).map(([name, item]) => {
+    if (typeof item !== "string") throw mismatch(`${key}.${name}`, item, "a string");
+    return [name, item] as const;
   });
-  return Object.fromEntries(labels);
+  return Object.fromEntries(texts);
 }
 
 /** Returns a string, or null if the field is missing. Throws JobConfigurationError. */
@@ -73,6 +78,15 @@ export function countField(key: string, value: Json | undefined): number | null 
   if (Number.isFinite(number) && number >= 0) return number;
   const found = typeof value === "string" ? JSON.stringify(value) : undefined;
   throw mismatch(key, value, "a number that is not negative", found);
+}
+
+/** Returns a whole number, or null if the field is missing. Accepts digits in a text. Throws JobConfigurationError. */
+export function integerField(key: string, value: Json | undefined): number | null {
+  if (value === undefined || value === null) return null;
+  const isNumber = typeof value === "number" || value instanceof NumberText;
+  const number = isNumber || (typeof value === "string" && value.trim() !== "") ? Number(value) : Number.NaN;
+  if (Number.isInteger(number)) return number;
+  throw mismatch(key, value, "a whole number", isNumber ? String(value) : undefined);
 }
 
 function mismatch(key: string, value: Json, expected: string, found = describeKind(value)): JobConfigurationError {

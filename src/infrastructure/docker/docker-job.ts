@@ -15,11 +15,11 @@ import {
   textListField,
 } from "../../job/typed-fields.ts";
 import { prefectVersion } from "../../version.ts";
+import { defaultImage } from "../default-image.ts";
 import type { Job } from "../pool-type.ts";
 import { toBytes } from "./byte-sizes.ts";
 import { type ContainerFields, toContainerFields } from "./container-arguments.ts";
 import { resultPath } from "./container-result.ts";
-import { defaultImage } from "./default-image.ts";
 import { type PullPolicy, toPullPolicy } from "./image-reference.ts";
 import { RegistryLogin } from "./registry-login.ts";
 

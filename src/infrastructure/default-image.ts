@@ -1,5 +1,5 @@
 // The image of flow runs whose work pool names none.
-import { prefectVersion } from "../../version.ts";
+import { prefectVersion } from "../version.ts";
 
 /** A Python that all current Prefect releases have an image for. */
 const pythonMinor = "3.12";

@@ -1,0 +1,75 @@
+// Prepares the manifest of a Job, in the order of the reference. Source: prefect_kubernetes/worker.py prepare_for_flow_run.
+import { createHash } from "node:crypto";
+import type { Json, JsonObject } from "../../api/wire.ts";
+import { isJsonObject } from "../../job/template.ts";
+import { pythonText } from "../../python-text.ts";
+import { type JobFacts, poolLabel, toFactsAnnotation } from "./job-labels.ts";
+import { containerOf, engineCommand, type KubernetesJob, withContainer } from "./kubernetes-job.ts";
+import { toAnnotations, toLabels, toName } from "./slugs.ts";
+
+/** Together with the longest slug, the name also fits the labels and the names of the pods. */
+const suffixLength = 10;
+
+/** Returns the manifest of the Job. */
+export async function toJobManifest(job: KubernetesJob, facts: JobFacts): Promise<JsonObject> {
+  const { manifest } = job;
+  // A name of the server's choice would be another one for each request.
+  const { generateName: _, ...metadata } = manifest.metadata as JsonObject;
+  const labels = { ...job.labels, [poolLabel]: job.workPoolId };
+  const annotations = await toAnnotations({ ...textsOf(metadata.annotations), ...job.annotations });
+  const container = containerOf(manifest);
+  const filled = withContainer(manifest, {
+    ...container,
+    env: [...job.environment.reveal()],
+    ...(!("image" in container) && { image: job.defaultImage }),
+    args: [...(job.program.command ?? engineCommand)],
+  });
+  return {
+    ...(await withPodMetadata(filled, { labels, annotations })),
+    metadata: {
+      ...metadata,
+      name: await toJobName(job, facts),
+      labels: await toLabels({ ...textsOf(metadata.labels), ...labels }),
+      annotations: { ...annotations, ...toFactsAnnotation(facts) },
+    },
+  };
+}
+
+/**
+ * Returns the name of the Job of this attempt. It is always the same, so a repeated request creates no second Job. The
+ * reference lets Kubernetes invent the last part.
+ */
+export async function toJobName(
+  { name: ofRun, manifest }: KubernetesJob,
+  { flowRunId, attempt }: Pick<JobFacts, "flowRunId" | "attempt">,
+): Promise<string> {
+  const { name, generateName } = manifest.metadata as JsonObject;
+  const given = [name, generateName].find((text) => typeof text === "string" && text !== "") ?? "";
+  const isUnset = /^-?$|^None-$|\{\{.*\}\}/s.test(String(given));
+  const base = (await toName(isUnset ? ofRun : String(given))) || "prefect-job";
+  const digest = createHash("sha256")
+    .update([flowRunId, ...attempt].join(" "))
+    .digest("hex");
+  return `${base}-${digest.slice(0, suffixLength)}`;
+}
+
+/** Labels and annotations of the Job are those of its pods, too. */
+async function withPodMetadata(
+  manifest: JsonObject,
+  { labels, annotations }: { labels: Record<string, string>; annotations: Record<string, string> },
+): Promise<JsonObject> {
+  const spec = manifest.spec as JsonObject;
+  const template = spec.template as JsonObject;
+  const metadata = isJsonObject(template.metadata) ? template.metadata : {};
+  const all = {
+    ...metadata,
+    labels: await toLabels({ ...textsOf(metadata.labels), ...labels }),
+    ...(Object.keys(annotations).length > 0 && { annotations: { ...textsOf(metadata.annotations), ...annotations } }),
+  };
+  return { ...manifest, spec: { ...spec, template: { ...template, metadata: all } } };
+}
+
+function textsOf(value: Json | undefined): Record<string, string> {
+  const entries = Object.entries(isJsonObject(value) ? value : {});
+  return Object.fromEntries(entries.map(([key, item]) => [key, pythonText(item)]));
+}
