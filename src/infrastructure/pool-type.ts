@@ -120,6 +120,12 @@ export interface RunFiles {
 export interface InfrastructureEvent {
   readonly event: string;
   readonly resource: EventResource | null;
+  /** For events that several workers send, so that the server keeps one. A new id if missing. */
+  readonly id?: string;
+  /** When it occurred, in RFC 3339. Now if missing or null. */
+  readonly occurred?: string | null;
+  /** What it is related to. The flow run, its flow and so on if missing. */
+  readonly related?: readonly EventResource[];
 }
 
 /** The flow run whose program is started or adopted, as the infrastructure deals with it. */

@@ -58,17 +58,12 @@ export class WorkerEvents {
   /** Sends an event about the infrastructure of a flow run. `before` is the last one about the same. */
   infrastructure(
     objects: RelatedObjects,
-    { event, resource }: InfrastructureEvent,
+    { event, resource, related, ...given }: InfrastructureEvent,
     before: PrefectEvent | null,
   ): PrefectEvent {
-    const related = relatedTo(objects);
-    if (resource === null) return this.#send(event, related, before);
-    return this.#send(
-      event,
-      [...related, { ...this.#resource(), "prefect.resource.role": "worker" }],
-      before,
-      resource,
-    );
+    if (resource === null) return this.#send(event, relatedTo(objects), before);
+    const usual = [...relatedTo(objects), { ...this.#resource(), "prefect.resource.role": "worker" }];
+    return this.#send(event, related ? [...related] : usual, before, resource, given);
   }
 
   /** Sends a heartbeat. Its resource is the flow run. */
@@ -100,18 +95,19 @@ export class WorkerEvents {
     relatedResources: EventResource[],
     before: PrefectEvent | null,
     resource: EventResource = this.#resource(),
+    { id, occurred }: Pick<InfrastructureEvent, "id" | "occurred"> = {},
   ): PrefectEvent {
     // No two events have the same time, because readers sort by it.
-    this.#lastMs = Math.max(wallClockMs(), this.#lastMs + 1);
-    const now = new Date(this.#lastMs);
+    if (!occurred) this.#lastMs = Math.max(wallClockMs(), this.#lastMs + 1);
+    const at = occurred ? Date.parse(occurred) : this.#lastMs;
     const event: PrefectEvent = {
-      id: uuidv7(now.getTime()),
-      occurred: now.toISOString(),
+      id: id ?? uuidv7(at),
+      occurred: new Date(at).toISOString(),
       event: name,
       resource,
       related: relatedResources,
       payload: {},
-      follows: before && now.getTime() - Date.parse(before.occurred) < followsWithinMs ? before.id : null,
+      follows: before && Math.abs(at - Date.parse(before.occurred)) < followsWithinMs ? before.id : null,
     };
     this.emit(event);
     return event;

@@ -1,0 +1,100 @@
+// What is kept of a pod. There may be thousands of pods, so this is little.
+import type { ContainerStatus, PodObject } from "./cluster/resources.ts";
+import { type Diagnosis, diagnose } from "./diagnosis.ts";
+
+/** A pod, as far as the end of its flow run depends on it. */
+export interface PodFacts {
+  readonly uid: string;
+  readonly name: string;
+  /** The Job that it belongs to; null if it belongs to none. */
+  readonly jobUid: string | null;
+  readonly created: string;
+  readonly phase: string;
+  /** Null before the pod has one. */
+  readonly node: string | null;
+  /** How often its containers were started again. */
+  readonly restarts: number;
+  /** Whether a container other than those for preparation has run. */
+  readonly hasStarted: boolean;
+  /** How the flow run's container ended; null if it runs, or if nobody knows. */
+  readonly end: ContainerEnd | null;
+  /** Whether the pod was ended from outside: by an eviction, a preemption, or the loss of its node. */
+  readonly isDisrupted: boolean;
+  readonly diagnosis: Diagnosis | null;
+  /** When it entered its phase, in RFC 3339; null if nobody knows. Source: observer.py _pod_phase_occurred. */
+  readonly since: string | null;
+}
+
+/** How a container ended. */
+export interface ContainerEnd {
+  readonly container: string;
+  readonly exitCode: number;
+  /** Such as `Error` and `OOMKilled`. */
+  readonly reason: string;
+}
+
+/** The container of the flow run. Source: prefect_kubernetes/worker.py. */
+const mainContainer = "prefect-job";
+
+/** Returns what is kept of a pod. */
+export function toPodFacts(pod: PodObject): PodFacts {
+  const { metadata, spec, status } = pod;
+  const containers = status?.containerStatuses ?? [];
+  const diagnosis = diagnose(status);
+  return {
+    uid: metadata.uid,
+    name: metadata.name,
+    jobUid: metadata.ownerReferences?.find(({ kind }) => kind === "Job")?.uid ?? null,
+    created: metadata.creationTimestamp ?? "",
+    phase: status?.phase ?? "Unknown",
+    node: spec?.nodeName ?? null,
+    restarts: containers.reduce((sum, { restartCount = 0 }) => sum + restartCount, 0),
+    hasStarted: containers.some(hasRun),
+    end: endOf(containers),
+    isDisrupted: isDisrupted(pod),
+    diagnosis,
+    since: sinceOf(pod),
+  };
+}
+
+function hasRun({ state, lastState }: ContainerStatus): boolean {
+  return Boolean(state?.running ?? state?.terminated?.startedAt ?? lastState?.terminated);
+}
+
+/** The flow run's container counts, if it failed. Otherwise any that failed, because it also fails the pod. */
+function endOf(containers: readonly ContainerStatus[]): ContainerEnd | null {
+  const ended = containers.flatMap(({ name, state, lastState }) => {
+    const end = state?.terminated ?? lastState?.terminated;
+    return end ? [{ container: name, exitCode: end.exitCode, reason: end.reason ?? "" }] : [];
+  });
+  const main = ended.find(({ container }) => container === mainContainer);
+  if (main && main.exitCode !== 0) return main;
+  return ended.find(({ exitCode }) => exitCode !== 0) ?? main ?? ended[0] ?? null;
+}
+
+function isDisrupted({ status }: PodObject): boolean {
+  const isTarget = status?.conditions?.some((one) => one.type === "DisruptionTarget" && one.status === "True");
+  return isTarget === true || /^(Evicted|Preempting|NodeLost|NodeShutdown|Terminated)$/.test(status?.reason ?? "");
+}
+
+function sinceOf({ metadata, status }: PodObject): string | null {
+  const containers = status?.containerStatuses ?? [];
+  switch (status?.phase) {
+    case "Pending":
+      return metadata.creationTimestamp ?? null;
+    case "Running":
+      return latest(containers.map(({ state }) => state?.running?.startedAt)) ?? status.startTime ?? null;
+    case "Succeeded":
+    case "Failed": {
+      const all = [...(status.initContainerStatuses ?? []), ...containers];
+      return latest(all.map(({ state }) => state?.terminated?.finishedAt));
+    }
+    default:
+      return null;
+  }
+}
+
+/** All times of the API server are in UTC, so they sort as texts. */
+function latest(times: readonly (string | undefined)[]): string | null {
+  return times.reduce<string | null>((last, time) => (time !== undefined && time > (last ?? "") ? time : last), null);
+}
