@@ -26,6 +26,7 @@ const partsOnUse = {
   "secure-agent": "src/api/secure-agent.ts",
   "web-socket": "src/sockets/web-socket.ts",
   "docker-infrastructure": "src/infrastructure/docker/docker-infrastructure.ts",
+  "kubernetes-infrastructure": "src/infrastructure/kubernetes/kubernetes-infrastructure.ts",
   "parse-yaml": "src/infrastructure/kubernetes/cluster/parse-yaml.ts",
   "metrics-server": "src/status/metrics-server.ts",
   "systemd-notifier": "src/host/systemd-notifier.ts",

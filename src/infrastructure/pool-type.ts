@@ -91,9 +91,12 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
   /**
    * Finds what workers of a pool started and no journal has to know of, because the infrastructure itself remembers it.
    * Called at the start of a worker and then regularly, so it also removes what has been kept long enough. A program that has
-   * ended is returned at least once, not each time, because many may be kept. Throws the infrastructure's error.
+   * ended is returned at least once, not each time, because many may be kept. `fields` are those of a job without job
+   * variables, empty if they are not valid. Throws the infrastructure's error.
    */
-  findStarted(workPoolId: string): Promise<readonly StartedProgram[]>;
+  findStarted(workPoolId: string, fields: JsonObject): Promise<readonly StartedProgram[]>;
+  /** Removes a program that has not begun, because its flow run does not wait for it. Missing if there are none. */
+  discard?(program: StartedProgram): Promise<void>;
   /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */
   integrations(): Promise<{ name: string; version: string }[]>;
 }
@@ -107,6 +110,8 @@ export interface StartedProgram {
   readonly workerName: string;
   /** The transition ids of the claim that it was started for. */
   readonly proposals: readonly string[];
+  /** False if it waits for infrastructure, so that it has certainly not begun. */
+  readonly mayHaveBegun: boolean;
 }
 
 /** The flow run of a program, and its files. */
@@ -139,6 +144,11 @@ export interface RunAccess extends RunFiles {
    * because it sends its logs itself.
    */
   readonly onLine?: ((line: OutputLine) => void) | null;
+  /**
+   * Reports that the program waits for infrastructure, and why. Returns false if the flow run does not wait for it any more,
+   * because it has ended or was scheduled again. Never rejects.
+   */
+  onWaiting(reason: string): Promise<boolean>;
 }
 
 /** The flow run whose program is adopted. */
@@ -218,14 +228,26 @@ export interface StopLimits {
 export type Ending =
   /**
    * `status` is negative for a death by signal. `reported` is set if the engine reported the end to the server. `why` is
-   * what the infrastructure knows of a failure, as a sentence.
+   * what the infrastructure knows of a failure, as sentences. `output` is logged if a crash is reported.
    */
-  | { readonly kind: "exited"; readonly status: number; readonly reported: ReportedEnd | null; readonly why?: string }
+  | {
+      readonly kind: "exited";
+      readonly status: number;
+      readonly reported: ReportedEnd | null;
+      readonly why?: string;
+      readonly output?: RunOutput;
+    }
   /**
    * There is no exit code, because the program was adopted or its machine is gone. `mayHaveBegun` is false if the program
    * was certainly not started, or if it is an engine that cannot have begun without reporting Running.
    */
-  | { readonly kind: "gone"; readonly why: string; readonly mayHaveBegun: boolean };
+  | { readonly kind: "gone"; readonly why: string; readonly mayHaveBegun: boolean; readonly output?: RunOutput };
+
+/** The last lines that a program printed. `of` names where. */
+export interface RunOutput {
+  readonly of: string;
+  readonly lines: readonly string[];
+}
 
 /** The engine's receipt for the end of the flow run. `state` is null if the receipt names none. */
 export interface ReportedEnd {

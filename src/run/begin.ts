@@ -14,6 +14,7 @@ import { ProgressArtifact } from "./progress-artifact.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report, reportInBackground } from "./report.ts";
+import { reportWaiting } from "./report-waiting.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, type RunRecord, stopReason } from "./run-record.ts";
 import { crashedState, isFinal, submittingState } from "./states.ts";
@@ -59,7 +60,8 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
 }
 
 /** Returns what infrastructure needs to know of a flow run. `signal` ends its waits. */
-export function runAccess({ events, services }: RunContext, run: RunRecord, signal: AbortSignal): RunAccess {
+export function runAccess(context: RunContext, run: RunRecord, signal: AbortSignal): RunAccess {
+  const { events, services } = context;
   let last: PrefectEvent | null = null;
   return {
     flowRunId: run.flowRun.id,
@@ -69,6 +71,7 @@ export function runAccess({ events, services }: RunContext, run: RunRecord, sign
       last = events.infrastructure(run, event, last);
     },
     onLine: run.lines && ((line) => run.lines?.add(line)),
+    onWaiting: (reason) => reportWaiting(context, run, reason),
   };
 }
 

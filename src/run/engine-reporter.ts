@@ -2,6 +2,7 @@
 // Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
+import { findHolder } from "./claim-holder.ts";
 import { exitMessage, explainExit } from "./exit-status.ts";
 import {
   announceCancelled,
@@ -47,11 +48,16 @@ async function reportEnd(reporting: Reporting, ending: Ending, reportsRunning: b
     // An engine that runs the cancellation hooks itself has run them, even though it could not report the state.
     return reporting.runsItself.cancellation ? null : cancellationHooks;
   }
+  // An engine may have scheduled the flow run again before it was ended, and another worker is fast.
+  if (!reporting.context.poolType.isLocal && (await findHolder(reporting.context.api, run)) === "somebody else") {
+    run.log.info(`Flow run '${run.flowRun.name}' belongs to another worker by now; it is left as it is.`);
+    return null;
+  }
   const message = exitMessage(ending.status, reporting.context.poolType.isLocal, ending.why);
   const { level, resolution } = explainExit(ending.status);
   run.log[level](`${message} ${resolution}`);
   if (reportsRunning && (await reportUnreachable(reporting))) return null;
-  return await reportCrash(reporting, message);
+  return await reportCrash(reporting, message, ending.output);
 }
 
 const unreachable = "its process could not reach the API and did not begin";

@@ -2,6 +2,7 @@
 import { ApiError } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
+import type { RunOutput } from "../infrastructure/pool-type.ts";
 import { forReport } from "./propose-state.ts";
 import { report } from "./report.ts";
 import type { HooksDue } from "./reporter.ts";
@@ -25,9 +26,9 @@ export const cancellationHooks: HooksDue = { kind: "cancellation", state: cancel
 
 /**
  * Reports a crash unless the flow run already has a final state, or is scheduled again. The server rejects Crashed for a
- * flow run that is Cancelling, so Cancelled is reported for it.
+ * flow run that is Cancelling, so Cancelled is reported for it. `output` is logged if it is this worker that reports the crash.
  */
-export async function reportCrash(reporting: Reporting, message: string): Promise<HooksDue | null> {
+export async function reportCrash(reporting: Reporting, message: string, output?: RunOutput): Promise<HooksDue | null> {
   const { context, run } = reporting;
   const current = await readCurrent(reporting);
   if (isScheduledAgain(current)) {
@@ -40,7 +41,18 @@ export async function reportCrash(reporting: Reporting, message: string): Promis
     await finishCancelled(reporting);
     return cancellationHooks;
   }
-  return decision?.kind === "accepted" ? { kind: "crashed", state: decision.state as StateProposal } : null;
+  if (decision?.kind !== "accepted") return null;
+  if (output) logOutput(run, output, current);
+  return { kind: "crashed", state: decision.state as StateProposal };
+}
+
+/** An engine that ran has sent most lines itself. */
+const linesOfEngine = 50;
+
+/** Logs the last lines of a program, because they usually say why it failed. */
+function logOutput({ log }: RunRecord, { of, lines }: RunOutput, before: FlowRun | undefined): void {
+  const shown = before?.state_type === "PENDING" ? lines : lines.slice(-linesOfEngine);
+  log.error(`The last lines of ${of}:\n${shown.join("\n")}`);
 }
 
 /** Returns the hooks that the worker owes a flow run in this final state, because its engine does not run them. */

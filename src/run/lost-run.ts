@@ -1,6 +1,6 @@
 // Settles a flow run whose program is gone, because its worker died or because another worker had started it.
-import { readFlowRunStates } from "../api/flow-runs.ts";
 import type { Ending } from "../infrastructure/pool-type.ts";
+import { findHolder } from "./claim-holder.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import {
   cancellationHooks,
@@ -12,10 +12,8 @@ import {
   reportCrash,
   scheduleAgain,
 } from "./last-reports.ts";
-import { forReport } from "./propose-state.ts";
 import type { HooksDue } from "./reporter.ts";
-import { hasProposed, mayHaveProposed } from "./run-record.ts";
-import { isFinal, isSameTime, newestState } from "./states.ts";
+import { isFinal } from "./states.ts";
 
 /**
  * Reports what became of a flow run without a program. Final states stay, and so do states that say that the flow run will
@@ -23,7 +21,7 @@ import { isFinal, isSameTime, newestState } from "./states.ts";
  */
 export async function reportLost(
   reporting: Reporting,
-  { why, mayHaveBegun }: Ending & { kind: "gone" },
+  { why, mayHaveBegun, output }: Ending & { kind: "gone" },
 ): Promise<HooksDue | null> {
   const { context, run } = reporting;
   const current = await readCurrent(reporting);
@@ -38,7 +36,7 @@ export async function reportLost(
     await finishCancelled(reporting);
     return reporting.runsItself.cancellation ? null : cancellationHooks;
   }
-  const holder = await findHolder(reporting);
+  const holder = await findHolder(context.api, run);
   if (holder === "somebody else") {
     run.log.info(`Flow run '${run.flowRun.name}' belongs to another worker by now; it is left as it is.`);
     return null;
@@ -54,33 +52,13 @@ export async function reportLost(
     }
   }
   run.log.error(`${why} Look at the logs of the flow run and of the machine it ran on.`);
-  if (context.services.onLost === "crash") return await reportCrash(reporting, why);
+  if (context.services.onLost === "crash") return await reportCrash(reporting, why, output);
   // No poll returns a flow run that its engine is to retry. The server only changes that when a final state is left.
   if (current.empirical_policy?.retry_type === "in_process") {
-    const hooks = await reportCrash(reporting, why);
+    const hooks = await reportCrash(reporting, why, output);
     // Otherwise it was cancelled, or somebody else has gone on.
     if (hooks?.kind !== "crashed") return hooks;
   }
   await scheduleAgain(context, run, "its process is gone, and this worker runs with --on-lost reschedule");
   return null;
-}
-
-/**
- * Whose the newest Pending in the history is. `unrecorded`: it is a later step of this record's claim, and the journal could
- * not be written at that moment. Then the record does not say whether the program was started.
- */
-type Holder = "this record" | "unrecorded" | "somebody else";
-
-/** Returns whose the newest claim is. A record without proposals has other proof, and some servers send no transition ids. */
-export async function findHolder({ context, run }: Reporting): Promise<Holder> {
-  if (run.proposals.length === 0) return "this record";
-  const history = await readFlowRunStates(context.api, run.flowRun.id, forReport);
-  const newest = newestState(history.filter(({ type }) => type === "PENDING"));
-  if (mayHaveProposed(run, newest)) return "this record";
-  // Submitting has the scheduled time of the Pending that it replaces, and another worker's claim has a later one.
-  const isOwnStep = history.some(
-    (state) =>
-      hasProposed(run, state) && isSameTime(state.state_details?.scheduled_time, newest?.state_details?.scheduled_time),
-  );
-  return isOwnStep ? "unrecorded" : "somebody else";
 }

@@ -7,6 +7,14 @@ export const pendingState: StateProposal = { type: "PENDING", name: "Pending", m
 /** The program is about to start. Workers of the reference send it since 3.6.22. */
 export const submittingState: StateProposal = { type: "PENDING", name: "Submitting", message: null };
 
+/** Returns the state of a flow run whose program waits for infrastructure. Source: prefect states.py InfrastructurePending. */
+export function infrastructurePendingState(reason: string): StateProposal {
+  return { type: "PENDING", name: infrastructurePending, message: reason };
+}
+
+/** The name of that state. */
+export const infrastructurePending = "InfrastructurePending";
+
 /** Returns the state of a flow run whose process ended before its engine reported a final state. */
 export function crashedState(message: string): StateProposal {
   return { type: "CRASHED", name: "Crashed", message };

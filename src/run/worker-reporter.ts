@@ -3,10 +3,11 @@ import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import type { ReportRules } from "../program/program.ts";
+import { findHolder } from "./claim-holder.ts";
 import { engineReporter } from "./engine-reporter.ts";
 import { exitMessage, explainExit, isSignal } from "./exit-status.ts";
 import { finishCancelled, nothing, type Reporting, readCurrent, reportCrash } from "./last-reports.ts";
-import { findHolder, reportLost } from "./lost-run.ts";
+import { reportLost } from "./lost-run.ts";
 import { createResultArtifact, type ProgramResult, parseResult } from "./program-result.ts";
 import { forReport } from "./propose-state.ts";
 import { report } from "./report.ts";
@@ -59,7 +60,7 @@ async function reportRunning(reporting: Reporting, rules: ReportRules): Promise<
     if (type === "SCHEDULED") await releaseRetry(context, run);
     if (!current || type === "SCHEDULED" || type === "PAUSED" || isFinal(current.state))
       return stopOther(run, current?.state);
-    if ((await findHolder(reporting)) === "somebody else") return stopOther(run, current.state);
+    if ((await findHolder(reporting.context.api, run)) === "somebody else") return stopOther(run, current.state);
     if (type !== "PENDING") return true;
     flowRun = current;
   }

@@ -1,13 +1,16 @@
 // Continues the programs of dead workers that the infrastructure itself remembers, such as containers. No journal is needed,
 // so this also works for workers whose disk is gone.
-import { filterFlowRuns, readFlowRunStates } from "../api/flow-runs.ts";
-import type { FlowRun, WorkPool } from "../api/wire.ts";
+import { filterFlowRuns } from "../api/flow-runs.ts";
+import type { FlowRun, JsonObject, WorkPool } from "../api/wire.ts";
 import { filterOnlineWorkers } from "../api/work-pools.ts";
 import type { StartedProgram } from "../infrastructure/pool-type.ts";
+import { defaultJobFields } from "../job/job-fields.ts";
 import { readClaimLabels } from "../job/labels.ts";
+import { TemplateError } from "../job/template.ts";
+import { JobConfigurationError } from "../job/typed-fields.ts";
+import { findHolder } from "../run/claim-holder.ts";
 import { resume } from "../run/live.ts";
-import { createRunRecord, mayHaveProposed, parseTime } from "../run/run-record.ts";
-import { newestState } from "../run/states.ts";
+import { createRunRecord, parseTime } from "../run/run-record.ts";
 import type { Worker } from "./worker.ts";
 
 /** The most flow runs that a server returns per request. */
@@ -42,11 +45,11 @@ export class StartedPrograms {
 
   async #adopt(workPool: WorkPool, signal: AbortSignal): Promise<void> {
     const { infrastructure, runs } = this.worker;
-    this.#note(await infrastructure.findStarted(workPool.id));
+    this.#note(await infrastructure.findStarted(workPool.id, this.#fieldsOf(workPool)));
     const others = [...this.#open.values()].filter(({ flowRunId }) => !runs.has(flowRunId));
     if (others.length === 0) return;
     const claimed = await this.#readClaimed(others, signal);
-    for (const program of others) if (!claimed.has(program.flowRunId)) this.#settle(program);
+    for (const program of others) if (!claimed.has(program.flowRunId)) this.#leave(program);
     const candidates = others.filter(({ flowRunId }) => claimed.has(flowRunId));
     if (candidates.length === 0) return;
     const isAttended = await this.#attendance(signal);
@@ -54,7 +57,17 @@ export class StartedPrograms {
       const flowRun = claimed.get(program.flowRunId) as FlowRun;
       if (isAttended(program, flowRun) || runs.has(flowRun.id)) continue;
       if (await this.#isCurrent(program, signal)) this.#continue(program, flowRun, workPool);
-      else this.#settle(program);
+      else this.#leave(program);
+    }
+  }
+
+  /** A base job template that is not valid is reported by the first flow run. */
+  #fieldsOf(workPool: WorkPool): JsonObject {
+    try {
+      return defaultJobFields(workPool, this.worker.services.environment);
+    } catch (error) {
+      if (error instanceof JobConfigurationError || error instanceof TemplateError) return {};
+      throw error;
     }
   }
 
@@ -66,6 +79,18 @@ export class StartedPrograms {
       if ((own === null || program.instance !== own) && !this.#settled.has(identifier))
         this.#open.set(identifier, program);
     }
+  }
+
+  /** Leaves a program alone for good. One that has not begun must not begin any more. */
+  #leave(program: StartedProgram): void {
+    this.#settle(program);
+    const { infrastructure, log } = this.worker;
+    if (program.mayHaveBegun) return;
+    infrastructure.discard?.(program).catch((error: unknown) => {
+      // It is found again at the next look.
+      this.#settled.delete(program.handle.identifier);
+      log.debug({ err: error }, `What waits for flow run ${program.flowRunId} could not be removed`);
+    });
   }
 
   #settle({ handle: { identifier } }: StartedProgram): void {
@@ -102,11 +127,8 @@ export class StartedPrograms {
 
   /** Returns whether the program belongs to the newest claim. A flow run that runs again has another one. */
   async #isCurrent({ flowRunId, proposals }: StartedProgram, signal: AbortSignal): Promise<boolean> {
-    const history = await readFlowRunStates(this.worker.api, flowRunId, { signal });
-    return mayHaveProposed(
-      { proposals: [...proposals] },
-      newestState(history.filter(({ type }) => type === "PENDING")),
-    );
+    const run = { flowRun: { id: flowRunId }, proposals: [...proposals] };
+    return (await findHolder(this.worker.api, run, { signal })) !== "somebody else";
   }
 
   #continue(program: StartedProgram, flowRun: FlowRun, workPool: WorkPool): void {

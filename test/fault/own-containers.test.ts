@@ -50,7 +50,7 @@ describe("the containers of a work pool", () => {
     await using fake = await engineWith([running, ended, foreign]);
     using docker = await openFakeDocker(fake);
     const find = async () =>
-      (await docker.infrastructure.findStarted(workPoolId)).map(({ handle }) => handle.identifier.slice(-1));
+      (await docker.infrastructure.findStarted(workPoolId, {})).map(({ handle }) => handle.identifier.slice(-1));
     expect(await find()).toEqual(["1", "2"]);
     expect(await find()).toEqual(["1"]);
     expect(await find()).toEqual(["1"]);
@@ -71,8 +71,8 @@ describe("the containers of a work pool", () => {
       { id: idOf(8), state: "exited", createdMs: hoursAgo(1.9), endedMs: hoursAgo(1.8) },
     ]);
     using docker = await openFakeDocker(fake, { LICTOR_DOCKER_KEEP_HOURS: "2" });
-    await docker.infrastructure.findStarted(workPoolId);
-    await docker.infrastructure.findStarted(workPoolId);
+    await docker.infrastructure.findStarted(workPoolId, {});
+    await docker.infrastructure.findStarted(workPoolId, {});
     const removed = fake.requests.filter(({ method }) => method === "DELETE");
     expect(removed.map(({ path }) => path.slice(-1)).sort()).toEqual(["1", "6", "7"]);
   });
@@ -81,9 +81,9 @@ describe("the containers of a work pool", () => {
     const container = { id: idOf(1), state: "exited", createdMs: hoursAgo(9), endedMs: hoursAgo(3) };
     await using fake = await engineWith([container]);
     using docker = await openFakeDocker(fake, { LICTOR_DOCKER_KEEP_HOURS: "2" });
-    await docker.infrastructure.findStarted(workPoolId);
+    await docker.infrastructure.findStarted(workPoolId, {});
     container.state = "running";
-    await docker.infrastructure.findStarted(workPoolId);
+    await docker.infrastructure.findStarted(workPoolId, {});
     expect(fake.requests.filter(({ method }) => method === "DELETE")).toEqual([]);
   });
 });

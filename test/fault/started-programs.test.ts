@@ -17,6 +17,7 @@ const program: StartedProgram = {
   instance: "there",
   workerName: "gone",
   proposals: ["ours"],
+  mayHaveBegun: true,
 };
 
 test("a program is remembered until its worker is gone, and then continued once", async () => {

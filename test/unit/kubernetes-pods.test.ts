@@ -6,7 +6,7 @@ import { toEnding } from "../../src/infrastructure/kubernetes/job-ending.ts";
 import { toJobRow } from "../../src/infrastructure/kubernetes/job-row.ts";
 import { podEventId, relatedTo, toPodEvent } from "../../src/infrastructure/kubernetes/pod-event.ts";
 import { type PodFacts, toPodFacts } from "../../src/infrastructure/kubernetes/pod-facts.ts";
-import { crashedMessage } from "../../src/run/exit-status.ts";
+import { exitMessage } from "../../src/run/exit-status.ts";
 
 type PodStatus = NonNullable<PodObject["status"]>;
 
@@ -224,9 +224,9 @@ describe("the ending of a Job", () => {
       "exit code 3",
     ],
   ])("by %s has an exit code and a reason", (_, status, exitCode, text) => {
-    const ending = toEnding(outcome, podsWith(status));
+    const ending = toEnding(outcome, podsWith(status), null);
     expect(ending).toMatchObject({ kind: "exited", status: exitCode });
-    expect(crashedMessage(exitCode, false, ending.why)).toContain(text);
+    expect(exitMessage(exitCode, false, ending.why)).toContain(text);
   });
 
   test.each<[string, PodStatus[], RegExp]>([
@@ -240,9 +240,9 @@ describe("the ending of a Job", () => {
       [disrupted("DeletionByTaintManager")],
       /'node-1' never started\. The node of the pod does not answer/,
     ],
-    ["nothing that is known", [], /had no pod/],
+    ["nothing that is known", [], /the quota/],
   ])("by %s has no exit code", (_, statuses, why) => {
-    expect(toEnding(outcome, podsWith(...statuses))).toMatchObject({
+    expect(toEnding(outcome, podsWith(...statuses), "Kubernetes cannot create the pod: the quota.")).toMatchObject({
       kind: "gone",
       why: expect.stringMatching(why),
       mayHaveBegun: true,
@@ -251,13 +251,14 @@ describe("the ending of a Job", () => {
 
   test("by its deadline says so", () => {
     const late = jobWith({ conditions: [condition("Failed", "DeadlineExceeded", "too long")] }, 0);
-    const ending = late && toEnding(late, podsWith({ phase: "Failed", containerStatuses: [terminated(143, "Error")] }));
+    const ending =
+      late && toEnding(late, podsWith({ phase: "Failed", containerStatuses: [terminated(143, "Error")] }), null);
     expect(ending).toMatchObject({ status: 143, why: expect.stringContaining("(DeadlineExceeded)") });
   });
 
   test("without a failure is a success, whatever the pods said", () => {
     expect(
-      toEnding({ kind: "complete" }, podsWith({ phase: "Failed", containerStatuses: [terminated(1, "Error")] })),
+      toEnding({ kind: "complete" }, podsWith({ phase: "Failed", containerStatuses: [terminated(1, "Error")] }), null),
     ).toEqual({
       kind: "exited",
       status: 0,

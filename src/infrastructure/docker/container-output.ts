@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { monotonicMs } from "../../async/clock.ts";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { OutputLine } from "../../process/output-files.ts";
+import { toTimedLine } from "../log-times.ts";
 import { inspect } from "./container-details.ts";
 import { isEnded } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
@@ -87,14 +88,13 @@ export class ContainerOutput implements AsyncDisposable {
   }
 
   /** A line with a time that was read already comes again, because `since` includes its own time. */
-  async #pass({ stream, text }: OutputLine): Promise<void> {
-    const [, time, rest] = /^(\d{4}-\d\d-\d\dT\S+) ?([\s\S]*)$/.exec(text) ?? [];
-    const at = time === undefined ? null : toNanoseconds(time);
+  async #pass({ stream, text: whole }: OutputLine): Promise<void> {
+    const { at, text } = toTimedLine(whole);
     if (at !== null) {
       if (at <= this.#position) return;
       this.#position = at;
     }
-    const line = { stream, text: at === null ? text : (rest ?? "") };
+    const line = { stream, text };
     this.#lastLines.push(line.text);
     if (this.#lastLines.length > keptLines) this.#lastLines.shift();
     this.source.onLine(line);
@@ -124,8 +124,7 @@ export class ContainerOutput implements AsyncDisposable {
       signal,
     );
     let last = 0n;
-    for await (const { text } of outputLines(logs, source.isTerminal))
-      last = toNanoseconds(text.split(" ")[0] ?? "") ?? last;
+    for await (const { text } of outputLines(logs, source.isTerminal)) last = toTimedLine(text).at ?? last;
     return last;
   }
 
@@ -136,14 +135,6 @@ export class ContainerOutput implements AsyncDisposable {
     // Without the position, the next worker passes on new lines only.
     await writeFile(join(directory, positionName), String(this.#position), { mode: 0o600 }).catch(() => {});
   }
-}
-
-/** Returns the nanoseconds since 1970 of a time of RFC 3339; null for another text. */
-function toNanoseconds(time: string): bigint | null {
-  const [, second, fraction = "", zone] =
-    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/.exec(time) ?? [];
-  const ms = Date.parse(`${second}${zone}`);
-  return Number.isNaN(ms) ? null : BigInt(ms) * 1_000_000n + BigInt(fraction.padEnd(9, "0").slice(0, 9));
 }
 
 /** Returns the last lines of a container whose output was not followed. Throws as `Engine.request` does. */

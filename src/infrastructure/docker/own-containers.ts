@@ -71,7 +71,7 @@ function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer, daemonId
     daemonId,
     autoRemove: false,
   });
-  return [{ flowRunId, instance, workerName, proposals: attempt, handle }];
+  return [{ flowRunId, instance, workerName, proposals: attempt, handle, mayHaveBegun: true }];
 }
 
 /** Returns for how long a container in this state is kept. */

@@ -29,12 +29,17 @@ export interface PodFacts {
 export interface ContainerEnd {
   readonly container: string;
   readonly exitCode: number;
-  /** Such as `Error` and `OOMKilled`. */
+  /** Such as `Error`, `OOMKilled` and `StartError`. */
   readonly reason: string;
+  /** Why it could not start, or what it wrote to its termination log. Usually empty. */
+  readonly message: string;
 }
 
+/** Kubernetes allows longer ones. */
+const longestMessage = 500;
+
 /** The container of the flow run. Source: prefect_kubernetes/worker.py. */
-const mainContainer = "prefect-job";
+export const mainContainer = "prefect-job";
 
 /** Returns what is kept of a pod. */
 export function toPodFacts(pod: PodObject): PodFacts {
@@ -57,15 +62,22 @@ export function toPodFacts(pod: PodObject): PodFacts {
   };
 }
 
+/** A container whose program could not be started has an end, too. Source: kubelet kuberuntime, StartError. */
 function hasRun({ state, lastState }: ContainerStatus): boolean {
-  return Boolean(state?.running ?? state?.terminated?.startedAt ?? lastState?.terminated);
+  const ends = [state?.terminated, lastState?.terminated];
+  return (
+    state?.running !== undefined ||
+    ends.some((end) => end && !/^(StartError|ContainerCannotRun)$/.test(end.reason ?? ""))
+  );
 }
 
 /** The flow run's container counts, if it failed. Otherwise any that failed, because it also fails the pod. */
 function endOf(containers: readonly ContainerStatus[]): ContainerEnd | null {
   const ended = containers.flatMap(({ name, state, lastState }) => {
     const end = state?.terminated ?? lastState?.terminated;
-    return end ? [{ container: name, exitCode: end.exitCode, reason: end.reason ?? "" }] : [];
+    if (end === undefined) return [];
+    const message = (end.message ?? "").replace(/\s+/g, " ").trim().slice(0, longestMessage);
+    return [{ container: name, exitCode: end.exitCode, reason: end.reason ?? "", message }];
   });
   const main = ended.find(({ container }) => container === mainContainer);
   if (main && main.exitCode !== 0) return main;

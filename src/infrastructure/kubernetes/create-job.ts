@@ -1,0 +1,229 @@
+// Creates the Job of a flow run, and the secrets that it refers to. Source: prefect_kubernetes/worker.py _create_job.
+import type { JsonObject } from "../../api/wire.ts";
+import { timeoutSignal } from "../../async/clock.ts";
+import { sleep } from "../../async/sleep.ts";
+import { SecretTexts } from "../../secret-texts.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import { ClusterError, ClusterUnreachableError, isExisting, isMissing, isTransient } from "./cluster/cluster-error.ts";
+import { createObject, deleteObject, patchObject, readObject, replaceObject } from "./cluster/objects.ts";
+import { type JobObject, jobs, type KubernetesObject, type Resource, secrets } from "./cluster/resources.ts";
+import { type JobFacts, readFacts } from "./job-labels.ts";
+import { toJobManifest } from "./job-manifest.ts";
+import { type Kubernetes, logOf } from "./kubernetes.ts";
+import type { KubernetesJob } from "./kubernetes-job.ts";
+import {
+  apiKeySecretOf,
+  ownedBy,
+  plainValueOf,
+  secretManifest,
+  splitEnvironment,
+  withReference,
+} from "./manifest-secrets.ts";
+
+/** A Job that cannot be created. State messages begin with the name, as those of the reference do. */
+export class JobCreationError extends Error {
+  override readonly name = "InfrastructureError";
+}
+
+/** Where a Job is created, and what for. */
+export interface Creation {
+  readonly kubernetes: Kubernetes;
+  readonly cluster: Cluster;
+  readonly job: KubernetesJob;
+  readonly facts: JobFacts;
+  readonly signal: AbortSignal;
+}
+
+/** The time limit for removing what a failed creation left. */
+const removalMs = 30_000;
+
+/**
+ * Creates the Job, or finds the one that an earlier request created. Waits while the cluster is away. If it throws, it has
+ * removed what it created. Throws JobCreationError, ClusterConfigError and the reason of the signal.
+ */
+export async function createJob(creation: Creation): Promise<JobObject> {
+  const { kubernetes, job, facts, signal } = creation;
+  const log = logOf(kubernetes, facts.flowRunId);
+  log.info("Creating Kubernetes job...");
+  const prepared = await withSecrets(creation, await toJobManifest(job, facts));
+  const split = kubernetes.settings.storesEnvironment ? splitEnvironment(prepared) : null;
+  const manifest = split?.manifest ?? prepared;
+  let created: JobObject;
+  try {
+    if (split) await createOrFind(creation, secrets, split.secret);
+    created = await createOrFind(creation, jobs, manifest);
+    if (!isOfAttempt(created, facts)) throw new JobCreationError(notOurs(created, job));
+  } catch (error) {
+    // An earlier request may have created it without a response, and then even a refusal says nothing.
+    const existing = await findOwn(creation, manifest);
+    if (existing === null || signal.aborted) {
+      await removeUnused(creation, existing, split?.secretName ?? null);
+      signal.throwIfAborted();
+      throw explained(error, job);
+    }
+    created = existing;
+  }
+  if (split) await giveToJob(creation, split.secretName, created);
+  log.info(`Kubernetes job '${created.metadata.name}' created in namespace '${job.namespace}'`);
+  return created;
+}
+
+/** Creates an object, or returns the one of the same name, because the response to an earlier request may be lost. */
+async function createOrFind<O extends KubernetesObject>(
+  creation: Creation,
+  resource: Resource<O>,
+  manifest: JsonObject,
+): Promise<O> {
+  const { cluster, job, signal } = creation;
+  const { name } = manifest.metadata as { name: string };
+  try {
+    return await whileAway(creation, () =>
+      createObject(cluster, resource, job.namespace, manifest, { signal, retries: 0 }),
+    );
+  } catch (error) {
+    if (!isExisting(error)) throw error;
+    return await whileAway(creation, () => readObject(cluster, resource, job.namespace, name, { signal, retries: 0 }));
+  }
+}
+
+/**
+ * Repeats a call after transient failures: without end while nobody answers, and else as often as the settings say. A server
+ * may fail for ever, for example because of an admission webhook.
+ */
+async function whileAway<T>({ kubernetes: { settings }, signal }: Creation, call: () => Promise<T>): Promise<T> {
+  const { createAttempts, createPause } = settings;
+  for (let failed = 1; ; ) {
+    try {
+      return await call();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isTransient(error) || (!isAway(error) && failed++ >= createAttempts)) throw error;
+      const { seconds, leastJitter, mostJitter } = createPause;
+      const pause = seconds + leastJitter + Math.random() * Math.max(0, mostJitter - leastJitter);
+      const asked = error instanceof ClusterError ? (error.retryAfterMs ?? 0) : 0;
+      await sleep(Math.max(pause * 1000, asked, leastPauseMs), signal);
+      signal.throwIfAborted();
+    }
+  }
+}
+
+/** The settings allow a pause of 0 s, which would be a burst of requests while the cluster is away. */
+const leastPauseMs = 100;
+
+/** Returns whether the API server is not there now, or has too much to do. */
+function isAway(error: unknown): boolean {
+  if (error instanceof ClusterUnreachableError) return true;
+  return error instanceof ClusterError && [429, 502, 503, 504].includes(error.status);
+}
+
+function isOfAttempt({ metadata }: JobObject, { flowRunId, attempt }: JobFacts): boolean {
+  const found = readFacts(metadata.annotations);
+  return found?.flowRunId === flowRunId && found.attempt.join() === attempt.join();
+}
+
+function notOurs({ metadata }: JobObject, { namespace }: KubernetesJob): string {
+  return `Unable to create Kubernetes job: '${metadata.name}' exists in namespace '${namespace}' and belongs to something else. Delete it, or choose another name.`;
+}
+
+let isAuthStringSaid = false;
+
+/** Returns the manifest with references to the secrets that the settings name. */
+async function withSecrets(creation: Creation, manifest: JsonObject): Promise<JsonObject> {
+  const { kubernetes, job } = creation;
+  const { apiKeySecret, createsApiKeySecret, authStringSecret } = kubernetes.settings;
+  let changed = manifest;
+  const apiKey = plainValueOf(manifest, "PREFECT_API_KEY");
+  if (apiKeySecret) changed = withReference(changed, "PREFECT_API_KEY", apiKeySecret);
+  else if (createsApiKeySecret && apiKey !== undefined) {
+    const secret = await apiKeySecretOf(job.workerName);
+    await storeApiKey(creation, secret.name, secretManifest(secret, apiKey));
+    changed = withReference(changed, "PREFECT_API_KEY", secret);
+  }
+  if (authStringSecret) return withReference(changed, "PREFECT_API_AUTH_STRING", authStringSecret);
+  if (!isAuthStringSaid && plainValueOf(manifest, "PREFECT_API_AUTH_STRING") !== undefined) {
+    isAuthStringSaid = true;
+    kubernetes.services.log.warn(
+      "The manifests of Jobs contain PREFECT_API_AUTH_STRING. Put it into a secret of the cluster, and name that in PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_NAME and …_KEY.",
+    );
+  }
+  return changed;
+}
+
+/** The secrets that have this program's API key, by cluster, with the manifest that they were given. */
+const stored = new WeakMap<Cluster, Map<string, string>>();
+
+/** Stores the API key, once until it changes. It stays at the end of the worker, because Jobs may still need it. */
+async function storeApiKey(creation: Creation, name: string, manifest: JsonObject): Promise<void> {
+  const { cluster, job, signal } = creation;
+  const known = stored.get(cluster) ?? new Map<string, string>();
+  stored.set(cluster, known);
+  const place = `${job.namespace}/${name}`;
+  const text = JSON.stringify(manifest);
+  if (known.get(place) === text) return;
+  try {
+    await whileAway(creation, async () => {
+      try {
+        await replaceObject(cluster, secrets, job.namespace, name, manifest, { signal, retries: 0 });
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        // Another worker of this name may be faster, and it has the same key.
+        await createOrFind(creation, secrets, manifest);
+      }
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw explained(error, job);
+  }
+  known.set(place, text);
+}
+
+/** Lets the cluster delete the secret together with the Job. */
+async function giveToJob(creation: Creation, secretName: string, { metadata }: JobObject): Promise<void> {
+  const { kubernetes, cluster, job, facts, signal } = creation;
+  try {
+    await patchObject(cluster, secrets, job.namespace, secretName, ownedBy(metadata), { signal });
+  } catch (error) {
+    logOf(kubernetes, facts.flowRunId).warn(
+      `Secret '${secretName}' stays when its Job is deleted: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** Returns the Job of this attempt; null if there is none, or if nobody can say. */
+async function findOwn({ cluster, job, facts }: Creation, manifest: JsonObject): Promise<JobObject | null> {
+  const { name } = manifest.metadata as { name: string };
+  try {
+    const found = await readObject(cluster, jobs, job.namespace, name, { signal: timeoutSignal(removalMs) });
+    return isOfAttempt(found, facts) ? found : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Removes what a failed creation left. Failing that, a worker deletes the Job when it finds that nobody waits for it. */
+async function removeUnused(
+  { kubernetes, cluster, job }: Creation,
+  existing: JobObject | null,
+  secretName: string | null,
+): Promise<void> {
+  const options = { signal: timeoutSignal(removalMs), propagationPolicy: "Background" } as const;
+  try {
+    if (existing) {
+      const { name, uid } = existing.metadata;
+      await deleteObject(cluster, jobs, job.namespace, name, { ...options, uid });
+    }
+    if (secretName !== null) await deleteObject(cluster, secrets, job.namespace, secretName, options);
+  } catch (error) {
+    kubernetes.services.log.debug({ err: error }, "What was created for a flow run could not be removed");
+  }
+}
+
+/** Returns the error with a message in words, and without the environment, which a webhook or a proxy may repeat. */
+function explained(error: unknown, job: KubernetesJob): unknown {
+  if (!(error instanceof ClusterError || error instanceof ClusterUnreachableError)) return error;
+  const environment = new SecretTexts();
+  const shown = JSON.stringify(job.manifest);
+  const values = job.environment.reveal().map(({ value }) => value);
+  environment.add(values.filter((value): value is string => typeof value === "string" && !shown.includes(value)));
+  return new JobCreationError(`Unable to create Kubernetes job: ${environment.redact(error.message)}`);
+}

@@ -1,0 +1,218 @@
+// The execution of one flow run in a Job: how it ends, how it is stopped, and its time limits.
+import { wallClockMs } from "../../async/clock.ts";
+import { LinkedController } from "../../async/linked-controller.ts";
+import { sleep, waitAtMost, waitUnlessAborted } from "../../async/sleep.ts";
+import { terminateGraceMs } from "../../process/terminate.ts";
+import { selfCancelMs } from "../../program/launch.ts";
+import type { Execution, Handle, RunAccess, StopLimits } from "../pool-type.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import { isConflict } from "./cluster/cluster-error.ts";
+import { deleteObject } from "./cluster/objects.ts";
+import { type JobObject, jobs } from "./cluster/resources.ts";
+import { readFacts } from "./job-labels.ts";
+import { JobWatch } from "./job-watch.ts";
+import { type Kubernetes, logOf } from "./kubernetes.ts";
+import { relatedTo } from "./pod-event.ts";
+import { type OutputSource, PodOutput } from "./pod-output.ts";
+import { PodReports } from "./pod-reports.ts";
+
+/** After the end of a Job, its last lines arrive within this time. */
+const lastLinesMs = 5_000;
+/**
+ * A deleted Job is gone within this time after the grace time of its pods. The pod of a node that does not answer stays until
+ * the node is back, so it is not waited for longer.
+ */
+const deletionMs = 30_000;
+
+/** A Job that exists, and its handle. */
+export interface RunningJob {
+  readonly cluster: Cluster;
+  readonly object: JobObject;
+  readonly handle: Handle;
+  readonly isAdopted: boolean;
+}
+
+/** Returns the execution of a Job. */
+export async function jobExecution(
+  kubernetes: Kubernetes,
+  running: RunningJob,
+  options: RunAccess,
+): Promise<Execution> {
+  const { cluster, object, handle } = running;
+  const { name, uid, namespace: namespaceName = "", labels = {}, annotations, creationTimestamp } = object.metadata;
+  const facts = readFacts(annotations);
+  const log = logOf(kubernetes, options.flowRunId);
+  const { sendsPodEvents, tailLines } = kubernetes.settings;
+  const namespace = kubernetes.namespaces.of(cluster, namespaceName);
+  const over = new AbortController();
+  const place = { cluster, name, uid, namespace: namespaceName };
+  const deleteJob = async (why: string): Promise<void> => {
+    watch.expectDeletion(why);
+    await deleteJobOf(place, over.signal).catch((error: unknown) => {
+      if (!over.signal.aborted) log.warn(`Job '${name}' could not be deleted: ${(error as Error).message}`);
+    });
+  };
+  const reports = new PodReports({
+    access: options,
+    log,
+    namespace: namespaceName,
+    related: sendsPodEvents ? await relatedTo(labels) : null,
+    onUnwanted: () => {
+      if (!watch.hasStarted) void deleteJob("because its flow run does not wait for it any more");
+    },
+  });
+  const outputs = facts?.streamsOutput ? new Outputs(kubernetes, { ...running, options }) : null;
+  const watch = new JobWatch(
+    { uid, name, namespace, tailLines },
+    { reports, onPodStarted: (pod, hasEnded) => outputs?.follow(pod, hasEnded) },
+  );
+  void endLate(watch, { facts, createdAt: Date.parse(creationTimestamp ?? ""), deleteJob, signal: over.signal });
+  const ended = watch.ended.then(async (ending) => {
+    if (outputs) await waitAtMost(outputs.ended(), lastLinesMs, over.signal);
+    const status = ending.kind === "exited" ? `exit code ${ending.status}` : ending.why;
+    log.info(`Kubernetes job '${name}' has ended: ${status}`);
+    return ending;
+  });
+  return {
+    handle,
+    started: watch.started,
+    ended,
+    hooks: null,
+    reportsRunning: facts?.executesItself ?? false,
+    // `prefect flow-run execute` sends them.
+    sendsHeartbeats: true,
+    stop: (why, limits) =>
+      stopJob(watch, { why, executesItself: facts?.executesItself ?? false, deleteJob, ended }, limits),
+    endLeftovers: async () => {},
+    async [Symbol.asyncDispose]() {
+      over.abort(new Error("the flow run has ended"));
+      watch[Symbol.dispose]();
+      await outputs?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A Job by its place, and which one. */
+export interface JobIdentity {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/**
+ * Deletes this Job and its pods, and no later one of the same name. The pods get the usual grace time. Throws ClusterError and the
+ * reason of the signal. Source: prefect_kubernetes/worker.py kill_infrastructure.
+ */
+export async function deleteJobOf({ cluster, namespace, name, uid }: JobIdentity, signal: AbortSignal): Promise<void> {
+  try {
+    await deleteObject(cluster, jobs, namespace, name, {
+      uid,
+      gracePeriodSeconds: terminateGraceMs / 1000,
+      propagationPolicy: "Foreground",
+      signal,
+      retries: Number.POSITIVE_INFINITY,
+    });
+  } catch (error) {
+    // Another Job has the name, so this one is gone.
+    if (!isConflict(error)) throw error;
+  }
+}
+
+interface StopRequest {
+  readonly why: "cancel" | "kill";
+  readonly executesItself: boolean;
+  readonly ended: Promise<unknown>;
+  deleteJob(why: string): Promise<void>;
+}
+
+/**
+ * Stops the Job. A pod that executes the flow run itself sees the cancellation and ends itself, so it gets the time for that
+ * first. A Job whose pod has not started, and any other, is deleted at once.
+ */
+async function stopJob(
+  watch: JobWatch,
+  { why, executesItself, ended, deleteJob }: StopRequest,
+  { kill, leave }: StopLimits,
+): Promise<"stopped" | "had ended"> {
+  using over = new LinkedController(kill);
+  void ended.then(() => over.abort());
+  if (why === "cancel" && executesItself && watch.hasStarted) await waitAtMost(ended, selfCancelMs, over.signal);
+  if (await isSettled(ended)) return "stopped";
+  using waiting = new LinkedController(leave);
+  void ended.then(() => waiting.abort());
+  const deleted = deleteJob(why === "cancel" ? "because its flow run was cancelled" : "by its worker");
+  await waitUnlessAborted(deleted, waiting.signal);
+  await waitAtMost(ended, terminateGraceMs + deletionMs, waiting.signal);
+  watch.giveUp();
+  return "stopped";
+}
+
+interface Limits {
+  readonly facts: { readonly podWatchSeconds: number | null; readonly jobWatchSeconds: number | null } | null;
+  /** In ms since 1970, by the clock of the cluster. NaN if it is not known. */
+  readonly createdAt: number;
+  readonly signal: AbortSignal;
+  deleteJob(why: string): Promise<void>;
+}
+
+/** Deletes a Job whose pod has not started in time, or that has not ended in time. The deletion comes before the report. */
+async function endLate(watch: JobWatch, { facts, createdAt, deleteJob, signal }: Limits): Promise<void> {
+  const { podWatchSeconds = null, jobWatchSeconds = null } = facts ?? {};
+  const wait = async (seconds: number): Promise<boolean> => {
+    // The first wait of an adopted Job was begun by another worker.
+    const passedMs = Number.isNaN(createdAt) ? 0 : Math.max(0, wallClockMs() - createdAt);
+    await sleep(Math.min(Math.max(0, seconds * 1000 - passedMs), seconds * 1000), signal);
+    return !signal.aborted;
+  };
+  const ofPod = async (seconds: number): Promise<void> => {
+    if (!(await wait(seconds)) || watch.hasStarted) return;
+    await deleteJob(`because its pod had not started after ${seconds} s (pod_watch_timeout_seconds)`);
+  };
+  const ofJob = async (seconds: number): Promise<void> => {
+    if (await wait(seconds)) await deleteJob(`because it had not ended after ${seconds} s (job_watch_timeout_seconds)`);
+  };
+  await Promise.all([podWatchSeconds && ofPod(podWatchSeconds), jobWatchSeconds && ofJob(jobWatchSeconds)]);
+}
+
+/** The output of the pods of a Job, which are several if Kubernetes starts them again. */
+class Outputs implements AsyncDisposable {
+  readonly #outputs = new Map<string, PodOutput>();
+
+  constructor(
+    private readonly kubernetes: Kubernetes,
+    private readonly run: RunningJob & { readonly options: RunAccess },
+  ) {}
+
+  /** Follows the output of a pod. `hasEnded` says whether more may come. */
+  follow(pod: string, hasEnded: () => boolean): void {
+    if (this.#outputs.has(pod)) return;
+    const { cluster, object, isAdopted, options } = this.run;
+    const { services } = this.kubernetes;
+    const source: OutputSource = {
+      cluster,
+      namespace: object.metadata.namespace ?? "",
+      pod,
+      directory: options.directory,
+      isAdopted: isAdopted && this.#outputs.size === 0,
+      onLine: (text) => services.printLine(options.flowRunId, { stream: "stdout", text }),
+      hasEnded,
+      log: services.log,
+    };
+    this.#outputs.set(pod, new PodOutput(source));
+  }
+
+  /** Resolves when all pods have ended and their lines were passed on. */
+  async ended(): Promise<void> {
+    await Promise.all([...this.#outputs.values()].map((output) => output.ended));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#outputs.values()].map((output) => output[Symbol.asyncDispose]()));
+  }
+}
+
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  const notYet = Symbol("not yet");
+  return (await Promise.race([promise, Promise.resolve(notYet)])) !== notYet;
+}

@@ -1,0 +1,222 @@
+// Watches one Job and its pods until it is known how the flow run ended.
+import { timeoutSignal } from "../../async/clock.ts";
+import { sleep, waitAtMost } from "../../async/sleep.ts";
+import type { Ending, RunOutput } from "../pool-type.ts";
+import { isMissing } from "./cluster/cluster-error.ts";
+import { listEvents, listObjects, readObject } from "./cluster/objects.ts";
+import { jobs, pods } from "./cluster/resources.ts";
+import { type JobEnd, newest, toEnding } from "./job-ending.ts";
+import { type JobRow, toJobRow } from "./job-row.ts";
+import { type PodFacts, toPodFacts } from "./pod-facts.ts";
+import { readLastLines } from "./pod-output.ts";
+import type { PodReports } from "./pod-reports.ts";
+import type { JobListener, WatchedNamespace } from "./watched-namespaces.ts";
+
+/** The Job, as far as it is known when the watch begins. */
+export interface WatchedJob {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: WatchedNamespace;
+  /** How many of the last lines of a failed container are read. */
+  readonly tailLines: number;
+}
+
+/** Where the watch reports to. */
+export interface WatchTargets {
+  readonly reports: PodReports;
+  /** A container of the flow run has started. `hasEnded` says later whether it has ended. */
+  onPodStarted(pod: string, hasEnded: () => boolean): void;
+}
+
+/** How often a Job is looked at that the watch may not show, and a flow run that still waits for its pod. */
+const lookMs = 60_000;
+const lookLimitMs = 30_000;
+/** A Job without a pod for this time probably cannot have one. */
+const firstPodMs = 5_000;
+const lastLinesMs = 10_000;
+/** The watch of pods may be behind that of Jobs by this time. */
+const podLagMs = 2_000;
+
+/** Watches the Job. Disposing ends the watch. */
+export class JobWatch implements JobListener, Disposable {
+  readonly ended: Promise<Ending>;
+  /** Resolves when a container has started, or when the Job has ended. */
+  readonly started: Promise<void>;
+  readonly #pods = new Map<string, PodFacts>();
+  readonly #over = new AbortController();
+  readonly #following: Disposable;
+  #resolveEnded: (ending: Ending) => void = () => undefined;
+  #resolveStarted: () => void = () => undefined;
+  #resolvePodEnded: () => void = () => undefined;
+  readonly #podEnded: Promise<void>;
+  #isConcluded = false;
+  #isVerifying = false;
+  /** Why the worker itself deletes the Job. */
+  #deletion: string | null = null;
+
+  constructor(
+    private readonly job: WatchedJob,
+    private readonly targets: WatchTargets,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.started = new Promise((resolve) => {
+      this.#resolveStarted = resolve;
+    });
+    this.#podEnded = new Promise((resolve) => {
+      this.#resolvePodEnded = resolve;
+    });
+    this.#following = job.namespace.follow(job.uid, this);
+    void this.#lookRegularly();
+    void this.#explainMissingPod();
+  }
+
+  /** Whether a container of the flow run has run. */
+  get hasStarted(): boolean {
+    return [...this.#pods.values()].some(({ hasStarted }) => hasStarted);
+  }
+
+  /** The pods, as last seen. */
+  get pods(): readonly PodFacts[] {
+    return [...this.#pods.values()];
+  }
+
+  onJob({ outcome }: JobRow): void {
+    if (outcome) void this.#conclude(outcome);
+  }
+
+  onPod(pod: PodFacts): void {
+    this.#pods.set(pod.uid, pod);
+    this.targets.reports.onPod(pod);
+    if (pod.hasStarted) {
+      this.#resolveStarted();
+      this.targets.onPodStarted(pod.name, () => this.#isConcluded || isFinal(this.#pods.get(pod.uid) ?? pod));
+    }
+    if (isFinal(pod)) this.#resolvePodEnded();
+  }
+
+  onMissing(): void {
+    void this.#verifyMissing();
+  }
+
+  /** The worker deletes the Job. `why` completes "The Kubernetes Job was deleted". */
+  expectDeletion(why: string): void {
+    this.#deletion = why;
+  }
+
+  /** The Job may exist, but its end is not waited for any longer. */
+  giveUp(): void {
+    void this.#conclude({ kind: "deleted", why: this.#whyDeleted() });
+  }
+
+  [Symbol.dispose](): void {
+    this.#following[Symbol.dispose]();
+    this.#over.abort(new Error("the Job is not watched any more"));
+  }
+
+  /** Reads the Job and its pods. What the watch shows may be old, or nothing at all. */
+  async #look(): Promise<void> {
+    const { name, uid, namespace } = this.job;
+    const { signal } = this.#over;
+    const options = { signal, limitMs: lookLimitMs };
+    try {
+      const job = await readObject(namespace.cluster, jobs, namespace.name, name, options);
+      await this.#readPods();
+      if (job.metadata.uid === uid) this.onJob(toJobRow(job));
+      else await this.#conclude({ kind: "deleted", why: this.#whyDeleted() });
+    } catch (error) {
+      if (isMissing(error)) await this.#conclude({ kind: "deleted", why: this.#whyDeleted() });
+    }
+  }
+
+  async #readPods(): Promise<void> {
+    const { name, uid, namespace } = this.job;
+    const options = { signal: this.#over.signal, limitMs: lookLimitMs };
+    const found = await listObjects(
+      namespace.cluster,
+      pods,
+      namespace.name,
+      { labelSelector: `job-name=${name}` },
+      options,
+    );
+    for (const pod of found.map(toPodFacts)) if (pod.jobUid === uid) this.onPod(pod);
+  }
+
+  /** A Job that is not in the list may have lost its label, or it was created after the list. Only the cluster can say. */
+  async #verifyMissing(): Promise<void> {
+    if (this.#isVerifying || this.#isConcluded) return;
+    this.#isVerifying = true;
+    await this.#look().finally(() => {
+      this.#isVerifying = false;
+    });
+  }
+
+  async #lookRegularly(): Promise<void> {
+    const { signal } = this.#over;
+    const { namespace, uid } = this.job;
+    while (!this.#isConcluded) {
+      await sleep(lookMs, signal);
+      if (signal.aborted || this.#isConcluded) return;
+      if (namespace.problem !== null || !namespace.jobs.get(uid)) await this.#verifyMissing();
+      if (!this.hasStarted && !this.#isConcluded) this.targets.reports.check();
+    }
+  }
+
+  /** A quota, a webhook or a missing service account may refuse the pod. Only the events about the Job say so. */
+  async #explainMissingPod(): Promise<void> {
+    const { signal } = this.#over;
+    const { namespace, uid } = this.job;
+    for (let pauseMs = firstPodMs; !this.#isConcluded; pauseMs = lookMs) {
+      await sleep(pauseMs, signal);
+      if (signal.aborted || this.#isConcluded || this.#pods.size > 0) return;
+      // Who may not read events does without.
+      const events = await listEvents(namespace.cluster, namespace.name, uid, { signal, limitMs: lookLimitMs }).catch(
+        () => [],
+      );
+      const failed = events.filter(({ reason }) => reason === "FailedCreate").at(-1);
+      if (failed && this.#pods.size === 0 && !this.#isConcluded) {
+        this.targets.reports.onDiagnosis(
+          {
+            level: "error",
+            category: "FailedCreate",
+            summary: "Kubernetes cannot create the pod of the Job",
+            detail: `${(failed.message ?? "").replace(/\s+/g, " ").trim().replace(/\.$/, "")}.`,
+            advice: "It tries again until the cause is gone, for example a quota or a missing service account.",
+          },
+          true,
+        );
+      }
+    }
+  }
+
+  #whyDeleted(): string {
+    return `The Kubernetes Job was deleted${this.#deletion === null ? "" : ` ${this.#deletion}`}.`;
+  }
+
+  /** The pods tell more than the Job, and their changes may come later. */
+  async #conclude(end: JobEnd): Promise<void> {
+    if (this.#isConcluded) return;
+    this.#isConcluded = true;
+    if (end.kind !== "deleted") await waitAtMost(this.#podEnded, podLagMs, this.#over.signal);
+    if (end.kind === "failed" && !this.pods.some(isFinal)) await this.#readPods().catch(() => undefined);
+    const ending = toEnding(end, this.pods, this.targets.reports.reason);
+    const output = end.kind === "failed" ? await this.#readOutput() : undefined;
+    this.#resolveEnded(output ? { ...ending, output } : ending);
+    this.#resolveStarted();
+  }
+
+  async #readOutput(): Promise<RunOutput | undefined> {
+    const { namespace, tailLines } = this.job;
+    const pod = newest(this.pods.filter(({ phase, hasStarted }) => hasStarted && phase !== "Succeeded"));
+    if (tailLines === 0 || pod === undefined) return undefined;
+    return await readLastLines(namespace.cluster, namespace.name, pod, {
+      tailLines,
+      signal: timeoutSignal(lastLinesMs),
+    });
+  }
+}
+
+function isFinal({ phase }: PodFacts): boolean {
+  return phase === "Succeeded" || phase === "Failed";
+}

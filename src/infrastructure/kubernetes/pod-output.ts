@@ -1,0 +1,131 @@
+// Passes on what the container of a flow run prints, also after another worker read the first part.
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { monotonicMs } from "../../async/clock.ts";
+import { longestTimerMs, sleep } from "../../async/sleep.ts";
+import type { Logger } from "../../logger.ts";
+import { toTimedLine } from "../log-times.ts";
+import type { RunOutput } from "../pool-type.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import { followLog, readLog } from "./cluster/objects.ts";
+import { mainContainer, type PodFacts } from "./pod-facts.ts";
+
+/** A pod, and where its lines go. */
+export interface OutputSource {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly pod: string;
+  /** Where the position is stored for the next worker; null for nowhere. */
+  readonly directory: string | null;
+  /** Another worker may have read the first part. Without a stored position, only new lines are passed on. */
+  readonly isAdopted: boolean;
+  readonly onLine: (text: string) => void;
+  /** Whether the container has ended. */
+  readonly hasEnded: () => boolean;
+  readonly log: Logger;
+}
+
+const positionName = "pod-output.position";
+/** How often the position is stored at most. */
+const storeMs = 1_000;
+/** The pause before the output is read again, after the cluster ended it. */
+const reopenMs = 1_000;
+
+/** The output of the container in one pod. */
+export class PodOutput implements AsyncDisposable {
+  readonly #over = new AbortController();
+  readonly #following: Promise<void>;
+  /** The time of the last line in nanoseconds since 1970. */
+  #position = 0n;
+  #storedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly source: OutputSource) {
+    this.#following = this.#follow().catch((error: unknown) => {
+      if (!this.#over.signal.aborted) source.log.debug({ err: error }, `The output of pod ${source.pod} was not read`);
+    });
+  }
+
+  /** Resolves when the container has ended and its lines were passed on. Never rejects. */
+  get ended(): Promise<void> {
+    return this.#following;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort(new Error("the output is not read any more"));
+    await this.#following;
+  }
+
+  async #follow(): Promise<void> {
+    const { cluster, namespace, pod, hasEnded, log } = this.source;
+    const { signal } = this.#over;
+    await this.#restore();
+    for (let isLast = false; !isLast && !signal.aborted; ) {
+      isLast = hasEnded();
+      const selection = { container: mainContainer, timestamps: true, ...this.#since() };
+      try {
+        // The response begins with the first line.
+        const options = { signal, limitMs: longestTimerMs, retries: 0 };
+        for await (const line of followLog(cluster, namespace, pod, selection, options)) await this.#pass(line);
+      } catch (error) {
+        if (!signal.aborted) log.debug({ err: error }, `The output of pod ${pod} is read again`);
+      }
+      if (!isLast) await sleep(reopenMs, signal);
+    }
+  }
+
+  /** A line with a time that was read already comes again, because a position counts in seconds. */
+  async #pass(line: string): Promise<void> {
+    const { at, text } = toTimedLine(line);
+    if (at !== null) {
+      if (at <= this.#position) return;
+      this.#position = at;
+    }
+    this.source.onLine(text);
+    await this.#store();
+  }
+
+  #since(): { sinceTime?: string } {
+    if (this.#position === 0n) return {};
+    return { sinceTime: new Date(Number(this.#position / 1_000_000_000n) * 1000).toISOString().replace(/\.\d+/, "") };
+  }
+
+  async #restore(): Promise<void> {
+    const { cluster, namespace, pod, directory, isAdopted } = this.source;
+    if (!isAdopted) return;
+    const stored = directory === null ? "" : await readFile(join(directory, positionName), "utf8").catch(() => "");
+    if (/^\d+$/.test(stored)) this.#position = BigInt(stored);
+    else {
+      const selection = { container: mainContainer, timestamps: true, tailLines: 1 };
+      const last = await readLog(cluster, namespace, pod, selection, { signal: this.#over.signal });
+      this.#position = toTimedLine(last.trimEnd()).at ?? 0n;
+    }
+  }
+
+  async #store(): Promise<void> {
+    const { directory } = this.source;
+    if (directory === null || monotonicMs() - this.#storedAt < storeMs) return;
+    this.#storedAt = monotonicMs();
+    // Without the position, the next worker passes on new lines only.
+    await writeFile(join(directory, positionName), String(this.#position), { mode: 0o600 }).catch(() => {});
+  }
+}
+
+/**
+ * Returns the last lines of a failed pod: of the container that failed, else of its instance before. Returns undefined if
+ * there are none, or if they cannot be read, because the pod is gone.
+ */
+export async function readLastLines(
+  cluster: Cluster,
+  namespace: string,
+  pod: PodFacts,
+  { tailLines, signal }: { tailLines: number; signal: AbortSignal },
+): Promise<RunOutput | undefined> {
+  const container = pod.end?.container ?? mainContainer;
+  for (const previous of pod.restarts > 0 ? [false, true] : [false]) {
+    const selection = { container, tailLines, ...(previous && { previous }) };
+    const text = await readLog(cluster, namespace, pod.name, selection, { signal, retries: 1 }).catch(() => "");
+    const lines = text.split("\n").filter((line) => line.trim() !== "");
+    if (lines.length > 0) return { of: `container '${container}' in pod '${pod.name}'`, lines };
+  }
+  return undefined;
+}

@@ -1,0 +1,106 @@
+// The Jobs and pods of lictor, by namespace. All work pools share one list and one watch of each per namespace.
+import type { Logger } from "../../logger.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import { type JobObject, jobs, type PodObject, pods } from "./cluster/resources.ts";
+import { Table } from "./cluster/table.ts";
+import { poolLabel } from "./job-labels.ts";
+import { type JobRow, toJobRow } from "./job-row.ts";
+import { type PodFacts, toPodFacts } from "./pod-facts.ts";
+
+/** Is told what happens to one Job. */
+export interface JobListener {
+  /** The Job is new or has changed. */
+  onJob(row: JobRow): void;
+  /** A pod of it is new, or has changed, or is gone and was like this at its end. */
+  onPod(pod: PodFacts): void;
+  /** The Job may be gone. It may also have lost its labels, or it was not in a list. */
+  onMissing(): void;
+}
+
+/** One namespace of a cluster. */
+export class WatchedNamespace implements Disposable {
+  readonly jobs: Table<JobObject, JobRow>;
+  readonly pods: Table<PodObject, PodFacts>;
+  readonly #listeners = new Map<string, JobListener>();
+
+  constructor(
+    readonly cluster: Cluster,
+    readonly name: string,
+    log: Logger,
+  ) {
+    const common = { cluster, namespace: name, labelSelector: poolLabel, log };
+    this.jobs = new Table({
+      ...common,
+      resource: jobs,
+      toRow: toJobRow,
+      onChanged: (row) => this.#listeners.get(row.uid)?.onJob(row),
+      onDeleted: ({ uid }) => this.#listeners.get(uid)?.onMissing(),
+      onSynced: () => this.#findMissing(),
+    });
+    this.pods = new Table({
+      ...common,
+      resource: pods,
+      toRow: toPodFacts,
+      onChanged: (pod) => this.#tell(pod),
+      // Its last status is that of its end, unless nobody saw it.
+      onDeleted: (_, last) => last && this.#tell(toPodFacts(last)),
+    });
+  }
+
+  /** Why changes are not seen now; null if they are. */
+  get problem(): string | null {
+    return this.jobs.problem ?? this.pods.problem;
+  }
+
+  /** Tells the listener what is known of the Job, and all changes, until the result is disposed of. */
+  follow(jobUid: string, listener: JobListener): Disposable {
+    this.#listeners.set(jobUid, listener);
+    for (const pod of this.pods.all()) if (pod.jobUid === jobUid) listener.onPod(pod);
+    const row = this.jobs.get(jobUid);
+    if (row) listener.onJob(row);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(jobUid) };
+  }
+
+  /** Whether the Job is followed. */
+  isFollowed(jobUid: string): boolean {
+    return this.#listeners.has(jobUid);
+  }
+
+  [Symbol.dispose](): void {
+    this.jobs[Symbol.dispose]();
+    this.pods[Symbol.dispose]();
+  }
+
+  #tell(pod: PodFacts): void {
+    if (pod.jobUid !== null) this.#listeners.get(pod.jobUid)?.onPod(pod);
+  }
+
+  #findMissing(): void {
+    for (const [uid, listener] of this.#listeners) if (!this.jobs.get(uid)) listener.onMissing();
+  }
+}
+
+/** All namespaces that are watched. */
+export class WatchedNamespaces implements Disposable {
+  readonly #all = new Map<Cluster, Map<string, WatchedNamespace>>();
+
+  constructor(private readonly log: Logger) {}
+
+  /** Returns the namespace of a cluster. It is watched from then on. */
+  of(cluster: Cluster, name: string): WatchedNamespace {
+    const ofCluster = this.#all.get(cluster) ?? new Map<string, WatchedNamespace>();
+    this.#all.set(cluster, ofCluster);
+    const namespace = ofCluster.get(name) ?? new WatchedNamespace(cluster, name, this.log);
+    ofCluster.set(name, namespace);
+    return namespace;
+  }
+
+  /** Returns the namespaces that are watched. */
+  all(): WatchedNamespace[] {
+    return [...this.#all.values()].flatMap((ofCluster) => [...ofCluster.values()]);
+  }
+
+  [Symbol.dispose](): void {
+    for (const namespace of this.all()) namespace[Symbol.dispose]();
+  }
+}

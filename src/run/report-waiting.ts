@@ -1,0 +1,48 @@
+// Reports that the program of a flow run waits for infrastructure, such as an image or a node.
+// Source: prefect_kubernetes/observer.py _replicate_pod_event.
+import { findFlowRun } from "../api/flow-runs.ts";
+import { limitedApi } from "../api/limited-api.ts";
+import { timeoutSignal } from "../async/clock.ts";
+import { recordProposal } from "./claim.ts";
+import { findHolder } from "./claim-holder.ts";
+import { type ProposalOptions, proposeState } from "./propose-state.ts";
+import type { RunContext } from "./run-context.ts";
+import { mayHaveProposed, type RunRecord } from "./run-record.ts";
+import { infrastructurePending, infrastructurePendingState, submittingState } from "./states.ts";
+
+/** The reason is news, so it is not worth a long wait. */
+const limitMs = 5_000;
+
+/**
+ * Sets the flow run to InfrastructurePending with this reason, if it still is Pending because of this claim. Returns false if
+ * nobody waits for the program any more: the flow run has ended, was deleted, or was scheduled or claimed again. Never rejects.
+ */
+export async function reportWaiting(context: RunContext, run: RunRecord, reason: string): Promise<boolean> {
+  const { flowRun, log } = run;
+  const signal = timeoutSignal(limitMs);
+  // A proposal that is repeated late could replace the end of the flow run, and the server would accept that.
+  const api = limitedApi(context.api, signal);
+  const message = context.services.redact(reason);
+  const options: ProposalOptions = {
+    signal,
+    onProposal: (transitionId) => recordProposal(context, run, transitionId),
+  };
+  try {
+    const state = (await findFlowRun(api, flowRun.id, { signal }))?.state;
+    if (state?.type !== "PENDING") {
+      context.history.recordState(run, state ?? null);
+      return state?.type === "RUNNING" || state?.type === "PAUSED" || state?.type === "CANCELLING";
+    }
+    if (!mayHaveProposed(run, state) && (await findHolder(api, run, { signal })) === "somebody else") return false;
+    if (state.name === infrastructurePending) {
+      if (state.message === message) return true;
+      // The server refuses a second state of the same name.
+      await proposeState(api, flowRun.id, submittingState, options);
+    }
+    const decision = await proposeState(api, flowRun.id, infrastructurePendingState(message), options);
+    context.history.recordState(run, decision.state);
+  } catch (error) {
+    log.debug({ err: error }, "The server was not told why the flow run waits");
+  }
+  return true;
+}
