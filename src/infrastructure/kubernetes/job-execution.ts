@@ -64,7 +64,7 @@ export async function jobExecution(
   const outputs = facts?.streamsOutput ? new Outputs(kubernetes, { ...running, options }) : null;
   const watch = new JobWatch(
     { uid, name, namespace, tailLines },
-    { reports, onPodStarted: (pod, hasEnded) => outputs?.follow(pod, hasEnded) },
+    { reports, onPodStarted: (pod, end) => outputs?.follow(pod, end) },
   );
   void endLate(watch, { facts, createdAt: Date.parse(creationTimestamp ?? ""), deleteJob, signal: over.signal });
   const ended = watch.ended.then(async (ending) => {
@@ -184,8 +184,8 @@ class Outputs implements AsyncDisposable {
     private readonly run: RunningJob & { readonly options: RunAccess },
   ) {}
 
-  /** Follows the output of a pod. `hasEnded` says whether more may come. */
-  follow(pod: string, hasEnded: () => boolean): void {
+  /** Follows the output of a pod. After `end`, no more comes. */
+  follow(pod: string, end: AbortSignal): void {
     if (this.#outputs.has(pod)) return;
     const { cluster, object, isAdopted, options } = this.run;
     const { services } = this.kubernetes;
@@ -196,7 +196,7 @@ class Outputs implements AsyncDisposable {
       directory: options.directory,
       isAdopted: isAdopted && this.#outputs.size === 0,
       onLine: (text) => services.printLine(options.flowRunId, { stream: "stdout", text }),
-      hasEnded,
+      end,
       log: services.log,
     };
     this.#outputs.set(pod, new PodOutput(source));

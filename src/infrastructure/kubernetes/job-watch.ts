@@ -24,8 +24,8 @@ export interface WatchedJob {
 /** Where the watch reports to. */
 export interface WatchTargets {
   readonly reports: PodReports;
-  /** A container of the flow run has started. `hasEnded` says later whether it has ended. */
-  onPodStarted(pod: string, hasEnded: () => boolean): void;
+  /** A container of the flow run has started, and maybe this was said before. `end` aborts when its pod has ended. */
+  onPodStarted(pod: string, end: AbortSignal): void;
 }
 
 /** How often a Job is looked at that the watch may not show, and a flow run that still waits for its pod. */
@@ -43,6 +43,7 @@ export class JobWatch implements JobListener, Disposable {
   /** Resolves when a container has started, or when the Job has ended. */
   readonly started: Promise<void>;
   readonly #pods = new Map<string, PodFacts>();
+  readonly #ends = new Map<string, AbortController>();
   readonly #over = new AbortController();
   readonly #following: Disposable;
   #resolveEnded: (ending: Ending) => void = () => undefined;
@@ -88,12 +89,16 @@ export class JobWatch implements JobListener, Disposable {
 
   onPod(pod: PodFacts): void {
     this.#pods.set(pod.uid, pod);
+    const end = this.#ends.get(pod.uid) ?? new AbortController();
+    this.#ends.set(pod.uid, end);
     this.targets.reports.onPod(pod);
     if (pod.hasStarted) {
       this.#resolveStarted();
-      this.targets.onPodStarted(pod.name, () => this.#isConcluded || isFinal(this.#pods.get(pod.uid) ?? pod));
+      this.targets.onPodStarted(pod.name, end.signal);
     }
-    if (isFinal(pod)) this.#resolvePodEnded();
+    if (!isFinal(pod)) return;
+    end.abort();
+    this.#resolvePodEnded();
   }
 
   onMissing(): void {
@@ -200,6 +205,7 @@ export class JobWatch implements JobListener, Disposable {
     this.#isConcluded = true;
     if (end.kind !== "deleted") await waitAtMost(this.#podEnded, podLagMs, this.#over.signal);
     if (end.kind === "failed" && !this.pods.some(isFinal)) await this.#readPods().catch(() => undefined);
+    for (const podEnd of this.#ends.values()) podEnd.abort();
     const ending = toEnding(end, this.pods, this.targets.reports.reason);
     const output = end.kind === "failed" ? await this.#readOutput() : undefined;
     this.#resolveEnded(output ? { ...ending, output } : ending);

@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { monotonicMs } from "../../async/clock.ts";
+import { LinkedController } from "../../async/linked-controller.ts";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
 import { toTimedLine } from "../log-times.ts";
@@ -20,8 +21,8 @@ export interface OutputSource {
   /** Another worker may have read the first part. Without a stored position, only new lines are passed on. */
   readonly isAdopted: boolean;
   readonly onLine: (text: string) => void;
-  /** Whether the container has ended. */
-  readonly hasEnded: () => boolean;
+  /** Aborts when the pod has ended. */
+  readonly end: AbortSignal;
   readonly log: Logger;
 }
 
@@ -56,11 +57,13 @@ export class PodOutput implements AsyncDisposable {
   }
 
   async #follow(): Promise<void> {
-    const { cluster, namespace, pod, hasEnded, log } = this.source;
+    const { cluster, namespace, pod, end, log } = this.source;
     const { signal } = this.#over;
+    using pause = new LinkedController(signal, end);
     await this.#restore();
     for (let isLast = false; !isLast && !signal.aborted; ) {
-      isLast = hasEnded();
+      // A connection may be cut without an error, so the rest is read once more after the end.
+      isLast = end.aborted;
       const selection = { container: mainContainer, timestamps: true, ...this.#since() };
       try {
         // The response begins with the first line.
@@ -69,7 +72,7 @@ export class PodOutput implements AsyncDisposable {
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, `The output of pod ${pod} is read again`);
       }
-      if (!isLast) await sleep(reopenMs, signal);
+      if (!isLast) await sleep(reopenMs, pause.signal);
     }
   }
 
