@@ -3,7 +3,7 @@ import { bothClocks, monotonicMs } from "../async/clock.ts";
 import type { Logging } from "../logger.ts";
 import { startHealthServer } from "../status/health-server.ts";
 import type { MetricsSources } from "../status/metrics-server.ts";
-import { readStatus, type StatusSources } from "../status/read-status.ts";
+import { readStatus, readWatches, type StatusSources } from "../status/read-status.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 
 /** A worker counts as stuck after this many poll intervals without a poll. Source: prefect workers/server.py. */
@@ -26,6 +26,7 @@ export async function serveHealth(
       pollsFailingSeconds: () => secondsFailing(sources),
       journalProblem: () => sources.journal?.problem ?? null,
       machineProblem: () => sources.machine.problem,
+      watches: () => readWatches(sources.workers),
       status: () => readStatus(sources, bothClocks()),
       redact,
       log: logger,

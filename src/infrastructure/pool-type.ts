@@ -97,8 +97,19 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
   findStarted(workPoolId: string, fields: JsonObject): Promise<readonly StartedProgram[]>;
   /** Removes a program that has not begun, because its flow run does not wait for it. Missing if there are none. */
   discard?(program: StartedProgram): Promise<void>;
+  /** Returns what it watches, for the status of the program. Missing if it watches nothing. */
+  watches?(): InfrastructureWatch[];
   /** Returns the installed packages of Prefect's collections. Prefect Cloud shows them. */
   integrations(): Promise<{ name: string; version: string }[]>;
+}
+
+/** A stream of changes that is followed, such as that of the pods in a namespace. */
+export interface InfrastructureWatch {
+  readonly name: string;
+  /** The time since the last sign of life; null before the first one. */
+  readonly ageMs: number | null;
+  /** Why changes are not seen now; null if they are. */
+  readonly problem: string | null;
 }
 
 /** A program that the infrastructure remembers, and who started it. */

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import http from "node:http";
 import { isIP } from "node:net";
 import { join } from "node:path";
+import type { InfrastructureWatch } from "../infrastructure/pool-type.ts";
 import type { Logger } from "../logger.ts";
 import { listenHttp } from "./http-listener.ts";
 
@@ -23,6 +24,8 @@ export interface HealthServerOptions {
   journalProblem: () => string | null;
   /** Returns why flow runs cannot be started on this machine now; null if nothing is known to be wrong. */
   machineProblem: () => string | null;
+  /** Returns the streams of changes of the infrastructure. */
+  watches: () => readonly InfrastructureWatch[];
   /** Returns the body of /status.json. */
   status: () => object;
   /** Returns the text without secrets. */
@@ -93,8 +96,9 @@ function json(status: number, body: object, headers: http.OutgoingHttpHeaders = 
 /**
  * The messages are those of the reference, except for an outage. `polls_failing_seconds` exists only while polls fail,
  * `journal_problem` only while the journal cannot be written, and `machine_problem` only while flow runs cannot be started.
- * The last two do not cause 503, because a restart mends neither. An outage logs nothing here, because a restart would not
- * end it.
+ * `oldest_watch_seconds` exists if infrastructure is watched: the longest silence of a watch. `watch_problem` says why changes
+ * are not seen now. The last four do not cause 503, because a restart mends none. An outage logs nothing here, because a
+ * restart would not end it.
  */
 function healthResponse(options: HealthServerOptions): RouteResponse {
   const { silentSeconds, outageSeconds, pollsFailingSeconds, journalProblem, machineProblem, redact, log } = options;
@@ -107,6 +111,7 @@ function healthResponse(options: HealthServerOptions): RouteResponse {
     ...(failingSeconds !== undefined && { polls_failing_seconds: Math.round(failingSeconds) }),
     ...(ofJournal !== null && { journal_problem: ofJournal }),
     ...(ofMachine !== null && { machine_problem: redact(ofMachine) }),
+    ...describeWatches(options),
   };
   if (awaySeconds !== undefined) {
     const message = "The API is away. The worker keeps trying.";
@@ -115,6 +120,16 @@ function healthResponse(options: HealthServerOptions): RouteResponse {
   if (seconds === undefined) return json(200, { message: "OK", ...failing });
   log.error(`Worker has not polled in the last ${Math.round(seconds)} seconds and should be restarted`);
   return json(503, { message: "Worker may be unresponsive at this time", ...failing });
+}
+
+function describeWatches({ watches, redact }: HealthServerOptions): object {
+  const all = watches();
+  const ages = all.flatMap(({ ageMs }) => ageMs ?? []);
+  const problem = all.find((watch) => watch.problem !== null)?.problem ?? null;
+  return {
+    ...(ages.length > 0 && { oldest_watch_seconds: Math.round(Math.max(...ages) / 1000) }),
+    ...(problem !== null && { watch_problem: redact(problem) }),
+  };
 }
 
 /** Browsers must not store these responses or show them to other sites. */

@@ -8,6 +8,7 @@ import type { LatencyKind } from "../run/run-history.ts";
 import type { EventPublisher } from "../sockets/event-publisher.ts";
 import type { Worker } from "../worker/worker.ts";
 import { listenHttp } from "./http-listener.ts";
+import { readWatches } from "./read-status.ts";
 
 /** The sources of the metrics. */
 export interface MetricsSources {
@@ -175,6 +176,9 @@ function addGauges(registry: Registry, { workers, eventPublisher, machine }: Met
   gauge(registry, "lictor_machine_problem", "1 while this machine cannot start flow runs, else 0.", [], () => [
     [[], Number(machine.problem !== null)],
   ]);
+  gauge(registry, "lictor_watch_age_seconds", "Time since the last sign of life of a watch.", ["watch"], () =>
+    readWatches(workers).flatMap(({ name, ageMs }) => (ageMs === null ? [] : [[[name], ageMs / 1000] as const])),
+  );
   gauge(registry, "lictor_event_lag_seconds", "From the last event's occurrence to its arrival.", [pool], () =>
     byPool(workers, ({ sockets: { eventLagMs } }) => (eventLagMs === undefined ? undefined : eventLagMs / 1000)),
   );

@@ -1,6 +1,7 @@
 // Reads the status of the program for the status page and the control socket.
 import type { Credentials } from "../api/credentials.ts";
 import type { BothClocks } from "../async/clock.ts";
+import type { InfrastructureWatch } from "../infrastructure/pool-type.ts";
 import type { StopSignals } from "../run/run-context.ts";
 import type { RunSummary } from "../run/run-history.ts";
 import { summarize } from "../run/run-history.ts";
@@ -65,7 +66,16 @@ function readHost(sources: StatusSources, now: BothClocks, toWallClock: (at: num
     journalProblem: journal?.problem ?? null,
     machineProblem: machine.problem,
     slots: { used: slots.taken, limit: slots.limit },
+    watches: readWatches(workers).map(({ name, ageMs, problem }) => {
+      return { name, lastAt: ageMs === null ? null : Math.round(now.wallMs - ageMs), problem };
+    }),
   };
+}
+
+/** Returns the streams of changes of all infrastructure. Workers of the same type share it. */
+export function readWatches(workers: readonly Pick<Worker, "infrastructure">[]): InfrastructureWatch[] {
+  const all = new Set(workers.map(({ infrastructure }) => infrastructure));
+  return [...all].flatMap((infrastructure) => infrastructure.watches?.() ?? []);
 }
 
 type OptionsStatus = Pick<WorkerStatus, "name" | "workPool" | "workQueues" | "querySeconds">;

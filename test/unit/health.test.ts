@@ -104,6 +104,7 @@ test.each<[path: string, host: string, status: number]>([
     pollsFailingSeconds: () => undefined,
     journalProblem: () => null,
     machineProblem: () => null,
+    watches: () => [],
     status: () => ({ host: "not for others" }),
     redact: (text) => text,
     log: recordingLogger().log,
@@ -114,4 +115,33 @@ test.each<[path: string, host: string, status: number]>([
     expect(answer.status).toBe(status);
     if (status === 403) expect(answer.body.toString()).not.toContain("not for others");
   }
+});
+
+test("the health says since when no watch of infrastructure has had a sign of life, and why", async () => {
+  using server = await startHealthServer({
+    host: "127.0.0.1",
+    port: 0,
+    silentSeconds: () => undefined,
+    outageSeconds: () => undefined,
+    pollsFailingSeconds: () => undefined,
+    journalProblem: () => null,
+    machineProblem: () => null,
+    watches: () => [
+      { name: "Jobs", ageMs: 2_000, problem: null },
+      { name: "pods", ageMs: 90_400, problem: "may not list pods, token-1" },
+      { name: "others", ageMs: null, problem: null },
+    ],
+    status: () => ({}),
+    redact: (text) => text.replace("token-1", "********"),
+    log: recordingLogger().log,
+  });
+  const { status, body } = await sendRequest(`http://127.0.0.1:${server.port}/health`, {
+    method: "GET",
+    headers: {},
+    body: "",
+  });
+  expect([status, JSON.parse(body.toString())]).toEqual([
+    200,
+    { message: "OK", oldest_watch_seconds: 90, watch_problem: "may not list pods, ********" },
+  ]);
 });

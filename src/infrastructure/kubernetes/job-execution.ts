@@ -58,7 +58,7 @@ export async function jobExecution(
     namespace: namespaceName,
     related: sendsPodEvents ? await relatedTo(labels) : null,
     onUnwanted: () => {
-      if (!watch.hasStarted) void deleteJob("because its flow run does not wait for it any more");
+      if (!watch.hasStarted && !watch.hasEnded) void deleteJob("because its flow run does not wait for it any more");
     },
   });
   const outputs = facts?.streamsOutput ? new Outputs(kubernetes, { ...running, options }) : null;
@@ -163,7 +163,7 @@ async function endLate(watch: JobWatch, { facts, createdAt, deleteJob, signal }:
     // The first wait of an adopted Job was begun by another worker.
     const passedMs = Number.isNaN(createdAt) ? 0 : Math.max(0, wallClockMs() - createdAt);
     await sleep(Math.min(Math.max(0, seconds * 1000 - passedMs), seconds * 1000), signal);
-    return !signal.aborted;
+    return !signal.aborted && !watch.hasEnded;
   };
   const ofPod = async (seconds: number): Promise<void> => {
     if (!(await wait(seconds)) || watch.hasStarted) return;

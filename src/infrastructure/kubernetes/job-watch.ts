@@ -78,6 +78,11 @@ export class JobWatch implements JobListener, Disposable {
     return [...this.#pods.values()].some(({ hasStarted }) => hasStarted);
   }
 
+  /** Whether it is known how the Job ended. */
+  get hasEnded(): boolean {
+    return this.#isConcluded;
+  }
+
   /** The pods, as last seen. */
   get pods(): readonly PodFacts[] {
     return [...this.#pods.values()];

@@ -45,6 +45,7 @@ export async function openKubernetes(services: InfrastructureServices): Promise<
       return await own.find(workPoolId);
     },
     discard: (program) => own.discard(program),
+    watches: () => namespaces.watches(),
     integrations: async () => [],
     [Symbol.dispose]() {
       namespaces[Symbol.dispose]();
@@ -60,7 +61,7 @@ async function startJob(kubernetes: Kubernetes, job: KubernetesJob, options: Sta
     flowRunId,
     instance: instance ?? "",
     workerName: job.workerName,
-    attempt: proposals,
+    attempt: [...proposals],
     streamsOutput: job.streamOutput,
     executesItself: executesItself(job),
     podWatchSeconds: job.podWatchSeconds,
@@ -71,7 +72,7 @@ async function startJob(kubernetes: Kubernetes, job: KubernetesJob, options: Sta
   kubernetes.namespaces.of(cluster, job.namespace);
   const place = {
     flowRunId,
-    attempt: proposals,
+    attempt: facts.attempt,
     namespace: job.namespace,
     name: await toJobName(job, facts),
     clusterUid: await clusterUid(cluster),

@@ -1,5 +1,6 @@
 // The Jobs and pods of lictor, by namespace. All work pools share one list and one watch of each per namespace.
 import type { Logger } from "../../logger.ts";
+import type { InfrastructureWatch } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { type JobObject, jobs, type PodObject, pods } from "./cluster/resources.ts";
 import { Table } from "./cluster/table.ts";
@@ -93,6 +94,14 @@ export class WatchedNamespaces implements Disposable {
     const namespace = ofCluster.get(name) ?? new WatchedNamespace(cluster, name, this.log);
     ofCluster.set(name, namespace);
     return namespace;
+  }
+
+  /** Returns the state of all watches. */
+  watches(): InfrastructureWatch[] {
+    return this.all().flatMap(({ name, jobs: ofJobs, pods: ofPods }) => [
+      { name: `Jobs in namespace '${name}'`, ageMs: ofJobs.ageMs, problem: ofJobs.problem },
+      { name: `pods in namespace '${name}'`, ageMs: ofPods.ageMs, problem: ofPods.problem },
+    ]);
   }
 
   /** Returns the namespaces that are watched. */

@@ -47,6 +47,9 @@ export function facts({ host, workers }: Status): HTMLElement[] {
     ...(host.journalProblem === null
       ? []
       : [["Journal", `cannot be written (${host.journalProblem})`] as [string, string]]),
+    ...host.watches.flatMap(({ name, problem }): [string, string][] =>
+      problem === null ? [] : [[`Watch of ${name}`, problem]],
+    ),
     ...(host.machineProblem === null
       ? []
       : [["Machine", `cannot start flow runs: ${host.machineProblem}`] as [string, string]]),

@@ -82,6 +82,15 @@ export interface HostStatus {
   /** Why flow runs cannot be started on this machine now, in one or two sentences. Null if nothing is known to be wrong. */
   machineProblem: string | null;
   slots: { used: number; limit: number | null };
+  /** The streams of changes of the infrastructure, such as those of the Jobs in a namespace. */
+  watches: WatchStatus[];
+}
+
+/** A stream of changes. `lastAt` is its last sign of life; null before the first one. `problem` is null if it works. */
+export interface WatchStatus {
+  name: string;
+  lastAt: number | null;
+  problem: string | null;
 }
 
 /** The status of one program at one moment. */
