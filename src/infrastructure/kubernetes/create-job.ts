@@ -6,7 +6,7 @@ import { SecretTexts } from "../../secret-texts.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { ClusterError, ClusterUnreachableError, isExisting, isMissing, isTransient } from "./cluster/cluster-error.ts";
 import { createObject, deleteObject, patchObject, readObject, replaceObject } from "./cluster/objects.ts";
-import { type JobObject, jobs, type KubernetesObject, type Resource, secrets } from "./cluster/resources.ts";
+import { type JobObject, jobs, secrets } from "./cluster/resources.ts";
 import { type JobFacts, readFacts } from "./job-labels.ts";
 import { toJobManifest } from "./job-manifest.ts";
 import { type Kubernetes, logOf } from "./kubernetes.ts";
@@ -50,8 +50,8 @@ export async function createJob(creation: Creation): Promise<JobObject> {
   const manifest = split?.manifest ?? prepared;
   let created: JobObject;
   try {
-    if (split) await createOrFind(creation, secrets, split.secret);
-    created = await createOrFind(creation, jobs, manifest);
+    if (split) await createSecret(creation, split.secret);
+    created = await createOrFind(creation, manifest);
     if (!isOfAttempt(created, facts)) throw new JobCreationError(notOurs(created, job));
   } catch (error) {
     // An earlier request may have created it without a response, and then even a refusal says nothing.
@@ -68,21 +68,27 @@ export async function createJob(creation: Creation): Promise<JobObject> {
   return created;
 }
 
-/** Creates an object, or returns the one of the same name, because the response to an earlier request may be lost. */
-async function createOrFind<O extends KubernetesObject>(
-  creation: Creation,
-  resource: Resource<O>,
-  manifest: JsonObject,
-): Promise<O> {
+/** Creates the Job, or returns the one of the same name, because the response to an earlier request may be lost. */
+async function createOrFind(creation: Creation, manifest: JsonObject): Promise<JobObject> {
   const { cluster, job, signal } = creation;
   const { name } = manifest.metadata as { name: string };
   try {
     return await whileAway(creation, () =>
-      createObject(cluster, resource, job.namespace, manifest, { signal, retries: 0 }),
+      createObject(cluster, jobs, job.namespace, manifest, { signal, retries: 0 }),
     );
   } catch (error) {
     if (!isExisting(error)) throw error;
-    return await whileAway(creation, () => readObject(cluster, resource, job.namespace, name, { signal, retries: 0 }));
+    return await whileAway(creation, () => readObject(cluster, jobs, job.namespace, name, { signal, retries: 0 }));
+  }
+}
+
+/** Creates a secret, unless an earlier request or another worker has. It has the same content then. */
+async function createSecret(creation: Creation, manifest: JsonObject): Promise<void> {
+  const { cluster, job, signal } = creation;
+  try {
+    await whileAway(creation, () => createObject(cluster, secrets, job.namespace, manifest, { signal, retries: 0 }));
+  } catch (error) {
+    if (!isExisting(error)) throw error;
   }
 }
 
@@ -167,7 +173,7 @@ async function storeApiKey(creation: Creation, name: string, manifest: JsonObjec
       } catch (error) {
         if (!isMissing(error)) throw error;
         // Another worker of this name may be faster, and it has the same key.
-        await createOrFind(creation, secrets, manifest);
+        await createSecret(creation, manifest);
       }
     });
   } catch (error) {
