@@ -1,12 +1,13 @@
 // Continues the programs of dead workers that the infrastructure itself remembers, such as containers. No journal is needed,
 // so this also works for workers whose disk is gone.
 import { filterFlowRuns } from "../api/flow-runs.ts";
+import { readBlockDocument, readBlockDocumentById } from "../api/references.ts";
 import type { FlowRun, JsonObject, WorkPool } from "../api/wire.ts";
 import { filterOnlineWorkers } from "../api/work-pools.ts";
 import type { StartedProgram } from "../infrastructure/pool-type.ts";
 import { defaultJobFields } from "../job/job-fields.ts";
 import { readClaimLabels } from "../job/labels.ts";
-import { TemplateError } from "../job/template.ts";
+import { resolveBlocks, TemplateError } from "../job/template.ts";
 import { JobConfigurationError } from "../job/typed-fields.ts";
 import { findHolder } from "../run/claim-holder.ts";
 import { resume } from "../run/live.ts";
@@ -24,6 +25,8 @@ export class StartedPrograms {
   readonly #open = new Map<string, StartedProgram>();
   /** The identifiers of programs whose flow run needs nothing any more, at most `maxSettled`. So each is looked up once. */
   readonly #settled = new Set<string>();
+
+  #fields: { readonly template: JsonObject; readonly resolved: JsonObject } | null = null;
 
   constructor(private readonly worker: Worker) {}
 
@@ -45,7 +48,7 @@ export class StartedPrograms {
 
   async #adopt(workPool: WorkPool, signal: AbortSignal): Promise<void> {
     const { infrastructure, runs } = this.worker;
-    this.#note(await infrastructure.findStarted(workPool.id, this.#fieldsOf(workPool)));
+    this.#note(await infrastructure.findStarted(workPool.id, await this.#fieldsOf(workPool, signal)));
     const others = [...this.#open.values()].filter(({ flowRunId }) => !runs.has(flowRunId));
     if (others.length === 0) return;
     const claimed = await this.#readClaimed(others, signal);
@@ -61,10 +64,24 @@ export class StartedPrograms {
     }
   }
 
-  /** A base job template that is not valid is reported by the first flow run. */
-  #fieldsOf(workPool: WorkPool): JsonObject {
+  /**
+   * Returns the fields of a job without job variables, for infrastructure that is not local. Blocks may say where it is, and are
+   * read once per template. A template that is not valid is reported by the first flow run.
+   */
+  async #fieldsOf({ base_job_template: template, ...pool }: WorkPool, signal: AbortSignal): Promise<JsonObject> {
+    const { api, poolType, services } = this.worker;
+    if (poolType.isLocal) return {};
+    if (this.#fields?.template === template) return this.#fields.resolved;
+    const limited = { signal };
     try {
-      return defaultJobFields(workPool, this.worker.services.environment);
+      const fields = defaultJobFields({ ...pool, base_job_template: template }, services.environment);
+      const resolved = await resolveBlocks(fields, {
+        readBlockDocument: (typeSlug, name) => readBlockDocument(api, typeSlug, name, limited),
+        readBlockDocumentById: (id) => readBlockDocumentById(api, id, limited),
+        findVariable: async () => undefined,
+      });
+      this.#fields = { template, resolved };
+      return resolved;
     } catch (error) {
       if (error instanceof JobConfigurationError || error instanceof TemplateError) return {};
       throw error;

@@ -7,6 +7,7 @@ import {
   type FakePool,
   failedJob,
   flowRunId,
+  kubeconfigOf,
   openFakePool,
   running,
   soon,
@@ -152,6 +153,30 @@ describe("without a journal", () => {
     // Another work pool shares them.
     await pool.infrastructure.findStarted("another", { namespace: "a" });
     expect(pool.cluster.watches()).toHaveLength(6);
+  });
+
+  test("the cluster of the work pool's block is looked at, and not the usual one", async () => {
+    await using pool = await openFakePool();
+    await using other = await openFakePool();
+    const cluster_config = { config: kubeconfigOf(other.cluster), context_name: "fake" };
+    await pool.infrastructure.findStarted(workPoolId, { cluster_config });
+    await other.watched();
+    expect(pool.cluster.watches()).toEqual([]);
+    const job = await pool.jobOf({ cluster_config });
+    await using execution = await pool.infrastructure.start(job, pool.options);
+    expect(execution.handle.proof).toMatchObject({ hasBlock: true });
+    const find = async () => (await pool.infrastructure.findStarted(workPoolId, { cluster_config }))[0];
+    await waitFor(async () => (await find())?.handle.identifier === execution.handle.identifier, {
+      ...soon,
+      what: "the Job",
+    });
+    // The journal has no credentials, so the job is read for them.
+    await using next = await pool.reopen();
+    const options = { ...next.options, readJob: async () => job };
+    await using adopted = await next.infrastructure.adopt(handleOf(pool, afterCreation), options);
+    expect(adopted?.handle.identifier).toBe(execution.handle.identifier);
+    const identifier = { poolType: "kubernetes", identifier: execution.handle.identifier, proof: { flowRunId } };
+    expect(await pool.infrastructure.findAbandoned(identifier)).not.toBeNull();
   });
 
   test("a Job that has not begun can be discarded, one that has begun cannot", async () => {

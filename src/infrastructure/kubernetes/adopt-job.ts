@@ -100,8 +100,8 @@ function goneExecution(handle: Handle, ending: Ending): Execution {
 const findMs = 10_000;
 
 /**
- * Returns the Job of a handle of another worker. Returns null if this cluster has no such Job of the flow run, because another
- * cluster may have it.
+ * Returns the Job of a handle of another worker. Returns null if no known cluster has such a Job of the flow run, because
+ * another one may have it.
  */
 export async function findAbandonedJob(
   kubernetes: Kubernetes,
@@ -109,14 +109,18 @@ export async function findAbandonedJob(
 ): Promise<Pick<Execution, "stop"> | null> {
   const place = placeOf(handle);
   if (place === null) return null;
-  const cluster = await openCluster(kubernetes, null);
-  const object = await findJob(cluster, place, timeoutSignal(findMs));
-  if (!object || !isOf(object, factsOf(handle).flowRunId, null)) return null;
-  return {
-    async stop(_why, { leave }) {
-      if (toJobRow(object).outcome) return "had ended";
-      await deleteJobOf({ cluster, ...place, uid: object.metadata.uid }, leave);
-      return "stopped";
-    },
-  };
+  const usual = await openCluster(kubernetes, null).catch(() => null);
+  const others = kubernetes.clusters.all().filter((cluster) => cluster !== usual);
+  for (const cluster of usual ? [usual, ...others] : others) {
+    const object = await findJob(cluster, place, timeoutSignal(findMs));
+    if (!object || !isOf(object, factsOf(handle).flowRunId, null)) continue;
+    return {
+      async stop(_why, { leave }) {
+        if (toJobRow(object).outcome) return "had ended";
+        await deleteJobOf({ cluster, ...place, uid: object.metadata.uid }, leave);
+        return "stopped";
+      },
+    };
+  }
+  return null;
 }

@@ -2,6 +2,7 @@
 // Source: prefect_kubernetes/worker.py, observer.py.
 import type { JsonObject } from "../../api/wire.ts";
 import { monotonicMs } from "../../async/clock.ts";
+import { JobConfigurationError } from "../../job/typed-fields.ts";
 import type { Infrastructure, InfrastructureServices, StartOptions } from "../pool-type.ts";
 import { adoptJob, findAbandonedJob } from "./adopt-job.ts";
 import type { Cluster } from "./cluster/cluster.ts";
@@ -14,7 +15,7 @@ import { jobExecution } from "./job-execution.ts";
 import type { JobFacts } from "./job-labels.ts";
 import { toJobName } from "./job-manifest.ts";
 import { clusterUid, type Kubernetes, openCluster } from "./kubernetes.ts";
-import { executesItself, type KubernetesJob, toKubernetesJob } from "./kubernetes-job.ts";
+import { clusterField, executesItself, type KubernetesJob, toKubernetesJob } from "./kubernetes-job.ts";
 import { OwnJobs } from "./own-jobs.ts";
 import { readSettings } from "./settings.ts";
 import { WatchedNamespaces } from "./watched-namespaces.ts";
@@ -86,14 +87,14 @@ async function startJob(kubernetes: Kubernetes, job: KubernetesJob, options: Sta
 }
 
 /** Watches the namespaces where Jobs are to be expected: that of the work pool, and those of the settings. */
-async function watchUsual(kubernetes: Kubernetes, { namespace }: JsonObject): Promise<void> {
+async function watchUsual(kubernetes: Kubernetes, { namespace, cluster_config }: JsonObject): Promise<void> {
   const { namespaces, settings } = kubernetes;
   let cluster: Cluster;
   try {
-    cluster = await openCluster(kubernetes, null);
+    cluster = await openCluster(kubernetes, { cluster: clusterField(cluster_config) });
   } catch (error) {
-    // All jobs may have a block with their cluster.
-    if (error instanceof ClusterConfigError) return;
+    // The job variables may say it, and the first flow run reports what is wrong.
+    if (error instanceof ClusterConfigError || error instanceof JobConfigurationError) return;
     throw error;
   }
   const ofPool = typeof namespace === "string" && namespace !== "" ? namespace : "default";

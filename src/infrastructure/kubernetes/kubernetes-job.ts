@@ -196,7 +196,8 @@ function recommendedLabels({ flow, deployment }: RunFacts): Record<string, strin
   };
 }
 
-function clusterField(value: Json | undefined): Undisclosed<ClusterConfig> | null {
+/** Returns the cluster of a job; null for that of the worker's configuration. Throws JobConfigurationError. */
+export function clusterField(value: Json | undefined): Undisclosed<ClusterConfig> | null {
   if (value === undefined || value === null) return null;
   const { config, context_name } = objectField("cluster_config", value);
   const contextName = textField("cluster_config.context_name", context_name);

@@ -22,7 +22,10 @@ export function logOf({ services }: Pick<Kubernetes, "services">, flowRunId: str
 }
 
 /** Returns the cluster of a job; that of the worker's configuration for no job. Throws ClusterConfigError. */
-export async function openCluster({ clusters }: Kubernetes, job: KubernetesJob | null): Promise<Cluster> {
+export async function openCluster(
+  { clusters }: Kubernetes,
+  job: Pick<KubernetesJob, "cluster"> | null,
+): Promise<Cluster> {
   const block = job?.cluster?.reveal();
   return await clusters.open(block ? { config: block.config, context_name: block.contextName } : null);
 }
