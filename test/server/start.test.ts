@@ -147,12 +147,22 @@ describe("worker start", () => {
       error: /^LICTOR_LOST_AFTER_SECONDS is '10 min'\. It must be a whole number of seconds from 0 to 1000000/,
     },
     { what: "no pool", args: [], error: /^Missing required option '--pool' \/ '-p'\.$/ },
-    { what: "an unsupported type", args: ["-p", "x", "--type", "ecs"], error: /'ecs'.*Supported: process, docker\./ },
+    {
+      what: "an unsupported type",
+      args: ["-p", "x", "--type", "ecs"],
+      error: /'ecs'.*Supported: process, docker, kubernetes\./,
+    },
     {
       what: "a time for containers that is no number",
       args: ["-p", "x", "--type", "docker"],
       env: { LICTOR_DOCKER_KEEP_HOURS: "a day" },
       error: /^LICTOR_DOCKER_KEEP_HOURS is 'a day'\. It must be a number of hours/,
+    },
+    {
+      what: "a setting of Kubernetes that is no number",
+      args: ["-p", "x", "--type", "kubernetes"],
+      env: { PREFECT_INTEGRATIONS_KUBERNETES_WORKER_CREATE_JOB_RETRY_MAX_RETRIES: "many" },
+      error: /_MAX_RETRIES is 'many'\. It must be a whole number of at least 1\./,
     },
     {
       what: "an engine behind SSH",
