@@ -160,6 +160,7 @@ async function runAssembled(assembly: Assembly): Promise<void> {
     slots: sources.slots,
     stop,
     environment: program.env,
+    integrations: settings.integrations,
     uiUrl: uiUrlFor(settings, connection.apiUrl),
     python,
     journal,

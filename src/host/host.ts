@@ -50,6 +50,8 @@ export interface HostServices {
   readonly slots: Slots;
   readonly stop: StopControl;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The settings of Prefect's integrations, as variables. */
+  readonly integrations: Readonly<Record<string, string>>;
   /** The URL of the Prefect UI, without a slash at the end. Null if not known. */
   readonly uiUrl: string | null;
   readonly python: PythonFinder;
@@ -151,10 +153,10 @@ export class Host implements Disposable {
   }
 
   async #open(poolType: PoolType): Promise<Infrastructure> {
-    const { environment, exportedSettings, python, logging, options } = this.services;
+    const { environment, integrations, exportedSettings, python, logging, options } = this.services;
     const log = logging.named("prefect.flow_runs.worker");
     const infrastructureServices: InfrastructureServices = {
-      environment,
+      environment: { ...environment, ...integrations },
       processEnvironment: () => ({ ...environment, ...exportedSettings() }),
       python: () => python.current(),
       onOutput: logging.inheritsOutput ? null : logging.writeChildLine,

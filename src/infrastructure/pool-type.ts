@@ -29,7 +29,7 @@ export interface PoolType {
 
 /** The services of the program that infrastructure may use. */
 export interface InfrastructureServices {
-  /** The environment that lictor was started with. */
+  /** The environment that lictor was started with, and the settings of Prefect's integrations from files. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Returns the environment of a process on this machine, without the variables of a flow run. */
   processEnvironment(): Readonly<Record<string, string | undefined>>;

@@ -38,16 +38,16 @@ const TEST_MODE_VARIABLES = [
   "PREFECT_TESTING_UNIT_TEST_MODE",
 ];
 
-const NOTHING: SourceReading = { source: new Map(), unknownKeys: [] };
+const NOTHING: SourceReading = { source: new Map(), unknownKeys: [], integrations: new Map() };
 
 /** Loads the settings; the result is frozen. Throws SettingsError for a value or a file that cannot be used. */
 export function loadSettings(input: SettingsInput): Settings {
   const { env, cwd } = input;
-  const { environment, files, prefectToml, pyproject, profile } = readSources(input);
+  const { environment, files, dotEnv, prefectToml, pyproject, profile } = readSources(input);
   const isTestMode = TEST_MODE_VARIABLES.some((name) => env[name]);
   const fromProfile = isTestMode ? NOTHING : readProfile(profile);
 
-  const sources = [environment, ...files, fromProfile.source].map((source) => withSecretFiles(source, env));
+  const sources = [environment.source, ...files, fromProfile.source].map((source) => withSecretFiles(source, env));
   const given = merge(sources);
   const { values: derived, exported } = evaluate(given, env, cwd);
   const { values, warnings: boundWarnings } = withinLimits(derived);
@@ -76,6 +76,7 @@ export function loadSettings(input: SettingsInput): Settings {
     }),
     warnings: Object.freeze(warnings),
     exported: Object.freeze(exported),
+    integrations: integrationsOf([fromProfile, pyproject, prefectToml, dotEnv, environment]),
   });
 }
 
@@ -108,11 +109,13 @@ function readSources({ profileArgument, env, cwd }: SettingsInput) {
   const environment = readEnvironment(env);
   const prefectToml = readTomlFile("prefect.toml", cwd);
   const pyproject = readTomlFile("pyproject.toml", cwd, ["tool", "prefect"]);
-  const files = [readDotEnv(cwd, env), prefectToml.source, pyproject.source];
-  const file = profilesPath(environment, files, env, cwd);
+  const dotEnv = readDotEnv(cwd, env);
+  const files = [dotEnv.source, prefectToml.source, pyproject.source];
+  const file = profilesPath(environment.source, files, env, cwd);
   return {
     environment,
     files,
+    dotEnv,
     prefectToml,
     pyproject,
     profile: activeProfile(file, profileArgument, env.PREFECT_PROFILE),
@@ -129,17 +132,17 @@ function upperCased(variables: Iterable<[string, string | undefined]>): Map<stri
   return upper;
 }
 
-function readEnvironment(env: SettingsInput["env"]): Source {
+function readEnvironment(env: SettingsInput["env"]): SourceReading {
   const place = { kind: "environment", description: "from the environment" } as const;
-  return readVariables(upperCased(Object.entries(env)), place).source;
+  return readVariables(upperCased(Object.entries(env)), place);
 }
 
-function readDotEnv(cwd: string, env: SettingsInput["env"]): Source {
+function readDotEnv(cwd: string, env: SettingsInput["env"]): SourceReading {
   const file = join(cwd, ".env");
   const text = findText(file);
-  if (text === undefined) return NOTHING.source;
+  if (text === undefined) return NOTHING;
   const place = { kind: ".env", file, description: "from .env" } as const;
-  return readVariables(upperCased(parseDotEnv(text, env)), place).source;
+  return readVariables(upperCased(parseDotEnv(text, env)), place);
 }
 
 function readTomlFile(
@@ -170,6 +173,11 @@ function placeOf({ name, file, found, builtIn }: ActiveProfile): string {
 function merge(sources: readonly Source[]): ReadonlyMap<string, Given> {
   const given = new Map(sources.toReversed().flatMap((source) => [...source]));
   return new Map([...given].map(([name, first]) => [name, readSecret(name, first)]));
+}
+
+/** Returns the settings of integrations as the last reading that gives each one has it. */
+function integrationsOf(readings: readonly SourceReading[]): Settings["integrations"] {
+  return Object.freeze(Object.fromEntries(readings.flatMap(({ integrations }) => [...integrations])));
 }
 
 function hiddenOrigins(sources: readonly Source[]): ReadonlyMap<string, readonly Origin[]> {

@@ -25,4 +25,6 @@ export interface Settings {
    * The text is what lictor itself makes of the setting, because Python reads some texts more strictly.
    */
   readonly exported: Readonly<Record<string, string>>;
+  /** The settings of Prefect's integrations as variables, from all sources. Nobody has parsed them. */
+  readonly integrations: Readonly<Record<string, string>>;
 }

@@ -27,7 +27,11 @@ export interface SourceReading {
   readonly source: Source;
   /** keys that name no setting, as written */
   readonly unknownKeys: readonly string[];
+  /** the settings of Prefect's integrations as variables, such as `PREFECT_INTEGRATIONS_KUBERNETES_…`, as texts */
+  readonly integrations: ReadonlyMap<string, string>;
 }
+
+const integrationsPrefix = "PREFECT_INTEGRATIONS_";
 
 /**
  * Reads variables with names in upper case. A canonical name beats an alias. A group given as JSON
@@ -37,8 +41,11 @@ export function readVariables(variables: ReadonlyMap<string, unknown>, place: Pl
   const { byVariable, groups } = catalogue();
   const source = new Map<string, Given>();
   const unknownKeys: string[] = [];
+  const integrations = new Map<string, string>();
   const givenGroups: string[] = [];
   for (const [key, value] of variables) {
+    if (key.startsWith(integrationsPrefix)) integrations.set(key, textOf(value));
+    if (integrations.has(key)) continue;
     const setting = byVariable.get(key);
     if (setting !== undefined && isNothing(setting.definition, value)) continue;
     if (setting === undefined) (groups.has(key) ? givenGroups : unknownKeys).push(key);
@@ -60,19 +67,33 @@ export function readVariables(variables: ReadonlyMap<string, unknown>, place: Pl
       source.set(name, { value: item, origin: { ...originOf(path, item, groupPlace, ""), key } });
     });
   }
-  return { source, unknownKeys };
+  return { source, unknownKeys, integrations };
 }
 
 /** Reads the tables of prefect.toml. In pyproject.toml they are below `root`, `tool.prefect`. Throws SettingsError. */
-export function readTree(tree: Readonly<Record<string, unknown>>, place: Place, root = ""): SourceReading {
+export function readTree(whole: Readonly<Record<string, unknown>>, place: Place, root = ""): SourceReading {
   const source = new Map<string, Given>();
+  const { integrations: ofIntegrations, ...tree } = whole;
+  const integrations = new Map(isTable(ofIntegrations) ? flattened(ofIntegrations, integrationsPrefix) : []);
   const unknownKeys = readTable(tree, place, "", (name, path, value) => {
     const [, group, field] = /^(?:(.*)\.)?(.*)$/.exec(path) ?? [];
     const table = [root, group].filter(Boolean).join(".");
     const suffix = `${table === "" ? "" : ` [${table}]`} ${field}`;
     source.set(name, { value, origin: originOf(path, value, place, suffix) });
   });
-  return { source, unknownKeys };
+  return { source, unknownKeys, integrations };
+}
+
+/** Returns the values of a table and its tables as variables. */
+function flattened(table: Readonly<Record<string, unknown>>, prefix: string): [string, string][] {
+  return Object.entries(table).flatMap(([field, value]) => {
+    const name = prefix + field.toUpperCase();
+    return isTable(value) ? flattened(value, `${name}_`) : [[name, textOf(value)]];
+  });
+}
+
+function textOf(value: unknown): string {
+  return Array.isArray(value) ? value.map(pythonText).join(",") : pythonText(value);
 }
 
 /** Calls `found` for each setting in `table`, the table at `path` in prefect.toml. Returns the unknown keys. */

@@ -149,6 +149,7 @@ export class LictorProcess {
       logging,
       slots: this.slots,
       stop,
+      integrations: {},
       environment: {},
       uiUrl: null,
       python: noPython,

@@ -322,3 +322,23 @@ describe("tables of others in a TOML file never matter, whatever valid TOML they
     );
   });
 });
+
+test("settings of integrations come from all sources, and are no unknown settings", () => {
+  const name = (end: string) => `PREFECT_INTEGRATIONS_KUBERNETES_${end}`;
+  const files = {
+    ".env": `${name("DOTENV")}=a\n${name("ALL")}=2`,
+    "prefect.toml": `[integrations.kubernetes]\nall = "3"\ntoml = true\n[integrations.kubernetes.observer]\nnamespaces = ["a", "b"]`,
+    "pyproject.toml": `[tool.prefect.integrations.kubernetes]\nall = "4"\npyproject = 7`,
+    ...profile(`${name("ALL")} = "5"\n${name("PROFILE")} = "p"`),
+  };
+  const { integrations, warnings } = load(files, { [name("ALL")]: "1" });
+  expect(integrations).toEqual({
+    [name("ALL")]: "1",
+    [name("DOTENV")]: "a",
+    [name("TOML")]: "True",
+    [name("OBSERVER_NAMESPACES")]: "a,b",
+    [name("PYPROJECT")]: "7",
+    [name("PROFILE")]: "p",
+  });
+  expect(warnings.filter((text) => text.includes("Unknown"))).toEqual([]);
+});
