@@ -91,7 +91,7 @@ describe("settings", () => {
       .flatMap(({ path, text }) =>
         (text.match(/\b(?:LICTOR|PREFECT)_[A-Z_]*[A-Z]\b/g) ?? []).map((name) => ({ path, name })),
       );
-    const known = ["PREFECT_PROFILE"];
+    const known = ["PREFECT_PROFILE", "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_NAME"];
     const isUnknown = ({ name }: { name: string }) =>
       !known.includes(name) && !program.includes(name) && findSetting(name) === undefined;
     expect(names.filter(isUnknown)).toEqual([]);
