@@ -1,9 +1,6 @@
 // Sends what a flow reports to the Prefect API. The worker passes the address and the credentials on as variables.
 import { sleepUnlessAborted } from "./abort.ts";
-import { Semaphore } from "./semaphore.ts";
 
-/** A server takes some 10 to 50 ms per request. More at once only makes each slower. */
-const requestsAtOnce = 8;
 /** The pauses before repetitions, in milliseconds. A server that restarts is back after that. */
 const pausesMs = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000];
 const timeoutMs = 30_000;
@@ -13,7 +10,6 @@ type Variables = Readonly<Record<string, string | undefined>>;
 
 /** The API of one server. */
 export class Api {
-  readonly #places = new Semaphore(requestsAtOnce);
   readonly #headers: Record<string, string>;
   readonly #url: string;
   readonly #client = crypto.randomUUID();
@@ -40,16 +36,7 @@ export class Api {
   }
 
   /** Sends a request, and repeats it while the failure may be transient. Throws an Error with the reason. */
-  async post(path: string, body: object): Promise<void> {
-    await this.#places.enter(never);
-    try {
-      await this.#postWithRepetitions(path, body);
-    } finally {
-      this.#places.leave();
-    }
-  }
-
-  async #postWithRepetitions(path: string, body: object): Promise<void> {
+  async post(path: string, body: unknown): Promise<void> {
     for (let failures = 0; ; failures++) {
       const problem = await this.#tryPost(path, body);
       const pauseMs = this.#isAway ? undefined : pausesMs[failures];
@@ -64,7 +51,7 @@ export class Api {
   }
 
   /** Returns null for a success. */
-  async #tryPost(path: string, body: object): Promise<{ reason: string; isTransient: boolean } | null> {
+  async #tryPost(path: string, body: unknown): Promise<{ reason: string; isTransient: boolean } | null> {
     try {
       const response = await fetch(`${this.#url}${path}`, {
         method: "POST",

@@ -1,7 +1,7 @@
-// Reports task runs to the server, in the background. A flow does not wait for it, except at its end.
-// Source: prefect server/api/task_runs.py, client/orchestration task runs.
-
-import { wallClockMs } from "../async/clock.ts";
+// Reports the states of task runs to the server, as events. The server makes the task runs of them.
+// Source: prefect utilities/engine emit_task_run_state_change_event, server/services/task_run_recorder.py.
+import { randomUUID } from "node:crypto";
+import { startTimer, wallClockMs } from "../async/clock.ts";
 import type { Api } from "./api.ts";
 
 /** A task run that begins. `parent` is the task run in which it was called. */
@@ -20,9 +20,32 @@ export interface TaskState {
   readonly message: string | null;
 }
 
-/** The reports of one flow run. The states of one task run are sent one after the other. */
+interface TaskRun extends NewTaskRun {
+  state: TaskState | null;
+  stateAtMs: number;
+  lastEventId: string | null;
+  startedAtMs: number;
+  /** When the current attempt began, and how long the earlier ones took. */
+  attemptAtMs: number;
+  ranMs: number;
+  attempts: number;
+}
+
+/** Events are collected for this time, so that a request has many. */
+const collectMs = 250;
+/** An event has some 2 kB, and many proxies accept bodies of up to 1 MiB. */
+const batchSize = 100;
+/** Source: emit_task_run_state_change_event, which shortens messages too. */
+const longestMessage = 100_000;
+
+/** The reports of one flow run. A flow does not wait for them, except at its end. */
 export class TaskReports {
-  readonly #last = new Map<string, Promise<void>>();
+  readonly #runs = new Map<string, TaskRun>();
+  #queue: object[] = [];
+  #sending: Promise<void> | undefined;
+  /** Ends the pause in which events are collected. */
+  #hurry: () => void = () => {};
+  #isLast = false;
   #failures = 0;
 
   constructor(
@@ -32,57 +55,135 @@ export class TaskReports {
     private readonly onFailure: (reason: string) => void,
   ) {}
 
-  /** A task run begins with Running. */
-  begin({ id, name, tags, retries, parent }: NewTaskRun): void {
-    this.#send(id, "/task_runs/", {
-      id,
-      name: `${name}-${id.slice(0, 3)}`,
-      flow_run_id: this.flowRunId,
-      task_key: name,
-      dynamic_key: id,
-      tags,
-      empirical_policy: { retries },
-      task_inputs: parent === null ? {} : { __parents__: [{ input_type: "task_run", id: parent }] },
-      state: { type: "RUNNING", name: "Running" },
-    });
+  /** A task run begins. */
+  begin(given: NewTaskRun): void {
+    const now = wallClockMs();
+    const times = { stateAtMs: 0, startedAtMs: now, attemptAtMs: now, ranMs: 0 };
+    const run: TaskRun = { ...given, ...times, state: null, lastEventId: null, attempts: 0 };
+    this.#runs.set(given.id, run);
+    this.#enter(run, { type: "RUNNING", name: "Running", message: null });
   }
 
   /** An attempt failed, and the next one begins after a pause. */
   retry(id: string, message: string, delaySeconds: number): void {
     const scheduled_time = new Date(wallClockMs() + delaySeconds * 1000).toISOString();
-    this.#setState(id, { type: "SCHEDULED", name: "AwaitingRetry", message }, { scheduled_time });
+    this.#set(id, { type: "SCHEDULED", name: "AwaitingRetry", message }, { scheduled_time });
   }
 
   /** The next attempt begins. */
   again(id: string): void {
-    this.#setState(id, { type: "RUNNING", name: "Retrying", message: null });
+    this.#set(id, { type: "RUNNING", name: "Retrying", message: null });
   }
 
   /** A task run ends. */
   end(id: string, state: TaskState): void {
-    this.#setState(id, state);
+    this.#set(id, state);
+    this.#runs.delete(id);
   }
 
-  /** Returns when all was sent. */
+  /** Returns when all was sent, or given up. Never rejects. */
   async flush(): Promise<void> {
-    while (this.#last.size > 0) await Promise.all(this.#last.values());
+    this.#isLast = true;
+    this.#hurry();
+    while (this.#sending !== undefined) await this.#sending;
   }
 
-  /** The server may have decided otherwise, for example on a retry of its own. What happened here counts. */
-  #setState(id: string, state: TaskState, details: object = {}): void {
-    this.#send(id, `/task_runs/${id}/set_state`, { state: { ...state, state_details: details }, force: true });
+  #set(id: string, state: TaskState, details: object = {}): void {
+    const run = this.#runs.get(id);
+    if (run) this.#enter(run, state, details);
   }
 
-  #send(id: string, path: string, body: object): void {
-    const before = this.#last.get(id) ?? Promise.resolve();
-    const sent = before
-      .then(async () => await this.api.post(path, body))
-      .catch((error: unknown) => {
+  #enter(run: TaskRun, state: TaskState, details: object = {}): void {
+    // The server takes a state only if it is later than the one before.
+    const at = Math.max(wallClockMs(), run.stateAtMs + 1);
+    if (run.state?.type === "RUNNING") run.ranMs += at - run.attemptAtMs;
+    if (state.type === "RUNNING") {
+      run.attempts++;
+      run.attemptAtMs = at;
+    }
+    const event = this.#toEvent(
+      run,
+      { ...state, message: state.message?.slice(0, longestMessage) ?? null },
+      at,
+      details,
+    );
+    run.state = state;
+    run.stateAtMs = at;
+    run.lastEventId = event.id;
+    this.#queue.push(event);
+    this.#sending ??= this.#send().finally(() => {
+      this.#sending = undefined;
+    });
+  }
+
+  async #send(): Promise<void> {
+    while (this.#queue.length > 0) {
+      if (!this.#isLast && this.#queue.length < batchSize) await this.#collect();
+      const batch = this.#queue.splice(0, batchSize);
+      try {
+        await this.api.post("/events", batch);
+      } catch (error) {
         if (this.#failures++ === 0) this.onFailure(error instanceof Error ? error.message : String(error));
-      })
-      .finally(() => {
-        if (this.#last.get(id) === sent) this.#last.delete(id);
-      });
-    this.#last.set(id, sent);
+      }
+    }
+  }
+
+  async #collect(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const cancel = startTimer(collectMs, resolve);
+      this.#hurry = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  #toEvent(run: TaskRun, state: TaskState, atMs: number, details: object) {
+    const at = new Date(atMs).toISOString();
+    const isFinal = state.type !== "RUNNING" && state.type !== "SCHEDULED";
+    const name = `${run.name}-${run.id.slice(0, 3)}`;
+    const before = run.state;
+    return {
+      id: randomUUID(),
+      occurred: at,
+      event: `prefect.task-run.${state.name}`,
+      resource: {
+        "prefect.resource.id": `prefect.task-run.${run.id}`,
+        "prefect.resource.name": name,
+        "prefect.run-count": String(run.attempts),
+        "prefect.state-message": state.message ?? "",
+        "prefect.state-name": state.name,
+        "prefect.state-timestamp": at,
+        "prefect.state-type": state.type,
+        "prefect.orchestration": "client",
+      },
+      related: [
+        { "prefect.resource.id": `prefect.flow-run.${this.flowRunId}`, "prefect.resource.role": "flow-run" },
+        ...[...run.tags].sort().map((tag) => ({
+          "prefect.resource.id": `prefect.tag.${tag}`,
+          "prefect.resource.role": "tag",
+        })),
+      ],
+      follows: run.lastEventId,
+      payload: {
+        intended: { from: before?.type ?? null, to: state.type },
+        initial_state: before && { ...before, state_details: {} },
+        validated_state: { ...state, state_details: details },
+        task_run: {
+          name,
+          task_key: run.name,
+          dynamic_key: run.id,
+          empirical_policy: { retries: run.retries },
+          tags: run.tags,
+          task_inputs: run.parent === null ? {} : { __parents__: [{ input_type: "task_run", id: run.parent }] },
+          run_count: run.attempts,
+          flow_run_run_count: 1,
+          expected_start_time: new Date(run.startedAtMs).toISOString(),
+          start_time: new Date(run.startedAtMs).toISOString(),
+          ...(isFinal && { end_time: at }),
+          total_run_time: run.ranMs / 1000,
+        },
+      },
+    };
   }
 }

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, inject, test } from "vitest";
 import type { JsonObject, LogRecord } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { runLictor } from "../support/lictor.ts";
+import type { PrefectApi } from "../support/prefect-api.ts";
 import { pidsWithEnvironment } from "../support/processes.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
@@ -63,17 +64,29 @@ async function openFlows(...names: string[]) {
     deployment: (name: string) => ids.get(name) ?? "",
     run: async (name: string, parameters: JsonObject = {}) =>
       await api.createFlowRun(ids.get(name) ?? "", { parameters }),
-    async taskRuns(id: string): Promise<TaskRunRecord[]> {
-      const found: TaskRunRecord[] = [];
-      for (;;) {
-        const body = { task_runs: { flow_run_id: { any_: [id] } }, sort: "ID_DESC", offset: found.length };
-        const page = await api.request<TaskRunRecord[]>("POST", "/task_runs/filter", body);
-        found.push(...page);
-        if (page.length < 200) return found;
-      }
-    },
+    /** Waits until the server has made the final states of this many task runs of its events. */
+    taskRuns: async (id: string, count: number): Promise<TaskRunRecord[]> =>
+      await waitFor(
+        async () => {
+          const found = await readTaskRuns(api, id);
+          const isFinal = ({ state_type: type }: TaskRunRecord) => type !== "RUNNING" && type !== "SCHEDULED";
+          return found.filter(isFinal).length === count && found;
+        },
+        // The server makes them one after the other.
+        { timeoutMs: 180_000, what: `${count} task runs`, intervalMs: 500 },
+      ),
     [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
   };
+}
+
+async function readTaskRuns(api: PrefectApi, id: string): Promise<TaskRunRecord[]> {
+  const found: TaskRunRecord[] = [];
+  for (;;) {
+    const body = { task_runs: { flow_run_id: { any_: [id] } }, sort: "ID_DESC", offset: found.length };
+    const page = await api.request<TaskRunRecord[]>("POST", "/task_runs/filter", body);
+    found.push(...page);
+    if (page.length < 200) return found;
+  }
 }
 
 function byKey(runs: readonly TaskRunRecord[], key: string): TaskRunRecord {
@@ -82,7 +95,7 @@ function byKey(runs: readonly TaskRunRecord[], key: string): TaskRunRecord {
   return found;
 }
 
-describe("a flow in TypeScript", { timeout: 120_000 }, () => {
+describe("a flow in TypeScript", { timeout: 300_000 }, () => {
   test("has its schema, and shows its tasks, their states, logs and results", async () => {
     await using flows = await openFlows("all-kinds");
     const { api } = flows;
@@ -99,7 +112,7 @@ describe("a flow in TypeScript", { timeout: 120_000 }, () => {
       { type: "progress", data: 50 },
       { type: "markdown", data: "# Done" },
     ]);
-    const runs = await flows.taskRuns(id);
+    const runs = await flows.taskRuns(id, 4);
     expect(runs.map(({ task_key, state_name }) => `${task_key} ${state_name}`).sort()).toEqual([
       "add Completed",
       "nested Completed",
@@ -143,12 +156,12 @@ describe("a flow in TypeScript", { timeout: 120_000 }, () => {
     expect((await untilEnd(api, failing.id, "FAILED")).message).toBe(
       "Flow run encountered an exception: RangeError: out of range",
     );
-    const [doomed] = await flows.taskRuns(failing.id);
+    const [doomed] = await flows.taskRuns(failing.id, 1);
     expect(doomed).toMatchObject({ state_type: "FAILED", run_count: 2 });
     expect(doomed?.state.message).toBe("Task run encountered an exception RangeError: out of range");
     const { names } = await untilEnd(api, retried.id, "COMPLETED");
     expect(names.filter((name) => name === "AwaitingRetry")).toHaveLength(2);
-    expect(await flows.taskRuns(retried.id)).toHaveLength(3);
+    expect(await flows.taskRuns(retried.id, 3)).toHaveLength(3);
   });
 
   test("has 1,000 task runs, no more at once than it wants", async () => {
@@ -156,7 +169,7 @@ describe("a flow in TypeScript", { timeout: 120_000 }, () => {
     const { id } = await flows.run("many");
     const { message } = await untilEnd(flows.api, id, "COMPLETED", 110_000);
     expect(message).toBe("1000 of 1000, at most 10 at once");
-    const runs = await flows.taskRuns(id);
+    const runs = await flows.taskRuns(id, 1_000);
     expect(runs).toHaveLength(1_000);
     expect(runs.filter(({ state_type }) => state_type !== "COMPLETED")).toEqual([]);
   });
@@ -175,7 +188,7 @@ describe("a flow in TypeScript", { timeout: 120_000 }, () => {
     await api.setState(id, "CANCELLING");
     await untilEnd(api, id, "CANCELLED");
     for (const flowRun of [slow.id, id])
-      expect(await flows.taskRuns(flowRun)).toMatchObject([
+      expect(await flows.taskRuns(flowRun, 1)).toMatchObject([
         { state_type: "CANCELLED", state: { message: "AbortError: The flow run was cancelled." } },
       ]);
     expect(worker.stdout).toContain('"msg":"tidied"');
