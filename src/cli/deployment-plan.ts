@@ -82,8 +82,7 @@ export function planDeployment(
       description: plan.description,
       schedules: plan.schedules.map((schedule) => ({ schedule: parseSchedule(schedule, plan.timezone), active: true })),
       entrypoint: plan.entrypoint ?? program.join(" "),
-      // Without a path, the UI and Prefect show none. These steps are only for other workers.
-      pull_steps: [{ "prefect.deployments.steps.run_shell_script": { script: explanation(plan.pool) } }],
+      pull_steps: [explainingStep(plan.pool)],
       job_variables: jobVariables(plan, { program, poolType, directory, described }),
     },
   };
@@ -115,10 +114,13 @@ function jobVariables(
   };
 }
 
-/** The words for somebody who starts another worker for this deployment. Its engine runs the step and fails with them. */
-function explanation(pool: string): string {
-  const why = "This deployment runs a program and no Python flow, so it needs a lictor worker";
-  return `sh -c "echo '${why}: lictor worker start --pool ${pool.replaceAll(/[^\w.-]/g, "_")}' >&2; exit 1"`;
+/**
+ * Returns a pull step that fails if another worker starts an engine for this deployment. The engine writes the last part of a
+ * step's name to the logs of the flow run, so the name says what to do. Source: prefect deployments/steps/core.py run_steps.
+ */
+function explainingStep(pool: string): JsonObject {
+  const why = "this deployment runs a program and no Python flow, so it needs a lictor worker";
+  return { [`lictor.${why}: lictor worker start --pool ${pool.replaceAll(".", "_")}`]: {} };
 }
 
 const emptySchema: ParameterSchema = { type: "object", properties: {}, required: [] };

@@ -9,6 +9,7 @@ import { needsPrefect } from "../support/prefect-release.ts";
 import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { newPool, sharedApi } from "./deployments.ts";
 
 const env = { PREFECT_API_URL: inject("apiUrl") };
@@ -83,13 +84,16 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
     await runLictor(["deploy", name, "--pool", pool, "--working-dir", "/", "--", "echo", "hello"], { env });
     const { python } = await ensurePythonEnvironment(console.error);
     await using _reference = await startLictor(["worker", "start", "--pool", pool], {
-      env,
-      command: [join(dirname(python), "prefect")],
+      env: { ...env, PATH: `${dirname(python)}:${process.env.PATH}` },
+      command: [python, "-m", "prefect"],
     });
     const { id } = await api.createFlowRun((await readDeployment(name)).id);
-    const { flowRun } = await api.waitForState(id, ["FAILED", "CRASHED"], 90_000);
-    const logs = (await api.readLogs(id)).map(({ message }) => message).join("\n");
-    expect(`${flowRun.state?.message}\n${logs}`).toContain("it needs a lictor worker: lictor worker start --pool");
+    await api.waitForState(id, ["FAILED", "CRASHED"], 90_000);
+    const words = `so it needs a lictor worker: lictor worker start --pool ${pool}`;
+    await waitFor(async () => (await api.readLogs(id)).some(({ message }) => message.includes(words)), {
+      timeoutMs: 20_000,
+      what: "the words in the logs",
+    });
   });
 });
 
