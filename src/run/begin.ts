@@ -2,6 +2,7 @@
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { PrefectEvent, State } from "../api/wire.ts";
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import type { Execution, Handle, Job, RunAccess } from "../infrastructure/pool-type.ts";
 import { ShortageError } from "../process/system-errors.ts";
 import type { ReportRules } from "../program/program.ts";
@@ -204,10 +205,17 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   }
 }
 
-/** Sends the infrastructure pid in the background, for those who look for the program. */
+/** Sends the infrastructure pid in the background, for those who look for the program. A flow run that is set back has none. */
 export function reportInfrastructure(context: RunContext, run: RunRecord): void {
-  const { flowRun, handle } = run;
+  const { flowRun, handle, setBack } = run;
   if (!handle?.identifier) return;
   const body = { infrastructure_pid: handle.identifier };
-  reportInBackground(context, run, "process id", (options) => updateFlowRun(context.api, flowRun.id, body, options));
+  reportInBackground(context, run, "process id", async ({ endless, signal }) => {
+    using end = new LinkedController(signal, setBack.signal);
+    try {
+      await updateFlowRun(context.api, flowRun.id, body, { endless, signal: end.signal });
+    } catch (error) {
+      if (!setBack.signal.aborted) throw error;
+    }
+  });
 }

@@ -97,7 +97,9 @@ export async function setBack(context: RunContext, run: RunRecord, message: stri
  * Removes the id of a process that is gone. The server would let a scheduled flow run with a process id wait in Cancelling
  * for the end of that process. Source: prefect server core_policy.py BypassCancellingFlowRunsWithNoInfra.
  */
-async function clearProcessId({ api }: RunContext, { flowRun, handle, log }: RunRecord): Promise<void> {
+async function clearProcessId({ api }: RunContext, { flowRun, handle, log, setBack }: RunRecord): Promise<void> {
+  // A report that waits for the server would come afterwards.
+  setBack.abort();
   if (!flowRun.infrastructure_pid && !handle?.identifier) return;
   try {
     await updateFlowRun(api, flowRun.id, { infrastructure_pid: null }, forReport);

@@ -78,6 +78,8 @@ export interface RunRecord {
   readonly slot: Disposable;
   /** Aborts with a StopReason. */
   readonly stop: AbortController;
+  /** Aborts when the flow run is set back. Its process id must not be reported after that. */
+  readonly setBack: AbortController;
   readonly log: Logger;
   /** Whether RunHistory has counted it by its last state. */
   isSettled: boolean;
@@ -109,6 +111,7 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
   return {
     ...given,
     stop,
+    setBack: new AbortController(),
     takenAt: monotonicMs(),
     startedAt: null,
     deployment: null,

@@ -3,7 +3,7 @@ import type { State } from "../../src/api/wire.ts";
 import { createRunRecord, type RunRecord } from "../../src/run/run-record.ts";
 import type { Worker } from "../../src/worker/worker.ts";
 import * as good from "../support/api-answers.ts";
-import { startScriptedServer } from "../support/scripted-server.ts";
+import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { openWorker } from "./channel-worker.ts";
 
 /** The flow run and its worker. */
@@ -18,8 +18,14 @@ export interface ReportedRun extends AsyncDisposable {
   changes(): unknown[];
 }
 
-/** Starts the server. The last of `history` is the current state. The record has proposed the transition id "ours". */
-export async function openReportedRun(history: readonly State[]): Promise<ReportedRun> {
+/**
+ * Starts the server. The last of `history` is the current state. The first changes of fields are answered with `patches`. The
+ * record has proposed the transition id "ours".
+ */
+export async function openReportedRun(
+  history: readonly State[],
+  patches: readonly AnswerStep[] = [],
+): Promise<ReportedRun> {
   const always = { always: true } as const;
   const path = `/api/flow_runs/${good.goodFlowRun.id}`;
   const state = history.at(-1);
@@ -27,7 +33,7 @@ export async function openReportedRun(history: readonly State[]): Promise<Report
     http: {
       [`GET ${path}`]: [{ body: { ...good.goodFlowRun, state_type: state?.type, state }, ...always }],
       "GET /api/flow_run_states/": [{ body: history, ...always }],
-      [`PATCH ${path}`]: [{ status: 204, ...always }],
+      [`PATCH ${path}`]: [...patches, { status: 204, ...always }],
       [`POST ${path}/set_state`]: [{ body: good.goodDecision, ...always }],
     },
   });
