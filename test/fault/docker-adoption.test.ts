@@ -1,7 +1,7 @@
 // What becomes of the containers of dead workers, with an engine that is another one than before.
 import { describe, expect, test } from "vitest";
 import { failure, json, startFakeEngine } from "../support/fake-engine.ts";
-import { openFakeDocker } from "./fake-docker.ts";
+import { labelsOf, openFakeDocker } from "./fake-docker.ts";
 
 const id = "c".repeat(64);
 const handleOf = (daemonId: string | null, isCreated = true) => ({
@@ -52,6 +52,24 @@ describe("a container that is not on this engine", () => {
     const execution = await docker.infrastructure.adopt(handleOf("before"), docker.options);
     expect(await execution?.ended).toMatchObject({ kind: "gone" });
   });
+});
+
+test("a container that was never started is removed after its end was reported, and not before", async () => {
+  const created = { Id: id, Name: "/x", State: { Status: "created" }, Config: { Labels: labelsOf() }, HostConfig: {} };
+  await using fake = await engineWith({
+    [`GET /containers/${id}/json`]: json(created),
+    [`DELETE /containers/${id}`]: (response) => void response.writeHead(204).end(),
+  });
+  using docker = await openFakeDocker(fake);
+  const removals = () => fake.requests.filter(({ method }) => method === "DELETE").length;
+  for (const count of [0, 1]) {
+    // The second worker comes after the first one was killed before its report.
+    const execution = await docker.infrastructure.adopt(handleOf(null), docker.options);
+    expect(await execution?.ended).toMatchObject({ kind: "gone", mayHaveBegun: false });
+    expect(removals()).toBe(0);
+    if (count === 1) await execution?.[Symbol.asyncDispose]();
+  }
+  expect(removals()).toBe(1);
 });
 
 test("the journal knows the engine before the container exists, and after", async () => {

@@ -8,11 +8,11 @@ import { isEnded } from "./container-watch.ts";
 import { findContainer } from "./create-container.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { containerOf, factsOf, toHandle } from "./handle.ts";
-import { removeContainer } from "./start-container.ts";
+import { removeUnstarted } from "./start-container.ts";
 
 /**
- * Returns the execution of a container that an earlier worker started. Waits while the engine is away. A container that was
- * created and not started is removed. Returns null if another engine has the container. Throws EngineError, and the reason
+ * Returns the execution of a container that an earlier worker started. Waits while the engine is away. Disposing removes a
+ * container that was created and not started. Returns null if another engine has the container. Throws EngineError, and the reason
  * of the signal.
  */
 export async function adoptContainer(
@@ -42,9 +42,11 @@ export async function adoptContainer(
     });
   }
   if (neverStarted(details.State.Status)) {
-    await patience.whileAway(() => removeContainer(docker, details.Id, signal), signal);
     const why = "The flow run's container was created, and its worker died before it was started.";
-    return goneExecution(handle, { kind: "gone", why, mayHaveBegun: false });
+    const gone = goneExecution(handle, { kind: "gone", why, mayHaveBegun: false });
+    const ids = { flowRunId, proposals: attempt };
+    // It is removed after the report. If this worker dies before, the next one sees as well that it was never started.
+    return { ...gone, [Symbol.asyncDispose]: () => removeUnstarted(docker, details.Id, ids) };
   }
   const found = toHandle(docker.engine.address, details.Id, {
     flowRunId,

@@ -127,11 +127,11 @@ function toShortage(error: unknown): unknown {
   );
 }
 
-/** Removes a container that must not run. Failing that, the next worker or the cleaning removes it. */
-async function removeUnstarted(
+/** Removes a container that must not run. Failing that, the next worker or the cleaning removes it. Never rejects. */
+export async function removeUnstarted(
   docker: Docker,
   id: string | null,
-  { flowRunId, proposals }: StartOptions,
+  { flowRunId, proposals }: Pick<StartOptions, "flowRunId" | "proposals">,
 ): Promise<void> {
   if (id !== null) docker.watch.unwatch(id);
   const signal = timeoutSignal(removalMs);
