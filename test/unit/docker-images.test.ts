@@ -144,6 +144,12 @@ describe("a login", () => {
     expect(inspect(error)).not.toContain("dTpwYXNz");
   });
 
+  test.each(["p", "pp", "ppp", "~~?~~?~~?"])("is sent in the base64 of URLs with its padding: %s", (password) => {
+    const header = new RegistryLogin("u", password, "r").toHeader();
+    expect(header).toMatch(/^[\w-]+=*$/);
+    expect(header.length % 4).toBe(0);
+  });
+
   test("is hidden in the forms in which it is sent and stored", () => {
     const login = new RegistryLogin("u", "p", "r");
     expect(login.secrets).toEqual(["p", login.toHeader(), Buffer.from("u:p").toString("base64")]);

@@ -42,7 +42,7 @@ export class ImageError extends Error {
 function toImageError(image: string, error: unknown): ImageError {
   const { text = undefined, message } = error as Error & { text?: string };
   const reason = (text ?? message).trim().replace(/\.$/, "");
-  const isRefused = /denied|unauthorized|authentication|forbidden/i.test(reason);
+  const isRefused = /denied|unauthorized|authentication|credentials|forbidden/i.test(reason);
   const advice = isRefused
     ? " Check the image's name, and set registry_credentials if its registry needs a login."
     : "";

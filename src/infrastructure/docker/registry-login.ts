@@ -43,13 +43,16 @@ export class RegistryLogin {
     return [this.#password, this.toHeader(), both];
   }
 
-  /** Returns the header of a pull. A credential helper may return a token instead of a password. */
+  /**
+   * Returns the header of a pull. A credential helper may return a token instead of a password. The engine ignores a header
+   * without the padding of base64, which Node.js leaves out of "base64url".
+   */
   toHeader(): string {
     const body: JsonObject =
       this.username === "<token>"
         ? { identitytoken: this.#password, serveraddress: this.registry }
         : { username: this.username, password: this.#password, email: null, serveraddress: this.registry };
-    return Buffer.from(JSON.stringify(body)).toString("base64url");
+    return Buffer.from(JSON.stringify(body)).toString("base64").replaceAll("+", "-").replaceAll("/", "_");
   }
 
   /** Returns whether this login is for the registry of an image. */
