@@ -48,8 +48,8 @@ export async function whyNoEngine(): Promise<string | undefined> {
 const START_TIMEOUT_MS = 60_000;
 const STOP_GRACE_MS = 15_000;
 
-/** Starts an engine with both images. Throws with the end of its log if it does not come up. */
-export async function startDockerEngine(): Promise<DockerEngine> {
+/** Starts an engine with both images, with further options of dockerd. Throws with the end of its log if it does not come up. */
+export async function startDockerEngine(options: readonly string[] = []): Promise<DockerEngine> {
   const directory = await realpath(await mkdtemp(join(tmpdir(), "lictor-docker-")));
   const number = process.pid % 200;
   // Network interfaces have at most 15 characters.
@@ -68,7 +68,7 @@ export async function startDockerEngine(): Promise<DockerEngine> {
     async start() {
       child = spawn(
         "sh",
-        ["-c", `exec dockerd "$@" >>"${log}" 2>&1`, "sh", ...engineArguments(directory, number, names)],
+        ["-c", `exec dockerd "$@" >>"${log}" 2>&1`, "sh", ...engineArguments(directory, number, names), ...options],
         {
           stdio: "ignore",
           detached: true,
