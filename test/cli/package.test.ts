@@ -1,5 +1,5 @@
 // The package as npm installs it: in an empty folder, without a network and without the checkout.
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { deploy, newPool, sharedApi } from "../server/deployments.ts";
@@ -14,6 +14,7 @@ interface InstalledPackage extends AsyncDisposable {
   path: string;
   /** The command line of the installed lictor. */
   command: readonly [string, ...string[]];
+  tarball: string;
 }
 
 async function npm(args: readonly string[], cwd: string): Promise<string> {
@@ -30,7 +31,7 @@ async function installPackage(): Promise<InstalledPackage> {
   const tarball = (await npm(pack, inCheckout("."))).trim();
   await npm(["install", "--offline", "--no-audit", "--no-fund", join(folder.path, tarball)], folder.path);
   const bin = join(folder.path, "node_modules/lictor/bin/lictor.js");
-  return Object.assign(folder, { command: [LICTOR[0], bin] as const });
+  return Object.assign(folder, { command: [LICTOR[0], bin] as const, tarball: join(folder.path, tarball) });
 }
 
 test("an installation brings one package, and it works", async () => {
@@ -59,6 +60,18 @@ test("an installation brings one package, and it works", async () => {
   await using _worker = await startWorker(pool, { apiUrl, command, cwd: path });
   const { id } = await api.createFlowRun(deployment);
   await api.waitForState(id, ["COMPLETED"], 60_000);
+});
+
+test("a global installation has the program and its man page", async () => {
+  await using installed = await installPackage();
+  const prefix = join(installed.path, "global");
+  await mkdir(prefix);
+  await npm(
+    ["install", "--global", "--offline", "--no-audit", "--no-fund", "--prefix", prefix, installed.tarball],
+    prefix,
+  );
+  expect((await runCommand(join(prefix, "bin/lictor"), ["--help"])).code).toBe(0);
+  expect(await readFile(join(prefix, "share/man/man1/lictor.1"), "utf8")).toMatch(/^\.TH LICTOR 1 /);
 });
 
 test("the package has the program, its types, source maps and notices, and nothing else", async () => {
