@@ -37,6 +37,12 @@ const OLDER_RELEASES: Readonly<Record<string, readonly string[]>> = {
 };
 
 const DOCKER_WORKER = ["prefect-docker==0.7.4", "docker==7.2.0"];
+// The last are what they depend on and the lock does not have.
+const KUBERNETES_WORKER = [
+  ...["prefect-kubernetes==0.8.0", "kubernetes-asyncio==36.1.0", "kopf==1.45.2"],
+  ...["aiohttp==3.14.5", "aiosignal==1.4.0", "aiohappyeyeballs==2.7.1", "frozenlist==1.8.0", "multidict==7.2.1"],
+  ...["yarl==1.25.1", "propcache==0.5.4", "iso8601==2.1.0", "tenacity==9.2.1"],
+];
 
 const LOCK_FILE = "test/python/requirements.lock";
 
@@ -63,9 +69,18 @@ export async function prefectPackages(release: string | undefined): Promise<Pref
 
 /** The packages for the reference's docker worker. What they depend on is in the lock too. */
 export async function dockerWorkerPackages(): Promise<PrefectPackages> {
+  return await workerPackages("docker", DOCKER_WORKER);
+}
+
+/** The packages for the reference's kubernetes worker. */
+export async function kubernetesWorkerPackages(): Promise<PrefectPackages> {
+  return await workerPackages("kubernetes", KUBERNETES_WORKER);
+}
+
+async function workerPackages(type: string, packages: readonly string[]): Promise<PrefectPackages> {
   const lock = await readFile(inCheckout(LOCK_FILE), "utf8");
-  const args = ["--no-deps", "-r", inCheckout(LOCK_FILE), ...DOCKER_WORKER];
-  return { name: `docker-worker-${digest(args.join(" ") + lock)}`, what: DOCKER_WORKER.join(" "), uv: args, pip: args };
+  const args = ["--no-deps", "-r", inCheckout(LOCK_FILE), ...packages];
+  return { name: `${type}-worker-${digest(args.join(" ") + lock)}`, what: packages.join(" "), uv: args, pip: args };
 }
 
 function lockedRelease(lock: string): string {

@@ -3,7 +3,12 @@ import { access, mkdir, readdir, readlink, realpath, rm, symlink } from "node:fs
 import { basename, join, relative } from "node:path";
 import { inCheckout } from "./checkout.ts";
 import { type FoundPython, findPython } from "./find-python.ts";
-import { dockerWorkerPackages, type PrefectPackages, prefectPackages } from "./prefect-packages.ts";
+import {
+  dockerWorkerPackages,
+  kubernetesWorkerPackages,
+  type PrefectPackages,
+  prefectPackages,
+} from "./prefect-packages.ts";
 import { isAlive } from "./processes.ts";
 import { type CommandResult, runCommand } from "./run-command.ts";
 import { withProgress } from "./with-progress.ts";
@@ -34,6 +39,11 @@ export async function ensurePythonEnvironment(
 /** The environment with the reference's docker worker, of the locked release of Prefect. */
 export async function ensureDockerWorker(log: (line: string) => void): Promise<PythonEnvironment> {
   return await ensureEnvironment(await dockerWorkerPackages(), log);
+}
+
+/** The environment with the reference's kubernetes worker, of the locked release of Prefect. */
+export async function ensureKubernetesWorker(log: (line: string) => void): Promise<PythonEnvironment> {
+  return await ensureEnvironment(await kubernetesWorkerPackages(), log);
 }
 
 async function ensureEnvironment(packages: PrefectPackages, log: (line: string) => void): Promise<PythonEnvironment> {
