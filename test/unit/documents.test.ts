@@ -7,6 +7,7 @@ import { explainExit } from "../../src/run/exit-status.ts";
 import { findSetting } from "../../src/settings/catalogue.ts";
 import { findMistake } from "../docs/command-line.ts";
 import { anchorsOf, commandLinesOf, linksOf, readDocuments } from "../docs/documents.ts";
+import { readmeWithFigures } from "../docs/figures.ts";
 import { readMessageTexts } from "../docs/messages.ts";
 import { lictorVariables, programVariables } from "../docs/setting-meanings.ts";
 import { settingsPage } from "../docs/settings-page.ts";
@@ -111,6 +112,11 @@ test("docs/exit-codes.md explains the exit statuses of programs", async () => {
     const { explanation, resolution } = explainExit(status);
     expect(page).toContain(`| ${status === 77 ? "any other" : status} | ${explanation} | ${resolution} |`);
   }
+});
+
+test("README.md has the figures of bench/results.json (`npm run docs` writes them)", async () => {
+  const readme = await readPage("README.md");
+  expect(readme).toBe(await readmeWithFigures(readme));
 });
 
 test("README.md has at most 150 lines", async () => {
