@@ -1,10 +1,18 @@
 // What becomes of containers when their worker is killed, drained or ended twice, with and without its disk.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BUSYBOX, type DockerEngine, startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
+import { describe, expect, test } from "vitest";
+import { BUSYBOX, whyNoEngine } from "../support/docker-engine.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { containersOf, endOf, newDockerPool, runShell, startDockerWorker, waitForContainer } from "./docker-pool.ts";
+import {
+  containersOf,
+  endOf,
+  newDockerPool,
+  runShell,
+  startDockerWorker,
+  useEngine,
+  waitForContainer,
+} from "./docker-pool.ts";
 
 const missing = await whyNoEngine();
 
@@ -14,21 +22,13 @@ async function kill(worker: RunningProgram): Promise<void> {
 }
 
 describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 }, () => {
-  let engine: DockerEngine;
-
-  beforeAll(async () => {
-    engine = await startDockerEngine();
-  });
-
-  afterAll(async () => {
-    await engine?.[Symbol.asyncDispose]();
-  });
+  const docker = useEngine();
 
   test.each([
     ["with its journal", true],
     ["by its labels, without a disk", false],
   ])("goes on, and the next worker says how it ended: %s", async (_, hasDisk) => {
-    const pool = await newDockerPool(engine);
+    const pool = await newDockerPool(docker.engine);
     await using state = await makeTemporaryDirectory("lictor-state-");
     const env: Record<string, string> = hasDisk ? { LICTOR_STATE_DIR: state.path } : {};
     await using first = await startDockerWorker(pool, { name: "w", env });
@@ -56,14 +56,14 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
   });
 
   test("and was removed meanwhile is Crashed, because nobody knows its end", async () => {
-    const pool = await newDockerPool(engine);
+    const pool = await newDockerPool(docker.engine);
     await using state = await makeTemporaryDirectory("lictor-state-");
     const env = { LICTOR_STATE_DIR: state.path };
     await using first = await startDockerWorker(pool, { name: "w", env });
     const id = await runShell(pool, "sleep 600");
     const container = await waitForContainer(pool, id);
     await kill(first);
-    await engine.request("DELETE", `/containers/${container}?force=1`);
+    await docker.engine.request("DELETE", `/containers/${container}?force=1`);
     await using _next = await startDockerWorker(pool, { name: "w", env });
     expect((await endOf(pool, id, "CRASHED")).message).toBe(
       "The flow run's container ended and was removed while no worker watched it.",
@@ -71,7 +71,7 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
   });
 
   test("and that succeeded without a report is taken over once", async () => {
-    const pool = await newDockerPool(engine);
+    const pool = await newDockerPool(docker.engine);
     await using first = await startDockerWorker(pool, { name: "w" });
     const id = await runShell(pool, "sleep 1");
     await waitForContainer(pool, id);
@@ -85,7 +85,7 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
   });
 
   test("can be cancelled through the next worker", async () => {
-    const pool = await newDockerPool(engine);
+    const pool = await newDockerPool(docker.engine);
     await using first = await startDockerWorker(pool, { name: "w" });
     const id = await runShell(pool, "trap 'exit 0' TERM; while true; do sleep 0.2; done");
     await waitForContainer(pool, id);
@@ -97,7 +97,7 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
   });
 
   test("because it was ended by a second signal goes on too", async () => {
-    const pool = await newDockerPool(engine);
+    const pool = await newDockerPool(docker.engine);
     await using first = await startDockerWorker(pool, { name: "w" });
     const id = await runShell(pool, "sleep 10; exit 2");
     await waitForContainer(pool, id);
@@ -113,7 +113,7 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
   });
 
   test("that was created and not started is removed, and its flow run is scheduled again", async () => {
-    const pool = await newDockerPool(engine);
+    const pool = await newDockerPool(docker.engine);
     await using state = await makeTemporaryDirectory("lictor-state-");
     const env = { LICTOR_STATE_DIR: state.path };
     await using first = await startDockerWorker(pool, { name: "w", env });
@@ -134,12 +134,12 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
   });
 
   test("of another living worker is left alone, and so are foreign containers", async () => {
-    const pool = await newDockerPool(engine);
-    const { body: foreign } = await engine.request<{ Id: string }>("POST", "/containers/create", {
+    const pool = await newDockerPool(docker.engine);
+    const { body: foreign } = await docker.engine.request<{ Id: string }>("POST", "/containers/create", {
       Image: BUSYBOX,
       Cmd: ["true"],
     });
-    await engine.request("POST", `/containers/${foreign.Id}/start`);
+    await docker.engine.request("POST", `/containers/${foreign.Id}/start`);
     await using _first = await startDockerWorker(pool, { name: "one", env: { LICTOR_DOCKER_KEEP_HOURS: "0" } });
     await using second = await startDockerWorker(pool, { name: "two", env: { LICTOR_DOCKER_KEEP_HOURS: "0" } });
     const ids = await Promise.all(
@@ -156,6 +156,6 @@ describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 
     // Own containers are not kept, and the foreign one is.
     const isEmpty = async () => (await Promise.all(ids.map((id) => containersOf(pool, id)))).flat().length === 0;
     await waitFor(isEmpty, { timeoutMs: 60_000, what: "no own container", intervalMs: 500 });
-    expect((await engine.request("GET", `/containers/${foreign.Id}/json`)).status).toBe(200);
+    expect((await docker.engine.request("GET", `/containers/${foreign.Id}/json`)).status).toBe(200);
   });
 });

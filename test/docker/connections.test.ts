@@ -29,12 +29,12 @@ describe.skipIf(missing)("an engine with --tlsverify", { timeout: 120_000 }, () 
       ...["-H", host, "--tlsverify", "--tlscacert", caFile],
       ...["--tlscert", await write("engine.pem", good.cert), "--tlskey", await write("engine.key", good.key)],
     ]);
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await engine?.[Symbol.asyncDispose]();
     for (const each of [authority, other]) await each?.[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   /** A directory with the files that DOCKER_CERT_PATH names. */
   async function certificates(files: Record<string, string>) {

@@ -1,52 +1,28 @@
 // Flow runs that are shell commands in containers of a real engine: what the worker says of their ends.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type DockerEngine, startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
-import type { RunningProgram } from "../support/lictor.ts";
+import { describe, expect, test } from "vitest";
+import { whyNoEngine } from "../support/docker-engine.ts";
 import { waitFor } from "../support/wait-for.ts";
-import {
-  containersOf,
-  type DockerPool,
-  endOf,
-  eventsOf,
-  logsOf,
-  newDockerPool,
-  runShell,
-  startDockerWorker,
-  waitForContainer,
-} from "./docker-pool.ts";
+import { containersOf, endOf, eventsOf, logsOf, runShell, useServedPool, waitForContainer } from "./docker-pool.ts";
 
 const missing = await whyNoEngine();
 if (missing) console.log(`Tests with a real Docker engine are skipped: ${missing}.`);
 
 describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
-  let engine: DockerEngine;
-  let pool: DockerPool;
-  let worker: RunningProgram;
-
-  beforeAll(async () => {
-    engine = await startDockerEngine();
-    pool = await newDockerPool(engine);
-    worker = await startDockerWorker(pool);
-  });
-
-  afterAll(async () => {
-    await worker?.[Symbol.asyncDispose]();
-    await engine?.[Symbol.asyncDispose]();
-  });
+  const docker = useServedPool();
 
   test("an exit code is in the state, and the last lines are in the logs of the flow run", async () => {
     // The engine reads the two streams apart, so lines at the same moment may change places.
-    const id = await runShell(pool, "echo first; sleep 1; echo last words >&2; exit 7");
-    const { message, flowRun } = await endOf(pool, id, "CRASHED");
+    const id = await runShell(docker.pool, "echo first; sleep 1; echo last words >&2; exit 7");
+    const { message, flowRun } = await endOf(docker.pool, id, "CRASHED");
     expect(message).toBe(
       "Flow run infrastructure exited with non-zero status code 7. Process exited with an unexpected status code.",
     );
-    const [container] = await containersOf(pool, id);
+    const [container] = await containersOf(docker.pool, id);
     expect(flowRun.infrastructure_pid).toBe(`http+docker://localhost:${container?.Id}`);
-    const logs = await logsOf(pool, id, /last lines/);
+    const logs = await logsOf(docker.pool, id, /last lines/);
     expect(logs.find((text) => text.includes("last lines"))).toMatch(/:\nfirst\nlast words$/);
-    await worker.waitForOutput(/^\{.*"msg":"last words"|^last words$/m, 10_000);
-    const events = await eventsOf(pool, id, "prefect.worker.executed-flow-run");
+    await docker.worker.waitForOutput(/^\{.*"msg":"last words"|^last words$/m, 10_000);
+    const events = await eventsOf(docker.pool, id, "prefect.worker.executed-flow-run");
     expect(events.map(({ event }) => event.replace(/^prefect\./, ""))).toEqual([
       "worker.submitted-flow-run",
       "docker.container.created",
@@ -63,15 +39,15 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
   });
 
   test("without streamed output, a failure is reported too", async () => {
-    const id = await runShell(pool, "echo unseen; sleep 1; exit 9", { stream_output: false });
-    expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 9");
-    await logsOf(pool, id, /last lines[\s\S]*unseen/);
-    expect(worker.stdout).not.toMatch(/^unseen$/m);
+    const id = await runShell(docker.pool, "echo unseen; sleep 1; exit 9", { stream_output: false });
+    expect((await endOf(docker.pool, id, "CRASHED")).message).toContain("status code 9");
+    await logsOf(docker.pool, id, /last lines[\s\S]*unseen/);
+    expect(docker.worker.stdout).not.toMatch(/^unseen$/m);
   });
 
   test("a container that takes too much memory is named as such", async () => {
-    const id = await runShell(pool, "tail /dev/zero", { mem_limit: "16m", memswap_limit: "16m" });
-    const { message } = await endOf(pool, id, "CRASHED");
+    const id = await runShell(docker.pool, "tail /dev/zero", { mem_limit: "16m", memswap_limit: "16m" });
+    const { message } = await endOf(docker.pool, id, "CRASHED");
     expect(message).toMatch(
       /status code 137\. .* The container used more memory than its limit of 16 MiB \(OOMKilled\)\.$/,
     );
@@ -96,31 +72,31 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
     ],
     ["a command", { command: "nope" }, /Container could not be started: .*"nope": executable file not found/],
   ])("%s that is missing is named in the state, and nothing is left", async (_, jobVariables, expected) => {
-    const id = await runShell(pool, "true", jobVariables);
-    const { message } = await endOf(pool, id, "CRASHED");
+    const id = await runShell(docker.pool, "true", jobVariables);
+    const { message } = await endOf(docker.pool, id, "CRASHED");
     expect(message).toMatch(/^Failed to submit flow run to infrastructure: /);
     expect(message).toMatch(expected);
-    expect(await containersOf(pool, id)).toEqual([]);
+    expect(await containersOf(docker.pool, id)).toEqual([]);
   });
 
   test("a taken name gets a number", async () => {
     const ids = [];
     for (let number = 0; number < 3; number++) {
-      ids.push(await runShell(pool, "sleep 1; exit 3", { name: "The same/name" }));
-      await waitForContainer(pool, ids.at(-1) ?? "", "running").catch(() => undefined);
+      ids.push(await runShell(docker.pool, "sleep 1; exit 3", { name: "The same/name" }));
+      await waitForContainer(docker.pool, ids.at(-1) ?? "", "running").catch(() => undefined);
     }
-    for (const id of ids) await endOf(pool, id, "CRASHED");
-    const names = await Promise.all(ids.map(async (id) => (await containersOf(pool, id))[0]?.Names[0]));
+    for (const id of ids) await endOf(docker.pool, id, "CRASHED");
+    const names = await Promise.all(ids.map(async (id) => (await containersOf(docker.pool, id))[0]?.Names[0]));
     expect(names).toEqual(["/The-same-name", "/The-same-name-1", "/The-same-name-2"]);
   });
 
   test("a container joins all networks, and reaches this machine by its name", async () => {
-    for (const Name of ["first", "second"]) await engine.request("POST", "/networks/create", { Name });
-    const id = await runShell(pool, "grep host.docker.internal /etc/hosts; sleep 60", {
+    for (const Name of ["first", "second"]) await docker.engine.request("POST", "/networks/create", { Name });
+    const id = await runShell(docker.pool, "grep host.docker.internal /etc/hosts; sleep 60", {
       networks: ["first", "second"],
     });
-    const container = await waitForContainer(pool, id);
-    const { body } = await engine.request<{
+    const container = await waitForContainer(docker.pool, id);
+    const { body } = await docker.engine.request<{
       NetworkSettings: { Networks: object };
       Config: { Env: string[] };
       HostConfig: { ExtraHosts: string[] };
@@ -128,51 +104,58 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
     expect(Object.keys(body.NetworkSettings.Networks).sort()).toEqual(["first", "second"]);
     expect(body.Config.Env).toContainEqual(expect.stringMatching(/^PREFECT_API_URL=http:\/\/host\.docker\.internal:/));
     expect(body.HostConfig.ExtraHosts).toEqual(["host.docker.internal:host-gateway"]);
-    await engine.request("POST", `/containers/${container}/kill`);
-    expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 137");
+    await docker.engine.request("POST", `/containers/${container}/kill`);
+    expect((await endOf(docker.pool, id, "CRASHED")).message).toContain("status code 137");
   });
 
   test("a container that is removed at its end still says its exit code", async () => {
-    const id = await runShell(pool, "echo gone; sleep 1; exit 5", { auto_remove: true });
-    expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 5");
-    await waitFor(async () => (await containersOf(pool, id)).length === 0, { timeoutMs: 10_000, what: "no container" });
+    const id = await runShell(docker.pool, "echo gone; sleep 1; exit 5", { auto_remove: true });
+    expect((await endOf(docker.pool, id, "CRASHED")).message).toContain("status code 5");
+    await waitFor(async () => (await containersOf(docker.pool, id)).length === 0, {
+      timeoutMs: 10_000,
+      what: "no container",
+    });
   });
 
   test("a container that runs forever is stopped when its flow run is cancelled", async () => {
-    const id = await runShell(pool, "trap 'echo ending; exit 0' TERM; echo ready; while true; do sleep 0.1; done");
-    const container = await waitForContainer(pool, id);
-    await pool.api.setState(id, "CANCELLING");
-    const { message } = await endOf(pool, id, "CANCELLED");
+    const id = await runShell(
+      docker.pool,
+      "trap 'echo ending; exit 0' TERM; echo ready; while true; do sleep 0.1; done",
+    );
+    const container = await waitForContainer(docker.pool, id);
+    await docker.pool.api.setState(id, "CANCELLING");
+    const { message } = await endOf(docker.pool, id, "CANCELLED");
     expect(message).toBe("Flow run was cancelled successfully.");
     expect(
-      (await engine.request<{ State: { Status: string } }>("GET", `/containers/${container}/json`)).body.State.Status,
+      (await docker.engine.request<{ State: { Status: string } }>("GET", `/containers/${container}/json`)).body.State
+        .Status,
     ).toBe("exited");
   });
 
   test("an engine that is killed and comes back is no verdict, also with a new flow run meanwhile", async () => {
-    const id = await runShell(pool, "echo before; sleep 15; echo after; exit 4");
-    await waitForContainer(pool, id);
-    await worker.waitForOutput(/before/, 20_000);
-    await engine.stop("SIGKILL");
-    await worker.waitForOutput(/Cannot reach the Docker engine/, 20_000);
-    const next = await runShell(pool, "exit 6");
+    const id = await runShell(docker.pool, "echo before; sleep 15; echo after; exit 4");
+    await waitForContainer(docker.pool, id);
+    await docker.worker.waitForOutput(/before/, 20_000);
+    await docker.engine.stop("SIGKILL");
+    await docker.worker.waitForOutput(/Cannot reach the Docker engine/, 20_000);
+    const next = await runShell(docker.pool, "exit 6");
     await new Promise((resolve) => setTimeout(resolve, 2_000));
-    expect((await pool.api.readFlowRun(next)).state_type).toBe("SCHEDULED");
-    await engine.start();
-    await worker.waitForOutput(/The Docker engine answers again/, 60_000);
-    expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 4");
-    expect((await endOf(pool, next, "CRASHED")).message).toContain("status code 6");
-    await worker.waitForOutput(/after/, 10_000);
-    expect(worker.stdout.match(/before/g)).toHaveLength(1);
+    expect((await docker.pool.api.readFlowRun(next)).state_type).toBe("SCHEDULED");
+    await docker.engine.start();
+    await docker.worker.waitForOutput(/The Docker engine answers again/, 60_000);
+    expect((await endOf(docker.pool, id, "CRASHED")).message).toContain("status code 4");
+    expect((await endOf(docker.pool, next, "CRASHED")).message).toContain("status code 6");
+    await docker.worker.waitForOutput(/after/, 10_000);
+    expect(docker.worker.stdout.match(/before/g)).toHaveLength(1);
   });
 
   test("twenty at once all end, with one container each", async () => {
     const ids: string[] = [];
     // One after the other, because a busy server with SQLite refuses some of many that come at once.
-    for (let index = 0; index < 20; index += 1) ids.push(await runShell(pool, `sleep 1; exit ${index + 20}`));
+    for (let index = 0; index < 20; index += 1) ids.push(await runShell(docker.pool, `sleep 1; exit ${index + 20}`));
     for (const [index, id] of ids.entries()) {
-      expect((await endOf(pool, id, "CRASHED")).message).toContain(`status code ${index + 20}.`);
-      expect(await containersOf(pool, id)).toHaveLength(1);
+      expect((await endOf(docker.pool, id, "CRASHED")).message).toContain(`status code ${index + 20}.`);
+      expect(await containersOf(docker.pool, id)).toHaveLength(1);
     }
   }, 400_000);
 });

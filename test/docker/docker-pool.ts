@@ -1,10 +1,10 @@
 // Docker work pools on the shared server, and workers for them on an engine of the tests' own.
 import { randomUUID } from "node:crypto";
-import { inject } from "vitest";
+import { afterAll, beforeAll, inject } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { BUSYBOX, type DockerEngine, HOST_IMAGE, hostVolumes } from "../support/docker-engine.ts";
+import { BUSYBOX, type DockerEngine, HOST_IMAGE, hostVolumes, startDockerEngine } from "../support/docker-engine.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { type EventRecord, type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
@@ -20,6 +20,7 @@ export interface ListedContainer {
 
 /** One work pool of type docker, and an engine. */
 export interface DockerPool {
+  apiUrl: string;
   api: PrefectApi;
   name: string;
   id: string;
@@ -33,24 +34,80 @@ export const FLOW_TIMEOUT_MS = 150_000;
 /** The same for a shell. */
 export const SHELL_TIMEOUT_MS = 60_000;
 
-/** Creates a pool of a new name. */
-export async function newDockerPool(engine: DockerEngine, fields: JsonObject = {}): Promise<DockerPool> {
-  const api = prefectApi(inject("apiUrl"));
+/** Creates a pool of a new name, on the shared server or on another one. */
+export async function newDockerPool(
+  engine: DockerEngine,
+  fields: JsonObject = {},
+  apiUrl = inject("apiUrl"),
+): Promise<DockerPool> {
+  const api = prefectApi(apiUrl);
   const name = `docker-${randomUUID().slice(0, 8)}`;
   const pool = await api.createWorkPool(name, { type: "docker", base_job_template: dockerBaseJobTemplate, ...fields });
-  return { api, name, id: pool.id, engine };
+  return { apiUrl, api, name, id: pool.id, engine };
 }
 
 /** Starts a worker for the pool. */
 export async function startDockerWorker(
-  { name, engine }: DockerPool,
+  { apiUrl, name, engine }: DockerPool,
   options: Partial<WorkerOptions> = {},
 ): Promise<RunningProgram> {
   return await startWorker(name, {
-    apiUrl: inject("apiUrl"),
+    apiUrl,
     ...options,
     env: { DOCKER_HOST: engine.host, ...options.env },
   });
+}
+
+/** An engine of the tests' own. */
+export interface OwnEngine {
+  readonly engine: DockerEngine;
+}
+
+/** Starts an engine before the tests of a `describe`, and ends it after them. */
+export function useEngine(): OwnEngine {
+  let engine: DockerEngine | undefined;
+  beforeAll(async () => {
+    engine = await startDockerEngine();
+  });
+  afterAll(async () => await engine?.[Symbol.asyncDispose]());
+  return {
+    get engine() {
+      if (!engine) throw new Error("the engine has not been started");
+      return engine;
+    },
+  };
+}
+
+/** An engine with a work pool and its worker. */
+export interface ServedPool extends OwnEngine {
+  readonly pool: DockerPool;
+  readonly worker: RunningProgram;
+}
+
+/** The same as `useEngine`, with a work pool and a worker for all tests. */
+export function useServedPool(): ServedPool {
+  const own = useEngine();
+  let started: { pool: DockerPool; worker: RunningProgram } | undefined;
+  const read = () => {
+    if (!started) throw new Error("the worker has not been started");
+    return started;
+  };
+  beforeAll(async () => {
+    const pool = await newDockerPool(own.engine);
+    started = { pool, worker: await startDockerWorker(pool) };
+  });
+  afterAll(async () => await started?.worker[Symbol.asyncDispose]());
+  return {
+    get engine() {
+      return own.engine;
+    },
+    get pool() {
+      return read().pool;
+    },
+    get worker() {
+      return read().worker;
+    },
+  };
 }
 
 /** Creates a flow run that runs a shell command in a container of busybox. Returns its id. */

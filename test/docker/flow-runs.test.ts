@@ -1,7 +1,7 @@
 // Real flow runs: Prefect's engine in containers of a real container engine, beside the reference's docker worker.
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
-import { type DockerEngine, hostVolumes, startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
+import { hostVolumes, whyNoEngine } from "../support/docker-engine.ts";
 import { type RunningProgram, startLictor } from "../support/lictor.ts";
 import { ensureDockerWorker } from "../support/python-environment.ts";
 import {
@@ -13,32 +13,20 @@ import {
   newDockerPool,
   runFlow,
   startDockerWorker,
+  useServedPool,
   waitForContainer,
 } from "./docker-pool.ts";
 
 const missing = await whyNoEngine();
 
 describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () => {
-  let engine: DockerEngine;
-  let pool: DockerPool;
-  let worker: RunningProgram;
-
-  beforeAll(async () => {
-    engine = await startDockerEngine();
-    pool = await newDockerPool(engine);
-    worker = await startDockerWorker(pool);
-  });
-
-  afterAll(async () => {
-    await worker?.[Symbol.asyncDispose]();
-    await engine?.[Symbol.asyncDispose]();
-  });
+  const docker = useServedPool();
 
   test.concurrent("that completes is reported by its engine alone", async () => {
-    const id = await runFlow(pool, "hello");
-    const { states } = await endOf(pool, id, "COMPLETED");
+    const id = await runFlow(docker.pool, "hello");
+    const { states } = await endOf(docker.pool, id, "COMPLETED");
     expect(states).toEqual(["Scheduled", "Pending", "Submitting", "Running", "Completed"]);
-    const events = await eventsOf(pool, id, "prefect.worker.executed-flow-run");
+    const events = await eventsOf(docker.pool, id, "prefect.worker.executed-flow-run");
     expect(events.map(({ event }) => event)).toEqual([
       "prefect.worker.submitted-flow-run",
       "prefect.docker.container.created",
@@ -46,29 +34,34 @@ describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () =
       "prefect.docker.container.exited",
       "prefect.worker.executed-flow-run",
     ]);
-    await worker.waitForOutput(/Hello, world!/, 10_000);
+    await docker.worker.waitForOutput(/Hello, world!/, 10_000);
   });
 
   test.concurrent("that fails is Failed", async () => {
-    expect((await endOf(pool, await runFlow(pool, "fail"), "FAILED")).message).toContain("this flow always fails");
+    expect((await endOf(docker.pool, await runFlow(docker.pool, "fail"), "FAILED")).message).toContain(
+      "this flow always fails",
+    );
   });
 
   test.concurrent("that is cancelled ends itself", async () => {
-    const id = await runFlow(pool, "sleep", { parameters: { seconds: 600 } });
-    await pool.api.waitForState(id, ["RUNNING"], FLOW_TIMEOUT_MS);
-    await pool.api.setState(id, "CANCELLING");
-    await endOf(pool, id, "CANCELLED");
-    await waitForContainer(pool, id, "exited");
+    const id = await runFlow(docker.pool, "sleep", { parameters: { seconds: 600 } });
+    await docker.pool.api.waitForState(id, ["RUNNING"], FLOW_TIMEOUT_MS);
+    await docker.pool.api.setState(id, "CANCELLING");
+    await endOf(docker.pool, id, "CANCELLED");
+    await waitForContainer(docker.pool, id, "exited");
   });
 
   test.concurrent("whose own program hangs is stopped after its grace time", async () => {
     // The first words are those of a program that cancels itself.
     const command = `sh -c "prefect() { trap '' TERM; while true; do sleep 1; done; }; prefect"`;
-    const id = await runFlow(pool, "hello", { command, volumes: await hostVolumes() });
-    const container = await waitForContainer(pool, id);
-    await pool.api.setState(id, "CANCELLING");
-    await endOf(pool, id, "CANCELLED");
-    const { body } = await engine.request<{ State: { ExitCode: number } }>("GET", `/containers/${container}/json`);
+    const id = await runFlow(docker.pool, "hello", { command, volumes: await hostVolumes() });
+    const container = await waitForContainer(docker.pool, id);
+    await docker.pool.api.setState(id, "CANCELLING");
+    await endOf(docker.pool, id, "CANCELLED");
+    const { body } = await docker.engine.request<{ State: { ExitCode: number } }>(
+      "GET",
+      `/containers/${container}/json`,
+    );
     expect(body.State.ExitCode).toBe(137);
   });
 
@@ -76,13 +69,13 @@ describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () =
     const both: Record<string, object> = {};
     const variables: JsonObject = { labels: { "team.example/x": "y" }, env: { A: "b" }, mem_limit: "1g" };
     for (const kind of ["lictor", "reference"]) {
-      const other = await newDockerPool(engine);
+      const other = await newDockerPool(docker.engine);
       await using _worker = await (kind === "lictor" ? startDockerWorker(other, { name: "w" }) : startReference(other));
       const id = await runFlow(other, "exit_three", { ...variables, name: `same-${kind}` });
       const { states, message } = await endOf(other, id, "CRASHED");
       const events = await eventsOf(other, id, "prefect.worker.executed-flow-run");
       const [container] = await containersOf(other, id);
-      const { body } = await engine.request<JsonObject>("GET", `/containers/${container?.Id}/json`);
+      const { body } = await docker.engine.request<JsonObject>("GET", `/containers/${container?.Id}/json`);
       both[kind] = comparable({ states, message, body, events }, [
         id,
         other.name,
@@ -99,7 +92,7 @@ describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () =
     const args = ["-m", "prefect", "worker", "start", "--pool", other.name, "--name", "w", "--type", "docker"];
     const started = await startLictor([], {
       command: [python, ...args],
-      env: { PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: engine.host },
+      env: { PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: docker.engine.host },
     });
     await started.waitForOutput(/Worker 'w' started!/, 120_000);
     return started;
