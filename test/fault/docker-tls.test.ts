@@ -15,7 +15,7 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("an engine that speaks %s", (maxV
     const tls = { ...authority.good, ca: authority.ca, requestCert: true, rejectUnauthorized: true, maxVersion };
     const version = { Version: "20.10.24", ApiVersion: "1.41", ID: "x" };
     listener = await listenOnLoopback(createServer(tls, (_, response) => response.end(JSON.stringify(version))));
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await listener?.stop();
