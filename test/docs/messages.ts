@@ -13,6 +13,7 @@ const errorClasses = [
   "ImageError",
   "DockerSettingError",
   "EngineAddressError",
+  "ClusterConfigError",
 ];
 
 /** A text in the source that is part of a message. */
