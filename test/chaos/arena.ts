@@ -2,27 +2,25 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { FlowRun, JsonObject } from "../../src/api/wire.ts";
-import { inCheckout } from "../support/checkout.ts";
+import type { FlowRun } from "../../src/api/wire.ts";
 import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { type PrefectServer, startPrefectServer } from "../support/prefect-server.ts";
 import { signalProcess } from "../support/processes.ts";
 import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { randomFrom } from "../support/random.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { Containers } from "./containers.ts";
+import { createRun, deploy, pool, readRuns } from "./flow-runs.ts";
 import { Gate } from "./gate.ts";
-import { finalTypes } from "./judge.ts";
 import { type Network, openNetwork } from "./network.ts";
-import { allRunKinds, type PlannedRun, type RunKind } from "./plan.ts";
+import type { PlannedRun, PoolTypeName } from "./plan.ts";
 import { type SmallDisk, tryMountSmallDisk } from "./small-disk.ts";
 import { WorkerSlot } from "./worker-slot.ts";
 
-const pool = "chaos";
 /** Of each worker. Two workers execute four engines at once, which is much for two processors. */
 const limit = 4;
 const attempts = 10;
 const attemptPauseMs = 1_000;
-const page = 200;
 
 /** Something that happened to a worker or the server. `atMs` is milliseconds since 1970. */
 export interface ArenaEvent {
@@ -40,6 +38,8 @@ export interface Arena extends AsyncDisposable {
   executionsFile: string;
   slots: readonly WorkerSlot[];
   network: Network;
+  /** Null for a work pool of processes. */
+  containers: Containers | null;
   /** Null where no file system can be mounted. */
   disk: SmallDisk | null;
   /** When processes of flow runs were killed, by flow run. */
@@ -60,18 +60,23 @@ export interface Arena extends AsyncDisposable {
   restartServer(how: "SIGTERM" | "SIGKILL", pauseMs: number): Promise<void>;
 }
 
+interface ArenaOptions {
+  seed: number;
+  poolType: PoolTypeName;
+}
+
 /** Opens the arena. When `stop` aborts, calls are not repeated any more. */
-export async function openArena(seed: number, stop: AbortSignal): Promise<Arena> {
+export async function openArena(options: ArenaOptions, stop: AbortSignal): Promise<Arena> {
   const opened: AsyncDisposable[] = [];
   try {
-    return await open(seed, opened, stop);
+    return await open(options, opened, stop);
   } catch (error) {
     await disposeAll(opened);
     throw error;
   }
 }
 
-async function open(seed: number, opened: AsyncDisposable[], stop: AbortSignal): Promise<Arena> {
+async function open({ seed, poolType }: ArenaOptions, opened: AsyncDisposable[], stop: AbortSignal): Promise<Arena> {
   const own = <T extends AsyncDisposable>(resource: T): T => {
     opened.push(resource);
     return resource;
@@ -88,10 +93,11 @@ async function open(seed: number, opened: AsyncDisposable[], stop: AbortSignal):
   const server = own(await openServer(home, onEvent));
   const network = own(await openNetwork(server.apiUrl, server.gate, random));
   const executionsFile = inDirectory("executions");
-  const deployments = await deploy(server.api, network);
+  const containers = poolType === "docker" ? own(await Containers.open(onEvent)) : null;
+  const deployments = await deploy(server.api, { poolType, apiUrl: network.gentleApiUrl, directory });
   const problems: string[] = [];
   const onProblem = (text: string): void => void problems.push(text);
-  const slots = await openSlots({ directory, logs, stateDirectory, network, onEvent, onProblem });
+  const slots = await openSlots({ directory, logs, stateDirectory, network, containers, onEvent, onProblem });
   for (const slot of slots) own(slot);
   await Promise.all(slots.map((slot) => slot.open()));
   const call: Arena["call"] = (work) => server.gate.pass(() => work(server.api));
@@ -104,6 +110,7 @@ async function open(seed: number, opened: AsyncDisposable[], stop: AbortSignal):
     executionsFile,
     slots,
     network,
+    containers,
     disk,
     killedAtMs: new Map(),
     cancelledAtMs: new Map(),
@@ -162,83 +169,32 @@ async function openServer(home: string, onEvent: (event: string) => void): Promi
   };
 }
 
-async function deploy(api: PrefectApi, network: Network): Promise<Record<RunKind, string>> {
-  await api.createWorkPool(pool);
-  const deployments: Partial<Record<RunKind, string>> = {};
-  for (const kind of allRunKinds) {
-    deployments[kind] = await api.createDeployment({
-      flowName: kind,
-      name: "chaos",
-      workPool: pool,
-      path: inCheckout("test/fixtures/flows"),
-      entrypoint: "leave_lines.py:leave_lines",
-      // An engine gives up after six attempts, which is another program's fault.
-      jobVariables: { env: { PREFECT_API_URL: network.gentleApiUrl, PREFECT_CLIENT_MAX_RETRIES: "30" } },
-    });
-  }
-  return deployments as Record<RunKind, string>;
-}
-
-async function createRun(
-  api: PrefectApi,
-  deployments: Record<RunKind, string>,
-  file: string,
-  { kind, seconds }: PlannedRun,
-  index: number,
-): Promise<void> {
-  const commands: Partial<Record<RunKind, string>> = {
-    reports: `${process.execPath} ${inCheckout("test/fixtures/programs/act-like-engine.mjs")} ${file} ${seconds}`,
-    exits: `sh ${inCheckout("test/fixtures/programs/exit-seven")} ${file} ${seconds}`,
-    script: `${inCheckout("test/fixtures/programs/exit-seven")} ${file} ${seconds}`,
-  };
-  const command = commands[kind];
-  const run = {
-    name: `${kind}-${index}`,
-    parameters: command === undefined ? { file, seconds, is_failing: kind === "failing-flow" } : {},
-    ...(command === undefined ? {} : { jobVariables: { command } }),
-  };
-  await api.createFlowRun(deployments[kind], run);
-}
-
-async function readRuns(api: PrefectApi, isUnfinished: boolean): Promise<FlowRun[]> {
-  const filter: JsonObject = { work_pools: { name: { any_: [pool] } } };
-  if (isUnfinished) filter.flow_runs = { state: { type: { not_any_: [...finalTypes] } } };
-  const runs: FlowRun[] = [];
-  for (;;) {
-    const more = await api.request<FlowRun[]>("POST", "/flow_runs/filter", {
-      ...filter,
-      sort: "ID_DESC",
-      limit: page,
-      offset: runs.length,
-    });
-    runs.push(...more);
-    if (more.length < page) return runs;
-  }
-}
-
 interface SlotsOptions {
   directory: string;
   logs: string;
   stateDirectory: string;
   network: Network;
+  containers: Containers | null;
   onEvent: (event: string) => void;
   onProblem: (problem: string) => void;
 }
 
 async function openSlots(options: SlotsOptions): Promise<WorkerSlot[]> {
-  const { directory, logs, stateDirectory, network, onEvent, onProblem } = options;
+  const { directory, logs, stateDirectory, network, containers, onEvent, onProblem } = options;
   const { python } = await ensurePythonEnvironment(console.error);
+  // Without a type, a worker cannot start during an outage.
+  const type = containers ? ["--type", "docker"] : ["--type", "process", "--python", python];
   return ["chaos-a", "chaos-b"].map(
     (name) =>
       new WorkerSlot({
         name,
         home: join(directory, name),
         logs,
-        // Without a type, a worker cannot start during an outage.
-        args: ["--pool", pool, "--type", "process", "--limit", `${limit}`, "--python", python, "--log-format", "json"],
+        args: ["--pool", pool, ...type, "--limit", `${limit}`, "--log-format", "json"],
         env: {
           PREFECT_API_URL: network.faultyApiUrl,
           LICTOR_STATE_DIR: stateDirectory,
+          ...(containers && { DOCKER_HOST: containers.host }),
           // The shortest time after which no engine is taken for lost by mistake.
           LICTOR_LOST_AFTER_SECONDS: "60",
         },

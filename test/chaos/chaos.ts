@@ -1,11 +1,10 @@
 // `npm run chaos`: lictor against a real server, with real engines, under random faults.
 import { parseArgs } from "node:util";
+import { whyNoEngine } from "../support/docker-engine.ts";
 import { runScript } from "../support/run-script.ts";
-import { type FaultKind, faultKinds } from "./plan.ts";
+import { type FaultKind, faultKindsOf, type PoolTypeName, poolTypes } from "./plan.ts";
 import { formatReport, isFlawless } from "./report.ts";
 import { type ChaosOptions, runChaos } from "./run-chaos.ts";
-
-const allKinds = Object.keys(faultKinds) as FaultKind[];
 
 /** Reads the command line. Throws with what is wrong with it. */
 function readOptions(): ChaosOptions {
@@ -15,7 +14,8 @@ function readOptions(): ChaosOptions {
       minutes: { type: "string", default: "15" },
       runs: { type: "string", default: "500" },
       faults: { type: "string", default: "200" },
-      only: { type: "string", default: allKinds.join(",") },
+      only: { type: "string" },
+      "pool-type": { type: "string", default: "process" },
       settle: { type: "string", default: "480" },
     },
   });
@@ -24,16 +24,21 @@ function readOptions(): ChaosOptions {
     if (!(value >= 0)) throw new Error(`--${name} must be a number of at least 0.`);
     return value;
   };
-  const kinds = values.only.split(",") as FaultKind[];
+  const poolType = values["pool-type"] as PoolTypeName;
+  if (!poolTypes.includes(poolType)) throw new Error(`--pool-type ${poolType}: known are ${poolTypes.join(", ")}.`);
+  const allKinds = faultKindsOf(poolType);
+  const kinds = (values.only?.split(",") as FaultKind[] | undefined) ?? allKinds;
   const unknown = kinds.filter((kind) => !allKinds.includes(kind));
   if (unknown.length > 0) throw new Error(`--only ${unknown.join(",")}: known are ${allKinds.join(", ")}.`);
   const [seed, minutes, settleSeconds] = [read("seed"), read("minutes"), read("settle")];
-  return { seed, minutes, runs: read("runs"), faults: read("faults"), kinds, settleSeconds };
+  return { seed, minutes, runs: read("runs"), faults: read("faults"), kinds, settleSeconds, poolType };
 }
 
 async function chaos(stop: AbortSignal): Promise<void> {
   if (process.platform !== "linux") throw new Error("It runs on Linux only, because it finds processes in /proc.");
   const options = readOptions();
+  const noEngine = options.poolType === "docker" ? await whyNoEngine() : undefined;
+  if (noEngine !== undefined) throw new Error(`There is no container engine for --pool-type docker: ${noEngine}.`);
   const { seed, minutes, runs, faults } = options;
   say(`${runs} flow runs and ${faults} faults in ${minutes} minutes, with seed ${seed}`);
   const result = await runChaos(options, say, stop);

@@ -1,9 +1,12 @@
 // Does to the arena what the plan says.
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { signalProcess } from "../support/processes.ts";
 import type { Arena } from "./arena.ts";
 import type { FaultKind, PlannedFault } from "./plan.ts";
 import { type FoundProcess, findProcesses } from "./run-processes.ts";
+import type { WorkerSlot } from "./worker-slot.ts";
 
 /** A fault that happened. Times are milliseconds since 1970. */
 export interface FaultRecord {
@@ -68,6 +71,19 @@ async function happen(arena: Arena, fault: PlannedFault): Promise<string | null>
       return await fillDisk(arena, durationMs);
     case "engine-kill":
       return await killEngine(arena, choice);
+    case "disk-lost":
+      return `${slot.name}, ${await loseRecords(arena, slot, pauseMs)} flow runs without a container`;
+    case "dockerd-restart": {
+      const how = choice < 0.5 ? "SIGTERM" : "SIGKILL";
+      await arena.containers?.restart(how, pauseMs);
+      return how;
+    }
+    case "dockerd-freeze":
+      await arena.containers?.freeze(durationMs);
+      return "";
+    case "container-kill":
+    case "container-remove":
+      return await killContainer(arena, choice, kind === "container-remove");
     case "cancel":
       return await cancel(arena, choice);
   }
@@ -81,8 +97,8 @@ async function fillDisk({ disk }: Arena, durationMs: number): Promise<string | n
   return "";
 }
 
-/** Remembers which flow runs had a process among the victims. Returns how many. */
-function noteKilled({ killedAtMs }: Arena, victims: readonly FoundProcess[]): number {
+/** Remembers which flow runs had a process or container among the victims. Returns how many. */
+function noteKilled({ killedAtMs }: Arena, victims: readonly Pick<FoundProcess, "flowRunId">[]): number {
   const ids = new Set(victims.flatMap(({ flowRunId }) => flowRunId ?? []));
   for (const id of ids) killedAtMs.set(id, [...(killedAtMs.get(id) ?? []), Date.now()]);
   return ids.size;
@@ -99,6 +115,39 @@ async function killEngine(arena: Arena, choice: number): Promise<string | null> 
       noteKilled(arena, [victim]);
       signalProcess(victim.pid, "SIGKILL");
       return `pid ${victim.pid} of ${victim.flowRunId}`;
+    },
+  );
+}
+
+/**
+ * Kills a worker and removes what it has stored. Nobody can know whether a flow run without a container was about to begin,
+ * so those count as killed. Returns how many.
+ */
+async function loseRecords(arena: Arena, slot: WorkerSlot, pauseMs: number): Promise<number> {
+  const instances = join(arena.stateDirectory, "instances");
+  let lost: string[] = [];
+  await slot.kill(pauseMs, async (pid) => {
+    // The name is host-pid-number.
+    const own = (await readdir(instances)).filter((name) => name.split("-").at(-2) === `${pid}`);
+    const recorded = await Promise.all(own.map((name) => readdir(join(instances, name, "runs")).catch(() => [])));
+    for (const name of own) await rm(join(instances, name), { recursive: true, force: true });
+    const remembered = new Set((await arena.containers?.list())?.map(({ flowRunId }) => flowRunId));
+    lost = recorded.flat().filter((id) => !remembered.has(id));
+  });
+  return noteKilled(
+    arena,
+    lost.map((flowRunId) => ({ flowRunId })),
+  );
+}
+
+async function killContainer(arena: Arena, choice: number, isRemoved: boolean): Promise<string | null> {
+  return await withTarget(
+    choice,
+    async () => (await arena.containers?.list())?.filter(({ state }) => state === "running") ?? [],
+    async ({ id, flowRunId }) => {
+      noteKilled(arena, [{ flowRunId }]);
+      await arena.containers?.kill(id, isRemoved);
+      return `${id.slice(0, 12)} of ${flowRunId}`;
     },
   );
 }

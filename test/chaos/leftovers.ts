@@ -8,7 +8,10 @@ import { findProcesses } from "./run-processes.ts";
 /** Some processes end a moment after their worker. */
 const waitMs = 5_000;
 
-/** Returns a line for each process, temporary folder, and instance directory with its records and its socket. */
+/**
+ * Returns a line for each process, temporary folder, instance directory with its records and its socket, and container that
+ * has not ended or belongs to no flow run.
+ */
 export async function findLeftovers(arena: Arena): Promise<string[]> {
   let found: string[] = [];
   const isClean = async (): Promise<boolean> => {
@@ -19,7 +22,8 @@ export async function findLeftovers(arena: Arena): Promise<string[]> {
   return found;
 }
 
-async function look({ homes, stateDirectory, events, startedAtMs }: Arena): Promise<string[]> {
+async function look(arena: Arena): Promise<string[]> {
+  const { homes, stateDirectory, events, startedAtMs } = arena;
   const processes = (await findProcesses(homes)).map(
     ({ pid, flowRunId, command }) => `process ${pid} (flow run ${flowRunId ?? "none"}): ${command}`,
   );
@@ -36,7 +40,16 @@ async function look({ homes, stateDirectory, events, startedAtMs }: Arena): Prom
       return `${instance}: ${content === "" ? "empty" : content}${life.join("")}`;
     }),
   );
-  return [...processes, ...temporary.flat(), ...records];
+  return [...processes, ...temporary.flat(), ...records, ...(await lookAtContainers(arena))];
+}
+
+/** Ended containers of the flow runs are kept for users. */
+async function lookAtContainers({ containers, readRuns }: Arena): Promise<string[]> {
+  if (containers === null) return [];
+  const ids = new Set((await readRuns()).map(({ id }) => id));
+  return (await containers.list())
+    .filter(({ state, flowRunId }) => state !== "exited" || !ids.has(flowRunId))
+    .map(({ id, state, flowRunId }) => `container ${id.slice(0, 12)} (flow run ${flowRunId || "none"}): ${state}`);
 }
 
 async function list(directory: string): Promise<string[]> {

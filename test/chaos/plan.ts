@@ -20,10 +20,31 @@ export const faultKinds = {
   "disk-full": "no space in the state directory",
   "lost-events": "WebSocket frames to the workers are dropped",
   "engine-kill": "SIGKILL to one process of a flow run",
+  "disk-lost": "SIGKILL to a worker, whose records are lost; started again",
+  "dockerd-restart": "the container engine ends, by SIGTERM or SIGKILL, and starts again; containers go on",
+  "dockerd-freeze": "SIGSTOP to the container engine, and SIGCONT",
+  "container-kill": "SIGKILL to the container of a flow run",
+  "container-remove": "the container of a flow run is killed and removed",
   cancel: "a flow run is cancelled",
 } as const;
 
 export type FaultKind = keyof typeof faultKinds;
+
+/** The types of work pools that a chaos run can have. */
+export const poolTypes = ["process", "docker"] as const;
+export type PoolTypeName = (typeof poolTypes)[number];
+
+/** The kinds for one type only. */
+const kindsOfType: Record<PoolTypeName, readonly FaultKind[]> = {
+  process: ["tree-kill", "engine-kill"],
+  docker: ["disk-lost", "dockerd-restart", "dockerd-freeze", "container-kill", "container-remove"],
+};
+
+/** Returns the kinds of faults that a work pool of this type can meet. */
+export function faultKindsOf(poolType: PoolTypeName): FaultKind[] {
+  const others = poolTypes.filter((each) => each !== poolType).flatMap((each) => kindsOfType[each]);
+  return (Object.keys(faultKinds) as FaultKind[]).filter((kind) => !others.includes(kind));
+}
 
 /** One fault. Each kind uses the numbers that it needs. */
 export interface PlannedFault {
@@ -71,8 +92,10 @@ export interface Plan {
 const weights: Partial<Record<FaultKind, number>> = {
   "server-restart": 1,
   "disk-full": 1,
+  "dockerd-restart": 1,
   cancel: 5,
   "engine-kill": 3,
+  "container-kill": 3,
 };
 const usualWeight = 2;
 

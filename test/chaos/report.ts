@@ -2,7 +2,7 @@
 import { markdownTable } from "../support/markdown-table.ts";
 import type { FaultRecord } from "./faults.ts";
 import type { Finding } from "./judge.ts";
-import { type FaultKind, faultKinds } from "./plan.ts";
+import { type FaultKind, faultKinds, faultKindsOf } from "./plan.ts";
 import type { ChaosResult, JudgedRun } from "./run-chaos.ts";
 
 /** The verdicts, worst last. */
@@ -22,8 +22,9 @@ export function formatReport(result: ChaosResult): string {
   const { runs, leftovers, problems, options } = result;
   const failed = runs.filter(({ finding }) => finding !== null);
   const { seed, minutes } = options;
-  const only = options.kinds.length < Object.keys(faultKinds).length ? ` --only ${options.kinds.join(",")}` : "";
-  const again = `npm run chaos -- --seed ${seed} --minutes ${minutes} --runs ${options.runs} --faults ${options.faults}${only}`;
+  const type = options.poolType === "process" ? "" : ` --pool-type ${options.poolType}`;
+  const only = options.kinds.length < faultKindsOf(options.poolType).length ? ` --only ${options.kinds.join(",")}` : "";
+  const again = `npm run chaos --${type} --seed ${seed} --minutes ${minutes} --runs ${options.runs} --faults ${options.faults}${only}`;
   return [
     ...failed.slice(0, shownRuns).map((run) => formatRun(result, run)),
     ...(failed.length > shownRuns ? [`${failed.length - shownRuns} more flow runs failed.\n`] : []),

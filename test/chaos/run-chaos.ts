@@ -6,12 +6,13 @@ import { type ExecutionLine, readExecutions } from "./executions.ts";
 import { type FaultRecord, strike } from "./faults.ts";
 import { type Finding, judge, type RunFacts } from "./judge.ts";
 import { findLeftovers } from "./leftovers.ts";
-import { type FaultKind, makePlan, type PlanOptions, type RunKind } from "./plan.ts";
+import { type FaultKind, makePlan, type PlanOptions, type PoolTypeName, type RunKind } from "./plan.ts";
 import { followTimeline } from "./timeline.ts";
 import { readLogsOf } from "./worker-logs.ts";
 
-/** `settleSeconds` limits the wait for final states after the last fault. */
+/** `poolType` is that of the work pool. `settleSeconds` limits the wait for final states after the last fault. */
 export interface ChaosOptions extends PlanOptions {
+  poolType: PoolTypeName;
   settleSeconds: number;
 }
 
@@ -50,7 +51,7 @@ export async function runChaos(
   stop: AbortSignal,
 ): Promise<ChaosResult> {
   const plan = makePlan(options);
-  await using arena = await openArena(options.seed, stop);
+  await using arena = await openArena(options, stop);
   if (arena.disk === null) say("No file system can be mounted here: disk-full is skipped.");
   stop.throwIfAborted();
   const { startedAtMs } = arena;

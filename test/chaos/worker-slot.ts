@@ -79,10 +79,12 @@ export class WorkerSlot implements AsyncDisposable {
     });
   }
 
-  /** SIGKILL to the worker alone, and a new start. */
-  kill(pauseMs: number): Promise<void> {
+  /** SIGKILL to the worker alone, and a new start. `afterwards` gets the process id before the start. */
+  kill(pauseMs: number, afterwards: (pid: number) => Promise<void> = async () => {}): Promise<void> {
     return this.#inTurn(async () => {
+      const pid = this.#current?.pid;
       await this.#end("SIGKILL", drainMs);
+      if (pid !== undefined) await afterwards(pid);
       await this.#startAfter(pauseMs);
     });
   }
