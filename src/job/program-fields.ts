@@ -38,9 +38,9 @@ export function toProgram(fields: JsonObject, { flowRun }: RunFacts, env: Readon
 
 /**
  * Returns the program with the variables that it needs in a container, where it has only variables. `resultPath` is where it
- * writes its result. Throws JobConfigurationError if its parameters fit into no variable.
+ * may write its result; null for nowhere. Throws JobConfigurationError if its parameters fit into no variable.
  */
-export function inContainer(program: Program, resultPath: string): Program {
+export function inContainer(program: Program, resultPath: string | null): Program {
   if (program.reporter === "engine") return program;
   const { parameters, env } = program;
   if (!fitsVariable(parameters)) {
@@ -48,7 +48,8 @@ export function inContainer(program: Program, resultPath: string): Program {
       `The parameters have ${Buffer.byteLength(parameters)} bytes, and a variable of a container has room for 128 kB. Pass the name of a file or an object instead.`,
     );
   }
-  return { ...program, env: { ...env, [parametersVariable]: parameters, [resultFileVariable]: resultPath } };
+  const result = resultPath === null ? {} : { [resultFileVariable]: resultPath };
+  return { ...program, env: { ...env, [parametersVariable]: parameters, ...result } };
 }
 
 function isReportedByWorker(field: Json | undefined): boolean {

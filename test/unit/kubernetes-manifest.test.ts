@@ -312,3 +312,19 @@ test("the time limit of a pod that all templates have sets none", async () => {
   expect((await jobWith({ pod_watch_timeout_seconds: 61 })).podWatchSeconds).toBe(61);
   expect((await jobWith({ job_watch_timeout_seconds: 5 })).jobWatchSeconds).toBe(5);
 });
+
+test("a program whose states the worker reports is the arguments of the container, with its parameters as a variable", async () => {
+  const template = { ...workPool, base_job_template: kubernetesBaseJobTemplate };
+  const variables = { program: ["./import", "{{ parameters.day }}"], timeout_seconds: 5 };
+  const flowRun = { ...facts.flowRun, job_variables: variables, parameters: { day: "to day" } };
+  const run = { ...facts, workPool: template, flowRun } as RunFacts;
+  const job = toKubernetesJob(await resolveJobFields(run, readers), run);
+  expect(job.program).toMatchObject({
+    command: ["./import", "to day"],
+    reporter: "worker",
+    rules: { timeoutSeconds: 5, retries: null, retryDelaySeconds: null },
+  });
+  const { environment } = job;
+  expect(environment.reveal()).toContainEqual({ name: "PREFECT__PARAMETERS", value: '{"day":"to day"}' });
+  expect(executesItself(job)).toBe(false);
+});

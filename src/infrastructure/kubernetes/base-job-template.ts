@@ -1,5 +1,6 @@
 // The base job template that lictor gives a work pool of type `kubernetes`.
 import type { Json, JsonObject } from "../../api/wire.ts";
+import { reportingFields, reportingVariables } from "../../job/reporting-fields.ts";
 
 function field(title: string, type: JsonObject, description: string): JsonObject {
   return { title, ...type, description };
@@ -13,7 +14,7 @@ function orNull(type: Json): JsonObject {
 const text: JsonObject = { type: "string" };
 const optionalText = orNull(text);
 
-/** The variables in the order of the reference. Source: prefect_kubernetes/worker.py KubernetesWorkerVariables. */
+/** The variables in the order of the reference, and those that lictor adds. Source: prefect_kubernetes/worker.py KubernetesWorkerVariables. */
 const properties: JsonObject = {
   name: field("Name", optionalText, "Name of the Jobs; it becomes a prefix, and Kubernetes' rules apply."),
   env: field(
@@ -72,6 +73,7 @@ const properties: JsonObject = {
   cpu_limit: field("CPU Limit", optionalText, "CPU that a pod may use, for example 2."),
   memory_request: field("Memory Request", optionalText, "Memory that a pod reserves, for example 512Mi."),
   memory_limit: field("Memory Limit", optionalText, "Memory that a pod may use, for example 1Gi."),
+  ...reportingVariables,
 };
 
 /** The type of the block with a cluster. User interfaces offer blocks of this type. */
@@ -137,6 +139,7 @@ export const kubernetesBaseJobTemplate: JsonObject = {
     namespace: "{{ namespace }}",
     job_manifest: jobManifest,
     cluster_config: "{{ cluster_config }}",
+    ...reportingFields,
     job_watch_timeout_seconds: "{{ job_watch_timeout_seconds }}",
     pod_watch_timeout_seconds: "{{ pod_watch_timeout_seconds }}",
     stream_output: "{{ stream_output }}",

@@ -61,7 +61,10 @@ export async function jobExecution(
       if (!watch.hasStarted && !watch.hasEnded) void deleteJob("because its flow run does not wait for it any more");
     },
   });
-  const outputs = facts?.streamsOutput ? new Outputs(kubernetes, { ...running, options }) : null;
+  const outputs =
+    facts?.streamsOutput || options.onLine
+      ? new Outputs(kubernetes, { ...running, options, isPrinted: facts?.streamsOutput ?? false })
+      : null;
   const watch = new JobWatch(
     { uid, name, namespace, tailLines },
     { reports, onPodStarted: (pod, end) => outputs?.follow(pod, end) },
@@ -181,13 +184,13 @@ class Outputs implements AsyncDisposable {
 
   constructor(
     private readonly kubernetes: Kubernetes,
-    private readonly run: RunningJob & { readonly options: RunAccess },
+    private readonly run: RunningJob & { readonly options: RunAccess; readonly isPrinted: boolean },
   ) {}
 
   /** Follows the output of a pod. After `end`, no more comes. */
   follow(pod: string, end: AbortSignal): void {
     if (this.#outputs.has(pod)) return;
-    const { cluster, object, isAdopted, options } = this.run;
+    const { cluster, object, isAdopted, options, isPrinted } = this.run;
     const { services } = this.kubernetes;
     const source: OutputSource = {
       cluster,
@@ -195,7 +198,12 @@ class Outputs implements AsyncDisposable {
       pod,
       directory: options.directory,
       isAdopted: isAdopted && this.#outputs.size === 0,
-      onLine: (text) => services.printLine(options.flowRunId, { stream: "stdout", text }),
+      onLine: (text) => {
+        // A pod has one stream.
+        const line = { stream: "stdout", text } as const;
+        if (isPrinted) services.printLine(options.flowRunId, line);
+        options.onLine?.(line);
+      },
       end,
       log: services.log,
     };

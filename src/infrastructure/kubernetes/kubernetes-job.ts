@@ -4,6 +4,7 @@ import { splitCommand } from "../../job/command.ts";
 import { flowRunEnvironment } from "../../job/flow-run-environment.ts";
 import { type RunFacts, renderName } from "../../job/job-fields.ts";
 import { jobLabels } from "../../job/labels.ts";
+import { inContainer, toProgram } from "../../job/program-fields.ts";
 import { isJsonObject } from "../../job/template.ts";
 import {
   booleanField,
@@ -15,6 +16,7 @@ import {
   textField,
   textsField,
 } from "../../job/typed-fields.ts";
+import type { Program } from "../../program/program.ts";
 import { pythonText } from "../../python-text.ts";
 import { prefectVersion } from "../../version.ts";
 import { defaultImage } from "../default-image.ts";
@@ -70,13 +72,13 @@ export function toKubernetesJob(fields: JsonObject, facts: RunFacts): Kubernetes
     throw new JobConfigurationError('The job configuration has no "job_manifest".');
   const checked = checkManifest(objectField("job_manifest", fields.job_manifest), namespace);
   const { env: given, ...container } = containerOf(checked);
-  const command = commandOf(container.args);
   const { variables, references } = readEnvironment(fields.env);
   const env = flowRunEnvironment({ ...facts, jobEnvironment: variables });
   const podWatchSeconds = secondsField("pod_watch_timeout_seconds", fields.pod_watch_timeout_seconds);
-  const entries = environmentEntries(env, { references, given, evictions: evictionsOf(checked) });
+  const program = programOf(container.args, { fields, facts, env });
+  const entries = environmentEntries(program.env, { references, given, evictions: evictionsOf(checked) });
   return {
-    program: { command, env, reporter: "engine" },
+    program,
     name: renderName(textField("name", fields.name), facts),
     workPoolId: facts.workPool.id,
     workerName: facts.workerName,
@@ -124,6 +126,16 @@ function podSpecOf(manifest: JsonObject): JsonObject {
 }
 
 /** Returns the words of the command; null for the engine. A list is taken as it is. */
+/** The command of an engine may be a list. A program whose states the worker reports has no file for its result. */
+function programOf(
+  args: Json | undefined,
+  { fields, facts, env }: { fields: JsonObject; facts: RunFacts; env: Readonly<Record<string, string>> },
+): Program {
+  const command = typeof args === "string" ? args : null;
+  const program = inContainer(toProgram({ ...fields, command }, facts, env), null);
+  return program.reporter === "engine" ? { ...program, command: commandOf(args) } : program;
+}
+
 function commandOf(args: Json | undefined): string[] | null {
   if (args === undefined || args === null) return null;
   if (typeof args === "string") return splitCommand(args);
