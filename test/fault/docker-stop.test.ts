@@ -1,4 +1,5 @@
 // The end of cancelled containers, on a clock whose timers are a hundred times as fast.
+import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { type Clock, replaceClock } from "../../src/async/clock.ts";
 import { json, startFakeEngine } from "../support/fake-engine.ts";
@@ -25,10 +26,13 @@ async function startContainer(executesItself: boolean) {
   const Labels = { ...labelsOf(), "io.lictor.executes-itself": String(executesItself) };
   const details = { Id: id, Name: "/x", State: state, Config: { Labels, Tty: false }, HostConfig: {} };
   const events: ((line: string) => void)[] = [];
+  const tell = (Action: string, Attributes: Record<string, string> = {}): void => {
+    for (const send of events)
+      send(`${JSON.stringify({ Type: "container", Action, Actor: { ID: id, Attributes } })}\n`);
+  };
   const end = (exitCode: number): void => {
     Object.assign(state, { Status: "exited", ExitCode: exitCode });
-    const event = { Type: "container", Action: "die", Actor: { ID: id, Attributes: { exitCode: String(exitCode) } } };
-    for (const send of events) send(`${JSON.stringify(event)}\n`);
+    tell("die", { exitCode: String(exitCode) });
   };
   const stops: { grace: string | null; afterMs: number }[] = [];
   const begunAt = performance.now();
@@ -54,6 +58,7 @@ async function startContainer(executesItself: boolean) {
     execution,
     stops,
     end,
+    tell,
     async [Symbol.asyncDispose]() {
       await execution[Symbol.asyncDispose]();
       docker[Symbol.dispose]();
@@ -94,4 +99,14 @@ describe("a cancelled container", () => {
     expect(await container.execution.stop("cancel", limits)).toBe("stopped");
     expect(container.stops).toMatchObject([{ grace: "30" }]);
   });
+});
+
+test("a container is out of memory although the engine says so after it has said that the container ended", async () => {
+  await using container = await startContainer(false);
+  await pause(300);
+  container.end(137);
+  await pause(700);
+  container.tell("oom");
+  const ending = await container.execution.ended;
+  expect(ending).toMatchObject({ kind: "exited", status: 137, why: expect.stringContaining("(OOMKilled)") });
 });

@@ -1,4 +1,5 @@
 // Watches all containers of the program by one stream of events, and by a look at the list of containers.
+import { constants } from "node:os";
 import { jsonLines } from "../../api/json-lines.ts";
 import type { JsonObject } from "../../api/wire.ts";
 import { timeoutSignal } from "../../async/clock.ts";
@@ -37,6 +38,8 @@ const lookMs = 60_000;
 const reopenMs = 1_000;
 /** The engine may send the event about an end before it notes the end. */
 const secondLookMs = 500;
+/** On a busy machine, the event that the memory ran out comes after the one about the end. */
+const outOfMemoryEventMs = 2_000;
 
 /** The ends of containers. */
 export class ContainerWatch implements Disposable {
@@ -62,9 +65,12 @@ export class ContainerWatch implements Disposable {
 
   /** Looks at a container at once, because it may have ended before it was watched. */
   async look(id: string): Promise<void> {
-    if (!this.#watched.has(id)) return;
+    const watched = this.#watched.get(id);
+    if (!watched) return;
     try {
-      this.#note(id, await this.patience.whileAway(() => inspect(this, id, this.#over.signal), this.#over.signal));
+      const details = await this.patience.whileAway(() => inspect(this, id, this.#over.signal), this.#over.signal);
+      if (mayLackReason(details.State) && !watched.wasOutOfMemory) await sleep(outOfMemoryEventMs, this.#over.signal);
+      this.#note(id, details);
     } catch (error) {
       if (isMissing(error)) this.#gone(id);
       else if (!this.#over.signal.aborted) this.log.debug({ err: error }, `Container ${id} could not be looked at`);
@@ -154,6 +160,11 @@ export class ContainerWatch implements Disposable {
     this.#watched.get(id)?.resolve(end);
     this.#watched.delete(id);
   }
+}
+
+/** Returns whether the container was killed, and the engine may not know yet that its memory had run out. */
+function mayLackReason({ Status, ExitCode, OOMKilled }: ContainerState): boolean {
+  return isEnded(Status) && ExitCode === 128 + constants.signals.SIGKILL && !OOMKilled;
 }
 
 /** Returns whether a container with this status will not run again by itself. */
