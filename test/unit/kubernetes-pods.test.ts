@@ -249,6 +249,17 @@ describe("the ending of a Job", () => {
     });
   });
 
+  test("of a program that cannot be started says why, and that nothing has run", () => {
+    const message = 'exec: "nope": executable file not found in $PATH';
+    const state = { terminated: { exitCode: 128, reason: "StartError", message, startedAt: "1970-01-01T00:00:00Z" } };
+    const pods = podsWith({ phase: "Failed", containerStatuses: [{ name: "prefect-job", state }] });
+    expect(pods[0]?.hasStarted).toBe(false);
+    expect(toEnding(outcome, pods, null)).toMatchObject({
+      status: 128,
+      why: `Pod 'p-1' on node 'node-1' ended with exit code 128 (StartError): ${message}.`,
+    });
+  });
+
   test("by its deadline says so", () => {
     const late = jobWith({ conditions: [condition("Failed", "DeadlineExceeded", "too long")] }, 0);
     const ending =
