@@ -9,6 +9,8 @@ import { runCommand } from "../support/run-command.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 
+const engineTimeoutMs = 90_000;
+
 interface InstalledPackage extends AsyncDisposable {
   /** The folder that npm has installed into. */
   path: string;
@@ -59,7 +61,7 @@ test("an installation brings one package, and it works", async () => {
   const deployment = await deploy(api, pool, "hello");
   await using _worker = await startWorker(pool, { apiUrl, command, cwd: path });
   const { id } = await api.createFlowRun(deployment);
-  await api.waitForState(id, ["COMPLETED"], 60_000);
+  await api.waitForState(id, ["COMPLETED"], engineTimeoutMs);
 });
 
 test("a global installation has the program and its man page", async () => {
