@@ -12,9 +12,9 @@ import { type CallOptions, isAllowed, readObject, readVersion } from "../infrast
 import { Outage } from "../infrastructure/kubernetes/cluster/outage.ts";
 import { namespaces } from "../infrastructure/kubernetes/cluster/resources.ts";
 import { describeRule, type Rule, rulesFor } from "../infrastructure/kubernetes/permissions.ts";
+import { type KubernetesSettings, readSettings } from "../infrastructure/kubernetes/settings.ts";
 import { defaultJobFields } from "../job/job-fields.ts";
 import { isJsonObject, resolveBlocks } from "../job/template.ts";
-import { pythonBoolean } from "../python-boolean.ts";
 import type { Check, Examination } from "./check.ts";
 import { type Finding, fail, pass, warn } from "./finding.ts";
 
@@ -40,8 +40,9 @@ async function checkKubernetes(examination: Examination): Promise<Finding[]> {
     const version = await readVersion(cluster, options);
     const { server, origin } = cluster.access;
     const reached = pass(clusterName, `${version} at ${server}, by ${origin}`);
-    const names = namespacesOf(fields, env);
-    const permissions = await Promise.all(names.map((name) => checkNamespace(cluster, name, env, options)));
+    const settings = readSettings({ ...env, ...examination.settings.integrations });
+    const names = namespacesOf(fields, settings);
+    const permissions = await Promise.all(names.map((name) => checkNamespace(cluster, name, settings, options)));
     return [reached, ...permissions, url];
   } catch (error) {
     if (
@@ -72,18 +73,15 @@ async function openCluster({ cluster_config: block = null }: JsonObject, examina
 }
 
 /** Returns the namespaces of the work pool and of the settings. */
-function namespacesOf({ namespace }: JsonObject, env: Examination["env"]): string[] {
+function namespacesOf({ namespace }: JsonObject, settings: KubernetesSettings): string[] {
   const ofPool = typeof namespace === "string" && namespace !== "" ? namespace : "default";
-  const observed = (env.PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES ?? "")
-    .split(",")
-    .map((text) => text.trim());
-  return [...new Set([ofPool, ...observed.filter(Boolean)])];
+  return [...new Set([ofPool, ...settings.namespaces])];
 }
 
 async function checkNamespace(
   cluster: Cluster,
   namespace: string,
-  env: Examination["env"],
+  { apiKeySecret, createsApiKeySecret, storesEnvironment }: KubernetesSettings,
   options: CallOptions,
 ): Promise<Finding> {
   // Most workers may not read namespaces. Then a missing one is not noticed here.
@@ -98,12 +96,7 @@ async function checkNamespace(
       "Create it, or set another one in the work pool.",
     );
   }
-  const isSet = (name: string): boolean =>
-    pythonBoolean(env[`PREFECT_INTEGRATIONS_KUBERNETES_WORKER_${name}`] ?? "") ?? false;
-  const rules = rulesFor({
-    createsApiKeySecret: isSet("CREATE_SECRET_FOR_API_KEY"),
-    storesEnvironment: isSet("STORE_ENV_AS_SECRET"),
-  });
+  const rules = rulesFor({ createsApiKeySecret: createsApiKeySecret && apiKeySecret === null, storesEnvironment });
   const missing = (await Promise.all(rules.map((rule) => findMissing(cluster, namespace, rule, options)))).flat();
   const place = `namespace '${namespace}'`;
   if (missing.length === 0) return pass(permissionsName, `${place}: all`);

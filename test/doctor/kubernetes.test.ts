@@ -83,6 +83,11 @@ test("the permissions on secrets are needed only by the settings that write secr
   expect((await diagnose(server, {}, env)).find("Kubernetes permissions").message).toBe(
     "namespace 'default': may not create/patch/delete secrets",
   );
+  const mistake = { PREFECT_INTEGRATIONS_KUBERNETES_WORKER_STORE_ENV_AS_SECRET: "maybe" };
+  expect((await diagnose(server, {}, mistake)).find("Kubernetes cluster")).toMatchObject({
+    status: "fail",
+    message: expect.stringContaining("STORE_ENV_AS_SECRET is 'maybe'. It must be true or false."),
+  });
 });
 
 test("a namespace that does not exist, and refused credentials, are failures that say what to do", async () => {
