@@ -34,10 +34,9 @@ export function define(flow: DefinedFlow): void {
   flows.set(name, flow);
   if (isPlanned) return;
   isPlanned = true;
-  const { LICTOR_DESCRIBE_FILE: describeFile, PREFECT__FLOW_RUN_ID: id } = process.env;
-  const run = takeVariables();
+  const { LICTOR_DESCRIBE_FILE: describeFile, LICTOR_RESULT_FILE: resultFile, PREFECT__FLOW_RUN_ID: id } = process.env;
   if (describeFile) setImmediate(() => describeAll(describeFile));
-  else if (id && run) planRun({ ...run, flowRunId: id });
+  else if (id && resultFile) planRun(id, resultFile);
 }
 
 function describeAll(file: string): never {
@@ -52,37 +51,16 @@ function describeAll(file: string): never {
   process.exit(0);
 }
 
-/** What the worker says about a flow run. */
-interface RunVariables {
-  /** The name of the flow; undefined if the module has only one. */
-  readonly wanted: string | undefined;
-  readonly parametersFile: string | undefined;
-  readonly parameters: string | undefined;
-  /** Undefined if the worker could not read it. */
-  readonly resultFile: string | undefined;
-}
-
-/** Returns null if no worker started this process. Removes the variables, so that a program that the flow starts has none. */
-function takeVariables(): RunVariables | null {
-  const { env } = process;
-  const run = {
-    wanted: env.LICTOR_FLOW,
-    parametersFile: env.LICTOR_PARAMETERS_FILE,
-    parameters: env.PREFECT__PARAMETERS,
-    resultFile: env.LICTOR_RESULT_FILE,
-  };
-  for (const name of ["LICTOR_FLOW", "LICTOR_PARAMETERS_FILE", "PREFECT__PARAMETERS", "LICTOR_RESULT_FILE"])
-    delete env[name];
-  return run.parametersFile === undefined && run.parameters === undefined ? null : run;
-}
-
-function planRun(run: RunVariables & { readonly flowRunId: string }): void {
-  const { wanted, resultFile } = run;
+function planRun(flowRunId: string, resultFile: string): void {
+  const { LICTOR_FLOW: wanted } = process.env;
+  // A program that the flow starts must not take itself for the flow run.
+  delete process.env.LICTOR_RESULT_FILE;
+  delete process.env.LICTOR_FLOW;
   setImmediate(() => {
     const names = [...flows.keys()].map((name) => `'${name}'`).join(", ");
     const flow = wanted === undefined ? [...flows.values()][0] : flows.get(wanted);
     if (flow && (wanted !== undefined || flows.size === 1)) {
-      void runToEnd(flow, run);
+      void runToEnd(flow, { flowRunId, resultFile });
       return;
     }
     const problem = wanted === undefined ? "LICTOR_FLOW must name one of them." : `It has no flow '${wanted}'.`;
@@ -92,8 +70,10 @@ function planRun(run: RunVariables & { readonly flowRunId: string }): void {
 }
 
 /** Runs the flow and ends the process: 0 for a success, 1 for a failure, 143 after SIGTERM. */
-async function runToEnd({ execute }: DefinedFlow, run: RunVariables & { readonly flowRunId: string }): Promise<void> {
-  const { flowRunId, resultFile } = run;
+async function runToEnd(
+  { execute }: DefinedFlow,
+  { flowRunId, resultFile }: { flowRunId: string; resultFile: string },
+): Promise<void> {
   const cancelled = new AbortController();
   setMaxListeners(0, cancelled.signal);
   process.once("SIGTERM", () => cancelled.abort(new DOMException("The flow run was cancelled.", "AbortError")));
@@ -105,7 +85,7 @@ async function runToEnd({ execute }: DefinedFlow, run: RunVariables & { readonly
   let code = 0;
   try {
     // The worker knows the time limit and reports TimedOut.
-    const result = await execute(readParameters(run), context, { isTimed: false });
+    const result = await execute(readParameters(), context, { isTimed: false });
     writeResult(resultFile, result);
   } catch (error) {
     code = cancelled.signal.aborted ? 143 : 1;
@@ -117,20 +97,21 @@ async function runToEnd({ execute }: DefinedFlow, run: RunVariables & { readonly
   process.exit(code);
 }
 
-function readParameters({ parametersFile: file, parameters = "{}" }: RunVariables): Readonly<Record<string, unknown>> {
-  return JSON.parse(file ? readFileSync(file, "utf8") : parameters) as Record<string, unknown>;
+function readParameters(): Readonly<Record<string, unknown>> {
+  const { LICTOR_PARAMETERS_FILE: file, PREFECT__PARAMETERS: text } = process.env;
+  return JSON.parse(file ? readFileSync(file, "utf8") : (text ?? "{}")) as Record<string, unknown>;
 }
 
 /** What a flow returns is the message of its state, if it fits. */
-function writeResult(file: string | undefined, result: unknown): void {
-  if (file === undefined || result === undefined || result === null) return;
+function writeResult(file: string, result: unknown): void {
+  if (result === undefined || result === null) return;
   const text = JSON.stringify(result);
   if (text !== undefined && Buffer.byteLength(text) <= maxResultBytes) writeFileSync(file, text);
 }
 
-function fail(error: unknown, resultFile: string | undefined): void {
+function fail(error: unknown, resultFile: string): void {
   process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   // Source: prefect states.py exception_to_failed_state.
   const message = `Flow run encountered an exception: ${describe(error)}`.slice(0, maxResultBytes / 4);
-  if (resultFile !== undefined) writeFileSync(resultFile, JSON.stringify({ message }));
+  writeFileSync(resultFile, JSON.stringify({ message }));
 }

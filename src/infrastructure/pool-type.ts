@@ -4,7 +4,7 @@ import type { RunFacts } from "../job/job-fields.ts";
 import type { Logger } from "../logger.ts";
 import type { OutputLine } from "../process/output-files.ts";
 import type { PythonFinding } from "../program/find-python.ts";
-import type { Program } from "../program/program.ts";
+import type { Program, ReportRules } from "../program/program.ts";
 import type { HookCall } from "../program/run-hooks.ts";
 
 /** What to start, and how. Every pool type adds its own fields. */
@@ -123,6 +123,8 @@ export interface StartedProgram {
   readonly proposals: readonly string[];
   /** False if it waits for infrastructure, so that it has certainly not begun. */
   readonly mayHaveBegun: boolean;
+  /** How its states are reported; null if an engine does. Missing if only its job says so. */
+  readonly rules?: ReportRules | null;
 }
 
 /** The flow run of a program, and its files. */
@@ -195,7 +197,10 @@ export interface Handle {
 /** A program that was started. Disposing removes its temporary files and closes its control channel. */
 export interface Execution extends AsyncDisposable {
   readonly handle: Handle;
-  /** Resolves when the program has started up and runs, as far as it says so. Never rejects. */
+  /**
+   * Resolves when the program has started up and runs, as far as it says so. It may do so after `ended` if the program never
+   * began. Never rejects.
+   */
   readonly started: Promise<unknown>;
   /**
    * Resolves when the program has ended. With `onLine`, its lines have been passed on by then, as far as possible. Never
@@ -239,7 +244,8 @@ export interface StopLimits {
 export type Ending =
   /**
    * `status` is negative for a death by signal. `reported` is set if the engine reported the end to the server. `why` is
-   * what the infrastructure knows of a failure, as sentences. `output` is logged if a crash is reported.
+   * what the infrastructure knows of a failure, as sentences. `output` is logged if a crash is reported. `isCrash` is set if
+   * the infrastructure ended the program or could not start it, whatever its exit code.
    */
   | {
       readonly kind: "exited";
@@ -247,6 +253,7 @@ export type Ending =
       readonly reported: ReportedEnd | null;
       readonly why?: string;
       readonly output?: RunOutput;
+      readonly isCrash?: true;
     }
   /**
    * There is no exit code, because the program was adopted or its machine is gone. `mayHaveBegun` is false if the program

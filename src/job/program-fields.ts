@@ -38,9 +38,9 @@ export function toProgram(fields: JsonObject, { flowRun }: RunFacts, env: Readon
 
 /**
  * Returns the program with the variables that it needs in a container, where it has only variables. `resultPath` is where it
- * may write its result; null for nowhere. Throws JobConfigurationError if its parameters fit into no variable.
+ * writes its result. Throws JobConfigurationError if its parameters fit into no variable.
  */
-export function inContainer(program: Program, resultPath: string | null): Program {
+export function inContainer(program: Program, resultPath: string): Program {
   if (program.reporter === "engine") return program;
   const { parameters, env } = program;
   if (!fitsVariable(parameters)) {
@@ -48,8 +48,7 @@ export function inContainer(program: Program, resultPath: string | null): Progra
       `The parameters have ${Buffer.byteLength(parameters)} bytes, and a variable of a container has room for 128 kB. Pass the name of a file or an object instead.`,
     );
   }
-  const result = resultPath === null ? {} : { [resultFileVariable]: resultPath };
-  return { ...program, env: { ...env, [parametersVariable]: parameters, ...result } };
+  return { ...program, env: { ...env, [parametersVariable]: parameters, [resultFileVariable]: resultPath } };
 }
 
 function isReportedByWorker(field: Json | undefined): boolean {

@@ -56,20 +56,35 @@ async function waitForEnd(context: RunContext, run: RunRecord, execution: Execut
   const over = new AbortController();
   const isSilent = run.rules || !execution.sendsHeartbeats;
   const beating = isSilent ? sendHeartbeats(context, run, over.signal) : undefined;
-  const timing = stopAfterTimeout(run, over.signal);
+  const timing = stopAfterTimeout(context, run, { started: execution.started, over: over.signal });
   await waitUnlessAborted(execution.ended, run.stop.signal);
   over.abort();
   await Promise.all([beating, timing]);
 }
 
+/** A program may wait for its infrastructure first, as a pod does for a node. A longer wait than this is no part of its time. */
+const shortWaitMs = 1_000;
+
 /** Stops the flow run when its program has run for too long, until `over` aborts. */
-async function stopAfterTimeout(run: RunRecord, over: AbortSignal): Promise<void> {
-  const { rules, beganAt, startedAt, stop } = run;
-  const seconds = rules?.timeoutSeconds ?? null;
+async function stopAfterTimeout(
+  context: RunContext,
+  run: RunRecord,
+  { started, over }: { started: Promise<unknown>; over: AbortSignal },
+): Promise<void> {
+  const seconds = run.rules?.timeoutSeconds ?? null;
   if (seconds === null) return;
+  const waitedSince = monotonicMs();
+  await waitUnlessAborted(started, over);
+  if (over.aborted) return;
+  if (run.startedAt !== null && monotonicMs() - waitedSince > shortWaitMs) {
+    run.startedAt = monotonicMs();
+    run.beganAt = wallClockMs();
+    await keep(context, run);
+  }
+  const { startedAt, stop } = run;
+  const beganAt = run.beganAt ?? wallClockMs();
   // Another worker started an adopted program, and only the wall clock outlives that worker.
-  const ranMs = (): number =>
-    startedAt === null ? wallClockMs() - (beganAt ?? wallClockMs()) : monotonicMs() - startedAt;
+  const ranMs = (): number => (startedAt === null ? wallClockMs() - beganAt : monotonicMs() - startedAt);
   while (!over.aborted && ranMs() < seconds * 1000) await sleep(seconds * 1000 - ranMs(), over);
   if (!over.aborted) stop.abort({ kind: "timeout", seconds });
 }

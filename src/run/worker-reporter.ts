@@ -1,6 +1,7 @@
 // Reports all states of a flow run whose program reports nothing itself, which may be any program.
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
+import { waitUnlessAborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/pool-type.ts";
 import type { ReportRules } from "../program/program.ts";
 import { findHolder } from "./claim-holder.ts";
@@ -35,7 +36,7 @@ export function workerReporter(
   };
   return {
     begun() {
-      isOurs = reportRunning(reporting, rules);
+      isOurs = hasBegun(run, execution).then((begun) => !begun || reportRunning(reporting, rules));
       // A failure counts at the end. Without this, it would end the worker before.
       isOurs.catch(() => {});
     },
@@ -44,6 +45,18 @@ export function workerReporter(
     cancelled: () => afterBegin(async () => void (await engine.cancelled())),
     timedOut: (seconds) => afterBegin(() => propose(reporting, timedOutState(seconds))),
   };
+}
+
+/**
+ * Waits until the program runs. A pod may wait long for a node. Returns false if the program is stopped before, or if the
+ * infrastructure could not start it.
+ */
+async function hasBegun({ stop }: RunRecord, { started, ended }: Execution): Promise<boolean> {
+  const outcome = Promise.race([ended, started.then(() => "started" as const)]);
+  await waitUnlessAborted(outcome, stop.signal);
+  const known = await Promise.race([outcome, Promise.resolve("stopped" as const)]);
+  if (typeof known === "string") return known === "started";
+  return known.kind === "exited" && !known.isCrash;
 }
 
 /**
@@ -101,7 +114,7 @@ async function reportEnd(reporting: Reporting, execution: Execution, ending: End
   if (ending.status === 0) return await propose(reporting, completedState(result.message));
   const exit = exitMessage(ending.status, context.poolType.isLocal, ending.why);
   run.log[explainExit(ending.status).level](`${exit} ${explainExit(ending.status).resolution}`);
-  if (isSignal(ending.status)) {
+  if (isSignal(ending.status) || ending.isCrash) {
     await reportCrash(reporting, exit);
     return;
   }

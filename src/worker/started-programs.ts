@@ -149,7 +149,7 @@ export class StartedPrograms {
   }
 
   #continue(program: StartedProgram, flowRun: FlowRun, workPool: WorkPool): void {
-    const { handle, workerName, proposals } = program;
+    const { handle, workerName, proposals, rules } = program;
     const { worker } = this;
     const { runs, services } = worker;
     const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
@@ -158,7 +158,7 @@ export class StartedPrograms {
     const run = createRunRecord({ flowRun, workPool, slot, log });
     run.proposals.push(...proposals);
     const claimed = parseTime(flowRun.state?.timestamp ?? null) ?? run.times.due ?? 0;
-    const record = { ...run, handle, phase: "running" as const, times: { ...run.times, claimed } };
+    const record = { ...run, handle, rules, phase: "running" as const, times: { ...run.times, claimed } };
     runs.take(
       record,
       (taken) => resume(worker, taken),

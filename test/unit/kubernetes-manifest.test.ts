@@ -313,18 +313,49 @@ test("the time limit of a pod that all templates have sets none", async () => {
   expect((await jobWith({ job_watch_timeout_seconds: 5 })).jobWatchSeconds).toBe(5);
 });
 
-test("a program whose states the worker reports is the arguments of the container, with its parameters as a variable", async () => {
-  const template = { ...workPool, base_job_template: kubernetesBaseJobTemplate };
-  const variables = { program: ["./import", "{{ parameters.day }}"], timeout_seconds: 5 };
-  const flowRun = { ...facts.flowRun, job_variables: variables, parameters: { day: "to day" } };
-  const run = { ...facts, workPool: template, flowRun } as RunFacts;
-  const job = toKubernetesJob(await resolveJobFields(run, readers), run);
-  expect(job.program).toMatchObject({
-    command: ["./import", "to day"],
-    reporter: "worker",
-    rules: { timeoutSeconds: 5, retries: null, retryDelaySeconds: null },
+describe("a program whose states the worker reports", () => {
+  const parameters = { who: "a 'b' $(PREFECT_API_KEY) $$ $" };
+  const reported = async (variables: JsonObject, change?: (configuration: JsonObject) => void): Promise<JsonObject> => {
+    const template = structuredClone(kubernetesBaseJobTemplate);
+    change?.(template.job_configuration as JsonObject);
+    const run = {
+      ...facts,
+      workPool: { ...workPool, base_job_template: template },
+      flowRun: { ...facts.flowRun, parameters, job_variables: variables },
+    };
+    const manifest = await toJobManifest(toKubernetesJob(await resolveJobFields(run, readers), run), ofRun);
+    return at(manifest, container) as JsonObject;
+  };
+  const words = ["echo", "a 'b' $$(PREFECT_API_KEY) $$$$ $$"];
+
+  test.each<[string, JsonObject, ((configuration: JsonObject) => void)?]>([
+    ["a program", { program: ["echo", "{{ parameters.who }}"] }],
+    ["a command", { command: "echo {{ parameters.who }}", reporter: "worker" }],
+    [
+      "a template of the reference",
+      { program: ["echo", "{{ parameters.who }}"] },
+      (configuration) => {
+        for (const key of ["program", "reporter"]) delete configuration[key];
+      },
+    ],
+  ])("gets each parameter as one argument that no cluster changes: %s", async (_, variables, change) => {
+    const found = await reported(variables, change);
+    expect(found).toMatchObject({
+      args: words,
+      terminationMessagePath: "/dev/termination-log",
+      terminationMessagePolicy: "File",
+    });
+    const env = Object.fromEntries((found.env as JsonObject[]).map(({ name, value }) => [name, value]));
+    expect(env.LICTOR_RESULT_FILE).toBe("/dev/termination-log");
+    expect(env.PREFECT__PARAMETERS).not.toMatch(/\$[($]/);
+    expect(JSON.parse(String(env.PREFECT__PARAMETERS))).toEqual(parameters);
   });
-  const { environment } = job;
-  expect(environment.reveal()).toContainEqual({ name: "PREFECT__PARAMETERS", value: '{"day":"to day"}' });
-  expect(executesItself(job)).toBe(false);
+
+  test("may be a list of arguments in the manifest, with a path of its own for the result", async () => {
+    const found = await reported({ reporter: "worker" }, (configuration) => {
+      Object.assign(containerOf(configuration), { args: ["a b", "c"], terminationMessagePath: "/out/result" });
+    });
+    expect(found).toMatchObject({ args: ["a b", "c"], terminationMessagePath: "/out/result" });
+    expect(found.env).toContainEqual({ name: "LICTOR_RESULT_FILE", value: "/out/result" });
+  });
 });

@@ -224,7 +224,7 @@ describe("the ending of a Job", () => {
       "exit code 3",
     ],
   ])("by %s has an exit code and a reason", (_, status, exitCode, text) => {
-    const ending = toEnding(outcome, podsWith(status), null);
+    const ending = toEnding(outcome, podsWith(status), { waitedFor: null });
     expect(ending).toMatchObject({ kind: "exited", status: exitCode });
     expect(exitMessage(exitCode, false, ending.why)).toContain(text);
   });
@@ -242,7 +242,9 @@ describe("the ending of a Job", () => {
     ],
     ["nothing that is known", [], /the quota/],
   ])("by %s has no exit code", (_, statuses, why) => {
-    expect(toEnding(outcome, podsWith(...statuses), "Kubernetes cannot create the pod: the quota.")).toMatchObject({
+    expect(
+      toEnding(outcome, podsWith(...statuses), { waitedFor: "Kubernetes cannot create the pod: the quota." }),
+    ).toMatchObject({
       kind: "gone",
       why: expect.stringMatching(why),
       mayHaveBegun: true,
@@ -254,7 +256,7 @@ describe("the ending of a Job", () => {
     const state = { terminated: { exitCode: 128, reason: "StartError", message, startedAt: "1970-01-01T00:00:00Z" } };
     const pods = podsWith({ phase: "Failed", containerStatuses: [{ name: "prefect-job", state }] });
     expect(pods[0]?.hasStarted).toBe(false);
-    expect(toEnding(outcome, pods, null)).toMatchObject({
+    expect(toEnding(outcome, pods, { waitedFor: null })).toMatchObject({
       status: 128,
       why: `Pod 'p-1' on node 'node-1' ended with exit code 128 (StartError): ${message}.`,
     });
@@ -263,13 +265,16 @@ describe("the ending of a Job", () => {
   test("by its deadline says so", () => {
     const late = jobWith({ conditions: [condition("Failed", "DeadlineExceeded", "too long")] }, 0);
     const ending =
-      late && toEnding(late, podsWith({ phase: "Failed", containerStatuses: [terminated(143, "Error")] }), null);
+      late &&
+      toEnding(late, podsWith({ phase: "Failed", containerStatuses: [terminated(143, "Error")] }), { waitedFor: null });
     expect(ending).toMatchObject({ status: 143, why: expect.stringContaining("(DeadlineExceeded)") });
   });
 
   test("without a failure is a success, whatever the pods said", () => {
     expect(
-      toEnding({ kind: "complete" }, podsWith({ phase: "Failed", containerStatuses: [terminated(1, "Error")] }), null),
+      toEnding({ kind: "complete" }, podsWith({ phase: "Failed", containerStatuses: [terminated(1, "Error")] }), {
+        waitedFor: null,
+      }),
     ).toEqual({
       kind: "exited",
       status: 0,

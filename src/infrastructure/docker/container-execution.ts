@@ -63,8 +63,8 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
   void docker.watch.look(id);
   return {
     handle,
-    // The engine in the container does not say when it runs.
-    started: ended,
+    // An engine in the container does not say when it runs.
+    started: onLine ? Promise.resolve() : ended,
     ended,
     hooks: null,
     reportsRunning: facts?.executesItself ?? false,

@@ -14,7 +14,10 @@ function orNull(type: Json): JsonObject {
 const text: JsonObject = { type: "string" };
 const optionalText = orNull(text);
 
-/** The variables in the order of the reference, and those that lictor adds. Source: prefect_kubernetes/worker.py KubernetesWorkerVariables. */
+/**
+ * The variables in the order of the reference, and those that lictor adds.
+ * Source: prefect_kubernetes/worker.py KubernetesWorkerVariables.
+ */
 const properties: JsonObject = {
   name: field("Name", optionalText, "Name of the Jobs; it becomes a prefix, and Kubernetes' rules apply."),
   env: field(
@@ -139,10 +142,10 @@ export const kubernetesBaseJobTemplate: JsonObject = {
     namespace: "{{ namespace }}",
     job_manifest: jobManifest,
     cluster_config: "{{ cluster_config }}",
-    ...reportingFields,
     job_watch_timeout_seconds: "{{ job_watch_timeout_seconds }}",
     pod_watch_timeout_seconds: "{{ pod_watch_timeout_seconds }}",
     stream_output: "{{ stream_output }}",
+    ...reportingFields,
   },
   variables: { type: "object", properties, definitions: { KubernetesClusterConfig: clusterConfig } },
 };

@@ -1,25 +1,51 @@
 // Says how a flow run ended from its Job and its pods.
 import type { Ending } from "../pool-type.ts";
 import type { JobOutcome } from "./job-row.ts";
-import type { PodFacts } from "./pod-facts.ts";
+import { mainContainer, type PodFacts } from "./pod-facts.ts";
 
 /** How a Job ended, or that it was deleted before anybody knew. */
 export type JobEnd = JobOutcome | { readonly kind: "deleted"; readonly why: string };
 
-/**
- * Returns the ending. `pods` are those of the Job, in any order. `waitedFor` is what it waited for if it had no pod, as
- * sentences.
- */
-export function toEnding(end: JobEnd, pods: readonly PodFacts[], waitedFor: string | null): Ending {
+/** What is known besides. */
+interface EndingContext {
+  /** What the Job waited for if it had no pod, as sentences. */
+  readonly waitedFor: string | null;
+  /** Whether the termination message of the program is its result, which is no part of a state message. */
+  readonly writesResult?: boolean;
+}
+
+/** Returns the ending. `pods` are those of the Job, in any order. */
+export function toEnding(
+  end: JobEnd,
+  pods: readonly PodFacts[],
+  { waitedFor, writesResult = false }: EndingContext,
+): Ending {
   if (end.kind === "complete") return { kind: "exited", status: 0, reported: null };
-  const pod = newest(pods.filter(({ end: ended, isDisrupted }) => ended !== null || isDisrupted)) ?? newest(pods);
+  const pod = decisive(pods);
   const status = pod?.end?.exitCode ?? 0;
   const why = [
     ...(end.kind === "deleted" ? [end.why] : describeFailure(end)),
-    ...(pod ? describePod(pod) : [waitedFor ?? "It had no pod."]),
+    ...(pod ? describePod(pod, writesResult && pod.hasStarted) : [waitedFor ?? "It had no pod."]),
   ].join(" ");
-  if (status !== 0 && end.kind === "failed") return { kind: "exited", status, reported: null, why };
-  return { kind: "gone", why, mayHaveBegun: true };
+  if (status === 0 || end.kind !== "failed") return { kind: "gone", why, mayHaveBegun: true };
+  return { kind: "exited", status, reported: null, why, ...(pod && isCrash(end, pod) && { isCrash: true }) };
+}
+
+/** Whether the exit code is not that of a program that ended by itself. */
+function isCrash({ reason }: JobOutcome & { kind: "failed" }, { end, hasStarted, isDisrupted }: PodFacts): boolean {
+  return isDisrupted || !hasStarted || end?.reason === "OOMKilled" || reason === "DeadlineExceeded";
+}
+
+/** Returns the pod that says how the flow run ended: the newest that has ended, if any has. */
+function decisive(pods: readonly PodFacts[]): PodFacts | undefined {
+  return newest(pods.filter(({ end, isDisrupted }) => end !== null || isDisrupted)) ?? newest(pods);
+}
+
+/** Returns the termination message of the flow run's container; an empty text if there is none. */
+export function terminationMessage(pods: readonly PodFacts[]): string {
+  const { end = null, hasStarted = false } = decisive(pods) ?? {};
+  // The message of a container that could not start is the cluster's.
+  return hasStarted && end?.container === mainContainer ? end.message : "";
 }
 
 /** Returns the pod that was created last. */
@@ -35,11 +61,15 @@ function describeFailure({ reason, message }: JobOutcome & { kind: "failed" }): 
   return [`The Job failed (${reason || "no reason given"})${said}.`];
 }
 
-function describePod(pod: PodFacts): string[] {
+/** Kubernetes allows longer ones. */
+const longestMessage = 500;
+
+function describePod(pod: PodFacts, hidesMessage: boolean): string[] {
   const { name, node, end, diagnosis } = pod;
   const where = `Pod '${name}'${node === null ? "" : ` on node '${node}'`}`;
   const reason = end && end.reason !== "" ? ` (${end.reason})` : "";
-  const message = end && end.message !== "" ? `: ${end.message.replace(/\.$/, "")}` : "";
+  const text = hidesMessage ? "" : (end?.message ?? "").replace(/\s+/g, " ").trim().slice(0, longestMessage);
+  const message = text === "" ? "" : `: ${text.replace(/\.$/, "")}`;
   const ended = end
     ? `ended with exit code ${end.exitCode}${reason}${message}`
     : pod.hasStarted

@@ -2,6 +2,7 @@
 import { wallClockMs } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { sleep, waitAtMost, waitUnlessAborted } from "../../async/sleep.ts";
+import type { Logger } from "../../logger.ts";
 import { terminateGraceMs } from "../../process/terminate.ts";
 import { selfCancelMs } from "../../program/launch.ts";
 import type { Execution, Handle, RunAccess, StopLimits } from "../pool-type.ts";
@@ -61,12 +62,23 @@ export async function jobExecution(
       if (!watch.hasStarted && !watch.hasEnded) void deleteJob("because its flow run does not wait for it any more");
     },
   });
+  const { flowRunId, onLine = null } = options;
+  const isReported = onLine !== null;
   const outputs =
-    facts?.streamsOutput || options.onLine
-      ? new Outputs(kubernetes, { ...running, options, isPrinted: facts?.streamsOutput ?? false })
+    facts?.streamsOutput || isReported
+      ? new Outputs(kubernetes, running, {
+          directory: options.directory,
+          onLine(text) {
+            // The two streams of a container are one in its log.
+            const line = { stream: "stdout", text } as const;
+            if (facts?.streamsOutput) kubernetes.services.printLine(flowRunId, line);
+            onLine?.(line);
+          },
+        })
       : null;
   const watch = new JobWatch(
-    { uid, name, namespace, tailLines },
+    // Lines that were passed on are not read again.
+    { uid, name, namespace, tailLines: isReported ? 0 : tailLines, writesResult: isReported },
     { reports, onPodStarted: (pod, end) => outputs?.follow(pod, end) },
   );
   void endLate(watch, { facts, createdAt: Date.parse(creationTimestamp ?? ""), deleteJob, signal: over.signal });
@@ -78,12 +90,17 @@ export async function jobExecution(
   });
   return {
     handle,
-    started: watch.started,
+    started: watch.started.then(() => (watch.hasStarted ? undefined : ended)),
     ended,
     hooks: null,
     reportsRunning: facts?.executesItself ?? false,
     // `prefect flow-run execute` sends them.
     sendsHeartbeats: true,
+    async readResult() {
+      // If an earlier worker saw the end, the pods are not known at once.
+      await waitAtMost(watch.ended, lastLinesMs, over.signal);
+      return toResult(watch.terminationMessage, log);
+    },
     stop: (why, limits) =>
       stopJob(watch, { why, executesItself: facts?.executesItself ?? false, deleteJob, ended }, limits),
     endLeftovers: async () => {},
@@ -93,6 +110,15 @@ export async function jobExecution(
       await outputs?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Source: Kubernetes, pkg/kubelet/container, MaxContainerTerminationMessageLength. */
+const longestResultBytes = 4_096;
+
+function toResult(message: string, log: Logger): string {
+  if (Buffer.byteLength(message) >= longestResultBytes)
+    log.warn(`Kubernetes passes on the last ${longestResultBytes} bytes of a result only, so it may be incomplete.`);
+  return message;
 }
 
 /** A Job by its place, and which one. */
@@ -184,28 +210,22 @@ class Outputs implements AsyncDisposable {
 
   constructor(
     private readonly kubernetes: Kubernetes,
-    private readonly run: RunningJob & { readonly options: RunAccess; readonly isPrinted: boolean },
+    private readonly job: RunningJob,
+    private readonly target: Pick<OutputSource, "directory" | "onLine">,
   ) {}
 
   /** Follows the output of a pod. After `end`, no more comes. */
   follow(pod: string, end: AbortSignal): void {
     if (this.#outputs.has(pod)) return;
-    const { cluster, object, isAdopted, options, isPrinted } = this.run;
-    const { services } = this.kubernetes;
+    const { cluster, object, isAdopted } = this.job;
     const source: OutputSource = {
       cluster,
       namespace: object.metadata.namespace ?? "",
       pod,
-      directory: options.directory,
+      ...this.target,
       isAdopted: isAdopted && this.#outputs.size === 0,
-      onLine: (text) => {
-        // A pod has one stream.
-        const line = { stream: "stdout", text } as const;
-        if (isPrinted) services.printLine(options.flowRunId, line);
-        options.onLine?.(line);
-      },
       end,
-      log: services.log,
+      log: this.kubernetes.services.log,
     };
     this.#outputs.set(pod, new PodOutput(source));
   }

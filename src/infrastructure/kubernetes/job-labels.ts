@@ -1,5 +1,6 @@
 // What a Job and its pods say of their flow run, so that a later worker finds them without a journal.
 import { isJsonObject } from "../../job/template.ts";
+import type { ReportRules } from "../../program/program.ts";
 
 /** All Jobs and pods of lictor have this label. Its value is the id of the work pool. */
 export const poolLabel = "lictor.io/work-pool-id";
@@ -22,6 +23,8 @@ export interface JobFacts {
   /** The longest times until a pod has started and until the end of the Job, in seconds; null without a limit. */
   readonly podWatchSeconds: number | null;
   readonly jobWatchSeconds: number | null;
+  /** How the worker reports the states of the program; null if an engine does. Jobs of older releases do not say so. */
+  readonly rules?: ReportRules | null;
 }
 
 /** Returns the annotations of a Job. */

@@ -2,9 +2,10 @@
 import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "../../api/wire.ts";
 import { isJsonObject } from "../../job/template.ts";
+import type { Program } from "../../program/program.ts";
 import { pythonText } from "../../python-text.ts";
 import { type JobFacts, poolLabel, toFactsAnnotation } from "./job-labels.ts";
-import { containerOf, engineCommand, type KubernetesJob, withContainer } from "./kubernetes-job.ts";
+import { containerOf, engineCommand, type KubernetesJob, resultPathOf, withContainer } from "./kubernetes-job.ts";
 import { toAnnotations, toLabels, toName } from "./slugs.ts";
 
 /** Together with the longest slug, the name also fits the labels and the names of the pods. */
@@ -22,7 +23,7 @@ export async function toJobManifest(job: KubernetesJob, facts: JobFacts): Promis
     ...container,
     env: [...job.environment.reveal()],
     ...(!("image" in container) && { image: job.defaultImage }),
-    args: [...(job.program.command ?? engineCommand)],
+    ...programFields(job.program, container),
   });
   return {
     ...(await withPodMetadata(filled, { labels, annotations })),
@@ -32,6 +33,18 @@ export async function toJobManifest(job: KubernetesJob, facts: JobFacts): Promis
       labels: await toLabels({ ...textsOf(metadata.labels), ...labels }),
       annotations: { ...annotations, ...toFactsAnnotation(facts) },
     },
+  };
+}
+
+/** Returns the fields of the container that say what it runs, and where the result of a program is. */
+function programFields(program: Program, container: JsonObject): JsonObject {
+  if (program.reporter === "engine") return { args: [...(program.command ?? engineCommand)] };
+  return {
+    // A cluster replaces references such as $(NAME), and parameters may look like them. Source: Kubernetes API, Container.args.
+    args: program.command.map((word) => word.replaceAll("$", () => "$$")),
+    terminationMessagePath: resultPathOf(container),
+    // With the other policy, the message of a failed program without a result would be its last lines.
+    terminationMessagePolicy: "File",
   };
 }
 

@@ -5,7 +5,7 @@ import type { Ending, RunOutput } from "../pool-type.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
 import { listEvents, listObjects, readObject } from "./cluster/objects.ts";
 import { jobs, pods } from "./cluster/resources.ts";
-import { type JobEnd, newest, toEnding } from "./job-ending.ts";
+import { type JobEnd, newest, terminationMessage, toEnding } from "./job-ending.ts";
 import { type JobRow, toJobRow } from "./job-row.ts";
 import { type PodFacts, toPodFacts } from "./pod-facts.ts";
 import { readLastLines } from "./pod-output.ts";
@@ -19,6 +19,8 @@ export interface WatchedJob {
   readonly namespace: WatchedNamespace;
   /** How many of the last lines of a failed container are read. */
   readonly tailLines: number;
+  /** Whether the termination message of its container is the result of a program. */
+  readonly writesResult: boolean;
 }
 
 /** Where the watch reports to. */
@@ -86,6 +88,11 @@ export class JobWatch implements JobListener, Disposable {
   /** The pods, as last seen. */
   get pods(): readonly PodFacts[] {
     return [...this.#pods.values()];
+  }
+
+  /** What the program wrote to its termination message; an empty text for nothing. */
+  get terminationMessage(): string {
+    return terminationMessage(this.pods);
   }
 
   onJob({ outcome }: JobRow): void {
@@ -209,9 +216,11 @@ export class JobWatch implements JobListener, Disposable {
     if (this.#isConcluded) return;
     this.#isConcluded = true;
     if (end.kind !== "deleted") await waitAtMost(this.#podEnded, podLagMs, this.#over.signal);
-    if (end.kind === "failed" && !this.pods.some(isFinal)) await this.#readPods().catch(() => undefined);
+    const { writesResult } = this.job;
+    const needsPod = end.kind === "failed" || (end.kind === "complete" && writesResult);
+    if (needsPod && !this.pods.some(isFinal)) await this.#readPods().catch(() => undefined);
     for (const podEnd of this.#ends.values()) podEnd.abort();
-    const ending = toEnding(end, this.pods, this.targets.reports.reason);
+    const ending = toEnding(end, this.pods, { waitedFor: this.targets.reports.reason, writesResult });
     const output = end.kind === "failed" ? await this.#readOutput() : undefined;
     this.#resolveEnded(output ? { ...ending, output } : ending);
     this.#resolveStarted();

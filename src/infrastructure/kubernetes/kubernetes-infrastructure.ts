@@ -67,6 +67,7 @@ async function startJob(kubernetes: Kubernetes, job: KubernetesJob, options: Sta
     executesItself: executesItself(job),
     podWatchSeconds: job.podWatchSeconds,
     jobWatchSeconds: job.jobWatchSeconds,
+    rules: job.program.reporter === "worker" ? job.program.rules : null,
   };
   const cluster = await openCluster(kubernetes, job);
   // Its watch begins before the Job exists.

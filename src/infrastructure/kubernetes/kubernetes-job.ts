@@ -75,7 +75,7 @@ export function toKubernetesJob(fields: JsonObject, facts: RunFacts): Kubernetes
   const { variables, references } = readEnvironment(fields.env);
   const env = flowRunEnvironment({ ...facts, jobEnvironment: variables });
   const podWatchSeconds = secondsField("pod_watch_timeout_seconds", fields.pod_watch_timeout_seconds);
-  const program = programOf(container.args, { fields, facts, env });
+  const program = programOf(fields, facts, { container, env });
   const entries = environmentEntries(program.env, { references, given, evictions: evictionsOf(checked) });
   return {
     program,
@@ -125,17 +125,35 @@ function podSpecOf(manifest: JsonObject): JsonObject {
   return (template as JsonObject).spec as JsonObject;
 }
 
-/** Returns the words of the command; null for the engine. A list is taken as it is. */
-/** The command of an engine may be a list. A program whose states the worker reports has no file for its result. */
+/** Returns the program of the first container. The command is the one of the manifest, also for a program that is reported. */
 function programOf(
-  args: Json | undefined,
-  { fields, facts, env }: { fields: JsonObject; facts: RunFacts; env: Readonly<Record<string, string>> },
+  fields: JsonObject,
+  facts: RunFacts,
+  { container, env }: { container: JsonObject; env: Readonly<Record<string, string>> },
 ): Program {
+  const { args } = container;
+  const words = commandOf(args);
+  const listed = Array.isArray(args) && fields.reporter === "worker" ? words : null;
   const command = typeof args === "string" ? args : null;
-  const program = inContainer(toProgram({ ...fields, command }, facts, env), null);
-  return program.reporter === "engine" ? { ...program, command: commandOf(args) } : program;
+  const program = toProgram({ ...fields, command, program: fields.program ?? listed }, facts, env);
+  if (program.reporter === "engine") return { ...program, command: words };
+  // A cluster would replace references such as $(NAME) in the parameters.
+  const parameters = program.parameters.replace(/\$(?=[$(])/g, "\\u0024");
+  return inContainer({ ...program, parameters }, resultPathOf(container));
 }
 
+/**
+ * Returns the path to which a program writes its result. It is that of the termination message, because nobody can read a file of
+ * a container that has ended.
+ */
+export function resultPathOf({ terminationMessagePath: path }: JsonObject): string {
+  return typeof path === "string" && path !== "" ? path : usualResultPath;
+}
+
+/** Kubernetes' own path. Source: Kubernetes API, Container.terminationMessagePath. */
+const usualResultPath = "/dev/termination-log";
+
+/** Returns the words of the command; null for the engine. A list is taken as it is. */
 function commandOf(args: Json | undefined): string[] | null {
   if (args === undefined || args === null) return null;
   if (typeof args === "string") return splitCommand(args);

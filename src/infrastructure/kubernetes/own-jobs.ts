@@ -84,7 +84,7 @@ interface Surroundings {
 }
 
 function toStarted(row: JobRow, facts: JobFacts, { clusterUid: uid, hasBlock, started }: Surroundings): StartedProgram {
-  const { flowRunId, instance, workerName, attempt } = facts;
+  const { flowRunId, instance, workerName, attempt, rules } = facts;
   const { name, namespace } = row;
   return {
     flowRunId,
@@ -93,5 +93,6 @@ function toStarted(row: JobRow, facts: JobFacts, { clusterUid: uid, hasBlock, st
     proposals: attempt,
     handle: toHandle({ flowRunId, attempt, namespace, name, jobUid: row.uid, clusterUid: uid, hasBlock }),
     mayHaveBegun: row.outcome !== null || started.has(row.uid),
+    ...(rules !== undefined && { rules }),
   };
 }

@@ -31,12 +31,9 @@ export interface ContainerEnd {
   readonly exitCode: number;
   /** Such as `Error`, `OOMKilled` and `StartError`. */
   readonly reason: string;
-  /** Why it could not start, or what it wrote to its termination log. Usually empty. */
+  /** Why it could not start, or what it wrote to its termination log, which Kubernetes limits. Usually empty. */
   readonly message: string;
 }
-
-/** Kubernetes allows longer ones. */
-const longestMessage = 500;
 
 /** The container of the flow run. Source: prefect_kubernetes/worker.py. */
 export const mainContainer = "prefect-job";
@@ -76,8 +73,7 @@ function endOf(containers: readonly ContainerStatus[]): ContainerEnd | null {
   const ended = containers.flatMap(({ name, state, lastState }) => {
     const end = state?.terminated ?? lastState?.terminated;
     if (end === undefined) return [];
-    const message = (end.message ?? "").replace(/\s+/g, " ").trim().slice(0, longestMessage);
-    return [{ container: name, exitCode: end.exitCode, reason: end.reason ?? "", message }];
+    return [{ container: name, exitCode: end.exitCode, reason: end.reason ?? "", message: end.message ?? "" }];
   });
   const main = ended.find(({ container }) => container === mainContainer);
   if (main && main.exitCode !== 0) return main;
