@@ -9,6 +9,7 @@ import { runInTerminal } from "../support/in-terminal.ts";
 import { LICTOR, runLictor } from "../support/lictor.ts";
 import { runCommand } from "../support/run-command.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { makeHome } from "./home.ts";
 
 test("without a command, the help is shown and is no error", async () => {
@@ -91,8 +92,14 @@ describe("completion", () => {
     const deployment = await deploy(api, pool, "hello");
     expect(deployment).not.toBe("");
     const env = { PREFECT_API_URL: inject("apiUrl") };
-    expect(await complete(["worker", "start", "--pool", pool.slice(0, -2)], env)).toEqual([pool]);
-    expect(await complete(["worker", "start", "-p", pool, "-q", "u"], env)).toEqual(["urgent"]);
+    // A busy server may take longer than a completion waits.
+    const offered = async (words: readonly string[]): Promise<string[]> =>
+      await waitFor(async () => [await complete(words, env)].find(({ length }) => length > 0), {
+        timeoutMs: 60_000,
+        what: words.join(" "),
+      });
+    expect(await offered(["worker", "start", "--pool", pool.slice(0, -2)])).toEqual([pool]);
+    expect(await offered(["worker", "start", "-p", pool, "-q", "u"])).toEqual(["urgent"]);
     await using home = await makeHome({ ".prefect/profiles.toml": "[profiles.staging]\n[profiles.live]\n" });
     expect((await home.lictor(["complete", "--", "profile", "use", "st"])).stdout).toBe("staging\n");
     expect((await home.lictor(["complete", "--", "--profile", ""])).stdout).toBe("staging\nlive\n");
