@@ -7,6 +7,7 @@ import { deploy, newPool, sharedApi } from "../server/deployments.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { runInTerminal } from "../support/in-terminal.ts";
 import { LICTOR, runLictor } from "../support/lictor.ts";
+import { endAsNotApplicable } from "../support/prefect-release.ts";
 import { runCommand } from "../support/run-command.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -120,7 +121,7 @@ describe("completion", () => {
   });
 
   test.each(["bash", "zsh", "fish"])("works in a real %s", async (shell) => {
-    if ((await runCommand("which", [shell])).code !== 0) expect.fail(`apt-get install ${shell}`);
+    if ((await runCommand("which", [shell])).code !== 0) return endAsNotApplicable(`${shell} is not installed`);
     await using folder = await makeTemporaryDirectory("lictor-shell-");
     await symlink(LICTOR[1] as string, join(folder.path, "lictor"));
     await chmod(inCheckout("bin/lictor.js"), 0o755);
