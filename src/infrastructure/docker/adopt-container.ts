@@ -1,6 +1,7 @@
 // Continues with containers of earlier workers.
 import { timeoutSignal } from "../../async/clock.ts";
-import type { AdoptOptions, Ending, Execution, Handle, RunAccess } from "../pool-type.ts";
+import { goneExecution } from "../gone-execution.ts";
+import type { AdoptOptions, Execution, Handle, RunAccess } from "../pool-type.ts";
 import { inspectIfThere, neverStarted } from "./container-details.ts";
 import { containerExecution, stopContainer } from "./container-execution.ts";
 import { flowRunOf } from "./container-labels.ts";
@@ -70,20 +71,6 @@ function isOfAnother(
   const advice = "A worker of this pool with that DOCKER_HOST continues it";
   logOf(docker, flowRunId).warn(`${here} (${daemonId} instead of ${before}), so its container is not here. ${advice}.`);
   return true;
-}
-
-function goneExecution(handle: Handle, ending: Ending): Execution {
-  return {
-    handle,
-    started: Promise.resolve(),
-    ended: Promise.resolve(ending),
-    hooks: null,
-    reportsRunning: true,
-    sendsHeartbeats: true,
-    stop: async () => "had ended",
-    endLeftovers: async () => {},
-    [Symbol.asyncDispose]: async () => {},
-  };
 }
 
 /** The time limit for finding a container of another worker. */

@@ -1,18 +1,8 @@
 // The base job template that lictor gives a work pool of type `docker`.
-import type { Json, JsonObject } from "../../api/wire.ts";
+import type { JsonObject } from "../../api/wire.ts";
 import { reportingVariables } from "../../job/reporting-fields.ts";
+import { field, optionalText, orNull, text } from "../template-schema.ts";
 
-function field(title: string, type: JsonObject, description: string): JsonObject {
-  return { title, ...type, description };
-}
-
-/** Returns the schema of an optional value. */
-function orNull(type: Json): JsonObject {
-  return { anyOf: [type, { type: "null" }], default: null };
-}
-
-const text: JsonObject = { type: "string" };
-const optionalText = orNull(text);
 const texts: JsonObject = { type: "array", items: text };
 
 /** The variables in the order of the reference, and those that lictor adds. Source: prefect_docker/worker.py DockerWorkerJobConfiguration. */

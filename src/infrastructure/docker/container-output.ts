@@ -1,10 +1,8 @@
 // Passes on what a container prints, also after the engine was away, and after another worker read the first part.
-import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { monotonicMs } from "../../async/clock.ts";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { OutputLine } from "../../process/output-files.ts";
-import { toTimedLine } from "../log-times.ts";
+import { LogPosition, toTimedLine } from "../log-position.ts";
 import { inspect } from "./container-details.ts";
 import { isEnded } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
@@ -23,8 +21,6 @@ export interface OutputSource {
 }
 
 const positionName = "container-output.position";
-/** How often the position is stored at most. */
-const storeMs = 1_000;
 /** The pause before the output is read again after the engine ended it. */
 const reopenMs = 500;
 /** The last lines that are kept for the report of a failure. */
@@ -35,14 +31,14 @@ export class ContainerOutput implements AsyncDisposable {
   readonly #lastLines: string[] = [];
   readonly #over = new AbortController();
   readonly #following: Promise<void>;
-  /** The time of the last line in nanoseconds since 1970. */
-  #position = 0n;
-  #storedAt = Number.NEGATIVE_INFINITY;
+  readonly #position: LogPosition;
 
   constructor(
     private readonly docker: Docker,
     private readonly source: OutputSource,
   ) {
+    const { directory } = source;
+    this.#position = new LogPosition(directory === null ? null : join(directory, positionName));
     this.#following = this.#follow().catch((error: unknown) => {
       if (this.#over.signal.aborted) return;
       docker.services.log.debug({ err: error }, `The output of container ${source.id} cannot be read any more`);
@@ -67,7 +63,7 @@ export class ContainerOutput implements AsyncDisposable {
   async #follow(): Promise<void> {
     const { docker, source } = this;
     const { signal } = this.#over;
-    await this.#restore();
+    if (source.isAdopted) await this.#position.restore(() => this.#readLastTime());
     while (!signal.aborted) {
       const query = { stdout: true, stderr: true, follow: true, timestamps: true, since: this.#since() };
       const path = `/containers/${source.id}/logs`;
@@ -87,31 +83,18 @@ export class ContainerOutput implements AsyncDisposable {
     }
   }
 
-  /** A line with a time that was read already comes again, because `since` includes its own time. */
   async #pass({ stream, text: whole }: OutputLine): Promise<void> {
-    const { at, text } = toTimedLine(whole);
-    if (at !== null) {
-      if (at <= this.#position) return;
-      this.#position = at;
-    }
-    const line = { stream, text };
-    this.#lastLines.push(line.text);
+    const text = this.#position.pass(whole);
+    if (text === null) return;
+    this.#lastLines.push(text);
     if (this.#lastLines.length > keptLines) this.#lastLines.shift();
-    this.source.onLine(line);
-    await this.#store();
+    this.source.onLine({ stream, text });
+    await this.#position.store();
   }
 
   #since(): string {
-    const digits = String(this.#position).padStart(10, "0");
+    const digits = String(this.#position.at).padStart(10, "0");
     return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
-  }
-
-  async #restore(): Promise<void> {
-    const { directory, isAdopted } = this.source;
-    if (!isAdopted) return;
-    const stored = directory === null ? "" : await readFile(join(directory, positionName), "utf8").catch(() => "");
-    if (/^\d+$/.test(stored)) this.#position = BigInt(stored);
-    else this.#position = await this.#readLastTime();
   }
 
   /** Returns the time of the last line, by the clock of the engine. */
@@ -126,14 +109,6 @@ export class ContainerOutput implements AsyncDisposable {
     let last = 0n;
     for await (const { text } of outputLines(logs, source.isTerminal)) last = toTimedLine(text).at ?? last;
     return last;
-  }
-
-  async #store(): Promise<void> {
-    const { directory } = this.source;
-    if (directory === null || monotonicMs() - this.#storedAt < storeMs) return;
-    this.#storedAt = monotonicMs();
-    // Without the position, the next worker passes on new lines only.
-    await writeFile(join(directory, positionName), String(this.#position), { mode: 0o600 }).catch(() => {});
   }
 }
 

@@ -1,5 +1,6 @@
 // Continues with Jobs of earlier workers.
 import { timeoutSignal } from "../../async/clock.ts";
+import { goneExecution } from "../gone-execution.ts";
 import type { AdoptOptions, Ending, Execution, Handle } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
@@ -80,20 +81,6 @@ function isElsewhere(kubernetes: Kubernetes, { before, here, cluster, flowRunId 
     `The cluster at ${server}, from ${origin}, is not the one that the flow run was started in, so its Job is not here. A worker of this pool with that cluster continues it.`,
   );
   return true;
-}
-
-function goneExecution(handle: Handle, ending: Ending): Execution {
-  return {
-    handle,
-    started: Promise.resolve(),
-    ended: Promise.resolve(ending),
-    hooks: null,
-    reportsRunning: true,
-    sendsHeartbeats: true,
-    stop: async () => "had ended",
-    endLeftovers: async () => {},
-    [Symbol.asyncDispose]: async () => {},
-  };
 }
 
 /** The time limit for finding a Job of another worker. */

@@ -1,11 +1,9 @@
 // Passes on what the container of a flow run prints, also after another worker read the first part.
-import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { monotonicMs } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
-import { toTimedLine } from "../log-times.ts";
+import { LogPosition, toTimedLine } from "../log-position.ts";
 import type { RunOutput } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { followLog, readLog } from "./cluster/objects.ts";
@@ -27,8 +25,6 @@ export interface OutputSource {
 }
 
 const positionName = "pod-output.position";
-/** How often the position is stored at most. */
-const storeMs = 1_000;
 /** The pause before the output is read again, after the cluster ended it. */
 const reopenMs = 1_000;
 
@@ -36,11 +32,11 @@ const reopenMs = 1_000;
 export class PodOutput implements AsyncDisposable {
   readonly #over = new AbortController();
   readonly #following: Promise<void>;
-  /** The time of the last line in nanoseconds since 1970. */
-  #position = 0n;
-  #storedAt = Number.NEGATIVE_INFINITY;
+  readonly #position: LogPosition;
 
   constructor(private readonly source: OutputSource) {
+    const { directory } = source;
+    this.#position = new LogPosition(directory === null ? null : join(directory, positionName));
     this.#following = this.#follow().catch((error: unknown) => {
       if (!this.#over.signal.aborted) source.log.debug({ err: error }, `The output of pod ${source.pod} was not read`);
     });
@@ -57,10 +53,10 @@ export class PodOutput implements AsyncDisposable {
   }
 
   async #follow(): Promise<void> {
-    const { cluster, namespace, pod, end, log } = this.source;
+    const { cluster, namespace, pod, end, log, isAdopted } = this.source;
     const { signal } = this.#over;
     using pause = new LinkedController(signal, end);
-    await this.#restore();
+    if (isAdopted) await this.#position.restore(() => this.#readLastTime());
     for (let isLast = false; !isLast && !signal.aborted; ) {
       // A connection may be cut without an error, so the rest is read once more after the end.
       isLast = end.aborted;
@@ -76,40 +72,26 @@ export class PodOutput implements AsyncDisposable {
     }
   }
 
-  /** A line with a time that was read already comes again, because a position counts in seconds. */
   async #pass(line: string): Promise<void> {
-    const { at, text } = toTimedLine(line);
-    if (at !== null) {
-      if (at <= this.#position) return;
-      this.#position = at;
-    }
+    const text = this.#position.pass(line);
+    if (text === null) return;
     this.source.onLine(text);
-    await this.#store();
+    await this.#position.store();
   }
 
+  /** The API server takes whole seconds only. */
   #since(): { sinceTime?: string } {
-    if (this.#position === 0n) return {};
-    return { sinceTime: new Date(Number(this.#position / 1_000_000_000n) * 1000).toISOString().replace(/\.\d+/, "") };
+    const { at } = this.#position;
+    if (at === 0n) return {};
+    return { sinceTime: new Date(Number(at / 1_000_000_000n) * 1000).toISOString().replace(/\.\d+/, "") };
   }
 
-  async #restore(): Promise<void> {
-    const { cluster, namespace, pod, directory, isAdopted } = this.source;
-    if (!isAdopted) return;
-    const stored = directory === null ? "" : await readFile(join(directory, positionName), "utf8").catch(() => "");
-    if (/^\d+$/.test(stored)) this.#position = BigInt(stored);
-    else {
-      const selection = { container: mainContainer, timestamps: true, tailLines: 1 };
-      const last = await readLog(cluster, namespace, pod, selection, { signal: this.#over.signal });
-      this.#position = toTimedLine(last.trimEnd()).at ?? 0n;
-    }
-  }
-
-  async #store(): Promise<void> {
-    const { directory } = this.source;
-    if (directory === null || monotonicMs() - this.#storedAt < storeMs) return;
-    this.#storedAt = monotonicMs();
-    // Without the position, the next worker passes on new lines only.
-    await writeFile(join(directory, positionName), String(this.#position), { mode: 0o600 }).catch(() => {});
+  /** Returns the time of the last line, by the clock of the node. */
+  async #readLastTime(): Promise<bigint> {
+    const { cluster, namespace, pod } = this.source;
+    const selection = { container: mainContainer, timestamps: true, tailLines: 1 };
+    const last = await readLog(cluster, namespace, pod, selection, { signal: this.#over.signal });
+    return toTimedLine(last.trimEnd()).at ?? 0n;
   }
 }
 
