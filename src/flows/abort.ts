@@ -1,6 +1,7 @@
-// Waits and signals that follow the cancellation of a flow run.
+// Signals that follow the cancellation of a flow run.
 import { setMaxListeners } from "node:events";
 import { type CancelTimer, startTimer } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 
 /** A signal that follows another one and can abort by itself. Disposing ends its timer and forgets the other signal. */
 export interface Linked extends Disposable {
@@ -11,13 +12,10 @@ export interface Linked extends Disposable {
 
 /** Returns a signal that aborts with `earlier`. */
 export function linkTo(earlier: AbortSignal): Linked {
-  const controller = new AbortController();
+  const controller = new LinkedController(earlier);
   // Each call of a task may listen.
   setMaxListeners(0, controller.signal);
-  const follow = (): void => controller.abort(earlier.reason);
   let cancelTimer: CancelTimer | undefined;
-  if (earlier.aborted) follow();
-  else earlier.addEventListener("abort", follow, { once: true });
   return {
     signal: controller.signal,
     abortAfter(ms, reason) {
@@ -25,7 +23,7 @@ export function linkTo(earlier: AbortSignal): Linked {
     },
     [Symbol.dispose]() {
       cancelTimer?.();
-      earlier.removeEventListener("abort", follow);
+      controller[Symbol.dispose]();
     },
   };
 }
@@ -33,26 +31,7 @@ export function linkTo(earlier: AbortSignal): Linked {
 /** Rejects with the reason when the signal aborts. */
 export function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    if (signal.aborted) reject(abortReason(signal));
-    signal.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
-}
-
-/** Waits, or until the signal aborts. */
-export async function sleepUnlessAborted(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      cancel();
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const cancel = startTimer(ms, end);
-    signal.addEventListener("abort", end, { once: true });
-  });
-}
-
-/** Returns the reason of an aborted signal. */
-export function abortReason(signal: AbortSignal): unknown {
-  return signal.reason;
 }

@@ -1,5 +1,5 @@
 // Sends what a flow reports to the Prefect API. The worker passes the address and the credentials on as variables.
-import { sleepUnlessAborted } from "./abort.ts";
+import { sleep } from "../async/sleep.ts";
 
 /** The pauses before repetitions, in milliseconds. A server that restarts is back after that. */
 const pausesMs = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000];
@@ -46,7 +46,7 @@ export class Api {
       }
       if (problem.isTransient && pauseMs === undefined) this.#isAway = true;
       if (!problem.isTransient || pauseMs === undefined) throw new Error(`POST ${path}: ${problem.reason}`);
-      await sleepUnlessAborted(pauseMs, never);
+      await sleep(pauseMs, never);
     }
   }
 

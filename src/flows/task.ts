@@ -1,8 +1,9 @@
 // Tasks: functions whose calls are task runs, with retries, time limits and limited concurrency.
 import { randomUUID } from "node:crypto";
-import { abortReason, type Linked, linkTo, sleepUnlessAborted, untilAborted } from "./abort.ts";
+import { Places } from "../async/places.ts";
+import { sleep } from "../async/sleep.ts";
+import { type Linked, linkTo, untilAborted } from "./abort.ts";
 import { type Current, current, runIn } from "./current.ts";
-import { Semaphore } from "./semaphore.ts";
 import type { TaskReports } from "./task-reports.ts";
 import type { TaskOptions } from "./types.ts";
 
@@ -20,10 +21,11 @@ export function task<Arguments extends readonly unknown[], Result>(
   act: (...given: Arguments) => Result | Promise<Result>,
 ): (...given: Arguments) => Promise<Result> {
   const settings = typeof options === "string" ? { name: options } : options;
-  const places = new Semaphore(settings.concurrency ?? Number.POSITIVE_INFINITY);
+  const places = new Places(() => settings.concurrency ?? Number.POSITIVE_INFINITY);
   return async (...given) => {
     const caller = current();
-    await places.enter(caller.signal);
+    caller.signal.throwIfAborted();
+    if (!(await places.enter(caller.signal))) throw caller.signal.reason;
     try {
       return await run(settings, caller, async () => await act(...given));
     } finally {
@@ -76,10 +78,10 @@ async function waitForRetry(
   seconds: number,
   { id, reports, signal }: { id: string | null; reports: TaskReports | null; signal: AbortSignal },
 ): Promise<void> {
-  await sleepUnlessAborted(seconds * 1000, signal);
+  await sleep(seconds * 1000, signal);
   if (!signal.aborted) return;
-  if (id !== null) reports?.end(id, lastState(abortReason(signal), signal));
-  throw abortReason(signal);
+  if (id !== null) reports?.end(id, lastState(signal.reason, signal));
+  throw signal.reason;
 }
 
 const longestDelaySeconds = 60;
@@ -92,7 +94,7 @@ function delayOf({ retryDelaySeconds: delay }: TaskOptions, attempt: number): nu
 }
 
 function lastState(error: unknown, signal: AbortSignal) {
-  if (signal.aborted) return { type: "CANCELLED", name: "Cancelled", message: describe(abortReason(signal)) } as const;
+  if (signal.aborted) return { type: "CANCELLED", name: "Cancelled", message: describe(signal.reason) } as const;
   if (error instanceof TaskTimeoutError) return { type: "FAILED", name: "TimedOut", message: error.message } as const;
   // Source: prefect states.py exception_to_failed_state.
   return { type: "FAILED", name: "Failed", message: `Task run encountered an exception ${describe(error)}` } as const;
