@@ -65,18 +65,21 @@ export function pythonLevel(pinoLevel: number): number {
   return Math.max(10, pinoLevel - 10);
 }
 
+/** Returns the local time of day: `HH:MM:SS.mmm`. */
+export function clockTime(at: Date): string {
+  const two = (n: number): string => String(n).padStart(2, "0");
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+}
+
 /**
  * Returns the line for a record, as the reference prints it: `HH:MM:SS.mmm | LEVEL   | logger - message`, local time.
  */
 export function formatText(record: PinoRecord, colours: boolean): string {
-  const at = new Date(record.time);
-  const two = (n: number): string => String(n).padStart(2, "0");
-  const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
   const level = levelNames[record.level] ?? "INFO";
   const shown = colours ? `\u001b[${levelColours[level]}m${level.padEnd(7)}\u001b[0m` : level.padEnd(7);
   const cause = record.err ? `: ${record.err.message}` : "";
   const details = record.level <= 20 ? detailsOf(record) : "";
-  return `${clock} | ${shown} | ${record.name} - ${record.msg}${cause}${details}\n`;
+  return `${clockTime(new Date(record.time))} | ${shown} | ${record.name} - ${record.msg}${cause}${details}\n`;
 }
 
 /** Returns the other fields of a debug record as text. */

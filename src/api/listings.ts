@@ -1,8 +1,8 @@
-// Routes whose responses are shown to people as the server sent them: work pools, workers, flow runs and log records.
+// Routes whose responses are shown to people as the server sent them: work pools, workers and flow runs.
 // Source: prefect client/orchestration.
 import type { Api } from "./api.ts";
-import { type Check, integer, listOf, object, optional, string, text } from "./json-check.ts";
-import type { Json, JsonObject } from "./wire.ts";
+import { type Check, listOf, object, optional, string, text } from "./json-check.ts";
+import type { JsonObject } from "./wire.ts";
 import { isMissing } from "./work-pools.ts";
 
 /** What every list of the server returns at most. A full page means that there may be more. */
@@ -16,14 +16,6 @@ const listedFlowRun = object({
   created: text,
   state: optional(object({ type: text, timestamp: text })),
 });
-
-/** A log record as the server returns it. `level` is Python's: 20 is INFO. */
-export interface LogRecordRow {
-  timestamp: string;
-  level: number;
-  message: string;
-  [field: string]: Json;
-}
 
 /** Returns all work pools. Throws the errors of `Api.request`. */
 export async function readWorkPools(api: Api): Promise<JsonObject[]> {
@@ -87,24 +79,6 @@ export async function readFlowRun(api: Api, id: string): Promise<JsonObject | un
 export async function readFlowNames(api: Api, ids: readonly string[]): Promise<Map<string, string>> {
   const flows = await readPages(api, "/flows/filter", { flows: { id: { any_: [...new Set(ids)] } } }, named);
   return new Map(flows.map(({ id, name }) => [id as string, name as string]));
-}
-
-/** Yields the log records of a flow run, page by page. Throws the errors of `Api.request`. */
-export async function* readLogPages(
-  api: Api,
-  flowRunId: string,
-  order: "TIMESTAMP_ASC" | "TIMESTAMP_DESC",
-  most: number,
-): AsyncGenerator<LogRecordRow[]> {
-  const shape = listOf(object({ timestamp: text, level: integer, message: string }));
-  for (let offset = 0; offset < most; ) {
-    const limit = Math.min(pageSize, most - offset);
-    const body = { logs: { flow_run_id: { any_: [flowRunId] } }, sort: order, offset, limit };
-    const page = (await api.request("POST", "/logs/filter", { body, shape })) as LogRecordRow[];
-    yield page;
-    offset += page.length;
-    if (page.length < limit) return;
-  }
 }
 
 /**

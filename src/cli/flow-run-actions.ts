@@ -1,12 +1,6 @@
 // What `lictor flow-run …` does. Source: prefect cli/flow_run.py.
-import {
-  cancelFlowRun,
-  type LogRecordRow,
-  readFlowNames,
-  readFlowRun,
-  readFlowRuns,
-  readLogPages,
-} from "../api/listings.ts";
+import { cancelFlowRun, readFlowNames, readFlowRun, readFlowRuns } from "../api/listings.ts";
+import { levelNames, readLogPages, type StoredLogRecord } from "../api/logs.ts";
 import { isStateType, type JsonObject, type State, stateTypes } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import { humanDifference } from "./human-time.ts";
@@ -113,10 +107,10 @@ export async function printLogs(program: ProgramContext, id: string, options: Ou
   if (!flowRun) throw missing(id);
   const most = numLogs ?? (head || tail ? shortRange : Number.POSITIVE_INFINITY);
   const order = reverse || tail ? "TIMESTAMP_DESC" : "TIMESTAMP_ASC";
-  const show = (records: readonly LogRecordRow[]) =>
+  const show = (records: readonly StoredLogRecord[]) =>
     print(...records.map((each) => logLine(String(flowRun.name), each)));
-  const kept: LogRecordRow[] = [];
-  for await (const page of readLogPages(open.api, id, order, most)) {
+  const kept: StoredLogRecord[] = [];
+  for await (const page of readLogPages(open.api, id, { order, most })) {
     if (output === "json" || tail) kept.push(...page);
     else show(page);
   }
@@ -125,16 +119,8 @@ export async function printLogs(program: ProgramContext, id: string, options: Ou
   else show(kept);
 }
 
-const levelNames: Readonly<Record<number, string>> = {
-  10: "DEBUG",
-  20: "INFO",
-  30: "WARNING",
-  40: "ERROR",
-  50: "CRITICAL",
-};
-
 /** Returns a log record as Prefect prints it, with the time in UTC. */
-function logLine(flowRunName: string, { timestamp, level, message }: LogRecordRow): string {
+function logLine(flowRunName: string, { timestamp, level, message }: StoredLogRecord): string {
   const time = new Date(timestamp).toISOString().replace("T", " ").replace("Z", "");
   return `${time} | ${(levelNames[level] ?? `Level ${level}`).padEnd(7)} | Flow run '${flowRunName}' - ${message}`;
 }

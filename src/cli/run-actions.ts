@@ -2,10 +2,11 @@
 import type { Api } from "../api/api.ts";
 import { createFlowRun, findDeploymentByName } from "../api/deployments.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
-import { readLogs } from "../api/logs.ts";
+import { levelNames, readLogPages } from "../api/logs.ts";
 import type { Deployment, FlowRun, JsonObject } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
+import { clockTime } from "../logger.ts";
 import { pythonRepr } from "../python-text.ts";
 import { parseValue, splitName } from "./deployment-plan.ts";
 import { openApi } from "./open-api.ts";
@@ -79,13 +80,6 @@ async function watch(api: Api, flowRun: FlowRun): Promise<void> {
 }
 
 const never = new AbortController().signal;
-const levelNames: Readonly<Record<number, string>> = {
-  10: "DEBUG",
-  20: "INFO",
-  30: "WARNING",
-  40: "ERROR",
-  50: "CRITICAL",
-};
 
 /** Prints the log records of a flow run that were not printed yet. */
 class LogTail {
@@ -101,16 +95,18 @@ class LogTail {
 
   /** Returns whether there were any. */
   async printNew(): Promise<boolean> {
-    const records = await readLogs(this.api, this.flowRun.id, new Date(this.#newestMs - lateLogsMs));
-    const fresh = records.filter(({ id }) => !this.#printed.has(id));
-    for (const { id, timestamp, level, message } of fresh) {
-      this.#printed.add(id);
-      this.#newestMs = Math.max(this.#newestMs, Date.parse(timestamp) || 0);
-      const at = new Date(timestamp);
-      const time = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
-      print(`${time} | ${(levelNames[level] ?? String(level)).padEnd(7)} | ${message}`);
+    const after = new Date(this.#newestMs - lateLogsMs);
+    let isNew = false;
+    for await (const page of readLogPages(this.api, this.flowRun.id, { order: "TIMESTAMP_ASC", after })) {
+      for (const { id, timestamp, level, message } of page) {
+        if (this.#printed.has(id)) continue;
+        this.#printed.add(id);
+        isNew = true;
+        this.#newestMs = Math.max(this.#newestMs, Date.parse(timestamp) || 0);
+        print(`${clockTime(new Date(timestamp))} | ${(levelNames[level] ?? String(level)).padEnd(7)} | ${message}`);
+      }
     }
-    return fresh.length > 0;
+    return isNew;
   }
 
   /** Waits until no more records come. */
