@@ -1,4 +1,4 @@
-// The permissions that a worker of kubernetes work pools needs in each namespace. `docs/kubernetes-role.yaml` has the same.
+// The permissions that a worker of kubernetes work pools needs in each namespace. `docs/deploy/kubernetes/rbac.yaml` has the same.
 import { events, jobs, pods, type Resource, secrets } from "./cluster/resources.ts";
 
 /** Verbs on one resource. */
