@@ -2,9 +2,9 @@
 import { parseArgs } from "node:util";
 import { lictorVersion } from "../../src/version.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { findPostgres, type Postgres, startPostgres } from "../support/postgres.ts";
+import { findPostgres } from "../support/postgres.ts";
 import { prefectApi } from "../support/prefect-api.ts";
-import { startPrefectServer } from "../support/prefect-server.ts";
+import { type PrefectServer, startPrefectServer, startServerOnPostgres } from "../support/prefect-server.ts";
 import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { runScript } from "../support/run-script.ts";
@@ -86,8 +86,7 @@ function readOptions(): Options {
 async function bench(stop: AbortSignal): Promise<void> {
   const options = readOptions();
   const environment = await ensurePythonEnvironment(say);
-  await using database = options.database === "postgres" ? await openPostgres() : null;
-  const starting = startPrefectServer({ connectionUrl: database?.connectionUrl });
+  const starting = options.database === "postgres" ? startOnPostgres() : startPrefectServer();
   await using server = await withProgress(say, "Starting a Prefect server", starting);
   await using proxy = await startReverseProxy(server.apiUrl);
   const { apiUrl } = server;
@@ -139,11 +138,11 @@ Created → a state: from the call that creates the flow run until the timestamp
 Launched: a flow run of the backlog appends a line to a file.
 Limit: a bare client subscribes to events, and then proposes Pending, Submitting and Running in a row.`;
 
-/** A private server of the machine's own PostgreSQL. */
-async function openPostgres(): Promise<Postgres> {
+/** Starts a server on a private PostgreSQL of the machine's own installation. */
+async function startOnPostgres(): Promise<PrefectServer> {
   const installation = await findPostgres();
   if (typeof installation === "string") throw new Error(`--database postgres: ${installation}.`);
-  return await startPostgres(installation);
+  return await startServerOnPostgres(installation);
 }
 
 function say(line: string): void {

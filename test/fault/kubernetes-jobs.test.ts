@@ -23,6 +23,20 @@ async function start(pool: FakePool, variables = {}) {
   return { execution, job: await pool.job() };
 }
 
+/** Opens a pool and starts a flow run in it. Returns when its Job is watched. */
+async function startWatched() {
+  const pool = await openFakePool();
+  const { execution, job } = await start(pool);
+  await pool.watched();
+  return {
+    ...{ pool, execution, job },
+    async [Symbol.asyncDispose]() {
+      await execution[Symbol.asyncDispose]();
+      await pool[Symbol.asyncDispose]();
+    },
+  };
+}
+
 describe("a Job", () => {
   test("is created once, and named in the journal before that", async () => {
     await using pool = await openFakePool();
@@ -77,10 +91,8 @@ describe("a Job", () => {
       { kind: "exited", status: 143, why: expect.stringContaining("DeadlineExceeded") },
     ],
   ])("that %s has that end", async (_, jobStatus, podStatus, ending) => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putPod(job, { phase: "Running", containerStatuses: [running] });
     await execution.started;
     pool.putPod(job, podStatus);
@@ -89,10 +101,8 @@ describe("a Job", () => {
   });
 
   test("has the end of its pod although the watch of pods is behind", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putJobStatus(job, failedJob);
     pool.cluster.isSilent = true;
     pool.putPod(job, { phase: "Failed", containerStatuses: [terminated(9, "Error")] });
@@ -100,10 +110,8 @@ describe("a Job", () => {
   });
 
   test("that is deleted is gone, and its pod says the rest", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putPod(job, { phase: "Running", containerStatuses: [running] });
     await execution.started;
     pool.cluster.remove("jobs", "default", job.metadata.name);
@@ -115,10 +123,8 @@ describe("a Job", () => {
   });
 
   test("that loses its label is not gone", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     // A server reports an object as deleted when the selector does not match any more.
     pool.cluster.remove("jobs", "default", job.metadata.name);
     const { labels: _, ...metadata } = job.metadata;
@@ -129,10 +135,8 @@ describe("a Job", () => {
   });
 
   test("that ends while nothing is watched has its end from the next list", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putPod(job, { phase: "Running", containerStatuses: [running] });
     await execution.started;
     await pool.cluster.stop();
@@ -179,10 +183,8 @@ test("the output of a container is printed once", async () => {
 
 describe("a pod that waits", () => {
   test("is pending, and each reason is said once, in the log and as a state", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putPod(job, { phase: "Pending" });
     const pull = (reason: string) =>
       pool.putPod(job, { phase: "Pending", containerStatuses: [waiting(reason, `cannot pull: not found`)] });
@@ -204,10 +206,8 @@ describe("a pod that waits", () => {
   });
 
   test("and whose flow run does not wait any more loses its Job", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.isWanted = false;
     pool.putPod(job, { phase: "Pending" });
     expect(await execution.ended).toMatchObject({ kind: "gone", why: expect.stringContaining("does not wait for it") });
@@ -231,10 +231,8 @@ describe("a pod that waits", () => {
   });
 
   test("because it cannot be created has the reason that the Job's events say", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, job } = started;
     const message = 'pods "x" is forbidden: exceeded quota: small';
     pool.cluster.put("events", {
       metadata: { name: "e", namespace: "default" },
@@ -258,10 +256,8 @@ test("a Job that takes longer than its job allows is deleted", async () => {
 
 describe("a cancelled flow run", () => {
   test("whose container never started loses its Job at once", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putPod(job, { phase: "Pending", containerStatuses: [waiting("ImagePullBackOff")] });
     expect(await execution.stop("cancel", limits)).toBe("stopped");
     const deletion = pool.cluster.requests.find(({ method }) => method === "DELETE");
@@ -274,10 +270,8 @@ describe("a cancelled flow run", () => {
   });
 
   test("that ends itself keeps its Job", async () => {
-    await using pool = await openFakePool();
-    const { execution, job } = await start(pool);
-    await using _execution = execution;
-    await pool.watched();
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
     pool.putPod(job, { phase: "Running", containerStatuses: [running] });
     await execution.started;
     const stopped = execution.stop("cancel", limits);

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { startBusyProcesses } from "../support/busy-processes.ts";
 import type { RunningProgram } from "../support/lictor.ts";
-import { findPostgres, startPostgres } from "../support/postgres.ts";
+import { findPostgres } from "../support/postgres.ts";
 import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { endAsNotApplicable } from "../support/prefect-release.ts";
-import { type PrefectServer, startPrefectServer } from "../support/prefect-server.ts";
+import { type PrefectServer, startPrefectServer, startServerOnPostgres } from "../support/prefect-server.ts";
 import { type ReverseProxy, startReverseProxy } from "../support/reverse-proxy.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
@@ -114,8 +114,7 @@ describe("each flow run is executed once by two, three and five workers on a loa
   test("on PostgreSQL", { timeout: TIMEOUT_MS }, async () => {
     const installation = await findPostgres();
     if (typeof installation === "string") return endAsNotApplicable(installation);
-    await using postgres = await startPostgres(installation);
-    await using server = await startPrefectServer({ connectionUrl: postgres.connectionUrl });
+    await using server = await startServerOnPostgres(installation);
     await expectOnce(server);
   });
 });

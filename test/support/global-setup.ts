@@ -3,9 +3,9 @@ import { access } from "node:fs/promises";
 import type { TestProject } from "vitest/node";
 import { inCheckout } from "./checkout.ts";
 import { MissingPythonError } from "./find-python.ts";
-import { findPostgres, startPostgres } from "./postgres.ts";
+import { findPostgres } from "./postgres.ts";
 import { prefectApi } from "./prefect-api.ts";
-import { startPrefectServer } from "./prefect-server.ts";
+import { type PrefectServer, startPrefectServer, startServerOnPostgres } from "./prefect-server.ts";
 import { ensurePythonEnvironment } from "./python-environment.ts";
 import { runCommand } from "./run-command.ts";
 import { withProgress } from "./with-progress.ts";
@@ -44,23 +44,9 @@ export default async function setUp(project: TestProject): Promise<() => Promise
  * On PostgreSQL where that is installed, unless LICTOR_TEST_DATABASE is `sqlite`. With SQLite a client that goes away in the
  * middle of a write can keep the database locked for a minute, for all tests.
  */
-async function startSharedServer(): Promise<{ apiUrl: string } & AsyncDisposable> {
+async function startSharedServer(): Promise<PrefectServer> {
   const installation = process.env.LICTOR_TEST_DATABASE === "sqlite" ? "not asked for" : await findPostgres();
-  if (typeof installation === "string") return await startPrefectServer();
-  const database = await startPostgres(installation);
-  try {
-    const server = await startPrefectServer({ connectionUrl: database.connectionUrl });
-    return {
-      apiUrl: server.apiUrl,
-      async [Symbol.asyncDispose]() {
-        await server[Symbol.asyncDispose]();
-        await database[Symbol.asyncDispose]();
-      },
-    };
-  } catch (error) {
-    await database[Symbol.asyncDispose]();
-    throw error;
-  }
+  return typeof installation === "string" ? await startPrefectServer() : await startServerOnPostgres(installation);
 }
 
 async function buildIfMissing(): Promise<void> {

@@ -5,6 +5,7 @@ import { copyFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cleanEnvironment } from "./clean-environment.ts";
 import { findFreePort } from "./free-port.ts";
+import { type PostgresInstallation, startPostgres } from "./postgres.ts";
 import { endChild, signalProcess } from "./processes.ts";
 import { collectOutput, type ProgramOutput } from "./program-output.ts";
 import { ensurePythonEnvironment } from "./python-environment.ts";
@@ -94,6 +95,22 @@ export async function startPrefectServer(options: ServerOptions = {}): Promise<P
     throw error;
   }
   return { apiUrl, port, home, pid: -group, stop, [Symbol.asyncDispose]: dispose };
+}
+
+/** Starts a server with a PostgreSQL of its own, which ends with it. Throws as `startPrefectServer` and `startPostgres` do. */
+export async function startServerOnPostgres(installation: PostgresInstallation): Promise<PrefectServer> {
+  const database = await startPostgres(installation);
+  try {
+    const server = await startPrefectServer({ connectionUrl: database.connectionUrl });
+    const dispose = async () => {
+      await server[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    };
+    return { ...server, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await database[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 async function waitUntilHealthy(apiUrl: string, end: () => unknown, output: ProgramOutput): Promise<void> {

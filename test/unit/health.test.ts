@@ -89,6 +89,21 @@ test.each<[what: string, peer: string, host: string | undefined, isTrusted: bool
   expect(isTrustedHost(peer, host, "worker.internal")).toBe(isTrusted);
 });
 
+/** A server about a worker without a problem. */
+const healthy = {
+  host: "127.0.0.1",
+  port: 0,
+  silentSeconds: () => undefined,
+  outageSeconds: () => undefined,
+  pollsFailingSeconds: () => undefined,
+  journalProblem: () => null,
+  machineProblem: () => null,
+  watches: () => [],
+  status: () => ({}),
+  redact: (text: string) => text,
+  log: recordingLogger().log,
+};
+
 test.each<[path: string, host: string, status: number]>([
   ["/", "evil.example", 403],
   ["/status.json", "evil.example", 403],
@@ -97,17 +112,8 @@ test.each<[path: string, host: string, status: number]>([
   ["/status.json", "localhost", 200],
 ])("a request for %s from this machine with the host name %s gets %i", async (path, host, status) => {
   using server = await startHealthServer({
-    host: "127.0.0.1",
-    port: 0,
-    silentSeconds: () => undefined,
-    outageSeconds: () => undefined,
-    pollsFailingSeconds: () => undefined,
-    journalProblem: () => null,
-    machineProblem: () => null,
-    watches: () => [],
+    ...healthy,
     status: () => ({ host: "not for others" }),
-    redact: (text) => text,
-    log: recordingLogger().log,
   });
   for (const method of ["GET", "HEAD"]) {
     const message = { method, headers: { Host: host }, body: "" };
@@ -119,21 +125,13 @@ test.each<[path: string, host: string, status: number]>([
 
 test("the health says since when no watch of infrastructure has had a sign of life, and why", async () => {
   using server = await startHealthServer({
-    host: "127.0.0.1",
-    port: 0,
-    silentSeconds: () => undefined,
-    outageSeconds: () => undefined,
-    pollsFailingSeconds: () => undefined,
-    journalProblem: () => null,
-    machineProblem: () => null,
+    ...healthy,
     watches: () => [
       { name: "Jobs", ageMs: 2_000, problem: null },
       { name: "pods", ageMs: 90_400, problem: "may not list pods, token-1" },
       { name: "others", ageMs: null, problem: null },
     ],
-    status: () => ({}),
-    redact: (text) => text.replace("token-1", "********"),
-    log: recordingLogger().log,
+    redact: (text: string) => text.replace("token-1", "********"),
   });
   const { status, body } = await sendRequest(`http://127.0.0.1:${server.port}/health`, {
     method: "GET",
