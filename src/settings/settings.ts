@@ -5,20 +5,20 @@ import type { ProfileChoice } from "./profiles.ts";
 
 /** Frozen. */
 export interface Settings {
-  /** typed by canonical name; what no source gives has its default */
+  /** Typed, by canonical name. A setting that no source gives has its default. */
   readonly values: SettingValues;
-  /** origin of every setting that some source other than the defaults gave */
+  /** The origin of each setting that is not a default. */
   readonly origins: ReadonlyMap<string, Origin>;
-  /** origins of the same setting in sources of lower precedence, the highest first */
+  /** The origins of the same setting in sources of lower precedence, the highest first. */
   readonly hidden: ReadonlyMap<string, readonly Origin[]>;
   readonly profile: {
     readonly name: string;
     readonly chosenBy: ProfileChoice;
     readonly file: string;
-    /** false when the name exists neither in the file nor among the built-in profiles */
+    /** False when the name exists neither in the file nor among the built-in profiles. */
     readonly found: boolean;
   };
-  /** one line each, to be logged as warnings */
+  /** One line each, to be logged as warnings. */
   readonly warnings: readonly string[];
   /**
    * The variables for a flow run's process: every setting that any source gives, by canonical name, with secrets in clear.

@@ -41,8 +41,8 @@ export default async function setUp(project: TestProject): Promise<() => Promise
 }
 
 /**
- * On PostgreSQL where that is installed, unless LICTOR_TEST_DATABASE is `sqlite`. With SQLite a client that goes away in the
- * middle of a write can keep the database locked for a minute, for all tests.
+ * On PostgreSQL where that is installed, unless LICTOR_TEST_DATABASE is `sqlite`. SQLite is locked for a minute at times, for all
+ * tests.
  */
 async function startSharedServer(): Promise<PrefectServer> {
   const installation = process.env.LICTOR_TEST_DATABASE === "sqlite" ? "not asked for" : await findPostgres();
