@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inCheckout } from "../support/checkout.ts";
+import { signalProcess } from "../support/processes.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import type { TestResult } from "../support/test-results.ts";
 import type { WrittenResults } from "./results-reporter.ts";
@@ -44,12 +45,15 @@ async function runVitest({ folders, env, stop }: TestRun): Promise<WrittenResult
   const child = spawn(process.execPath, [vitest, "run", ...folders, ...reporters, ...retries], {
     cwd: inCheckout("."),
     env: { ...process.env, ...env, LICTOR_TEST_RESULTS: file },
-    stdio: "inherit",
+    stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
   });
   const end = () => child.kill("SIGTERM");
   const limit = process.env.CI ? setTimeout(end, LIMIT_MS) : undefined;
   stop.addEventListener("abort", end);
-  const [code, signal] = await once(child, "close");
+  const [code, signal] = await once(child, "exit");
+  // A test that never waits outlives a vitest that was ended, and would take a core from the next run.
+  signalProcess(-(child.pid ?? 0), "SIGKILL");
   clearTimeout(limit);
   stop.removeEventListener("abort", end);
   stop.throwIfAborted();

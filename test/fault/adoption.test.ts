@@ -36,7 +36,7 @@ async function resumeWith(adopt: Infrastructure["adopt"]) {
   const { log, records } = recordingLogger();
   const { worker, proposed } = reported;
   const context = { ...worker, infrastructure: { ...worker.infrastructure, adopt } };
-  const run = { ...reported.run, log };
+  const run = { ...reported.run, log, rules: null };
   await resume(context, run);
   return { proposed: proposed(), lines: records.filter(({ level }) => level > 20).map(({ msg }) => msg) };
 }

@@ -24,6 +24,10 @@ test("a program is remembered until its worker is gone, and then continued once"
   const server = await startScriptedServer({
     http: {
       "POST /api/flow_runs/filter": [{ body: [flowRun], ...always }],
+      [`GET /api/flow_runs/${flowRun.id}`]: [{ body: flowRun, ...always }],
+      "GET /api/work_pools/p": [{ body: good.goodWorkPool, ...always }],
+      [`GET /api/deployments/${good.goodDeployment.id}`]: [{ body: good.goodDeployment, ...always }],
+      [`GET /api/flows/${good.goodFlowRun.flow_id}`]: [{ body: good.goodFlow, ...always }],
       "POST /api/work_pools/p/workers/filter": [
         { body: [{ name: "gone", status: "ONLINE" }] },
         { status: 500 },
@@ -47,7 +51,11 @@ test("a program is remembered until its worker is gone, and then continued once"
   await programs.adopt(untilTheEnd);
   expect(adopted).toEqual([]);
   // The server may fail, and then the next look has to know the program too.
-  while (adopted.length === 0) await programs.adopt(untilTheEnd);
+  const isAdopted = async () => {
+    await programs.adopt(untilTheEnd);
+    return adopted.length > 0;
+  };
+  await waitFor(isAdopted, { timeoutMs: 20_000, what: "the program to be continued" });
   await waitFor(() => !worker.runs.has(flowRun.id), { timeoutMs: 5_000, what: "the end of the flow run" });
   found.push([program]);
   await programs.adopt(untilTheEnd);
