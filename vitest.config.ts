@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { CheapFirst } from "./test/support/cheap-first.ts";
 
 export default defineConfig({
   // Node 20 has no `using`, so tests are compiled for it like the program is.
@@ -10,7 +11,10 @@ export default defineConfig({
     testTimeout: process.env.CI ? 400_000 : 180_000,
     hookTimeout: process.env.CI ? 400_000 : 180_000,
     teardownTimeout: 30_000,
-    maxWorkers: 4,
+    // Most tests wait most of their time.
+    maxWorkers: 6,
+    maxConcurrency: 4,
+    sequence: { sequencer: CheapFirst },
     reporters: ["default", "./test/support/tally-reporter.ts"],
   },
 });

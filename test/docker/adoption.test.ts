@@ -21,7 +21,7 @@ async function kill(worker: RunningProgram): Promise<void> {
   await worker.exited;
 }
 
-describe.skipIf(missing)("a container whose worker is gone", { timeout: 300_000 }, () => {
+describe.skipIf(missing)("a container whose worker is gone", { concurrent: true, timeout: 300_000 }, () => {
   const docker = useEngine();
 
   test.each([

@@ -25,7 +25,7 @@ const related = {
 };
 const accepted = { status: 201, body: { status: "ACCEPT", state: pending, details: {} } };
 
-test("twice while it claims gives the claim up and ends", async () => {
+test.concurrent("twice while it claims gives the claim up and ends", async () => {
   await using server = await startPoolServer({
     polls,
     http: { ...related, [setState]: [{ hang: true, always: true }] },
@@ -40,36 +40,39 @@ test("twice while it claims gives the claim up and ends", async () => {
 });
 
 // The first response still arrives. The second claim is broken off, and the server accepts it afterwards.
-test.each([3_000, 7_000])("twice gives a claim back that the server accepts %i ms later", async (delayMs) => {
-  const api = sharedApi();
-  const pool = await newPool(api);
-  const command = programCommand("report-completed.mjs", "/dev/null");
-  const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
-  const told = new AbortController();
-  const isClaim = ({ path, body }: { path: string; body: string }): boolean =>
-    path.endsWith("/set_state") && body.includes('"name":"Pending"');
-  await using proxy = await startReverseProxy(inject("apiUrl"), {
-    onRequest: async (request) => {
-      if (!isClaim(request)) return undefined;
-      await new Promise((resolve) => told.signal.addEventListener("abort", resolve));
-      await sleep(delayMs);
-      return undefined;
-    },
-  });
-  await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
-  await waitFor(() => proxy.requests.some(isClaim), { timeoutMs: 20_000, what: "the claim" });
-  const end = tellTwice(worker);
-  await worker.waitForOutput(/Ending all flow runs/, 20_000);
-  told.abort();
-  expect(await end).toBeLessThan(20_000);
-  expect(await worker.exited).toEqual({ code: 0, signal: null });
-  const states = await api.readStates(id);
-  expect(states.map(({ name }) => name)).toEqual(expect.arrayContaining(["Scheduled", "Pending"]));
-  expect((await api.readFlowRun(id)).state_type).toBe("SCHEDULED");
-  expect(states.map(({ type }) => type)).not.toContain("RUNNING");
-});
+test.concurrent.each([3_000, 7_000])(
+  "twice gives a claim back that the server accepts %i ms later",
+  async (delayMs) => {
+    const api = sharedApi();
+    const pool = await newPool(api);
+    const command = programCommand("report-completed.mjs", "/dev/null");
+    const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+    const told = new AbortController();
+    const isClaim = ({ path, body }: { path: string; body: string }): boolean =>
+      path.endsWith("/set_state") && body.includes('"name":"Pending"');
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: async (request) => {
+        if (!isClaim(request)) return undefined;
+        await new Promise((resolve) => told.signal.addEventListener("abort", resolve));
+        await sleep(delayMs);
+        return undefined;
+      },
+    });
+    await using worker = await startWorker(pool, { apiUrl: proxy.apiUrl });
+    await waitFor(() => proxy.requests.some(isClaim), { timeoutMs: 20_000, what: "the claim" });
+    const end = tellTwice(worker);
+    await worker.waitForOutput(/Ending all flow runs/, 20_000);
+    told.abort();
+    expect(await end).toBeLessThan(20_000);
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    const states = await api.readStates(id);
+    expect(states.map(({ name }) => name)).toEqual(expect.arrayContaining(["Scheduled", "Pending"]));
+    expect((await api.readFlowRun(id)).state_type).toBe("SCHEDULED");
+    expect(states.map(({ type }) => type)).not.toContain("RUNNING");
+  },
+);
 
-test("twice recognises a claim that was proposed again after a wait", async () => {
+test.concurrent("twice recognises a claim that was proposed again after a wait", async () => {
   const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 0.1 } } };
   const proposals = (): ReceivedRequest[] => server.requests.filter(({ path }) => path.endsWith("/set_state"));
   const held = {
@@ -98,7 +101,7 @@ test("twice recognises a claim that was proposed again after a wait", async () =
   // Longer than the limits of all waits, so that a failure shows what the worker printed.
 });
 
-test("twice while the server lets a claimed flow run wait for a day gives it back", async () => {
+test.concurrent("twice while the server lets a claimed flow run wait for a day gives it back", async () => {
   const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
   const scheduled = { ...pending, type: "SCHEDULED", name: "Scheduled" };
   const again = { status: 201, body: { status: "ACCEPT", state: scheduled, details: {} } };
@@ -113,7 +116,7 @@ test("twice while the server lets a claimed flow run wait for a day gives it bac
   expect(states[2]).toMatchObject({ state_details: { scheduled_time: null } });
 });
 
-test("twice before a claimed flow run is started reports Cancelled if that was cancelled just then", async () => {
+test.concurrent("twice before a claimed flow run is started reports Cancelled if that was cancelled just then", async () => {
   const wait = { status: 200, body: { status: "WAIT", state: null, details: { delay_seconds: 86_400 } } };
   const cancelling = { ...pending, type: "CANCELLING", name: "Cancelling" };
   const refused = { status: 200, body: { status: "REJECT", state: cancelling, details: { reason: "is cancelling" } } };
@@ -129,7 +132,7 @@ test("twice before a claimed flow run is started reports Cancelled if that was c
   expect(names).toEqual(["Pending", "Submitting", "Scheduled", "Cancelled"]);
 });
 
-test("twice while it has something to report waits for a bounded time and says whose end is not told", async () => {
+test.concurrent("twice while it has something to report waits for a bounded time and says whose end is not told", async () => {
   const hangs = { hang: true, always: true } as const;
   const http = { ...related, [setState]: [accepted, hangs] };
   await using server = await startPoolServer({ polls, http });
@@ -154,7 +157,7 @@ async function tellOnce(worker: Awaited<ReturnType<typeof startPoolWorker>>): Pr
   return performance.now() - toldAt;
 }
 
-test("ends although the labels of a flow run cannot be reported", async () => {
+test.concurrent("ends although the labels of a flow run cannot be reported", async () => {
   const always = { always: true } as const;
   const labels = `PATCH /api/flow_runs/${id}/labels`;
   const http = {
@@ -176,7 +179,7 @@ test("ends although the labels of a flow run cannot be reported", async () => {
   expect(worker.stderr + worker.stdout).toContain("labels could not be reported");
 });
 
-test("ends although an abandoned flow run cannot be read", async () => {
+test.concurrent("ends although an abandoned flow run cannot be read", async () => {
   const always = { always: true } as const;
   const cancelling = { ...flowRun, state_type: "CANCELLING", start_time: null, infrastructure_pid: null };
   const read = `GET /api/flow_runs/${id}`;
@@ -195,7 +198,7 @@ test("ends although an abandoned flow run cannot be read", async () => {
   expect(await worker.exited).toEqual({ code: 0, signal: null });
 });
 
-test("ends without an error while two work pools are being created", async () => {
+test.concurrent("ends without an error while two work pools are being created", async () => {
   const hangs = { hang: true, always: true } as const;
   const missing = { status: 404, body: { detail: "Work pool not found" }, always: true } as const;
   const create = "POST /api/work_pools/";

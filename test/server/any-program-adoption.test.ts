@@ -53,7 +53,7 @@ async function kill(worker: Awaited<ReturnType<typeof startWorker>>): Promise<vo
   await worker.exited;
 }
 
-describe("the program of a killed worker", { timeout: 180_000 }, () => {
+describe.concurrent("the program of a killed worker", { timeout: 180_000 }, () => {
   test.each([
     ["0", "COMPLETED", /^done$/],
     // A program that writes a result says itself why it failed.

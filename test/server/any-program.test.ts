@@ -23,7 +23,7 @@ async function logsOf(api: Awaited<ReturnType<typeof openPool>>["api"], id: stri
   );
 }
 
-describe("a program", { timeout: 120_000 }, () => {
+describe.concurrent("a program", { timeout: 120_000 }, () => {
   test("that succeeds ends as Completed, with its lines as logs, its result and its progress", async () => {
     await using opened = await openPool();
     const { api, worker } = opened;

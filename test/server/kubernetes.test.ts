@@ -105,7 +105,7 @@ describe("a flow run in a Job", { timeout: 400_000 }, () => {
   });
 });
 
-describe("a worker that is killed", { timeout: 200_000 }, () => {
+describe.concurrent("a worker that is killed", { timeout: 200_000 }, () => {
   test.each([
     ["on the same disk", false],
     ["without its disk", true],

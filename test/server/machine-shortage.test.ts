@@ -20,7 +20,8 @@ async function startLimitable(pool: string, deployment: string) {
     apiUrl: inject("apiUrl"),
     command: limitableLictor,
     args: ["--with-healthcheck", "--log-format", "text"],
-    env: { PREFECT_WORKER_WEBSERVER_PORT: String(port) },
+    // The process that has imported Prefect is not limited, and would go on starting engines.
+    env: { PREFECT_WORKER_WEBSERVER_PORT: String(port), LICTOR_ENGINE: "cold" },
   });
   const { id } = await sharedApi().createFlowRun(deployment);
   await sharedApi().waitForState(id, ["COMPLETED"], ENGINE_TIMEOUT_MS);

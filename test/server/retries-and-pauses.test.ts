@@ -41,7 +41,7 @@ async function stateNames({ api, id }: Pick<Run, "api" | "id">): Promise<string[
   return (await api.readStates(id)).map(({ name }) => name);
 }
 
-describe("a flow run", () => {
+describe.concurrent("a flow run", () => {
   test("with retries waits and is retried in its process", async () => {
     await using run = await start("third_time_lucky");
     await run.api.waitForState(run.id, ["COMPLETED"], RUN_TIMEOUT_MS);

@@ -11,7 +11,7 @@ import { deploy, newPool, sharedApi } from "./deployments.ts";
 
 const soon = { timeoutMs: 60_000 };
 
-test("serves two pools at once, with one limit over both, and its status shows each", async () => {
+test.concurrent("serves two pools at once, with one limit over both, and its status shows each", async () => {
   const api = sharedApi();
   const [one, other] = [await newPool(api), await newPool(api)];
   const port = await findFreePort();
@@ -49,7 +49,7 @@ test("serves two pools at once, with one limit over both, and its status shows e
 
 const notAllowed = { status: 403, headers: { "content-type": "application/json" }, body: '{"detail":"not allowed"}' };
 
-test("drains all pools at once, and says so, when the server refuses one of them from the start", async () => {
+test.concurrent("drains all pools at once, and says so, when the server refuses one of them from the start", async () => {
   const api = sharedApi();
   const [one, refused] = [await newPool(api), await newPool(api)];
   const isRunning = new AbortController();
@@ -70,7 +70,7 @@ test("drains all pools at once, and says so, when the server refuses one of them
   expect((await api.readFlowRun(running.id)).state_type).toBe("COMPLETED");
 });
 
-test("goes on with all pools when the server refuses one of them later", async () => {
+test.concurrent("goes on with all pools when the server refuses one of them later", async () => {
   const api = sharedApi();
   const [one, refused] = [await newPool(api), await newPool(api)];
   let isRefused = false;
@@ -97,7 +97,7 @@ test("goes on with all pools when the server refuses one of them later", async (
   await worker.waitForOutput(/The API responds again/, 20_000);
 });
 
-test("takes pool/queue for a queue of one pool", async () => {
+test.concurrent("takes pool/queue for a queue of one pool", async () => {
   const api = sharedApi();
   const [one, other] = [await newPool(api), await newPool(api)];
   await api.request("POST", `/work_pools/${one}/queues`, { name: "high" });
@@ -112,7 +112,7 @@ test("takes pool/queue for a queue of one pool", async () => {
   expect(worker.stderr).not.toContain(`submitting flow run '${low.id}'`);
 });
 
-test("refuses a queue of a pool that is not given", async () => {
+test.concurrent("refuses a queue of a pool that is not given", async () => {
   const args = ["worker", "start", "--pool", "a", "--work-queue", "b/high"];
   const { code, stderr } = await runLictor(args, { env: { PREFECT_API_URL: inject("apiUrl") } });
   expect(code).toBe(1);

@@ -5,7 +5,7 @@ import { startWorker } from "../support/start-worker.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
 
-describe("a worker with a running flow run", () => {
+describe.concurrent("a worker with a running flow run", () => {
   test("told to stop once lets it complete, takes no further one, and exits with 0", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

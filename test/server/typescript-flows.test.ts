@@ -5,6 +5,7 @@ import { build } from "esbuild";
 import { beforeAll, describe, expect, inject, test } from "vitest";
 import type { JsonObject, LogRecord } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { isFull } from "../support/is-full.ts";
 import { runLictor } from "../support/lictor.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
 import { pidsWithEnvironment } from "../support/processes.ts";
@@ -95,7 +96,7 @@ function byKey(runs: readonly TaskRunRecord[], key: string): TaskRunRecord {
   return found;
 }
 
-describe("a flow in TypeScript", { timeout: 300_000 }, () => {
+describe.concurrent("a flow in TypeScript", { timeout: 300_000 }, () => {
   test("has its schema, and shows its tasks, their states, logs and results", async () => {
     await using flows = await openFlows("all-kinds");
     const { api } = flows;
@@ -164,13 +165,14 @@ describe("a flow in TypeScript", { timeout: 300_000 }, () => {
     expect(await flows.taskRuns(retried.id, 3)).toHaveLength(3);
   });
 
-  test("has 1,000 task runs, no more at once than it wants", async () => {
+  test("has as many task runs as it wants, no more at once than it says", async () => {
+    const count = isFull ? 1_000 : 100;
     await using flows = await openFlows("many");
-    const { id } = await flows.run("many");
+    const { id } = await flows.run("many", { count });
     const { message } = await untilEnd(flows.api, id, "COMPLETED", 110_000);
-    expect(message).toBe("1000 of 1000, at most 10 at once");
-    const runs = await flows.taskRuns(id, 1_000);
-    expect(runs).toHaveLength(1_000);
+    expect(message).toBe(`${count} of ${count}, at most 10 at once`);
+    const runs = await flows.taskRuns(id, count);
+    expect(runs).toHaveLength(count);
     expect(runs.filter(({ state_type }) => state_type !== "COMPLETED")).toEqual([]);
   });
 

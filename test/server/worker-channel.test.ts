@@ -40,7 +40,7 @@ const poolReads = (proxy: ReverseProxy, pool: string) => proxy.count("GET", `/wo
 
 const needsChannel = () => needsPrefect("3.7.2", "the worker channel");
 
-describe("while the worker channel is open", () => {
+describe.concurrent("while the worker channel is open", () => {
   beforeEach(needsChannel);
 
   test("the worker stays online without a heartbeat or a read of its work pool over REST", async () => {
@@ -98,7 +98,7 @@ describe("while the worker channel is open", () => {
   });
 });
 
-describe("without the worker channel the worker goes on by REST", () => {
+describe.concurrent("without the worker channel the worker goes on by REST", () => {
   test("when it is refused, as by servers before 3.7.2: once, and without a word", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

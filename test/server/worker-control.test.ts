@@ -30,7 +30,7 @@ async function startBusyWorker(seconds: number, env: Record<string, string> = {}
   return { api, pool, worker, flowRun, [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
 }
 
-test("status shows the worker and its flow runs, drain --wait returns when they have ended", async () => {
+test.concurrent("status shows the worker and its flow runs, drain --wait returns when they have ended", async () => {
   await using busy = await startBusyWorker(8);
   const { worker, pool, flowRun } = busy;
   const shown = await control(worker, "status");
@@ -54,7 +54,7 @@ test("status shows the worker and its flow runs, drain --wait returns when they 
   expect(await readdir(join(stateOf(worker), "instances"))).toEqual([]);
 });
 
-test("only the user of a worker may open its control socket, also where the path is longer than sockets allow", async () => {
+test.concurrent("only the user of a worker may open its control socket, also where the path is longer than sockets allow", async () => {
   await using temporary = await makeTemporaryDirectory("lictor-state-");
   const deep = join(temporary.path, "d".repeat(120));
   await using busy = await startBusyWorker(60, { LICTOR_STATE_DIR: deep });
@@ -66,7 +66,7 @@ test("only the user of a worker may open its control socket, also where the path
   expect(shown.stdout).toContain(busy.pool);
 });
 
-test("drain --pool leaves the workers of other pools alone, and says when there is none", async () => {
+test.concurrent("drain --pool leaves the workers of other pools alone, and says when there is none", async () => {
   await using busy = await startBusyWorker(60);
   const none = await control(busy.worker, "drain", "--pool", "another");
   expect(none.code).toBe(1);
@@ -75,7 +75,7 @@ test("drain --pool leaves the workers of other pools alone, and says when there 
   await busy.worker.waitForOutput(/Told over the control socket to drain/, 20_000);
 });
 
-test("a worker that was killed is not shown, and the next one removes what it left", async () => {
+test.concurrent("a worker that was killed is not shown, and the next one removes what it left", async () => {
   const api = sharedApi();
   const pool = await newPool(api);
   await using worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
@@ -90,7 +90,7 @@ test("a worker that was killed is not shown, and the next one removes what it le
   await waitFor(async () => only.test((await readdir(instances)).join()), { timeoutMs: 10_000, what: "the removal" });
 });
 
-test("POST /kill ends the flow runs and says so in their state", async () => {
+test.concurrent("POST /kill ends the flow runs and says so in their state", async () => {
   const api = sharedApi();
   const pool = await newPool(api);
   await using worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
@@ -112,7 +112,7 @@ test("POST /kill ends the flow runs and says so in their state", async () => {
   expect(await worker.exited).toEqual({ code: 0, signal: null });
 });
 
-test("a state directory that cannot be written costs one warning", async () => {
+test.concurrent("a state directory that cannot be written costs one warning", async () => {
   const api = sharedApi();
   const pool = await newPool(api);
   const file = join("/dev/null", "state");
@@ -122,7 +122,7 @@ test("a state directory that cannot be written costs one warning", async () => {
   await api.waitForState(flowRun.id, ["COMPLETED"], 60_000);
 });
 
-test("a worker that hangs is one line of status and drain, which do their work for the others", async () => {
+test.concurrent("a worker that hangs is one line of status and drain, which do their work for the others", async () => {
   const api = sharedApi();
   const pools = [await newPool(api), await newPool(api)] as const;
   await using hanging = await startWorker(pools[0], { apiUrl: inject("apiUrl") });
@@ -166,7 +166,7 @@ async function startControlled(stateDir: string, name: string, onDrain: number |
   };
 }
 
-test("drain goes on if a worker ends meanwhile, and fails if one does not accept the request", async () => {
+test.concurrent("drain goes on if a worker ends meanwhile, and fails if one does not accept the request", async () => {
   await using temporary = await makeTemporaryDirectory("lictor-state-");
   const env = { LICTOR_STATE_DIR: temporary.path };
   await using _accepting = await startControlled(temporary.path, "accepting", 202);
@@ -204,7 +204,7 @@ test.skipIf(needsRoot)("a worker leaves the workers of other hosts alone that sh
   expect(await readdir(instances)).toEqual(left);
 });
 
-test("a state directory below /proc costs one warning", async () => {
+test.concurrent("a state directory below /proc costs one warning", async () => {
   const pool = await newPool(sharedApi());
   const env = { LICTOR_STATE_DIR: "/proc/lictor" };
   await using worker = await startWorker(pool, { apiUrl: inject("apiUrl"), env });
