@@ -10,6 +10,7 @@ import { terminateGraceMs } from "../process/terminate.ts";
 import { hookGraceMs } from "../program/run-hooks.ts";
 import type { RunRecord } from "../run/run-record.ts";
 import { lastHooksMs } from "../run/watch.ts";
+import { EventFeed } from "../worker/event-feed.ts";
 import type { InitialPool } from "../worker/initial-pool.ts";
 import { runWorker } from "../worker/run-worker.ts";
 import type { Worker } from "../worker/worker.ts";
@@ -44,13 +45,18 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
   // Without the option `signal`: Node.js would keep all later listeners of that signal, until `stop.kill` is collected.
   stop.kill.addEventListener("abort", onKill);
   if (logShipper) logging.onRecord = (record) => shipRecord(logShipper, host.workers, record);
-  const sending = Promise.all([publishEvents(host, closing.signal), logShipper?.run(closing.signal)]);
+  const feed = feedOf(host);
+  const services = Promise.all([
+    feed.run(closing.signal),
+    publishEvents(host, closing.signal),
+    logShipper?.run(closing.signal),
+  ]);
   const onFailure = (error: unknown): void => drainAfterFailure(host, error);
   let starting = pools.size;
   const onStarted = (): void => {
     if (--starting === 0) host.services.onStarted();
   };
-  const run = { socketAddress, runOnce: options.runOnce, closing: closing.signal, onStarted, onFailure };
+  const run = { socketAddress, feed, runOnce: options.runOnce, closing: closing.signal, onStarted, onFailure };
   try {
     await runTogether(
       stop.drain,
@@ -68,9 +74,14 @@ export async function runHost(host: Host, pools: ReadonlyMap<Worker, InitialPool
     ]);
     stop.kill.removeEventListener("abort", onKill);
     closing.abort();
-    await sending;
+    await services;
     for (const { identity } of host.workers) logging.announce(`Worker '${identity.name}' stopped!`);
   }
+}
+
+function feedOf({ workers, services: { socketAddress, logging, random } }: Host): EventFeed {
+  const isObserved = workers.some(({ options }) => options.isObserved);
+  return new EventFeed({ address: socketAddress, isObserved, log: logging.named("prefect.workers"), random });
 }
 
 /** Sends events until `closing` aborts. The first poll comes first. */

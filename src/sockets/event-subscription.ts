@@ -24,13 +24,17 @@ export const observedStateTypes: readonly StateType[] = [
   "CRASHED",
 ];
 
+/** The prefixes of ids in resource ids. */
+const workPoolPrefix = "prefect.work-pool.";
+const flowRunPrefix = "prefect.flow-run.";
+
 /**
- * Opens `/events/out` and subscribes to states of the work pool's flow runs, by state type, so that renamed states
+ * Opens `/events/out` and subscribes to states of the work pools' flow runs, by state type, so that renamed states
  * (Late, AwaitingRetry, Resuming …) count. Throws SocketError.
  */
 export async function subscribeToFlowRuns(
   address: SocketAddress,
-  workPoolId: string,
+  workPoolIds: readonly string[],
   types: readonly StateType[],
   signal: AbortSignal,
 ): Promise<Socket> {
@@ -40,17 +44,14 @@ export async function subscribeToFlowRuns(
     type: "filter",
     filter: {
       occurred: { since: new Date(now - replayMs).toISOString(), until: new Date(now + untilMs).toISOString() },
-      event: { prefix: ["prefect.flow-run."] },
+      event: { prefix: [flowRunPrefix] },
       resource: { labels: { "prefect.state-type": [...types] } },
-      any_resource: { id: [`prefect.work-pool.${workPoolId}`] },
+      any_resource: { id: workPoolIds.map((id) => `${workPoolPrefix}${id}`) },
       order: "ASC",
     },
   });
   return socket;
 }
-
-/** The prefix of a flow run's id in a resource id. */
-const flowRunPrefix = "prefect.flow-run.";
 
 /**
  * The resource id of a flow run. It is checked because anybody may send events. With one invalid id, the server would
@@ -66,6 +67,8 @@ export interface FlowRunEvent {
   stateType: StateType;
   stateName: string;
   workQueueName: string | undefined;
+  /** Undefined if the event names no work pool. */
+  workPoolId: string | undefined;
   /** The time of the state, ISO 8601. */
   occurred: string;
 }
@@ -81,7 +84,13 @@ const flowRunEvent = object({
       "prefect.state-name": optional(string),
     }),
     related: optional(
-      listOf(object({ "prefect.resource.role": optional(string), "prefect.resource.name": optional(string) })),
+      listOf(
+        object({
+          "prefect.resource.id": optional(string),
+          "prefect.resource.role": optional(string),
+          "prefect.resource.name": optional(string),
+        }),
+      ),
     ),
   }),
 });
@@ -92,12 +101,14 @@ export function parseFlowRunEvent(frame: Json): FlowRunEvent | undefined {
   const { id, occurred, resource, related } = (frame as unknown as { event: PrefectEvent }).event;
   const stateType = resource["prefect.state-type"] as StateType;
   const queue = related?.find((each) => each["prefect.resource.role"] === "work-queue");
+  const pool = related?.find((each) => each["prefect.resource.id"]?.startsWith(workPoolPrefix));
   return {
     id,
     flowRunId: (resource["prefect.resource.id"] as string).slice(flowRunPrefix.length),
     stateType,
     stateName: resource["prefect.state-name"] ?? stateType,
     workQueueName: queue?.["prefect.resource.name"] ?? undefined,
+    workPoolId: pool?.["prefect.resource.id"]?.slice(workPoolPrefix.length),
     occurred,
   };
 }

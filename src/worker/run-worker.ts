@@ -12,6 +12,7 @@ import type { SocketAddress } from "../sockets/connect.ts";
 import { watchAbandoned } from "./cancellation/abandoned-runs.ts";
 import { watchCancellations } from "./cancellation/cancel-watch.ts";
 import { keepChannel } from "./channel-loop.ts";
+import type { EventFeed } from "./event-feed.ts";
 import { watchEvents } from "./event-watch.ts";
 import { type InitialPool, noticePausedQueues } from "./initial-pool.ts";
 import { poll, pollLoop } from "./poll-loop.ts";
@@ -30,6 +31,8 @@ const takeOverMs = 5_000;
 /** How a worker is run. */
 export interface WorkerRun {
   readonly socketAddress: SocketAddress;
+  /** The events, which all workers of the program share. */
+  readonly feed: EventFeed;
   readonly runOnce: boolean;
   /** Called when the worker has started: it can poll as soon as the API responds. */
   onStarted(): void;
@@ -50,12 +53,9 @@ export async function runWorker(
   drain: AbortSignal,
 ): Promise<void> {
   const { events, pool } = worker;
-  const { socketAddress, runOnce, closing } = run;
+  const { feed, runOnce, closing } = run;
   using over = new LinkedController(closing);
-  const watches = Promise.all([
-    watchEvents(worker, socketAddress, over.signal),
-    watchCancellations(worker, over.signal),
-  ]);
+  const watches = Promise.all([watchEvents(worker, feed, over.signal), watchCancellations(worker, over.signal)]);
   let started: PrefectEvent | null = null;
   try {
     await takeInitialPool(worker, initial, drain);

@@ -97,6 +97,35 @@ test.concurrent("goes on with all pools when the server refuses one of them late
   await worker.waitForOutput(/The API responds again/, 20_000);
 });
 
+test.concurrent("claims the flow runs of all pools by the events of one subscription", async () => {
+  const api = sharedApi();
+  const pools = await Promise.all(Array.from({ length: 3 }, () => newPool(api)));
+  const [first = "", ...others] = pools;
+  await using proxy = await startReverseProxy(inject("apiUrl"));
+  await using worker = await startWorker(first, {
+    apiUrl: proxy.apiUrl,
+    args: others.flatMap((pool) => ["--pool", pool]),
+    env: { PREFECT_WORKER_QUERY_SECONDS: "600" },
+  });
+  const isOpen = async () => {
+    const { stdout } = await runLictor(["worker", "status", "--json"], {
+      env: { LICTOR_STATE_DIR: `${worker.home}/.prefect/lictor` },
+    });
+    const [status] = JSON.parse(stdout) as Status[];
+    return status?.workers.every(({ connections }) => connections?.eventsOut);
+  };
+  await waitFor(isOpen, { ...soon, what: "the subscription to all pools" });
+  // A subscription is made anew for workers that come later.
+  expect(proxy.count("UPGRADE", "/events/out")).toBeLessThanOrEqual(2);
+  // The server may miss events while it sets the subscription up, and the worker polls after that.
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  for (const pool of pools) {
+    const command = `${process.execPath} -e 0`;
+    const { id } = await api.createFlowRun(await deploy(api, pool, "hello", { jobVariables: { command } }));
+    await api.waitForState(id, ["PENDING"], soon.timeoutMs);
+  }
+});
+
 test.concurrent("takes pool/queue for a queue of one pool", async () => {
   const api = sharedApi();
   const [one, other] = [await newPool(api), await newPool(api)];
