@@ -12,8 +12,8 @@ export default defineConfig({
     hookTimeout: process.env.CI ? 400_000 : 180_000,
     teardownTimeout: 30_000,
     // Most tests wait most of their time.
-    maxWorkers: 6,
-    maxConcurrency: 4,
+    maxWorkers: 5,
+    maxConcurrency: 3,
     sequence: { sequencer: CheapFirst },
     reporters: ["default", "./test/support/tally-reporter.ts"],
   },

@@ -14,7 +14,7 @@ import {
 } from "./cancelled-runs.ts";
 import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
 
-describe.concurrent("a cancelled flow run", () => {
+describe("a cancelled flow run", () => {
   test("of a command that is not Prefect is ended with its grandchildren", async () => {
     const api = sharedApi();
     const pool = await newPool(api);
@@ -44,7 +44,7 @@ describe.concurrent("a cancelled flow run", () => {
   });
 });
 
-describe.concurrent("a cancellation whose event is lost", () => {
+describe("a cancellation whose event is lost", () => {
   /** The worker asks at once after it has connected, so a cancellation just then would be found early. */
   const quietMs = 6_000;
 
@@ -75,7 +75,7 @@ describe.concurrent("a cancellation whose event is lost", () => {
   );
 });
 
-describe.concurrent("a flow run that is killed from outside", () => {
+describe("a flow run that is killed from outside", () => {
   test.each([
     ["is killed", "kill_self_with_hooks", /^Process exited with status code: -9\./],
     ["reports it itself", "exit_with_hooks", /^Execution was aborted|^Process exited with status code: 3\./],

@@ -13,7 +13,7 @@ interface Described {
   labels: Record<string, unknown>;
 }
 
-describe.concurrent("a flow run", () => {
+describe("a flow run", () => {
   test("completes with its parameters, and the server knows pid, labels, logs and events", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

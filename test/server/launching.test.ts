@@ -40,7 +40,7 @@ async function untilSettled(worker: RunningProgram): Promise<void> {
   expect(await worker.exited).toEqual({ code: 0, signal: null });
 }
 
-describe.concurrent("a command of the deployment's own", () => {
+describe("a command of the deployment's own", () => {
   test("that is the engine completes its flow run", async () => {
     await using run = await start("hello", { command: `${inject("python")} -m prefect.engine` });
     const { states } = await run.api.waitForState(run.id, ["COMPLETED"], 60_000);
@@ -58,7 +58,7 @@ describe.concurrent("a command of the deployment's own", () => {
   });
 });
 
-describe.concurrent("a command that is no engine", () => {
+describe("a command that is no engine", () => {
   test("is cancelled without a Python for hooks, though its deployment's flow has some", async () => {
     await using directory = await makeTemporaryDirectory("lictor-hooks-");
     const file = join(directory.path, "hooks");
@@ -73,7 +73,7 @@ describe.concurrent("a command that is no engine", () => {
   });
 });
 
-describe.concurrent("prefect flow-run execute as the command", () => {
+describe("prefect flow-run execute as the command", () => {
   const command = () => `${join(dirname(inject("python")), "prefect")} flow-run execute`;
 
   test("completes its flow run", async () => {
@@ -114,7 +114,7 @@ describe.concurrent("prefect flow-run execute as the command", () => {
   }, 200_000);
 });
 
-describe.concurrent("a working directory", () => {
+describe("a working directory", () => {
   const command = () => programCommand("env-probe.mjs");
 
   test("that is relative lies below the worker's own directory", async () => {

@@ -9,7 +9,7 @@ const QUICK = { command: programCommand("flood-stdout.mjs", "1") };
 /** So long between polls that only an event can explain an earlier one. */
 const RARE_POLLS = { PREFECT_WORKER_QUERY_SECONDS: "60" };
 
-describe.concurrent("a worker", () => {
+describe("a worker", () => {
   test("with --limit 2 never has more than two flow runs at a time, and takes all five", async () => {
     const api = sharedApi();
     const pool = await newPool(api);

@@ -60,7 +60,7 @@ async function start(env: Record<string, string> = {}, pool: JsonObject = {}): P
   };
 }
 
-describe.runIf(process.platform === "linux")("a forked engine", { concurrent: true }, () => {
+describe.runIf(process.platform === "linux")("a forked engine", () => {
   test("sees the same process as a new one, and shares with no other what only one may have", async () => {
     await using warm = await start();
     const [first, second] = [await warm.run(), await warm.run()];
@@ -104,7 +104,7 @@ describe.runIf(process.platform === "linux")("a forked engine", { concurrent: tr
   });
 });
 
-describe.runIf(process.platform === "linux")("an engine is started anew", { concurrent: true }, () => {
+describe.runIf(process.platform === "linux")("an engine is started anew", () => {
   test.each([
     ["with settings in its working directory", "prefect.toml", '[logging]\nlevel = "ERROR"\n'],
     [
@@ -135,7 +135,7 @@ describe.runIf(process.platform === "linux")("an engine is started anew", { conc
   });
 });
 
-describe.runIf(process.platform === "linux")("a fork server", { concurrent: true }, () => {
+describe.runIf(process.platform === "linux")("a fork server", () => {
   test("starts with the worker, unless the flow runs of the pool have a command", async () => {
     await using worker = await start({ LICTOR_ENGINE_LAZY: "false" });
     const [server] = await waitFor(async () => ((await worker.servers()).length > 0 ? await worker.servers() : false), {
