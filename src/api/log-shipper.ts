@@ -1,10 +1,12 @@
 // Sends log records to the API in batches, at intervals or by size. Nothing waits for it. It counts records that are
 // lost.
 // Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
-import { waitUnlessAborted } from "../async/sleep.ts";
+import { monotonicMs } from "../async/clock.ts";
+import { sleep, waitUnlessAborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Api } from "./api.ts";
 import { hasStatus, isTransient } from "./errors.ts";
+import { bytesOf, type QueuedRecord, toQueuedRecord, truncate } from "./queued-record.ts";
 import type { LogRecord } from "./wire.ts";
 
 /** The options. Sizes are in bytes of compact UTF-8 JSON. */
@@ -23,19 +25,13 @@ export interface LogShipperOptions {
  */
 export const safeBatchBytes = 1_000_000;
 
+/**
+ * The most records in a request. A server needs about half a millisecond for each, and answers nothing else meanwhile.
+ */
+const maxBatchRecords = 1_000;
+
 /** A record is dropped after this many failures alone in a batch, if other batches have succeeded meanwhile. */
 const maxAttemptsAlone = 3;
-
-const truncationMark = "... [truncated]";
-
-interface QueuedRecord {
-  record: LogRecord;
-  /** The size, with the comma or bracket that follows the record in the request. */
-  bytes: number;
-  /** How often a batch of only this record failed, and how many batches had succeeded before the first failure. */
-  failures: number;
-  sentBatchesBefore: number;
-}
 
 /** Queues records and sends them at intervals, or as soon as half a batch is queued. */
 export class LogShipper {
@@ -48,10 +44,11 @@ export class LogShipper {
   /** Smaller than the option after the server, or a proxy, has refused a larger batch. */
   #batchBytes: number;
   /** Halved with each status 500, to find the record that causes it. */
-  #batchRecords = Number.POSITIVE_INFINITY;
+  #batchRecords = maxBatchRecords;
   readonly #wake = new Wake();
   /** The current sending, because two at once would send the same records. */
   #sending: Promise<void> | undefined;
+  #isFinishing = false;
 
   constructor(
     private readonly api: Api,
@@ -105,6 +102,7 @@ export class LogShipper {
 
   /** Sends the queued records until `deadline` aborts, and reports how many were not sent. Never throws. */
   async finish(deadline: AbortSignal): Promise<void> {
+    this.#isFinishing = true;
     await this.flush(deadline);
     const lost = this.#queue.length + this.#dropped;
     if (lost > 0) this.warn(`${lost} log records were not sent to the API, which did not take them in time.`);
@@ -114,6 +112,7 @@ export class LogShipper {
     while (this.#queue.length > 0 && !signal.aborted) {
       const batch = this.#nextBatch();
       const body = batch.map(({ record }) => ({ ...record }));
+      const sentAt = monotonicMs();
       try {
         await this.api.request("POST", "/logs/", { body, signal });
         this.#recordSentBatch();
@@ -129,6 +128,8 @@ export class LogShipper {
       // The oldest records may have been dropped meanwhile. So remove up to the batch's last record, if it is still
       // queued.
       this.#remove(this.#queue.indexOf(batch.at(-1) as QueuedRecord) + 1);
+      // A server that stores many records has no time for the flow runs of others, so half of its time is left to them.
+      if (this.#queue.length > 0 && !this.#isFinishing) await sleep(monotonicMs() - sentAt, signal);
     }
   }
 
@@ -168,7 +169,7 @@ export class LogShipper {
 
   #recordSentBatch(): void {
     this.#sentBatches++;
-    this.#batchRecords *= 2;
+    this.#batchRecords = Math.min(maxBatchRecords, 2 * this.#batchRecords);
     this.#hasOutage = false;
     if (this.#dropped > 0) this.warn(`${this.#dropped} log records were dropped while the API was away.`);
     this.#dropped = 0;
@@ -191,33 +192,4 @@ export class LogShipper {
  */
 function mayBeSentLater(error: unknown): boolean {
   return isTransient(error) || hasStatus(error, 401) || hasStatus(error, 403);
-}
-
-/** Returns the size of the request's body. */
-function bytesOf(batch: readonly QueuedRecord[]): number {
-  return batch.reduce((sum, { bytes }) => sum + bytes, 1);
-}
-
-function toQueuedRecord(record: LogRecord): QueuedRecord {
-  return { record, bytes: sizeOf(record) + 1, failures: 0, sentBatchesBefore: 0 };
-}
-
-/** Returns the record with its message cut to whole characters and marked, so that the record fits into `maxBytes`. */
-function truncate(record: LogRecord, maxBytes: number): LogRecord {
-  const cutTo = (length: number): LogRecord => ({
-    ...record,
-    message: record.message.slice(0, length).replace(/[\uD800-\uDBFF]$/, "") + truncationMark,
-  });
-  // Binary search, because a character takes one to six bytes of JSON.
-  let fits = 0;
-  for (let tooLong = record.message.length; tooLong - fits > 1; ) {
-    const middle = Math.floor((fits + tooLong) / 2);
-    if (sizeOf(cutTo(middle)) <= maxBytes) fits = middle;
-    else tooLong = middle;
-  }
-  return cutTo(fits);
-}
-
-function sizeOf(record: LogRecord): number {
-  return Buffer.byteLength(JSON.stringify(record));
 }

@@ -87,6 +87,17 @@ describe("log records", () => {
     expect(bytes).toBeGreaterThan(990);
   });
 
+  test("go out at most 1,000 at once, and as much time as a batch took is left to other requests", async () => {
+    const slow: AnswerStep = { status: 201, body: null, delayMs: 400 };
+    await using log = await open([slow, slow], { batchBytes: 1_000_000, maxQueueBytes: 1_000_000 });
+    for (let index = 0; index < 2_500; index++) log.shipper.ship(record(String(index)));
+    const startedAt = performance.now();
+    await log.shipper.flush(forever);
+    expect(bodies(log.server).map((body) => (JSON.parse(body) as LogRecord[]).length)).toEqual([1_000, 1_000, 500]);
+    // Two batches of 400 ms and two pauses.
+    expect(performance.now() - startedAt).toBeGreaterThan(1_500);
+  });
+
   test("of the worker that are too long are lost, with a word", async () => {
     await using log = await open();
     log.shipper.ship(record("x".repeat(2000), null));
