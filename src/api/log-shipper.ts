@@ -1,7 +1,7 @@
 // Sends log records to the API in batches, at intervals or by size. Nothing waits for it. It counts records that are
 // lost.
 // Source: prefect logging/handlers.py APILogWorker, APILogHandler, WorkerAPILogHandler.
-import { monotonicMs } from "../async/clock.ts";
+import { monotonicMs, startTimer } from "../async/clock.ts";
 import { sleep, waitUnlessAborted } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import type { Api } from "./api.ts";
@@ -30,6 +30,9 @@ export const safeBatchBytes = 1_000_000;
  */
 const maxBatchRecords = 1_000;
 
+/** How soon records are sent that somebody waits for. Several who wait share a request. */
+const soonMs = 250;
+
 /** A record is dropped after this many failures alone in a batch, if other batches have succeeded meanwhile. */
 const maxAttemptsAlone = 3;
 
@@ -48,6 +51,11 @@ export class LogShipper {
   readonly #wake = new Wake();
   /** The current sending, because two at once would send the same records. */
   #sending: Promise<void> | undefined;
+  /** How many records were queued and removed so far, and who waits for the removal of how many. */
+  #added = 0;
+  #removed = 0;
+  readonly #waiting = new Set<{ until: number; resolve: () => void }>();
+  #isHastened = false;
   #isFinishing = false;
 
   constructor(
@@ -71,12 +79,29 @@ export class LogShipper {
       queued = toQueuedRecord(truncate(record, maxLogBytes));
     }
     this.#queue.push(queued);
+    this.#added++;
     this.#queueBytes += queued.bytes;
     while (this.#queueBytes > maxQueueBytes && this.#queue.length > 1) {
       this.#remove(1);
       if (this.#dropped++ === 0) this.warn("Too many log records wait for the API; the oldest are dropped.");
     }
     if (this.#queueBytes >= this.#batchBytes / 2 && !this.#hasOutage) this.#wake.wake("full");
+  }
+
+  /**
+   * Resolves when each record that is queued now was sent, or was dropped. With `soon`, they are not kept for the next
+   * interval. Never rejects.
+   */
+  async settled({ soon = false } = {}): Promise<void> {
+    if (this.#queue.length === 0) return;
+    if (soon && !this.#isHastened) {
+      this.#isHastened = true;
+      startTimer(soonMs, () => {
+        this.#isHastened = false;
+        this.#wake.wake("full");
+      });
+    }
+    await new Promise<void>((resolve) => this.#waiting.add({ until: this.#added, resolve }));
   }
 
   /** Sends at intervals until `signal` aborts. Never throws. */
@@ -160,6 +185,12 @@ export class LogShipper {
 
   #remove(count: number): void {
     for (const { bytes } of this.#queue.splice(0, count)) this.#queueBytes -= bytes;
+    this.#removed += count;
+    for (const waiting of this.#waiting) {
+      if (waiting.until > this.#removed) continue;
+      this.#waiting.delete(waiting);
+      waiting.resolve();
+    }
   }
 
   #startOutage(error: Error): void {

@@ -91,7 +91,7 @@ export class Host implements Disposable {
     } = services;
     const { logShipper } = services;
     this.#workerServices = {
-      shipLog: logShipper && ((record) => logShipper.ship(record)),
+      logs: logShipper,
       stop,
       slots,
       environment,

@@ -1,9 +1,13 @@
 // How far the output of a container was passed on. Each of its lines begins with its time.
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { monotonicMs } from "../async/clock.ts";
+import { waitAtMost } from "../async/sleep.ts";
+import { type LinesSettled, StoredPosition } from "../process/stored-position.ts";
 
 /** How often the position is stored at most. */
 const storeMs = 1_000;
+/** The last lines arrive within this time, or not at all. */
+const lastLinesMs = 10_000;
 
 /** Returns the nanoseconds since 1970 of a time of RFC 3339; null for another text. */
 function toNanoseconds(time: string): bigint | null {
@@ -29,14 +33,25 @@ export function toTimedLine(line: string): TimedLine {
 /** The time of the last line that was passed on, in a file from which the next worker continues. */
 export class LogPosition {
   #at = 0n;
-  #storedAt = Number.NEGATIVE_INFINITY;
+  #notedAt = Number.NEGATIVE_INFINITY;
+  readonly #stored: StoredPosition<bigint>;
 
-  /** `file` is the path of the file; null for none. */
-  constructor(private readonly file: string | null) {}
+  /** `file` is the path of the file; null for none. `settled` tells when the lines have arrived; null for at once. */
+  constructor(
+    private readonly file: string | null,
+    private readonly settled: LinesSettled | null = null,
+  ) {
+    this.#stored = new StoredPosition(file, 0n, settled);
+  }
 
   /** In nanoseconds since 1970; 0 before the first line. */
   get at(): bigint {
     return this.#at;
+  }
+
+  /** The output is read from its begin. The next worker also does that, as long as no line has arrived. */
+  async begin(): Promise<void> {
+    if (this.settled) await this.#stored.store(0n);
   }
 
   /** Takes the position of an earlier worker. Without a stored one, `readLast` returns the time of the last line. */
@@ -57,11 +72,17 @@ export class LogPosition {
     return text;
   }
 
-  /** Stores the position, unless that was done just before. */
-  async store(): Promise<void> {
-    if (this.file === null || monotonicMs() - this.#storedAt < storeMs) return;
-    this.#storedAt = monotonicMs();
-    // Without the position, the next worker passes on new lines only.
-    await writeFile(this.file, String(this.#at), { mode: 0o600 }).catch(() => {});
+  /** Has the position stored, unless that was done just before. Without it, the next worker passes on new lines only. */
+  note(): void {
+    if (this.file === null || (this.settled === null && monotonicMs() - this.#notedAt < storeMs)) return;
+    this.#notedAt = monotonicMs();
+    this.#stored.note(this.#at);
+  }
+
+  /** Waits until the last lines have arrived, and stores the position then. Never rejects. */
+  async finish(): Promise<void> {
+    if (this.file === null || this.settled === null || this.#at === 0n) return;
+    await waitAtMost(this.settled({ soon: true }), lastLinesMs, new AbortController().signal);
+    await this.#stored.store(this.#at);
   }
 }

@@ -3,6 +3,7 @@ import type { EventResource, JsonObject, State } from "../api/wire.ts";
 import type { RunFacts } from "../job/job-fields.ts";
 import type { Logger } from "../logger.ts";
 import type { OutputLine } from "../process/output-files.ts";
+import type { LinesSettled } from "../process/stored-position.ts";
 import type { PythonFinding } from "../program/find-python.ts";
 import type { Program, ReportRules } from "../program/program.ts";
 import type { HookCall } from "../program/run-hooks.ts";
@@ -157,6 +158,8 @@ export interface RunAccess extends RunFiles {
    * because it sends its logs itself.
    */
   readonly onLine?: ((line: OutputLine) => void) | null;
+  /** Tells when these lines have arrived at the server, or were given up. Missing or null: at once. */
+  readonly linesSettled?: LinesSettled | null;
   /**
    * Reports that the program waits for infrastructure, and why. Returns false if the flow run does not wait for it any more,
    * because it has ended or was scheduled again. Never rejects.

@@ -1,13 +1,16 @@
 // Reads a file that a program appends its output to, while it grows. Frees the disk space of what was read.
 import { execFile } from "node:child_process";
 import { fstatSync, ftruncateSync } from "node:fs";
-import { type FileHandle, open, readFile, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { LineCutter } from "./output-lines.ts";
+import { type LinesSettled, StoredPosition } from "./stored-position.ts";
 
 const chunkBytes = 64 * 1024;
 /** How many bytes that were read may stay on disk. */
 const keptBytes = 8 * 1024 * 1024;
+/** How many bytes may wait for their lines to arrive. More would fill the disk while the server is away. */
+const unsettledBytes = 32 * 1024 * 1024;
 /** `fallocate` frees only whole blocks. */
 const blockBytes = 4096;
 
@@ -15,29 +18,33 @@ const blockBytes = 4096;
 export class FollowedFile implements AsyncDisposable {
   readonly #lines = new LineCutter();
   readonly #chunk = Buffer.alloc(chunkBytes);
-  /** All in bytes from the start: what was read, what was stored as the position, and what is no longer on disk. */
+  /** Both in bytes from the start: what was read, and what is no longer on disk. */
   #offset: number;
-  #savedPosition: number;
   #freedBytes: number;
+  readonly #position: StoredPosition<number>;
   #canMakeHoles = true;
 
   private constructor(
     private readonly path: string,
     private readonly file: FileHandle,
     position: number,
+    settled: LinesSettled | null,
   ) {
     this.#offset = position;
-    this.#savedPosition = position;
     this.#freedBytes = position;
+    this.#position = new StoredPosition(positionOf(path), position, settled);
   }
 
-  /** Opens or creates the file. Reading begins where an earlier reader stopped. Throws the system's error. */
-  static async open(path: string): Promise<FollowedFile> {
+  /**
+   * Opens or creates the file. Reading begins where an earlier reader stopped. `settled` tells when the lines have arrived;
+   * null for at once. Throws the system's error.
+   */
+  static async open(path: string, settled: LinesSettled | null = null): Promise<FollowedFile> {
     const file = await open(path, "a+", 0o600);
     const saved = Number(await readFile(positionOf(path), "utf8").catch(() => "0"));
     const { size } = await file.stat();
     // A file that is shorter than its stored position was emptied just before its reader ended.
-    return new FollowedFile(path, file, saved > 0 && saved <= size ? saved : 0);
+    return new FollowedFile(path, file, saved > 0 && saved <= size ? saved : 0, settled);
   }
 
   /** Returns the file, opened for a program to append to. The caller closes it. Throws the system's error. */
@@ -52,25 +59,23 @@ export class FollowedFile implements AsyncDisposable {
       if (bytesRead === 0) break;
       this.#offset += bytesRead;
       for (const line of this.#lines.push(this.#chunk.subarray(0, bytesRead))) onLine(line);
-      await this.#savePosition();
+      await this.#notePosition();
       if (this.#offset - this.#freedBytes > keptBytes) await this.#free();
     }
     if (!isLast) return;
     for (const line of this.#lines.end()) onLine(line);
-    await this.#savePosition();
+    await this.#notePosition();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.file.close();
   }
 
-  /** Stores the position, so that the next reader does not pass on the same lines again. */
-  async #savePosition(): Promise<void> {
+  /** Notes the position, so that the next reader does not pass on the same lines again. */
+  async #notePosition(): Promise<void> {
     const position = Math.max(0, this.#offset - this.#lines.pendingBytes);
-    if (position === this.#savedPosition) return;
-    this.#savedPosition = position;
-    // On a full disk the position is not stored, and the next reader may repeat some lines.
-    await writeFile(positionOf(this.path), String(position), { mode: 0o600 }).catch(() => {});
+    this.#position.note(position);
+    if (position - this.#position.stored > unsettledBytes) await this.#position.store(position);
   }
 
   /**
@@ -78,15 +83,17 @@ export class FollowedFile implements AsyncDisposable {
    * file is emptied once all of it was read. A line that is written between these two calls is lost.
    */
   async #free(): Promise<void> {
-    const until = this.#savedPosition - (this.#savedPosition % blockBytes);
+    const { stored } = this.#position;
+    const until = stored - (stored % blockBytes);
+    if (until - this.#freedBytes <= keptBytes / 2) return;
     if (this.#canMakeHoles) this.#canMakeHoles = await makeHole(this.path, until);
     if (this.#canMakeHoles) {
       this.#freedBytes = until;
-    } else if (fstatSync(this.file.fd).size === this.#offset) {
+    } else if (stored === this.#offset && fstatSync(this.file.fd).size === this.#offset) {
       ftruncateSync(this.file.fd);
       this.#offset = 0;
       this.#freedBytes = 0;
-      await this.#savePosition();
+      await this.#position.store(0);
     }
   }
 }

@@ -3,9 +3,10 @@
 import { type FSWatcher, watch } from "node:fs";
 import { type FileHandle, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { sleep } from "../async/sleep.ts";
+import { sleep, waitAtMost } from "../async/sleep.ts";
 import { Wake } from "../async/wake.ts";
 import { FollowedFile } from "./followed-file.ts";
+import type { LinesSettled } from "./stored-position.ts";
 
 /** One line that a program printed, without its line end. A very long line is split into several. */
 export interface OutputLine {
@@ -22,6 +23,17 @@ const busyPauseMs = 50;
 /** The longest pause: without notices of changes, and with them, in case a notice was lost. */
 const unwatchedMs = 1_000;
 const watchedMs = 10_000;
+/** The files are kept for the next worker until the last lines have arrived, at most for this time. */
+const lastLinesMs = 10_000;
+
+/** What becomes of the lines. */
+export interface LineTarget {
+  readonly onLine: (line: OutputLine) => void;
+  /** Tells when the lines have arrived; null if that is at once. */
+  readonly settled?: LinesSettled | null | undefined;
+  /** Called once when the files can no longer be read. */
+  readonly onError: (error: unknown) => void;
+}
 
 /** The two files of one flow run. Disposing passes on the last lines and removes the files. */
 export class OutputFiles implements AsyncDisposable {
@@ -30,31 +42,26 @@ export class OutputFiles implements AsyncDisposable {
   readonly #changed = new Wake();
   readonly #following: Promise<void>;
   #reading: Promise<void> = Promise.resolve();
+  #hasLines = false;
 
   private constructor(
     private readonly directory: string,
     private readonly files: Readonly<Record<OutputStream, FollowedFile>>,
-    private readonly onLine: (line: OutputLine) => void,
-    onError: (error: unknown) => void,
+    private readonly target: LineTarget,
   ) {
     this.#watcher = tryWatch(directory, () => this.#changed.wake("event"));
-    this.#following = this.#follow(this.#watcher ? watchedMs : unwatchedMs).catch(onError);
+    this.#following = this.#follow(this.#watcher ? watchedMs : unwatchedMs).catch(target.onError);
   }
 
   /**
-   * Opens the files in `directory`, which holds nothing else, and passes each line to `onLine` from now on. Files of an
-   * earlier worker are read from where it stopped. `onError` is called once when the files can no longer be read.
-   * Throws the system's error when the files cannot be opened.
+   * Opens the files in `directory`, which holds nothing else, and passes each line on from now on. Files of an earlier
+   * worker are read from where it stopped. Throws the system's error when the files cannot be opened.
    */
-  static async open(
-    directory: string,
-    onLine: (line: OutputLine) => void,
-    onError: (error: unknown) => void,
-  ): Promise<OutputFiles> {
-    const stdout = await FollowedFile.open(join(directory, "stdout"));
+  static async open(directory: string, target: LineTarget): Promise<OutputFiles> {
+    const stdout = await FollowedFile.open(join(directory, "stdout"), target.settled);
     try {
-      const files = { stdout, stderr: await FollowedFile.open(join(directory, "stderr")) };
-      return new OutputFiles(directory, files, onLine, onError);
+      const files = { stdout, stderr: await FollowedFile.open(join(directory, "stderr"), target.settled) };
+      return new OutputFiles(directory, files, target);
     } catch (error) {
       await stdout[Symbol.asyncDispose]();
       throw error;
@@ -86,6 +93,8 @@ export class OutputFiles implements AsyncDisposable {
     this.#over.abort();
     this.#watcher?.close();
     await this.#following;
+    const { settled } = this.target;
+    if (settled && this.#hasLines) await waitAtMost(settled({ soon: true }), lastLinesMs, new AbortController().signal);
     for (const stream of streams) await this.files[stream][Symbol.asyncDispose]();
     // Best effort: the directory is a temporary one.
     await rm(this.directory, { recursive: true, force: true }).catch(() => {});
@@ -109,8 +118,13 @@ export class OutputFiles implements AsyncDisposable {
 
   async #readNow(isLast: boolean): Promise<void> {
     for (const stream of streams) {
-      await this.files[stream].read((text) => this.onLine({ stream, text }), { isLast });
+      await this.files[stream].read((text) => this.#pass({ stream, text }), { isLast });
     }
+  }
+
+  #pass(line: OutputLine): void {
+    this.#hasLines = true;
+    this.target.onLine(line);
   }
 }
 

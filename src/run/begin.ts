@@ -1,6 +1,6 @@
 // Starts the program of a claimed flow run.
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
-import type { PrefectEvent, State } from "../api/wire.ts";
+import type { LogRecord, PrefectEvent, State } from "../api/wire.ts";
 import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import type { Execution, Handle, Job, RunAccess } from "../infrastructure/pool-type.ts";
@@ -63,6 +63,7 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
 /** Returns what infrastructure needs to know of a flow run. `signal` ends its waits. */
 export function runAccess(context: RunContext, run: RunRecord, signal: AbortSignal): RunAccess {
   const { events, services } = context;
+  const { logs } = services;
   let last: PrefectEvent | null = null;
   return {
     flowRunId: run.flowRun.id,
@@ -72,6 +73,7 @@ export function runAccess(context: RunContext, run: RunRecord, signal: AbortSign
       last = events.infrastructure(run, event, last);
     },
     onLine: run.lines && ((line) => run.lines?.add(line)),
+    linesSettled: run.lines && logs && ((options) => logs.settled(options)),
     onWaiting: (reason) => reportWaiting(context, run, reason),
   };
 }
@@ -80,7 +82,8 @@ export function runAccess(context: RunContext, run: RunRecord, signal: AbortSign
 export function applyRules(context: RunContext, run: RunRecord, rules: ReportRules | null): void {
   run.rules = rules;
   if (rules === null) return;
-  const { shipLog: ship, redact } = context.services;
+  const { logs, redact } = context.services;
+  const ship = logs && ((record: LogRecord) => logs.ship(record));
   const progress = new ProgressArtifact(context, run);
   run.lines = new ProgramLines({ flowRunId: run.flowRun.id, ship, redact, progress });
 }

@@ -1,6 +1,6 @@
 // What the execution of a flow run uses of its worker and program.
 import type { Api } from "../api/api.ts";
-import type { LogRecord } from "../api/wire.ts";
+import type { LogShipper } from "../api/log-shipper.ts";
 import type { Background } from "../async/background.ts";
 import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -39,8 +39,8 @@ export interface RunServices {
   readonly background: Background;
   /** Returns the text without secrets. The texts of others, such as those of a container engine, may repeat one. */
   redact(text: string): string;
-  /** Sends a log record to the API. Null if log records are not sent there. */
-  readonly shipLog: ((record: LogRecord) => void) | null;
+  /** Sends log records to the API. Null if log records are not sent there. */
+  readonly logs: Pick<LogShipper, "ship" | "settled"> | null;
   /** Called when a flow run has freed its slot, because another flow run may wait for one. */
   slotFreed(): void;
   /** The environment that lictor was started with. */

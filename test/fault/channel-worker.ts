@@ -111,7 +111,7 @@ export function openWorker(origin: string, options: TestWorkerOptions = {}) {
       slotFreed: () => undefined,
       named: () => log,
       announce: () => undefined,
-      shipLog: null,
+      logs: null,
       redact: (text) => text.replaceAll(secret, "********"),
       random,
     },

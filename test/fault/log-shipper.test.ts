@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { LogShipper, type LogShipperOptions } from "../../src/api/log-shipper.ts";
 import type { LogRecord } from "../../src/api/wire.ts";
+import { LinkedController } from "../../src/async/linked-controller.ts";
 import { type AnswerStep, type ScriptedServer, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openTestClient } from "./test-client.ts";
@@ -227,6 +228,24 @@ describe("log records", () => {
     expect(messages(log.server)).toEqual(["on its way", "last"]);
     expect(log.complaints).toEqual([]);
     await sending;
+  });
+
+  test("that somebody waits for are sent soon, and the wait ends when they were taken or given up", async () => {
+    await using log = await open([{ status: 422, body: null }]);
+    using running = new LinkedController(forever);
+    const run = log.shipper.run(running.signal);
+    log.shipper.ship(record("refused"));
+    await log.shipper.settled({ soon: true });
+    expect(log.complaints).toHaveLength(1);
+    log.shipper.ship(record("one"));
+    const unhurried = log.shipper.settled();
+    log.shipper.ship(record("two"));
+    await log.shipper.settled({ soon: true });
+    await unhurried;
+    expect(messages(log.server)).toEqual(["refused", "one", "two"]);
+    await log.shipper.settled();
+    running.abort();
+    await run;
   });
 
   test("that the API does not take before the worker has to end are counted", async () => {

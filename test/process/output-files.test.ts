@@ -25,7 +25,7 @@ async function openOutput(parent: string) {
   const fail = (error: unknown): never => {
     throw error;
   };
-  const output = await OutputFiles.open(directory, (line) => lines.push(line), fail);
+  const output = await OutputFiles.open(directory, { onLine: (line) => lines.push(line), onError: fail });
   const texts = (stream: string): string[] => lines.filter((line) => line.stream === stream).map(({ text }) => text);
   return { directory, output, lines, texts };
 }

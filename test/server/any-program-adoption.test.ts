@@ -111,6 +111,34 @@ describe.concurrent("the program of a killed worker", { timeout: 180_000 }, () =
     await state.untilNoRecord();
   });
 
+  test("has all its lines in the logs, also those that the killed worker had read and not sent", async () => {
+    await using state = await shareState();
+    const { api } = state;
+    const over = new AbortController();
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      onRequest: async ({ path }) => {
+        if (path.endsWith("/logs/")) await aborted(over.signal);
+        return undefined;
+      },
+    });
+    await using first = await state.start("first", { apiUrl: proxy.apiUrl });
+    const running = await state.run(state.until("echo later"));
+    const ended = await state.run("echo first; echo last");
+    await first.waitForOutput(/^ready$/m, END_TIMEOUT_MS);
+    await untilEnd(api, ended.id, "COMPLETED");
+    await kill(first);
+    over.abort();
+    await using _next = await state.start("next", { apiUrl: proxy.apiUrl });
+    await state.go();
+    await untilEnd(api, running.id, "COMPLETED");
+    await state.untilNoRecord();
+    const linesOf = async (id: string) =>
+      (await api.readLogs(id)).filter(({ name }) => name === "prefect.flow_runs").map(({ message }) => message);
+    expect(await linesOf(running.id)).toEqual(["ready", "later"]);
+    expect(await linesOf(ended.id)).toEqual(["first", "last"]);
+    expect((await untilEnd(api, ended.id, "COMPLETED")).names.at(-2)).toBe("Running");
+  });
+
   test("that is killed with its worker, shell and all, is Crashed", async () => {
     await using state = await shareState();
     const { api } = state;

@@ -42,6 +42,7 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
           directory,
           isAdopted,
           isTerminal: Config.Tty,
+          settled: options.linesSettled ?? null,
           onLine: (line) => {
             if (facts?.streamsOutput) docker.services.printLine(flowRunId, line);
             onLine?.(line);

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { OutputLine } from "../../process/output-files.ts";
+import type { LinesSettled } from "../../process/stored-position.ts";
 import { LogPosition, toTimedLine } from "../log-position.ts";
 import { inspect } from "./container-details.ts";
 import { isEnded } from "./container-watch.ts";
@@ -18,6 +19,8 @@ export interface OutputSource {
   /** Another worker may have read the first part. Without a stored position, only new lines are passed on. */
   readonly isAdopted: boolean;
   readonly onLine: (line: OutputLine) => void;
+  /** Tells when the lines have arrived; null if that is at once. */
+  readonly settled: LinesSettled | null;
 }
 
 const positionName = "container-output.position";
@@ -38,7 +41,7 @@ export class ContainerOutput implements AsyncDisposable {
     private readonly source: OutputSource,
   ) {
     const { directory } = source;
-    this.#position = new LogPosition(directory === null ? null : join(directory, positionName));
+    this.#position = new LogPosition(directory === null ? null : join(directory, positionName), source.settled);
     this.#following = this.#follow().catch((error: unknown) => {
       if (this.#over.signal.aborted) return;
       docker.services.log.debug({ err: error }, `The output of container ${source.id} cannot be read any more`);
@@ -58,12 +61,13 @@ export class ContainerOutput implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort(new Error("the output is not read any more"));
     await this.#following;
+    await this.#position.finish();
   }
 
   async #follow(): Promise<void> {
     const { docker, source } = this;
     const { signal } = this.#over;
-    if (source.isAdopted) await this.#position.restore(() => this.#readLastTime());
+    await (source.isAdopted ? this.#position.restore(() => this.#readLastTime()) : this.#position.begin());
     while (!signal.aborted) {
       const query = { stdout: true, stderr: true, follow: true, timestamps: true, since: this.#since() };
       const path = `/containers/${source.id}/logs`;
@@ -71,7 +75,7 @@ export class ContainerOutput implements AsyncDisposable {
       const call = { query, signal, limitMs: longestTimerMs };
       try {
         const logs = await docker.patience.whileAway(() => docker.engine.open("GET", path, call), signal);
-        for await (const line of outputLines(logs, source.isTerminal)) await this.#pass(line);
+        for await (const line of outputLines(logs, source.isTerminal)) this.#pass(line);
         const { State } = await docker.patience.whileAway(() => inspect(docker, source.id, signal), signal);
         if (isEnded(State.Status)) return;
       } catch (error) {
@@ -83,13 +87,13 @@ export class ContainerOutput implements AsyncDisposable {
     }
   }
 
-  async #pass({ stream, text: whole }: OutputLine): Promise<void> {
+  #pass({ stream, text: whole }: OutputLine): void {
     const text = this.#position.pass(whole);
     if (text === null) return;
     this.#lastLines.push(text);
     if (this.#lastLines.length > keptLines) this.#lastLines.shift();
     this.source.onLine({ stream, text });
-    await this.#position.store();
+    this.#position.note();
   }
 
   #since(): string {

@@ -68,6 +68,7 @@ export async function jobExecution(
     facts?.streamsOutput || isReported
       ? new Outputs(kubernetes, running, {
           directory: options.directory,
+          settled: options.linesSettled ?? null,
           onLine(text) {
             // The two streams of a container are one in its log.
             const line = { stream: "stdout", text } as const;
@@ -211,7 +212,7 @@ class Outputs implements AsyncDisposable {
   constructor(
     private readonly kubernetes: Kubernetes,
     private readonly job: RunningJob,
-    private readonly target: Pick<OutputSource, "directory" | "onLine">,
+    private readonly target: Pick<OutputSource, "directory" | "onLine" | "settled">,
   ) {}
 
   /** Follows the output of a pod. After `end`, no more comes. */

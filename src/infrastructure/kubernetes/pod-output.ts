@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
+import type { LinesSettled } from "../../process/stored-position.ts";
 import { LogPosition, toTimedLine } from "../log-position.ts";
 import type { RunOutput } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
@@ -19,6 +20,8 @@ export interface OutputSource {
   /** Another worker may have read the first part. Without a stored position, only new lines are passed on. */
   readonly isAdopted: boolean;
   readonly onLine: (text: string) => void;
+  /** Tells when the lines have arrived; null if that is at once. */
+  readonly settled: LinesSettled | null;
   /** Aborts when the pod has ended. */
   readonly end: AbortSignal;
   readonly log: Logger;
@@ -35,8 +38,8 @@ export class PodOutput implements AsyncDisposable {
   readonly #position: LogPosition;
 
   constructor(private readonly source: OutputSource) {
-    const { directory } = source;
-    this.#position = new LogPosition(directory === null ? null : join(directory, positionName));
+    const { directory, settled } = source;
+    this.#position = new LogPosition(directory === null ? null : join(directory, positionName), settled);
     this.#following = this.#follow().catch((error: unknown) => {
       if (!this.#over.signal.aborted) source.log.debug({ err: error }, `The output of pod ${source.pod} was not read`);
     });
@@ -50,13 +53,14 @@ export class PodOutput implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort(new Error("the output is not read any more"));
     await this.#following;
+    await this.#position.finish();
   }
 
   async #follow(): Promise<void> {
     const { cluster, namespace, pod, end, log, isAdopted } = this.source;
     const { signal } = this.#over;
     using pause = new LinkedController(signal, end);
-    if (isAdopted) await this.#position.restore(() => this.#readLastTime());
+    await (isAdopted ? this.#position.restore(() => this.#readLastTime()) : this.#position.begin());
     for (let isLast = false; !isLast && !signal.aborted; ) {
       // A connection may be cut without an error, so the rest is read once more after the end.
       isLast = end.aborted;
@@ -64,7 +68,7 @@ export class PodOutput implements AsyncDisposable {
       try {
         // The response begins with the first line.
         const options = { signal, limitMs: longestTimerMs, retries: 0 };
-        for await (const line of followLog(cluster, namespace, pod, selection, options)) await this.#pass(line);
+        for await (const line of followLog(cluster, namespace, pod, selection, options)) this.#pass(line);
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, `The output of pod ${pod} is read again`);
       }
@@ -72,11 +76,11 @@ export class PodOutput implements AsyncDisposable {
     }
   }
 
-  async #pass(line: string): Promise<void> {
+  #pass(line: string): void {
     const text = this.#position.pass(line);
     if (text === null) return;
     this.source.onLine(text);
-    await this.#position.store();
+    this.#position.note();
   }
 
   /** The API server takes whole seconds only. */

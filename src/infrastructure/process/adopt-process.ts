@@ -135,13 +135,13 @@ async function adoptedEnd(
 
 async function reopenOutput(
   services: InfrastructureServices,
-  { flowRunId, directory }: RunFiles,
+  { flowRunId, directory, linesSettled: settled }: AdoptOptions<ProcessJob>,
   onLine: (line: OutputLine) => void,
 ): Promise<OutputFiles | null> {
   const path = outputIn(directory);
   if (path === null) return null;
   try {
-    return await openOutputFiles(services, { flowRunId, directory: path, onLine });
+    return await openOutputFiles(services, { flowRunId, directory: path, onLine, settled });
   } catch (error) {
     services.log.warn({ err: error, flow_run_id: flowRunId }, "The output of an adopted flow run cannot be read");
     return null;

@@ -231,7 +231,7 @@ async function openOutput(
   try {
     const directory = outputIn(access.directory) ?? (await makeTemporary("lictor-output-"));
     const onLine = toLineReader(services, access, { isPrinted });
-    const files = await openOutputFiles(services, { flowRunId, directory, onLine });
+    const files = await openOutputFiles(services, { flowRunId, directory, onLine, settled: access.linesSettled });
     logUnkept(null);
     return files;
   } catch (error) {
