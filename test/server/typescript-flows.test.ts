@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, inject, test } from "vitest";
 import type { JsonObject, LogRecord } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { isFull } from "../support/is-full.ts";
-import { runLictor } from "../support/lictor.ts";
+import { LICTOR, runLictor } from "../support/lictor.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
 import { pidsWithEnvironment } from "../support/processes.ts";
 import { startWorker } from "../support/start-worker.ts";
@@ -15,10 +15,8 @@ import { waitFor } from "../support/wait-for.ts";
 import { claimedStates, newPool, sharedApi } from "./deployments.ts";
 import { END_TIMEOUT_MS, readArtifacts, untilEnd } from "./programs.ts";
 
-const env = {
-  PREFECT_API_URL: inject("apiUrl"),
-  PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
-};
+// Flows are run by the `node` of PATH, which is the release that is tested.
+const env = { PREFECT_API_URL: inject("apiUrl"), PATH: `${dirname(LICTOR[0])}:${process.env.PATH}` };
 
 interface TaskRunRecord {
   id: string;
