@@ -10,6 +10,7 @@ import { readClaimLabels } from "../job/labels.ts";
 import { resolveBlocks, TemplateError } from "../job/template.ts";
 import { JobConfigurationError } from "../job/typed-fields.ts";
 import { findHolder } from "../run/claim-holder.ts";
+import { isScheduledAgain } from "../run/last-reports.ts";
 import { resume } from "../run/live.ts";
 import { createRunRecord, parseTime } from "../run/run-record.ts";
 import type { Worker } from "./worker.ts";
@@ -117,14 +118,15 @@ export class StartedPrograms {
     if (this.#settled.size > maxSettled) this.#settled.delete(oldest);
   }
 
-  /** Returns the flow runs of the programs that are claimed and have not ended. */
+  /** Returns the flow runs of the programs that are claimed and have not ended. Some wait for a retry, which no poll returns. */
   async #readClaimed(programs: readonly StartedProgram[], signal: AbortSignal): Promise<Map<string, FlowRun>> {
     const ids = [...new Set(programs.map(({ flowRunId }) => flowRunId))];
-    const state = { type: { any_: ["PENDING", "RUNNING", "CANCELLING"] } };
+    const state = { type: { any_: ["PENDING", "RUNNING", "CANCELLING", "SCHEDULED"] } };
     const claimed = new Map<string, FlowRun>();
     for (let start = 0; start < ids.length; start += idsPerCall) {
       const filter = { id: { any_: ids.slice(start, start + idsPerCall) }, state };
-      for (const flowRun of await filterFlowRuns(this.worker.api, filter, { signal })) claimed.set(flowRun.id, flowRun);
+      for (const flowRun of await filterFlowRuns(this.worker.api, filter, { signal }))
+        if (!isScheduledAgain(flowRun)) claimed.set(flowRun.id, flowRun);
     }
     return claimed;
   }
