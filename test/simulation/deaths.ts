@@ -43,6 +43,7 @@ function losePower(world: World, machine: Machine): void {
   const lost = [...disk.files].filter(([, { text, syncedText }]) => text !== syncedText).map(([path]) => path);
   disk.losePower();
   for (const path of lost) lose(world, machine, path);
+  machine.loseExitCodes();
   // They are in memory, and a record that is lost would name them.
   temporaryFiles.clear();
 }
@@ -51,6 +52,7 @@ function losePower(world: World, machine: Machine): void {
 function loseDisk(world: World, machine: Machine): void {
   const lost = [...machine.disk.files.keys()];
   machine.disk.files.clear();
+  machine.loseExitCodes();
   for (const path of lost) lose(world, machine, path);
   machine.temporaryFiles.clear();
   if (world.random() < 0.5) machine.hostName += "'";

@@ -13,13 +13,18 @@ export interface FlowPlan {
   readonly durationMs: number;
   /** How many attempts fail before one succeeds. */
   readonly failures: number;
+  /** It is a program that reports nothing, so the worker reports its states. */
+  readonly isProgram: boolean;
 }
 
 /** What really happened to one flow run, whatever the server says. */
 export interface Truth {
-  /** Processes of which the flow's own code began to run. */
+  /** Processes of which the code of the flow, or of the program, began to run. */
   executions: number;
-  /** The end that an engine reported last. If it is killed just then, it does not learn that the server accepted it. */
+  /**
+   * The end that an engine reported last, or what the last exit code of a program means. An engine that is killed just then
+   * does not learn that the server accepted it.
+   */
   reported: "COMPLETED" | "FAILED" | null;
   /** Why a process ended without the end of its flow, or could not start. */
   readonly losses: string[];

@@ -47,7 +47,11 @@ export function createRun(world: World): void {
   const retries = pick(random, [0, 0, 1]);
   const laterMs = pick(random, [0, 0, 0, 5_000, 30_000]) * random();
   const scheduled_time = new Date(epochMs + Math.floor(clock.now + laterMs)).toISOString();
-  const plan = { durationMs: pick(random, [200, 3_000, 20_000]) * random(), failures: pick(random, [0, 0, 0, 1, 2]) };
+  const plan = {
+    durationMs: pick(random, [200, 3_000, 20_000]) * random(),
+    failures: pick(random, [0, 0, 0, 1, 2]),
+    isProgram: !world.hasContainers && random() < 0.5,
+  };
   const response = server.handle("POST", `/deployments/${deploymentId}/create_flow_run`, {
     name: `run${runs.size + 1}`,
     empirical_policy: { retries, retry_delay: pick(random, [0, 5]) },

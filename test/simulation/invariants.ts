@@ -8,7 +8,6 @@ import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
 import type { ServerModel } from "./server-model.ts";
-import type { ModelRun } from "./state-rules.ts";
 
 /** What is checked at the end of a seed. */
 export interface CheckedWorld {
@@ -31,7 +30,7 @@ export function findViolations(world: CheckedWorld): string[] {
   const isBlocked = checked.length < runs.size;
   return [
     ...world.exceeded,
-    ...checked.flatMap((facts) => checkRun(facts, server.runs.get(facts.id), isBlocked, world.onLost)),
+    ...checked.flatMap((facts) => checkRun(facts, server, isBlocked, world.onLost)),
     ...machines.flatMap((machine) => [
       ...machine.living().map((process) => `${process.owner.name} of ${process.flowRunId} still runs`),
       ...findLeftFiles(world, machine),
@@ -59,11 +58,15 @@ export function findLeftFiles(world: Pick<CheckedWorld, "isUnpromised">, machine
 }
 
 /** `isBlocked`: another flow run may hold the place of this one in the work pool. */
-function checkRun(facts: RunFacts, run: ModelRun | undefined, isBlocked: boolean, onLost: OnLost): string[] {
-  const { name, plan, retries, truth, cancelledAtMs } = facts;
+function checkRun(facts: RunFacts, server: ServerModel, isBlocked: boolean, onLost: OnLost): string[] {
+  const { id, name, plan, retries, truth, cancelledAtMs } = facts;
+  const run = server.runs.get(id);
   const wrong: string[] = [];
   const { executions, reported, losses } = truth;
-  const mostExecutions = onLost === "reschedule" ? 1 + losses.length : 1;
+  // Each retry of a program is an execution of its own. An engine repeats its flow itself.
+  const states = plan.isProgram ? (server.histories.get(id) ?? []) : [];
+  const granted = states.filter((state) => state.name === "AwaitingRetry").length;
+  const mostExecutions = 1 + granted + (onLost === "reschedule" ? losses.length : 0);
   if (executions > mostExecutions) wrong.push(`${name} was executed ${executions} times`);
   if (truth.hooks.has("cancellation") && cancelledAtMs === null) wrong.push(`the cancellation hooks of ${name} ran`);
   if (truth.hooks.has("crashed") && losses.length === 0) wrong.push(`the crash hooks of ${name} ran`);
@@ -74,10 +77,12 @@ function checkRun(facts: RunFacts, run: ModelRun | undefined, isBlocked: boolean
   if (end === "CANCELLED" && !wasCancelled) wrong.push(`${name} is CANCELLED, but nobody cancelled it`);
   if (end === "CRASHED" && losses.length === 0) wrong.push(`${name} is CRASHED, but nothing happened to its process`);
   if ((end === "COMPLETED" || end === "FAILED") && reported !== end)
-    wrong.push(`${name} is ${end}, but its engine reported ${reported}`);
+    wrong.push(`${name} is ${end}, but its ${plan.isProgram ? "program" : "engine"} reported ${reported}`);
   if (wasCancelled || losses.length > 0) return wrong;
   const expected = plan.failures > retries ? "FAILED" : "COMPLETED";
-  if (executions !== 1) wrong.push(`${name} was executed ${executions} times, although nothing happened to it`);
+  const expectedExecutions = plan.isProgram ? 1 + Math.min(plan.failures, retries) : 1;
+  if (executions !== expectedExecutions)
+    wrong.push(`${name} was executed ${executions} times, although nothing happened to it`);
   if (end !== expected) wrong.push(`${name} is ${end} instead of ${expected}`);
   return wrong;
 }

@@ -22,6 +22,7 @@ import { dockerPoolOn } from "./docker-pool.ts";
 import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import type { Faults } from "./faults.ts";
+import { outOfMemory, ProgramProcess } from "./program-process.ts";
 import type { Owner } from "./virtual-clock.ts";
 
 /** What a machine needs of the world. */
@@ -42,7 +43,7 @@ const lookMs = 500;
 /** A machine, and what outlives the lictor processes on it. */
 export class Machine {
   readonly disk: Disk;
-  readonly processes = new Map<string, FlowProcess>();
+  readonly processes = new Map<string, FlowProcess | ProgramProcess>();
   /** Temporary files of flow runs that nobody has removed, with the id of the flow run. */
   readonly temporaryFiles = new Map<string, string>();
   wallOffsetMs = 0;
@@ -59,13 +60,18 @@ export class Machine {
   }
 
   /** Returns the processes that run. */
-  living(): FlowProcess[] {
+  living(): (FlowProcess | ProgramProcess)[] {
     return [...this.processes.values()].filter((process) => process.isAlive);
   }
 
   /** Kills all processes of flow runs, as the end of a container does. */
   killAll(why: string): void {
     for (const process of this.processes.values()) process.signal("SIGKILL", why);
+  }
+
+  /** The exit codes of programs are lost with the disk, or with the power, because they are not synced. */
+  loseExitCodes(): void {
+    for (const process of this.processes.values()) if (process instanceof ProgramProcess) process.loseRecord();
   }
 
   /** Returns the engine if it is on this machine. */
@@ -86,7 +92,7 @@ export class Machine {
 
   #infrastructure(owner: Owner): Infrastructure {
     return {
-      toJob: () => ({ program: { command: null, env: {}, reporter: "engine" } }),
+      toJob: (_fields, { flowRun }) => ({ program: this.parts.planOf(flowRun.id).isProgram ? anyProgram : engine }),
       obstacle: async () => null,
       start: (_job, options) => this.#start(owner, options),
       adopt: (handle, options) => this.#adopt(owner, handle, options),
@@ -116,13 +122,16 @@ export class Machine {
     }
     if (faults.happens("machine short")) throw new ShortageError("EAGAIN", "spawn EAGAIN");
     this.parts.onStart(owner, flowRunId);
-    const process = new FlowProcess(this.parts, Number(pid), flowRunId, this.parts.planOf(flowRunId), truth, owner);
+    const plan = this.parts.planOf(flowRunId);
+    const process = plan.isProgram
+      ? new ProgramProcess(this.parts, Number(pid), flowRunId, plan, truth)
+      : new FlowProcess(this.parts, Number(pid), flowRunId, plan, truth, owner);
     const handle: Handle = { poolType: "process", identifier: pid, proof };
     this.processes.set(pid, process);
     this.temporaryFiles.set(pid, flowRunId);
     trace(() => `${owner.name} started ${process.owner.name} for ${flowRunId} on ${this.name}`);
     if (faults.happens("process killed"))
-      clock.after(random() * 20_000, process.owner, () => process.signal("SIGKILL", "out of memory"));
+      clock.after(random() * 20_000, process.owner, () => process.signal("SIGKILL", outOfMemory));
     await this.#step(owner);
     await onHandle(handle);
     const ended = new Promise<Ending>((resolve) => {
@@ -141,16 +150,29 @@ export class Machine {
     this.parts.trace(() => `${owner.name} adopts ${process?.owner.name ?? "no process"} for ${flowRunId}`);
     const found = process ? { ...handle, identifier: String(process.pid) } : handle;
     const gone = (mayHaveBegun: boolean): Ending => ({ kind: "gone", why: "The process is gone.", mayHaveBegun });
-    const ended = process ? this.#watch(process).then(() => gone(true)) : Promise.resolve(gone(identifier !== ""));
-    return this.#execution(owner, process ?? null, found, ended);
+    const program = this.processes.get(String(handle.proof.temporary));
+    const wasProgram = program instanceof ProgramProcess;
+    const notFound = gone(identifier !== "" || (wasProgram && program.hasBegun));
+    const ended = process ? this.#watch(process).then(() => gone(true)) : Promise.resolve(notFound);
+    return this.#execution(
+      owner,
+      process ?? null,
+      found,
+      wasProgram ? ended.then((end) => program.recorded ?? end) : ended,
+    );
   }
 
   /** An adopted process is no child, so it is looked at again and again. */
-  async #watch(process: FlowProcess): Promise<void> {
+  async #watch(process: FlowProcess | ProgramProcess): Promise<void> {
     while (process.isAlive) await sleep(lookMs, neverAborts);
   }
 
-  #execution(owner: Owner, process: FlowProcess | null, handle: Handle, ended: Promise<Ending>): Execution {
+  #execution(
+    owner: Owner,
+    process: FlowProcess | ProgramProcess | null,
+    handle: Handle,
+    ended: Promise<Ending>,
+  ): Execution {
     const hooks: HookRunner = {
       runsItself: { cancellation: false, crashed: false },
       run: async (call) => await this.#runHooks(owner, call),
@@ -184,7 +206,7 @@ export class Machine {
 
   async #stop(
     owner: Owner,
-    process: FlowProcess,
+    process: FlowProcess | ProgramProcess,
     why: "cancel" | "kill",
     { leave }: StopLimits,
   ): Promise<"stopped" | "had ended"> {
@@ -210,6 +232,10 @@ export class Machine {
     if (!owner.alive) return await new Promise(() => undefined);
   }
 }
+
+const engine = { command: null, env: {}, reporter: "engine" } as const;
+const rules = { timeoutSeconds: null, retries: null, retryDelaySeconds: null };
+const anyProgram = { command: ["any"], env: {}, reporter: "worker", parameters: "{}", rules } as const;
 
 const neverAborts = new AbortController().signal;
 setMaxListeners(0, neverAborts);
