@@ -59,10 +59,12 @@ export async function createRun(
     script: `${inCheckout("test/fixtures/programs/exit-seven")} ${file} ${seconds}`,
   };
   const command = commands[kind];
+  const program = ["sh", inCheckout("test/fixtures/programs/exit-seven"), file, String(seconds)];
   const run = {
     name: `${kind}-${index}`,
-    parameters: command === undefined ? { file, seconds, is_failing: kind === "failing-flow" } : {},
+    parameters: kind.endsWith("flow") ? { file, seconds, is_failing: kind === "failing-flow" } : {},
     ...(command === undefined ? {} : { jobVariables: { command } }),
+    ...(kind === "program" && { jobVariables: { program } }),
   };
   await api.createFlowRun(deployments[kind], run);
 }

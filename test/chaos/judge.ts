@@ -26,6 +26,7 @@ const ends: Record<RunKind, StateType> = {
   reports: "COMPLETED",
   exits: "CRASHED",
   script: "CRASHED",
+  program: "FAILED",
   flow: "COMPLETED",
   "failing-flow": "FAILED",
 };

@@ -62,9 +62,9 @@ export interface PlannedFault {
 /**
  * What executes a flow run. `reports` is a small program that acts like an engine. `exits` is a program that reports nothing
  * and exits with 7; as a `script`, it might start an engine, for all the worker knows. The worker then runs hooks in a Python.
- * `flow` and `failing-flow` have a real engine.
+ * As a `program`, the worker reports its states. `flow` and `failing-flow` have a real engine.
  */
-export const allRunKinds = ["reports", "exits", "script", "flow", "failing-flow"] as const;
+export const allRunKinds = ["reports", "exits", "script", "program", "flow", "failing-flow"] as const;
 export type RunKind = (typeof allRunKinds)[number];
 
 export interface PlannedRun {
@@ -101,8 +101,9 @@ const usualWeight = 2;
 
 /** A Python costs about 2 s of processor time, so most flow runs do without. */
 const runKinds: readonly RunKind[] = [
-  ...Array<RunKind>(12).fill("reports"),
-  ...Array<RunKind>(5).fill("exits"),
+  ...Array<RunKind>(10).fill("reports"),
+  ...Array<RunKind>(3).fill("exits"),
+  ...Array<RunKind>(4).fill("program"),
   "script",
   "flow",
   "failing-flow",
