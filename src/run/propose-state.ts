@@ -4,9 +4,10 @@ import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
 import { readFlowRunStates, setFlowRunState } from "../api/flow-runs.ts";
 import { longestPauseMs } from "../api/retry.ts";
-import type { Json, State, StateProposal } from "../api/wire.ts";
+import type { Json, State, StateProposal, StateType } from "../api/wire.ts";
 import { sleep } from "../async/sleep.ts";
 import type { ProposalBound } from "./proposal-bound.ts";
+import { newestState } from "./states.ts";
 
 /** The server's decision. `rejected`: the server set `state` instead. `aborted`: the flow run stays in `state`. */
 export type Decision =
@@ -74,7 +75,8 @@ export async function proposeState(
       force: options.force ?? false,
     };
     // While a claim stands, nobody else changes the flow run. After any other state, others may go on.
-    const beforeRepeat = state.type === "PENDING" ? undefined : () => readOwn(api, flowRunId, transitionId);
+    const beforeRepeat =
+      state.type === "PENDING" ? undefined : () => readDecision(api, flowRunId, { type: state.type, transitionId });
     const send = () =>
       setFlowRunState(api, flowRunId, proposal, {
         endless: true,
@@ -110,13 +112,21 @@ export function waitMs(delaySeconds: number): number {
 }
 
 /**
- * Returns an acceptance if the flow run has or had the state with this transition id, else undefined. The server compares
- * the id only with the current state, and not at all for forced states. So a repetition after a lost response could set the
+ * Returns what the server has decided about a proposal whose response was lost; undefined if it has decided nothing. It
+ * compares the transition id only with the current state, and not at all for forced states. So a repetition could set the
  * state again when others have gone on, for example when another worker has executed a flow run that was given back.
- * Source: prefect server core_policy.py PreventDuplicateTransitions, MinimalFlowPolicy.
+ * A retry in place of Failed has no transition id, and a repetition would end it.
+ * Source: prefect server core_policy.py PreventDuplicateTransitions, MinimalFlowPolicy, RetryFailedFlows.
  */
-async function readOwn(api: Api, flowRunId: string, transitionId: string): Promise<Json | undefined> {
+async function readDecision(
+  api: Api,
+  flowRunId: string,
+  { type, transitionId }: { type: StateType; transitionId: string },
+): Promise<Json | undefined> {
   const history = await readFlowRunStates(api, flowRunId, forReport);
   const own = history.find(({ state_details }) => state_details?.transition_id === transitionId);
-  return own && { status: "ACCEPT", state: own as unknown as Json, details: {} };
+  if (own) return { status: "ACCEPT", state: own as unknown as Json, details: {} };
+  const last = newestState(history.filter((state) => state.type === "RUNNING" || state.name === "AwaitingRetry"));
+  if (type !== "FAILED" || last?.name !== "AwaitingRetry") return undefined;
+  return { status: "REJECT", state: newestState(history) as unknown as Json, details: { reason: "Retrying" } };
 }

@@ -63,6 +63,24 @@ describe("an answer that is lost", () => {
   });
 });
 
+test("a failure whose answer is lost is not reported again if the server has decided on a retry", async () => {
+  const states = [
+    { type: "SCHEDULED", name: "AwaitingRetry", timestamp: "2026-01-01T00:00:02Z" },
+    { type: "RUNNING", name: "Running", timestamp: "2026-01-01T00:00:01Z" },
+  ];
+  await using server = await startScriptedServer({
+    http: {
+      "POST /api/flow_runs/some-run/set_state": [{ ...answerWith("REJECT", states[0] ?? null), cut: true }],
+      "GET /api/flow_run_states/": [{ body: states }],
+    },
+  });
+  using api = openTestClient(server.url);
+  const failed = { type: "FAILED", name: "Failed", message: null } as const;
+  const decision = await proposeState(api, "some-run", failed);
+  expect(decision).toMatchObject({ kind: "rejected", state: { name: "AwaitingRetry" } });
+  expect(transitionIds(server)).toHaveLength(1);
+});
+
 test("a report whose answer is lost is not made again, even if another worker has gone on", async () => {
   const own: AnswerStep = {
     get body() {

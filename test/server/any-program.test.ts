@@ -77,7 +77,13 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
   });
 
   test("that fails is retried as its job or its flow run says, and its slot is free meanwhile", async () => {
-    await using opened = await openPool({ args: ["--limit", "1"] });
+    let losses = 0;
+    await using proxy = await startReverseProxy(inject("apiUrl"), {
+      // The first retry is decided on by a response that is lost.
+      onRequest: ({ path, body }) =>
+        path.endsWith("/set_state") && body.includes('"FAILED"') && losses++ === 0 ? "lose-answer" : undefined,
+    });
+    await using opened = await openPool({ args: ["--limit", "1"], apiUrl: proxy.apiUrl });
     const { api, pool } = opened;
     const file = join(opened.worker.home, `tries-${randomUUID()}`);
     const script = `echo try >>'${file}'; [ "$(wc -l <'${file}')" -ge 3 ]`;
