@@ -123,6 +123,7 @@ export class Network {
           const arrivesLate = isLate();
           const before = proposal?.run.state;
           const response = this.parts.server.handle(method, path, body === undefined ? undefined : JSON.parse(body));
+          if (arrivesLate && method === "PATCH") this.#onLateChange(path, body);
           if (proposal && proposal.run.state !== before) this.#onAccepted(owner, proposal, arrivesLate);
           if (!owner.isEngine) this.parts.onStep(owner);
           if (arrivesLate) return trace(() => `${label} arrived, its response is lost`);
@@ -199,6 +200,12 @@ export class Network {
   #onAccepted(owner: Owner, { run, sentFor }: Proposal, isLate: boolean): void {
     if (run.state_type === "PENDING") this.claimants.set(run.id, owner);
     if (isLate && wasOvertaken(sentFor, this.parts.server.histories.get(run.id) ?? [])) this.undone.add(run.id);
+  }
+
+  /** Records a late process id of a flow run that is scheduled again. The server waits for the end of that process if it is cancelled. */
+  #onLateChange(path: string, body: string | undefined): void {
+    const run = this.parts.server.runs.get(/^\/flow_runs\/([^/]*)$/.exec(path)?.[1] ?? "");
+    if (run?.state_type === "SCHEDULED" && body?.includes('"infrastructure_pid":"')) this.undone.add(run.id);
   }
 
   #latencyMs(): number {
