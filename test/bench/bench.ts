@@ -14,6 +14,7 @@ import { measureBacklog, measureBurst, measureLatency, measureRequests } from ".
 import { measureGrowth } from "./measure-growth.ts";
 import { measureIdle, measureInFlight } from "./measure-idle.ts";
 import { type Limits, measureLimits } from "./measure-limits.ts";
+import { measurePrograms } from "./measure-programs.ts";
 import { measureStart, measureVersion } from "./measure-start.ts";
 import { describeMachine, type MeasuredRow, type Results, resultTable, writeResults } from "./report.ts";
 
@@ -29,6 +30,7 @@ const measurements: Readonly<Record<string, Measurement>> = {
   idle: measureIdle,
   "in-flight": measureInFlight,
   requests: measureRequests,
+  programs: measurePrograms,
   growth: measureGrowth,
 };
 /** Growth takes long, because 50 workers of the reference have to start. */
@@ -56,7 +58,7 @@ const quickSizes: Sizes = {
   idleSettlingMs: 10_000,
 };
 /** They take more than a quick look. */
-const notIfQuick = ["burst", "in-flight", "requests"];
+const notIfQuick = ["burst", "in-flight", "requests", "programs"];
 
 interface Options {
   names: readonly string[];
@@ -136,6 +138,7 @@ Memory: VmRSS, from /proc; when idle, of the worker and its processes together. 
 Requests: all that reach the proxy, WebSocket upgrades included; per flow run without those of an idle worker.
 Created → a state: from the call that creates the flow run until the timestamp of the state, same clock.
 Launched: a flow run of the backlog appends a line to a file.
+Command, flow in TypeScript, Python flow: lictor runs the named one, and the reference a Python flow that does the same.
 Limit: a bare client subscribes to events, and then proposes Pending, Submitting and Running in a row.`;
 
 /** Starts a server on a private PostgreSQL of the machine's own installation. */
