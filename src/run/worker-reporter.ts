@@ -70,7 +70,7 @@ async function reportRunning(reporting: Reporting, rules: ReportRules): Promise<
   if (run.startedAt === null) {
     const current = await readCurrent(reporting);
     const type = current?.state_type;
-    if (type === "SCHEDULED") await releaseRetry(context, run);
+    if (type === "SCHEDULED") await releaseRetry(reporting);
     if (!current || type === "SCHEDULED" || type === "PAUSED" || isFinal(current.state))
       return stopOther(run, current?.state);
     if ((await findHolder(reporting.context.api, run)) === "somebody else") return stopOther(run, current.state);
@@ -133,7 +133,7 @@ async function propose(reporting: Reporting, state: StateProposal): Promise<void
   const decision = await report(context, run, state);
   if (decision === undefined || decision.kind === "accepted") return;
   if (decision.state?.type === "CANCELLING") return await finishCancelled(reporting);
-  if (decision.state?.type === "SCHEDULED") return await releaseRetry(context, run);
+  if (decision.state?.type === "SCHEDULED") return await releaseRetry(reporting);
   const now = decision.state?.name ?? "unchanged";
   run.log.info(`Flow run '${run.flowRun.name}' is ${now}; ${state.name} was not accepted: ${decision.reason}`);
 }
@@ -142,11 +142,17 @@ async function propose(reporting: Reporting, state: StateProposal): Promise<void
  * Lets the polls return a flow run that waits for its retry, so that any worker can take it. The server thinks that an
  * engine waits for the retry. Source: prefect server core_policy.py RetryFailedFlows.
  */
-async function releaseRetry({ api }: RunContext, { flowRun, log }: RunRecord): Promise<void> {
+async function releaseRetry(reporting: Reporting): Promise<void> {
+  const { api } = reporting.context;
+  const { flowRun, log } = reporting.run;
   const current = await findFlowRun(api, flowRun.id, forReport);
+  if (current?.state_type === "CANCELLING") return await finishCancelled(reporting);
   if (current?.state_type !== "SCHEDULED" || current.empirical_policy?.retry_type !== "in_process") return;
   const empirical_policy = { ...current.empirical_policy, retry_type: "reschedule" };
   // A scheduled flow run with the id of a process would wait in Cancelling for the end of that process.
   await updateFlowRun(api, flowRun.id, { empirical_policy, infrastructure_pid: null }, forReport);
+  // As long as it had the id, a cancellation waited for that end.
+  const released = await findFlowRun(api, flowRun.id, forReport);
+  if (released?.state_type === "CANCELLING") return await finishCancelled(reporting);
   log.info(`Flow run '${flowRun.name}' is ${current.state_name}, from ${current.next_scheduled_start_time} on.`);
 }
