@@ -48,6 +48,31 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
     expect(updated.schedules.map(({ schedule }) => schedule)).toMatchObject([{ cron: "@daily", timezone: "UTC" }]);
   });
 
+  test("makes flow runs by a schedule, which the next time replaces or removes", async () => {
+    const name = newName();
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using _worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
+    const deploy = async (...options: string[]) =>
+      await runLictor(["deploy", name, "--pool", pool, "--working-dir", "/", ...options, "--", "true"], { env });
+    expect(await deploy("--schedule", "8")).toMatchObject({ code: 0, stderr: "" });
+    const { id } = await readDeployment(name);
+    const countRuns = async (type: string): Promise<number> => {
+      const body = { deployments: { id: { any_: [id] } }, flow_runs: { state: { type: { any_: [type] } } } };
+      return await api.request<number>("POST", "/flow_runs/count", body);
+    };
+    await waitFor(async () => (await countRuns("COMPLETED")) >= 1, { timeoutMs: 60_000, what: "a flow run" });
+    // The same again changes nothing.
+    await deploy("--schedule", "8");
+    expect((await readDeployment(name)).schedules).toMatchObject([{ schedule: { interval: 8 }, active: true }]);
+    await deploy();
+    expect((await readDeployment(name)).schedules).toEqual([]);
+    await waitFor(async () => (await countRuns("SCHEDULED")) === 0, {
+      timeoutMs: 30_000,
+      what: "the flow runs of the schedule to be gone",
+    });
+  });
+
   test("deploys all of a file, or nothing if the file is wrong", async () => {
     const [one, two] = [newName(), newName()];
     const pool = await newPool(sharedApi());
