@@ -210,6 +210,8 @@ export class Machine {
     why: "cancel" | "kill",
     { leave }: StopLimits,
   ): Promise<"stopped" | "had ended"> {
+    // A program that ends by itself at this moment is not told from one that tidies up.
+    if (process instanceof ProgramProcess) process.truth.losses.push(why);
     await this.#step(owner);
     if (why === "cancel" && process.controller === owner) {
       if (process.reported) return "had ended";
