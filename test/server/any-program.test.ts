@@ -1,6 +1,6 @@
 // Flow runs whose program knows nothing of Prefect: the worker reports their states and ships their output.
 import { randomUUID } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
@@ -217,6 +217,25 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
         .map(([, message]) => message)
         .join(""),
     ).toBe("x".repeat(200_000));
+  });
+
+  test("may print without an end: the logs have its begin and count the rest, and the worker stays small", async () => {
+    await using opened = await openPool();
+    const { api, worker } = opened;
+    const { id } = await opened.run("head -c 30000000 /dev/zero | tr '\\0' x | fold -w 50000; echo done >&2");
+    await untilEnd(api, id, "COMPLETED");
+    const messages = async () => (await api.readLogs(id)).map(({ message }) => message);
+    await waitFor(async () => (await messages()).some((message) => /were left out here/.test(message)), {
+      timeoutMs: 20_000,
+      what: "the count of the lines",
+    });
+    const lines = await messages();
+    const sent = lines.filter((line) => line.startsWith("x")).length;
+    const counts = lines.map((line) => Number(/^(\d+) lines were left out here/.exec(line)?.[1] ?? 0));
+    expect(sent).toBeGreaterThan(50);
+    expect(sent + counts.reduce((sum, count) => sum + count)).toBe(600 + (lines.includes("done") ? 0 : 1));
+    const [, peak] = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${worker.pid}/status`, "utf8")) ?? [];
+    expect(Number(peak)).toBeLessThan(300_000);
   });
 
   test("whose flow run is deleted before it is Running is stopped", async () => {
