@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { BUSYBOX, type DockerEngine, startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
 import type { RunningProgram } from "../support/lictor.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { type DockerPool, endOf, FLOW_TIMEOUT_MS, newDockerPool, startDockerWorker } from "./docker-pool.ts";
 
@@ -100,6 +101,22 @@ describe.skipIf(missing)("a program in a container", { timeout: 600_000 }, () =>
     const { message, states } = await endOf(pool, id, "FAILED");
     expect(message).toMatch(/status code 5\. /);
     expect(states.filter((name) => name === "Running")).toHaveLength(1);
+    await untilLogged(id, "last", 20);
+  });
+
+  test("has all its lines in the logs, also those that a killed worker had read and not sent", async () => {
+    await using state = await makeTemporaryDirectory("lictor-state-");
+    const env = { LICTOR_STATE_DIR: state.path };
+    const interval = { PREFECT_LOGGING_TO_API_BATCH_INTERVAL: "600" };
+    await using first = await startDockerWorker(pool, { name: "silent", env: { ...env, ...interval } });
+    const id = await run("echo ready; sleep 6; echo last");
+    await first.waitForOutput(/^ready$/m, FLOW_TIMEOUT_MS);
+    await pool.api.waitForState(id, ["RUNNING"], FLOW_TIMEOUT_MS);
+    first.signal("SIGKILL");
+    await first.exited;
+    await using _next = await startDockerWorker(pool, { name: "silent", env });
+    await endOf(pool, id, "COMPLETED");
+    await untilLogged(id, "ready", 20);
     await untilLogged(id, "last", 20);
   });
 });
