@@ -102,6 +102,8 @@ describe("the creation of a Job", () => {
     expect(error).toMatchObject({
       name: "InfrastructureError",
       message: expect.stringMatching(/^Unable to create Kubernetes job: .*\.?/),
+      // It is in the log of the flow run.
+      stack: expect.stringMatching(/^InfrastructureError: Unable to create Kubernetes job: .*$/),
     });
     expect((error as Error).message).toContain(words);
     expect(changes(pool)).toHaveLength(1);

@@ -23,6 +23,8 @@ import {
 /** A Job that cannot be created. State messages begin with the name, as those of the reference do. */
 export class JobCreationError extends Error {
   override readonly name = "InfrastructureError";
+  /** The message says all. The log of a flow run would show where in lictor it was made. */
+  override readonly stack = `${this.name}: ${this.message}`;
 }
 
 /** Where a Job is created, and what for. */
