@@ -191,7 +191,7 @@ describe("a pod that waits", () => {
     for (const reason of ["ErrImagePull", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"]) pull(reason);
     pool.putPod(job, { phase: "Running", containerStatuses: [running] });
     await execution.started;
-    await waitFor(() => pool.reasons.length === 3, { ...soon, what: "three reasons" });
+    await waitFor(() => pool.reasons.length === 2, { ...soon, what: "two reasons" });
     expect(pool.reasons[0]).toBe("Kubernetes pod is pending.");
     expect(pool.reasons[1]).toMatch(
       /^Container 'prefect-job' cannot pull its image\. ErrImagePull: cannot pull: not found\. Check/,

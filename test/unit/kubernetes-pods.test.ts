@@ -82,6 +82,18 @@ describe("a pod's diagnosis", () => {
       one && other && third && [diagnosisKey(other) === diagnosisKey(one), diagnosisKey(third) === diagnosisKey(one)],
     ).toEqual([true, false]);
   });
+
+  // The texts are those of Kubernetes 1.34.
+  test("is the same for a failed pull and the wait for the next one", () => {
+    const cause = 'failed to pull and unpack image "i:1": not found';
+    const keyOf = (reason: string, message: string) => {
+      const found = diagnose({ phase: "Pending", containerStatuses: [waiting(reason, message)] });
+      return found && diagnosisKey(found);
+    };
+    const failed = keyOf("ErrImagePull", cause);
+    expect(keyOf("ImagePullBackOff", `Back-off pulling image "i:1": ErrImagePull: ${cause}`)).toBe(failed);
+    expect(keyOf("ErrImagePull", "connection refused")).not.toBe(failed);
+  });
 });
 
 describe("the event about a pod", () => {

@@ -28,9 +28,12 @@ export function diagnose(status: PodStatus = {}): Diagnosis | null {
   );
 }
 
+/** A failed pull and the wait for the next one alternate. Since Kubernetes 1.32 both have the cause. Source: kubelet image_manager.go. */
+const pullStep = /^(ErrImagePull|ImagePullBackOff): (Back-off pulling image "[^"]*": (ErrImagePull: )?)?/;
+
 /** Returns what tells diagnoses apart. Numbers do not count, because they change while the cause stays the same. */
 export function diagnosisKey({ category, summary, detail }: Diagnosis): string {
-  return [category, summary, detail.replace(/\d+/g, "#")].join("\n");
+  return [category, summary, detail.replace(pullStep, "").replace(/\d+/g, "#")].join("\n");
 }
 
 /** Returns a diagnosis as sentences. */
