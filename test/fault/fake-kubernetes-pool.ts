@@ -48,14 +48,19 @@ export interface FakePool extends AsyncDisposable {
   jobs(): Promise<JobObject[]>;
   /** Waits for the only Job. */
   job(): Promise<JobObject>;
-  /** Makes the pod of a Job, or changes its status. */
-  putPod(job: JobObject, status: NonNullable<PodObject["status"]>, name?: string): PodObject;
+  /** Makes the pod of a Job, or changes its status. With a grace time, the pod was told to end. */
+  putPod(job: JobObject, status: NonNullable<PodObject["status"]>, options?: PodOptions): PodObject;
   /** Changes the status of a Job. */
   putJobStatus(job: JobObject, status: NonNullable<JobObject["status"]>): void;
   /** Waits until the namespace is watched. */
   watched(): Promise<void>;
   /** Opens the type anew, as the next worker does. The cluster stays. */
   reopen(environment?: Record<string, string>): Promise<FakePool>;
+}
+
+interface PodOptions {
+  name?: string;
+  deletionGracePeriodSeconds?: number;
 }
 
 /** Opens the type with a cluster of its own. */
@@ -134,9 +139,13 @@ async function open(cluster: FakeKubernetes, environment: Record<string, string>
       await waitFor(async () => (await pool.jobs()).length === 1, { ...soon, what: "a Job" });
       return (await pool.jobs())[0] as JobObject;
     },
-    putPod(job, status, name = `${job.metadata.name}-pod`) {
+    putPod(job, status, { name = `${job.metadata.name}-pod`, deletionGracePeriodSeconds } = {}) {
       const metadata = {
         name,
+        ...(deletionGracePeriodSeconds !== undefined && {
+          deletionTimestamp: "2026-01-01T00:00:30Z",
+          deletionGracePeriodSeconds,
+        }),
         namespace: job.metadata.namespace,
         labels: { ...job.metadata.labels, "job-name": job.metadata.name },
         ownerReferences: [{ kind: "Job", name: job.metadata.name, uid: job.metadata.uid }],

@@ -119,10 +119,11 @@ export async function startFakeKubernetes(): Promise<FakeKubernetes> {
       if (!object) return;
       ofPlural(plural).delete(`${namespace}/${name}`);
       note("DELETED", plural, object);
-      // The garbage collector.
+      // The garbage collector. A pod that was told to end stays for its grace time.
       for (const pod of [...ofPlural("pods").values()]) {
         const isOwned = pod.metadata.ownerReferences?.some(({ uid }) => uid === object.metadata.uid);
-        if (isOwned) fake.remove("pods", pod.metadata.namespace ?? "", pod.metadata.name);
+        if (isOwned && !pod.metadata.deletionTimestamp)
+          fake.remove("pods", pod.metadata.namespace ?? "", pod.metadata.name);
       }
     },
     forget() {

@@ -122,6 +122,52 @@ describe("a Job", () => {
     });
   });
 
+  test.each<[string, (pool: FakePool, job: JobObject) => void, object]>([
+    // Seen with Kubernetes 1.34: a pod counts as failed once it is told to end.
+    ["counts as failed", (pool, job) => pool.putJobStatus(job, { failed: 1, terminating: 1 }), { status: 5 }],
+    [
+      "is deleted",
+      (pool, job) => pool.cluster.remove("jobs", "default", job.metadata.name),
+      { why: expect.stringContaining("exit code 5") },
+    ],
+  ])(
+    "that %s while its pod uses its grace time has not ended",
+    async (_, end, ending) => {
+      await using started = await startWatched();
+      const { pool, execution, job } = started;
+      pool.putPod(job, { phase: "Running", containerStatuses: [running] });
+      await execution.started;
+      const evicting: NonNullable<PodObject["status"]> = { phase: "Running", containerStatuses: [running] };
+      pool.putPod(job, evicting, { deletionGracePeriodSeconds: 30 });
+      end(pool, job);
+      const longerThanLagMs = 6_000;
+      await new Promise((resolve) => setTimeout(resolve, longerThanLagMs));
+      const notYet = Symbol("not yet");
+      expect(await Promise.race([execution.ended, Promise.resolve(notYet)])).toBe(notYet);
+      pool.putPod(
+        job,
+        { phase: "Failed", containerStatuses: [terminated(5, "Error")] },
+        { deletionGracePeriodSeconds: 30 },
+      );
+      expect(await execution.ended).toMatchObject(ending);
+    },
+    20_000,
+  );
+
+  test("that fails with a pod that is gone has that end at once", async () => {
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
+    const pod = pool.putPod(
+      job,
+      { phase: "Running", containerStatuses: [running] },
+      { deletionGracePeriodSeconds: 30 },
+    );
+    await execution.started;
+    pool.putJobStatus(job, failedJob);
+    pool.cluster.remove("pods", "default", pod.metadata.name);
+    expect(await execution.ended).toMatchObject({ kind: "gone", why: expect.stringContaining("has no exit code") });
+  });
+
   test("that loses its label is not gone", async () => {
     await using started = await startWatched();
     const { pool, execution, job } = started;

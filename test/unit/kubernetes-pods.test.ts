@@ -96,6 +96,33 @@ describe("a pod's diagnosis", () => {
   });
 });
 
+describe("a container that was lost with its pod", () => {
+  const lost = (message: string, more: object = {}): PodFacts => {
+    const state = { terminated: { exitCode: 137, reason: "ContainerStatusUnknown", message } };
+    return toPodFacts(podWith({ phase: "Failed", containerStatuses: [{ name: "prefect-job", state, ...more }] }));
+  };
+
+  test.each<[string, PodFacts, boolean]>([
+    ["did not run before it was made", lost("The container could not be located when the pod was terminated"), false],
+    [
+      "ran if it was made",
+      lost("The container could not be located when the pod was terminated", { containerID: "c" }),
+      true,
+    ],
+    [
+      "ran if the node says so",
+      lost("The container could not be located when the pod was deleted.  The container used to be Running"),
+      true,
+    ],
+  ])("%s", (_, facts, hasStarted) => {
+    expect([facts.hasStarted, facts.end?.exitCode]).toEqual([hasStarted, hasStarted ? 137 : undefined]);
+    const { why } = toEnding({ kind: "deleted", why: "It was deleted." }, [facts], { waitedFor: null }) as {
+      why: string;
+    };
+    expect(why).toContain(hasStarted ? "ended with exit code 137" : "never started");
+  });
+});
+
 describe("the event about a pod", () => {
   const labels = {
     "prefect.io/flow-run-id": "r",

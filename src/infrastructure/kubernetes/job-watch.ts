@@ -1,13 +1,14 @@
 // Watches one Job and its pods until it is known how the flow run ended.
 import { timeoutSignal } from "../../async/clock.ts";
-import { sleep, waitAtMost } from "../../async/sleep.ts";
+import { sleep } from "../../async/sleep.ts";
 import type { Ending, RunOutput } from "../pool-type.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
 import { listEvents, listObjects, readObject } from "./cluster/objects.ts";
 import { jobs, pods } from "./cluster/resources.ts";
 import { type JobEnd, newest, terminationMessage, toEnding } from "./job-ending.ts";
+import { JobPods } from "./job-pods.ts";
 import { type JobRow, toJobRow } from "./job-row.ts";
-import { type PodFacts, toPodFacts } from "./pod-facts.ts";
+import { isFinal, type PodFacts, toPodFacts } from "./pod-facts.ts";
 import { readLastLines } from "./pod-output.ts";
 import type { PodReports } from "./pod-reports.ts";
 import type { JobListener, WatchedNamespace } from "./watched-namespaces.ts";
@@ -38,20 +39,21 @@ const firstPodMs = 5_000;
 const lastLinesMs = 10_000;
 /** The watch of pods may be behind that of Jobs by this time. */
 const podLagMs = 2_000;
+/** After the deletion of a Job, its pods are told to end within this time, unless they are to stay. */
+const deletionLagMs = 5_000;
 
 /** Watches the Job. Disposing ends the watch. */
 export class JobWatch implements JobListener, Disposable {
   readonly ended: Promise<Ending>;
   /** Resolves when a container has started, or when the Job has ended. */
   readonly started: Promise<void>;
-  readonly #pods = new Map<string, PodFacts>();
-  readonly #ends = new Map<string, AbortController>();
+  readonly #pods = new JobPods();
   readonly #over = new AbortController();
+  /** Aborts when the ends of pods are not waited for any longer. */
+  readonly #hurry = new AbortController();
   readonly #following: Disposable;
   #resolveEnded: (ending: Ending) => void = () => undefined;
   #resolveStarted: () => void = () => undefined;
-  #resolvePodEnded: () => void = () => undefined;
-  readonly #podEnded: Promise<void>;
   #isConcluded = false;
   #isVerifying = false;
   /** Why the worker itself deletes the Job. */
@@ -67,9 +69,6 @@ export class JobWatch implements JobListener, Disposable {
     this.started = new Promise((resolve) => {
       this.#resolveStarted = resolve;
     });
-    this.#podEnded = new Promise((resolve) => {
-      this.#resolvePodEnded = resolve;
-    });
     this.#following = job.namespace.follow(job.uid, this);
     void this.#lookRegularly();
     void this.#explainMissingPod();
@@ -77,7 +76,7 @@ export class JobWatch implements JobListener, Disposable {
 
   /** Whether a container of the flow run has run. */
   get hasStarted(): boolean {
-    return [...this.#pods.values()].some(({ hasStarted }) => hasStarted);
+    return this.pods.some(({ hasStarted }) => hasStarted);
   }
 
   /** Whether it is known how the Job ended. */
@@ -87,7 +86,7 @@ export class JobWatch implements JobListener, Disposable {
 
   /** The pods, as last seen. */
   get pods(): readonly PodFacts[] {
-    return [...this.#pods.values()];
+    return this.#pods.all;
   }
 
   /** What the program wrote to its termination message; an empty text for nothing. */
@@ -100,17 +99,16 @@ export class JobWatch implements JobListener, Disposable {
   }
 
   onPod(pod: PodFacts): void {
-    this.#pods.set(pod.uid, pod);
-    const end = this.#ends.get(pod.uid) ?? new AbortController();
-    this.#ends.set(pod.uid, end);
+    const end = this.#pods.put(pod);
     this.targets.reports.onPod(pod);
-    if (pod.hasStarted) {
-      this.#resolveStarted();
-      this.targets.onPodStarted(pod.name, end.signal);
-    }
-    if (!isFinal(pod)) return;
-    end.abort();
-    this.#resolvePodEnded();
+    if (!pod.hasStarted) return;
+    this.#resolveStarted();
+    this.targets.onPodStarted(pod.name, end);
+  }
+
+  onPodGone(pod: PodFacts): void {
+    this.onPod(pod);
+    this.#pods.remove(pod.uid);
   }
 
   onMissing(): void {
@@ -124,12 +122,14 @@ export class JobWatch implements JobListener, Disposable {
 
   /** The Job may exist, but its end is not waited for any longer. */
   giveUp(): void {
+    this.#hurry.abort();
     void this.#conclude({ kind: "deleted", why: this.#whyDeleted() });
   }
 
   [Symbol.dispose](): void {
     this.#following[Symbol.dispose]();
     this.#over.abort(new Error("the Job is not watched any more"));
+    this.#hurry.abort();
   }
 
   /** Reads the Job and its pods. What the watch shows may be old, or nothing at all. */
@@ -186,13 +186,13 @@ export class JobWatch implements JobListener, Disposable {
     const { namespace, uid } = this.job;
     for (let pauseMs = firstPodMs; !this.#isConcluded; pauseMs = lookMs) {
       await sleep(pauseMs, signal);
-      if (signal.aborted || this.#isConcluded || this.#pods.size > 0) return;
+      if (signal.aborted || this.#isConcluded || this.pods.length > 0) return;
       // Who may not read events does without.
       const events = await listEvents(namespace.cluster, namespace.name, uid, { signal, limitMs: lookLimitMs }).catch(
         () => [],
       );
       const failed = events.filter(({ reason }) => reason === "FailedCreate").at(-1);
-      if (failed && this.#pods.size === 0 && !this.#isConcluded) {
+      if (failed && this.pods.length === 0 && !this.#isConcluded) {
         this.targets.reports.onDiagnosis(
           {
             level: "error",
@@ -215,15 +215,23 @@ export class JobWatch implements JobListener, Disposable {
   async #conclude(end: JobEnd): Promise<void> {
     if (this.#isConcluded) return;
     this.#isConcluded = true;
-    if (end.kind !== "deleted") await waitAtMost(this.#podEnded, podLagMs, this.#over.signal);
+    const isDeleted = end.kind === "deleted";
+    if (!isDeleted || this.pods.length > 0) await this.#podsEnded(isDeleted ? deletionLagMs : podLagMs);
     const { writesResult } = this.job;
     const needsPod = end.kind === "failed" || (end.kind === "complete" && writesResult);
-    if (needsPod && !this.pods.some(isFinal)) await this.#readPods().catch(() => undefined);
-    for (const podEnd of this.#ends.values()) podEnd.abort();
+    if (needsPod && !this.pods.some(isFinal)) {
+      await this.#readPods().catch(() => undefined);
+      await this.#podsEnded(0);
+    }
+    this.#pods.endAll();
     const ending = toEnding(end, this.pods, { waitedFor: this.targets.reports.reason, writesResult });
     const output = end.kind === "failed" ? await this.#readOutput() : undefined;
     this.#resolveEnded(output ? { ...ending, output } : ending);
     this.#resolveStarted();
+  }
+
+  async #podsEnded(lagMs: number): Promise<void> {
+    await this.#pods.ended(lagMs, this.#hurry.signal);
   }
 
   async #readOutput(): Promise<RunOutput | undefined> {
@@ -235,8 +243,4 @@ export class JobWatch implements JobListener, Disposable {
       signal: timeoutSignal(lastLinesMs),
     });
   }
-}
-
-function isFinal({ phase }: PodFacts): boolean {
-  return phase === "Succeeded" || phase === "Failed";
 }

@@ -20,6 +20,8 @@ export interface PodFacts {
   readonly end: ContainerEnd | null;
   /** Whether the pod was ended from outside: by an eviction, a preemption, or the loss of its node. */
   readonly isDisrupted: boolean;
+  /** How long its programs may still run, from when it was told to end. Null if it was not told. */
+  readonly graceSeconds: number | null;
   readonly diagnosis: Diagnosis | null;
   /** When it entered its phase, in RFC 3339; null if nobody knows. Source: observer.py _pod_phase_occurred. */
   readonly since: string | null;
@@ -38,6 +40,14 @@ export interface ContainerEnd {
 /** The container of the flow run. Source: prefect_kubernetes/worker.py. */
 export const mainContainer = "prefect-job";
 
+/** Source: Kubernetes, core/v1 DefaultTerminationGracePeriodSeconds. */
+const usualGraceSeconds = 30;
+
+/** Returns whether all containers of the pod have ended. */
+export function isFinal({ phase }: PodFacts): boolean {
+  return phase === "Succeeded" || phase === "Failed";
+}
+
 /** Returns what is kept of a pod. */
 export function toPodFacts(pod: PodObject): PodFacts {
   const { metadata, spec, status } = pod;
@@ -54,23 +64,35 @@ export function toPodFacts(pod: PodObject): PodFacts {
     hasStarted: containers.some(hasRun),
     end: endOf(containers),
     isDisrupted: isDisrupted(pod),
+    graceSeconds: metadata.deletionTimestamp ? (metadata.deletionGracePeriodSeconds ?? usualGraceSeconds) : null,
     diagnosis,
     since: sinceOf(pod),
   };
 }
 
-/** A container whose program could not be started has an end, too. Source: kubelet kuberuntime, StartError. */
-function hasRun({ state, lastState }: ContainerStatus): boolean {
+function hasRun(status: ContainerStatus): boolean {
+  const { state, lastState } = status;
+  if (state?.running !== undefined || lastState?.running !== undefined) return true;
+  if (wasNeverMade(status)) return false;
+  // A container whose program could not be started has an end, too. Source: kubelet kuberuntime, StartError.
   const ends = [state?.terminated, lastState?.terminated];
-  return (
-    state?.running !== undefined ||
-    ends.some((end) => end && !/^(StartError|ContainerCannotRun)$/.test(end.reason ?? ""))
-  );
+  return ends.some((end) => end && !/^(StartError|ContainerCannotRun)$/.test(end.reason ?? ""));
+}
+
+/**
+ * The node gives each container of a deleted pod an end with exit code 137, also one that still waited for its image.
+ * Source: kubelet status_manager.go TerminatePod, kubelet_pods.go convertToAPIContainerStatuses.
+ */
+function wasNeverMade({ containerID, restartCount = 0, state }: ContainerStatus): boolean {
+  const { reason, message = "" } = state?.terminated ?? {};
+  return reason === "ContainerStatusUnknown" && !containerID && restartCount === 0 && !/used to be/.test(message);
 }
 
 /** The flow run's container counts, if it failed. Otherwise any that failed, because it also fails the pod. */
 function endOf(containers: readonly ContainerStatus[]): ContainerEnd | null {
-  const ended = containers.flatMap(({ name, state, lastState }) => {
+  const ended = containers.flatMap((status) => {
+    const { name, state, lastState } = status;
+    if (wasNeverMade(status)) return [];
     const end = state?.terminated ?? lastState?.terminated;
     if (end === undefined) return [];
     return [{ container: name, exitCode: end.exitCode, reason: end.reason ?? "", message: end.message ?? "" }];

@@ -12,8 +12,10 @@ import { type PodFacts, toPodFacts } from "./pod-facts.ts";
 export interface JobListener {
   /** The Job is new or has changed. */
   onJob(row: JobRow): void;
-  /** A pod of it is new, or has changed, or is gone and was like this at its end. */
+  /** A pod of it is new or has changed. */
   onPod(pod: PodFacts): void;
+  /** A pod of it is gone, and this is how it was seen last. */
+  onPodGone(pod: PodFacts): void;
   /** The Job may be gone. It may also have lost its labels, or it was not in a list. */
   onMissing(): void;
 }
@@ -42,9 +44,9 @@ export class WatchedNamespace implements Disposable {
       ...common,
       resource: pods,
       toRow: toPodFacts,
-      onChanged: (pod) => this.#tell(pod),
+      onChanged: (pod) => this.#listenerOf(pod)?.onPod(pod),
       // Its last status is that of its end, unless nobody saw it.
-      onDeleted: (_, last) => last && this.#tell(toPodFacts(last)),
+      onDeleted: (pod, last) => this.#listenerOf(pod)?.onPodGone(last ? toPodFacts(last) : pod),
     });
   }
 
@@ -72,8 +74,8 @@ export class WatchedNamespace implements Disposable {
     this.pods[Symbol.dispose]();
   }
 
-  #tell(pod: PodFacts): void {
-    if (pod.jobUid !== null) this.#listeners.get(pod.jobUid)?.onPod(pod);
+  #listenerOf({ jobUid }: PodFacts): JobListener | undefined {
+    return jobUid === null ? undefined : this.#listeners.get(jobUid);
   }
 
   #findMissing(): void {

@@ -19,6 +19,8 @@ export interface ObjectMeta {
   readonly creationTimestamp?: string;
   /** Set while the object is being deleted. */
   readonly deletionTimestamp?: string;
+  /** How long it may take from the request until `deletionTimestamp`. */
+  readonly deletionGracePeriodSeconds?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly uid: string }[];
@@ -45,6 +47,8 @@ export interface JobObject extends KubernetesObject {
     readonly ready?: number;
     readonly succeeded?: number;
     readonly failed?: number;
+    /** Pods that were told to end and have not ended. Some of them count as failed already. */
+    readonly terminating?: number;
     readonly startTime?: string;
     readonly completionTime?: string;
     readonly conditions?: readonly Condition[];
@@ -69,6 +73,8 @@ export interface PodObject extends KubernetesObject {
 export interface ContainerStatus {
   readonly name: string;
   readonly image?: string;
+  /** Missing before the container was made. */
+  readonly containerID?: string;
   readonly restartCount?: number;
   readonly state?: ContainerState;
   /** How the previous instance of the container ended. */
