@@ -251,6 +251,18 @@ describe("a pod that waits", () => {
     ]);
   });
 
+  test("does not wait any more when its container has run, although its phase is still Pending", async () => {
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
+    pool.putPod(job, { phase: "Pending" });
+    pool.putPod(job, { phase: "Pending", containerStatuses: [terminated(137, "OOMKilled")] });
+    pool.putPod(job, { phase: "Failed", containerStatuses: [terminated(137, "OOMKilled")] });
+    pool.putJobStatus(job, failedJob);
+    expect(await execution.ended).toMatchObject({ status: 137 });
+    expect(pool.reasons).toEqual(["Kubernetes pod is pending."]);
+    expect(pool.logs().filter((text) => text.includes("OOMKilled"))).toHaveLength(1);
+  });
+
   test("and whose flow run does not wait any more loses its Job", async () => {
     await using started = await startWatched();
     const { pool, execution, job } = started;

@@ -37,8 +37,10 @@ export class PodReports {
     const id = podEventId(pod);
     if (related !== null && this.#events.get(pod.uid) !== id) access.onEvent(toPodEvent(pod, { namespace, related }));
     this.#events.set(pod.uid, id);
-    if (pod.diagnosis) this.onDiagnosis(pod.diagnosis, pod.phase === "Pending");
-    else if (pod.phase === "Pending" && this.#reason === null) this.#wait(usualReason);
+    // The node may set the phase later than the state of the container.
+    const isWaiting = pod.phase === "Pending" && !pod.hasStarted;
+    if (pod.diagnosis) this.onDiagnosis(pod.diagnosis, isWaiting);
+    else if (isWaiting && this.#reason === null) this.#wait(usualReason);
   }
 
   /** Logs a diagnosis once. If the flow run waits because of it, its state says so. */
