@@ -6,6 +6,8 @@ export default defineConfig({
   oxc: { target: "node20" },
   test: {
     include: ["test/**/*.test.ts"],
+    // They need a Kubernetes, see CONTRIBUTING.md.
+    exclude: ["**/node_modules/**", "test/kubernetes/**"],
     globalSetup: ["test/support/global-setup.ts"],
     // Longer than any sum of waits in a test: one that vitest ends itself says less, and leaves its processes behind.
     testTimeout: process.env.CI ? 400_000 : 180_000,

@@ -26,9 +26,8 @@ export const flowRunId = "11111111-1111-4111-8111-111111111111";
 /** The id of its work pool. */
 export const workPoolId = "33333333-3333-4333-8333-333333333333";
 
-/** The opened type and its cluster. */
-export interface FakePool extends AsyncDisposable {
-  cluster: FakeKubernetes;
+/** The opened type, and what it told the worker. */
+export interface OpenedPool extends AsyncDisposable {
   infrastructure: Infrastructure<KubernetesJob>;
   records: readonly Recorded[];
   /** The messages of the log records of the flow run. */
@@ -44,6 +43,11 @@ export interface FakePool extends AsyncDisposable {
   isWanted: boolean;
   options: StartOptions & AdoptOptions<KubernetesJob>;
   jobOf(variables?: JsonObject): Promise<KubernetesJob>;
+}
+
+/** The opened type and its cluster. */
+export interface FakePool extends OpenedPool {
+  cluster: FakeKubernetes;
   /** Returns the Jobs in the namespace `default`. */
   jobs(): Promise<JobObject[]>;
   /** Waits for the only Job. */
@@ -75,12 +79,13 @@ export async function openFakePool(environment: Record<string, string> = {}): Pr
   return pool;
 }
 
-async function open(cluster: FakeKubernetes, environment: Record<string, string>): Promise<FakePool> {
+/** Opens the type with the cluster of a kubeconfig. */
+export async function openPool(config: JsonObject, environment: Record<string, string> = {}): Promise<OpenedPool> {
   const directory = await makeTemporaryDirectory("lictor-fake-pool-");
   const { log, records } = recordingLogger();
   const lines: string[] = [];
   const kubeconfig = join(directory.path, "config");
-  await writeFile(kubeconfig, JSON.stringify(kubeconfigOf(cluster)));
+  await writeFile(kubeconfig, JSON.stringify(config));
   const services = {
     environment: { KUBECONFIG: kubeconfig, ...environment },
     printLine: (_: string, { text }: { text: string }) => lines.push(text),
@@ -102,8 +107,7 @@ async function open(cluster: FakeKubernetes, environment: Record<string, string>
   } as unknown as RunFacts;
   const noReads = () => Promise.reject(new Error("nothing is read"));
   const readers = { readBlockDocument: noReads, readBlockDocumentById: noReads, findVariable: noReads };
-  const pool: FakePool = {
-    cluster,
+  const pool: OpenedPool = {
     infrastructure,
     records,
     logs: () => records.filter((record) => "flow_run_id" in record).map(({ msg }) => msg),
@@ -131,13 +135,25 @@ async function open(cluster: FakeKubernetes, environment: Record<string, string>
       hasEnded: false,
       readJob: () => Promise.reject(new Error("no job in this test")),
     },
+    async [Symbol.asyncDispose]() {
+      over.abort(new Error("the test is over"));
+      infrastructure[Symbol.dispose]();
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+  return pool;
+}
+
+async function open(cluster: FakeKubernetes, environment: Record<string, string>): Promise<FakePool> {
+  const ofCluster: Omit<FakePool, keyof OpenedPool> = {
+    cluster,
     async jobs() {
       const response = await fetch(`${cluster.url}/apis/batch/v1/namespaces/default/jobs`);
       return ((await response.json()) as { items: JobObject[] }).items;
     },
     async job() {
-      await waitFor(async () => (await pool.jobs()).length === 1, { ...soon, what: "a Job" });
-      return (await pool.jobs())[0] as JobObject;
+      await waitFor(async () => (await ofCluster.jobs()).length === 1, { ...soon, what: "a Job" });
+      return (await ofCluster.jobs())[0] as JobObject;
     },
     putPod(job, status, { name = `${job.metadata.name}-pod`, deletionGracePeriodSeconds } = {}) {
       const metadata = {
@@ -163,13 +179,8 @@ async function open(cluster: FakeKubernetes, environment: Record<string, string>
       await waitFor(() => cluster.watches().length >= 2, { ...soon, what: "the watches" });
     },
     reopen: (other = environment) => open(cluster, other),
-    async [Symbol.asyncDispose]() {
-      over.abort(new Error("the test is over"));
-      infrastructure[Symbol.dispose]();
-      await directory[Symbol.asyncDispose]();
-    },
   };
-  return pool;
+  return Object.assign(await openPool(kubeconfigOf(cluster), environment), ofCluster);
 }
 
 /** Returns a kubeconfig for the cluster. */
