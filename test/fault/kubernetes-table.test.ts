@@ -179,6 +179,20 @@ describe("a table", () => {
     },
   );
 
+  test("lists at once after an outage that ends with 410, and does not warn of it", async () => {
+    await using watched = await watch((server) => putPods(server, 3));
+    const { server } = watched;
+    await watched.until("the watch", () => server.watches().length === 1);
+    // Seen with Kubernetes 1.34: a new API server knows no older versions. Each failure doubles the pause.
+    const outage = Array.from({ length: 6 }, () => status(503, {}, { "retry-after": "0" }));
+    const answers = [...outage, status(410, { reason: "Expired", message: "too old resource version" })];
+    server.faults.push(({ verb }) => (verb === "watch" ? answers.shift() : undefined));
+    server.endWatches("cut");
+    await watched.until("the list", () => watched.lists() === 2);
+    await watched.until("the watch", () => server.watches().length === 1);
+    expect(watched.warnings().filter((text) => text.includes("too old"))).toEqual([]);
+  });
+
   test("takes an object of the same name that was created anew for another one", async () => {
     await using watched = await watch();
     const { server, told } = watched;

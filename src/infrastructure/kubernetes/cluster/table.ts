@@ -114,6 +114,7 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
     const { signal } = this.#end;
     for (let failed = 0; !signal.aborted; ) {
       let error: unknown = null;
+      const continued = this.#version !== null;
       this.#hasWorked = false;
       try {
         if (this.#version === null) await this.#list(signal);
@@ -123,6 +124,12 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
       }
       if (signal.aborted) return;
       if (this.#hasWorked) failed = 0;
+      if (continued && isExpired(error)) {
+        // Usual after an outage. The server answers, so the list need not wait.
+        this.#version = null;
+        failed = 0;
+        continue;
+      }
       if (!this.#hasWorked || error !== null) failed += 1;
       // A version that is refused again and again is of no use, even if the server does not say that it is too old.
       if (isExpired(error) || (error instanceof ClusterError && failed % 3 === 0)) this.#version = null;
