@@ -57,20 +57,25 @@ describe("the unit for systemd", () => {
 describe("the Dockerfile", () => {
   test("starts a worker as a user without rights", async () => {
     const dockerfile = await readDeployFile("Dockerfile");
+    const stages = dockerfile.split(/^FROM /m).slice(1);
+    expect(stages.map((stage) => /^\S+ AS (\S+)$/m.exec(stage)?.[1])).toEqual([
+      "prefect",
+      "package",
+      "lictor",
+      "lictor-python",
+    ]);
+    // Both images end in the same way.
+    const [one = "", other = ""] = stages
+      .slice(2)
+      .map((stage) => stage.slice(stage.indexOf("ENV ")).replace(/^#.*\n/gm, ""));
+    expect(one.trim()).toBe(other.trim());
+    expect(one).toMatch(/^USER 1000:1000$/m);
+    expect(one).toMatch(/^HEALTHCHECK /m);
     const json = (instruction: string) =>
-      JSON.parse(new RegExp(`^${instruction} (\\[.*\\])$`, "m").exec(dockerfile)?.[1] ?? "[]") as string[];
+      JSON.parse(new RegExp(`^${instruction} (\\[.*\\])$`, "m").exec(one)?.[1] ?? "[]") as string[];
     const [init, , ...command] = json("ENTRYPOINT");
     expect(init).toBe("tini");
     expect(findMistake([...command, ...json("CMD")].join(" "))).toBeNull();
-    const stages = [...dockerfile.matchAll(/^FROM (\S+) AS (\S+)$/gm)].map(([, , name]) => name);
-    expect(stages).toEqual(["build", "lictor", "lictor-python"]);
-    for (const stage of dockerfile.split(/^FROM /m).slice(2)) {
-      expect(/^USER (.*)$/gm.exec(stage.slice(stage.lastIndexOf("\nUSER ")))?.[1]).toBe("1000:1000");
-    }
-    for (const [, from, path = ""] of dockerfile.matchAll(/^COPY (?:--from=(\S+) )?(\S+)/gm)) {
-      expect(from === undefined ? ["."] : ["/opt/lictor"]).toContain(path);
-    }
-    expect(dockerfile).toMatch(/^HEALTHCHECK /m);
   });
 
   test("has what Prefect's Helm chart starts", async () => {
@@ -78,7 +83,7 @@ describe("the Dockerfile", () => {
     const [, text = ""] = /printf '(.*)' > \/opt\/prefect\/entrypoint\.sh/.exec(dockerfile) ?? [];
     const script = text.replaceAll("\\n", "\n").replace("exec lictor", "echo lictor");
     // The chart's own arguments, and those of the values.
-    const extra = [...(await readDeployFile("helm-values.yaml")).matchAll(/^ {4}- "?([^"\n]*)"?$/gm)].map(
+    const extra = [...(await readDeployFile("helm-values.yaml")).matchAll(/^ {4}- (?!name:)"?([^"\n]*)"?$/gm)].map(
       ([, arg]) => arg,
     );
     const args = [
@@ -102,7 +107,10 @@ describe("the Dockerfile", () => {
     const [, , , script = ""] =
       /^ {4}CMD \["(node)", "(-e)", "(.*)"\]$/m.exec(await readDeployFile("Dockerfile")) ?? [];
     // Nobody listens on this port, so the check fails. A mistake in the script would have another exit code or output.
-    const unhealthy = spawnSync(process.execPath, ["-e", script.replace("8080", "1")], { encoding: "utf8" });
+    const unhealthy = spawnSync(process.execPath, ["-e", script], {
+      encoding: "utf8",
+      env: { PREFECT_WORKER_WEBSERVER_PORT: "1" },
+    });
     expect(unhealthy).toMatchObject({ status: 1, stdout: "", stderr: "" });
   });
 });
