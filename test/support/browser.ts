@@ -44,6 +44,7 @@ export async function ensureBrowser(log: (line: string) => void): Promise<Progra
   if (!(await exists(join(FETCHED, "chromium")))) {
     await withProgress(log, `Fetching a browser (npm package ${PACKAGE}) into .cache`, fetchBrowser()).catch(giveUp);
   }
+  await writeFontsConfiguration();
   return {
     executablePath: join(FETCHED, "chromium"),
     env: { LD_LIBRARY_PATH: join(FETCHED, "lib"), FONTCONFIG_FILE: join(FETCHED, "fonts.conf") },
@@ -97,7 +98,6 @@ async function fetchBrowser(): Promise<void> {
       await pipeline(packed, createBrotliDecompress(), unpacked);
       if (name.endsWith(".tar")) await runOrThrow("tar", ["-xf", join(building, name), "-C", building]);
     }
-    await writeFile(join(building, "fonts.conf"), fontsConfiguration());
     for (const name of [
       archive,
       join(building, "package"),
@@ -114,9 +114,15 @@ async function fetchBrowser(): Promise<void> {
   }
 }
 
-function fontsConfiguration(): string {
+/** The configuration has whole paths, and .cache/ may have been moved. Without fonts, form fields crash the browser. */
+async function writeFontsConfiguration(): Promise<void> {
+  const file = join(FETCHED, "fonts.conf");
   const directories = `<dir>${join(FETCHED, "fonts")}</dir><cachedir>${join(FETCHED, "fonts-cache")}</cachedir>`;
-  return `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>${directories}</fontconfig>\n`;
+  const text = `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>${directories}</fontconfig>\n`;
+  if ((await readFile(file, "utf8").catch(() => "")) === text) return;
+  const unfinished = `${file}.${process.pid}`;
+  await writeFile(unfinished, text);
+  await rename(unfinished, file);
 }
 
 async function runOrThrow(command: string, args: readonly string[]): Promise<void> {
