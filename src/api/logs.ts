@@ -31,19 +31,21 @@ export interface LogRange {
   readonly order: "TIMESTAMP_ASC" | "TIMESTAMP_DESC";
   readonly after?: Date;
   readonly most?: number;
+  /** An abort ends the request. The abort reason is thrown. */
+  readonly signal?: AbortSignal;
 }
 
 /** Yields the log records of a flow run, page by page. Throws the errors of `Api.request`. */
 export async function* readLogPages(
   api: Api,
   flowRunId: string,
-  { order, after, most = Number.POSITIVE_INFINITY }: LogRange,
+  { order, after, most = Number.POSITIVE_INFINITY, signal }: LogRange,
 ): AsyncGenerator<StoredLogRecord[]> {
   const logs = { flow_run_id: { any_: [flowRunId] }, ...(after && { timestamp: { after_: after.toISOString() } }) };
   for (let offset = 0; offset < most; ) {
     const limit = Math.min(pageSize, most - offset);
     const body = { logs, sort: order, offset, limit };
-    const page = (await api.request("POST", "/logs/filter", { shape, body })) as unknown as StoredLogRecord[];
+    const page = (await api.request("POST", "/logs/filter", { shape, body, signal })) as unknown as StoredLogRecord[];
     yield page;
     offset += page.length;
     if (page.length < limit) return;

@@ -3,6 +3,7 @@ import { bothClocks, monotonicMs } from "../async/clock.ts";
 import type { Logging } from "../logger.ts";
 import { startHealthServer } from "../status/health-server.ts";
 import type { MetricsSources } from "../status/metrics-server.ts";
+import { readLogTail } from "../status/read-log-tail.ts";
 import { readStatus, readWatches, type StatusSources } from "../status/read-status.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
 
@@ -28,6 +29,7 @@ export async function serveHealth(
       machineProblem: () => sources.machine.problem,
       watches: () => readWatches(sources.workers),
       status: () => readStatus(sources, bothClocks()),
+      logTail: (flowRunId) => readLogTail(sources.workers, flowRunId),
       redact,
       log: logger,
     });

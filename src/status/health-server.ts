@@ -28,6 +28,8 @@ export interface HealthServerOptions {
   watches: () => readonly InfrastructureWatch[];
   /** Returns the body of /status.json. */
   status: () => object;
+  /** Returns the latest log records of a flow run. Returns null if it is not one of this program. */
+  logTail: (flowRunId: string) => Promise<object | null>;
   /** Returns the text without secrets. */
   redact: (text: string) => string;
   log: Logger;
@@ -39,15 +41,22 @@ interface RouteResponse {
   body: string;
 }
 
+/** A route gets the query of the request. */
+type Routes = Readonly<Record<string, (query: URLSearchParams) => RouteResponse | Promise<RouteResponse>>>;
+
+/** What a flow run logs may be confidential. Everything else on the page is about the worker. */
+const logsPath = "/logs.json";
+
 /**
- * Serves `/health`, the status page at `/`, and its data at `/status.json`. `/health` is 200 while all workers poll,
+ * Serves `/health`, the status page at `/`, and its data at `/status.json` and `/logs.json`. `/health` is 200 while all workers poll,
  * and 503 if one is stuck or the API is away. Returns the port. Disposing closes the server. Throws the system's error if it cannot
  * listen.
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<Disposable & { port: number }> {
-  const routes: Readonly<Record<string, () => RouteResponse | Promise<RouteResponse>>> = {
+  const routes: Routes = {
     "/health": () => healthResponse(options),
     "/status.json": () => statusResponse(options),
+    [logsPath]: (query) => logsResponse(options, query.get("flow_run") ?? ""),
     "/": pageResponse,
   };
   const server = http.createServer(async (request, response) => {
@@ -61,18 +70,27 @@ export async function startHealthServer(options: HealthServerOptions): Promise<D
 }
 
 async function respond(
-  routes: Readonly<Record<string, () => RouteResponse | Promise<RouteResponse>>>,
+  routes: Routes,
   { url, method, headers, socket }: http.IncomingMessage,
   configuredHost: string,
 ): Promise<RouteResponse> {
-  const path = url?.split("?")[0] ?? "";
+  const [path = "", query] = (url ?? "").split("?");
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
   if (!route) return json(404, { detail: "Not Found" });
   if (path !== "/health" && !isTrustedHost(socket.remoteAddress, headers.host, configuredHost)) {
     return json(403, { detail: "This name is not one of the status page. Use an address or localhost." });
   }
   if (method !== "GET" && method !== "HEAD") return json(405, { detail: "Method Not Allowed" });
-  return await route();
+  if (path === logsPath && !isLocal(socket.remoteAddress)) {
+    const detail =
+      "Log records are shown to this machine only. Use an SSH tunnel, kubectl port-forward or the Prefect UI.";
+    return json(403, { detail });
+  }
+  return await route(new URLSearchParams(query));
+}
+
+function isLocal(peer: string | undefined): boolean {
+  return peer === undefined || /^(::1|(::ffff:)?127\.)/.test(peer);
 }
 
 /**
@@ -81,8 +99,7 @@ async function respond(
  * holds that name. `peer` is the client's address, and `host` is the header.
  */
 export function isTrustedHost(peer: string | undefined, host: string | undefined, configuredHost: string): boolean {
-  const isLocalPeer = peer === undefined || /^(::1|(::ffff:)?127\.)/.test(peer);
-  if (!isLocalPeer || host === undefined) return true;
+  if (!isLocal(peer) || host === undefined) return true;
   if (!URL.canParse(`http://${host}`)) return false;
   const { hostname } = new URL(`http://${host}`);
   const name = hostname.replace(/^\[|\]$/g, "");
@@ -142,9 +159,25 @@ const privateHeaders = {
 
 /** Hides secrets in each text and not in the JSON, because a secret like `true` would break the JSON. */
 function statusResponse({ status, redact }: HealthServerOptions): RouteResponse {
+  return withoutSecrets(status(), redact);
+}
+
+async function logsResponse({ logTail, redact, log }: HealthServerOptions, flowRunId: string): Promise<RouteResponse> {
+  try {
+    const tail = await logTail(flowRunId);
+    return tail
+      ? withoutSecrets(tail, redact)
+      : json(404, { detail: "This worker does not have the flow run any more." });
+  } catch (error) {
+    log.debug({ err: error, flow_run_id: flowRunId }, "The log records for the status page cannot be read");
+    return json(502, { detail: "The API has not returned the log records." });
+  }
+}
+
+function withoutSecrets(body: object, redact: (text: string) => string): RouteResponse {
   const hide = (_key: string, value: unknown): unknown => (typeof value === "string" ? redact(value) : value);
   const headers = { "Content-Type": "application/json", ...privateHeaders };
-  return { status: 200, headers, body: JSON.stringify(status(), hide) };
+  return { status: 200, headers, body: JSON.stringify(body, hide) };
 }
 
 /** Returns the page. It is read for each request, so that it takes no memory otherwise. A single executable has it inside. */

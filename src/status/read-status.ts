@@ -116,14 +116,15 @@ function readWorker(worker: Worker, toWallClock: (at: number) => number): Omit<W
 }
 
 function readInFlight(run: RunRecord, toWallClock: (at: number) => number): InFlightStatus {
-  const { flowRun, phase, takenAt, handle } = run;
+  const { phase, takenAt, handle } = run;
   // It is empty before the start.
   const identifier = handle?.identifier || null;
-  return { ...readRun(summarize(run)), id: flowRun.id, phase, since: toWallClock(takenAt), identifier };
+  return { ...readRun(summarize(run)), phase, since: toWallClock(takenAt), identifier };
 }
 
-function readRun({ name, flowName: flow, deploymentName: deployment, state, times }: RunSummary): FlowRunStatus {
+function readRun({ id, name, flowName: flow, deploymentName: deployment, state, times }: RunSummary): FlowRunStatus {
   return {
+    id,
     name,
     flow,
     deployment,

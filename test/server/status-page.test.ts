@@ -1,7 +1,9 @@
 // The status page as a person sees it: a real worker's page in a real browser.
+import { readFile } from "node:fs/promises";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { startBrowser } from "../support/browser.ts";
+import { inCheckout } from "../support/checkout.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { startLictor } from "../support/lictor.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
@@ -53,6 +55,13 @@ async function onFreePort(): Promise<{ url: string; env: Record<string, string> 
   const port = String(await findFreePort());
   const env = { PREFECT_WORKER_WEBSERVER_HOST: "127.0.0.1", PREFECT_WORKER_WEBSERVER_PORT: port };
   return { url: `http://127.0.0.1:${port}/`, env };
+}
+
+/** What the accessibility library finds on the page as it is shown now. */
+async function violationsOf(page: Page): Promise<string[]> {
+  await page.evaluate(await readFile(inCheckout("node_modules/axe-core/axe.min.js"), "utf8"));
+  const found = (await page.evaluate("axe.run()")) as { violations: { id: string; nodes: { html: string }[] }[] };
+  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`);
 }
 
 const SECRET = "marked-secret-of-this-test";
@@ -132,6 +141,75 @@ describe("the status page", () => {
     });
     expect(await page.getByRole("alert").isVisible()).toBe(false);
   }, 240_000);
+
+  test("finds flow runs of several work pools and shows their logs, by the keyboard alone", async () => {
+    const api = sharedApi();
+    const pools = await Promise.all([newPool(api), newPool(api)]);
+    const { url, env } = await onFreePort();
+    const args = ["--pool", pools[1], "--with-healthcheck"];
+    const apiUrl = inject("apiUrl");
+    await using _worker = await startWorker(pools[0], {
+      apiUrl,
+      args,
+      env: { ...env, PREFECT_API_AUTH_STRING: `somebody:${SECRET}` },
+    });
+    for (const [index, workPool] of pools.entries()) {
+      const program = ["sh", "-c", `echo line of ${SECRET}; echo "WARNING nearly full"; exit ${index}`];
+      const deployment = await api.createDeployment({
+        flowName: workPool,
+        name: "d",
+        workPool,
+        jobVariables: { program },
+      });
+      await api.createFlowRun(deployment, { name: `run-of-${index}` });
+    }
+    await using opened = await openPage(url);
+    const { page, unwanted } = opened;
+    const ended = async () => (await rowsOf(page, "Flow runs that ended last")).map(([name]) => name?.split("\n")[0]);
+    await waitFor(async () => (await ended()).length === 2, {
+      timeoutMs: ENGINE_TIMEOUT_MS,
+      what: "two ended flow runs",
+    });
+    expect((await rowsOf(page, "Connections of each work pool")).map(([pool]) => pool)).toEqual(pools);
+
+    await page.getByLabel("State").selectOption("Failed or crashed");
+    expect(await ended()).toEqual(["run-of-1"]);
+    await page.getByLabel("State").selectOption("All");
+    await page.getByLabel("Work pool").selectOption(pools[0]);
+    expect(await ended()).toEqual(["run-of-0"]);
+    await page.getByLabel("Work pool").selectOption("All");
+    await page.getByLabel("Search").fill("no such flow run");
+    await page.getByText("No flow run matches the search.").waitFor();
+    await page.getByLabel("Search").fill(`${pools[1]} FAILED`);
+    expect(await ended()).toEqual(["run-of-1"]);
+
+    await page.getByLabel("Search").focus();
+    const focused = () => page.evaluate("document.activeElement.textContent");
+    for (let tabs = 0; tabs < 10 && (await focused()) !== "run-of-1"; tabs++) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    const logs = page.getByRole("dialog", { name: "run-of-1" });
+    await logs.getByText("line of ********").waitFor();
+    await logs.getByText(/WARNING nearly full$/).waitFor();
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      expect(await violationsOf(page)).toEqual([]);
+    }
+    await page.keyboard.press("Escape");
+    await page.waitForResponse(/status\.json$/);
+    expect(await focused()).toBe("run-of-1");
+    for (const viewport of [
+      { width: 360, height: 640 },
+      { width: 1100, height: 800 },
+    ]) {
+      await page.setViewportSize(viewport);
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        expect(await violationsOf(page)).toEqual([]);
+      }
+      expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(viewport.width);
+    }
+    expect(unwanted).toEqual([]);
+  });
 
   test("says that the worker is starting while the server does not answer, and fits a phone", async () => {
     await using server = await startScriptedServer({

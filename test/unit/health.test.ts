@@ -100,6 +100,7 @@ const healthy = {
   machineProblem: () => null,
   watches: () => [],
   status: () => ({}),
+  logTail: async () => null,
   redact: (text: string) => text,
   log: recordingLogger().log,
 };
@@ -108,12 +109,17 @@ test.each<[path: string, host: string, status: number]>([
   ["/", "evil.example", 403],
   ["/status.json", "evil.example", 403],
   ["/status.json?x=1", "evil.example", 403],
+  ["/logs.json?flow_run=known", "evil.example", 403],
+  ["/logs.json?flow_run=known", "localhost", 200],
+  ["/logs.json?flow_run=another", "localhost", 404],
+  ["/logs.json", "localhost", 404],
   ["/health", "evil.example", 200],
   ["/status.json", "localhost", 200],
 ])("a request for %s from this machine with the host name %s gets %i", async (path, host, status) => {
   using server = await startHealthServer({
     ...healthy,
     status: () => ({ host: "not for others" }),
+    logTail: async (flowRunId) => (flowRunId === "known" ? { records: ["not for others"] } : null),
   });
   for (const method of ["GET", "HEAD"]) {
     const message = { method, headers: { Host: host }, body: "" };

@@ -40,7 +40,11 @@ export function show(id: string, ...children: readonly (Node | string)[]): void 
   const current = byId(id);
   const next = current.cloneNode(false);
   for (const child of children) next.appendChild(typeof child === "string" ? document.createTextNode(child) : child);
-  if (!next.isEqualNode(current)) current.replaceChildren(...next.childNodes);
+  if (next.isEqualNode(current)) return;
+  const focused = current.contains(document.activeElement) ? document.activeElement?.id : "";
+  current.replaceChildren(...next.childNodes);
+  // The keyboard goes on where it was.
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
 /** A column of a table. Small screens do not show `wide` columns. */
@@ -67,7 +71,7 @@ export function table<Row>(
       ...columns.map((column, index) =>
         index === 0
           ? element("th", { scope: "row" }, column.cell(row))
-          : element("td", kindOf(column), column.cell(row)),
+          : element("td", { ...kindOf(column), "data-title": column.title }, column.cell(row)),
       ),
     ),
   );

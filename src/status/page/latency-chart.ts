@@ -40,7 +40,12 @@ export function latencyChart(
   return [
     drawing,
     element("figcaption", {}, element("strong", {}, summary), explanation),
-    element("details", isOpen ? { open: "" } : {}, element("summary", {}, "The same as a table"), asTable),
+    element(
+      "details",
+      isOpen ? { open: "" } : {},
+      element("summary", { id: "latency-table" }, "The same as a table"),
+      asTable,
+    ),
   ];
 }
 

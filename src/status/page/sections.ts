@@ -1,26 +1,8 @@
 // The sections of the page, from the status of the program.
-import { type Column, element } from "./elements.ts";
-import { formatDuration, formatTime, medianOf } from "./format.ts";
-import type {
-  ConnectionStatus,
-  FlowRunStatus,
-  HostStatus,
-  InFlightStatus,
-  Status,
-  WorkerStatus,
-} from "./status-json.ts";
-
-type Tone = "good" | "bad" | "warn" | "calm" | "busy";
-
-const tones: Readonly<Record<string, Tone>> = {
-  COMPLETED: "good",
-  FAILED: "bad",
-  CRASHED: "bad",
-  CANCELLED: "warn",
-  CANCELLING: "warn",
-  PAUSED: "warn",
-  RUNNING: "busy",
-};
+import { element, table } from "./elements.ts";
+import { formatDuration, medianOf } from "./format.ts";
+import type { ConnectionStatus, HostStatus, Status, WorkerStatus } from "./status-json.ts";
+import type { Tone } from "./tones.ts";
 
 /** The word and the colour for each phase of the program. */
 export const phases: Readonly<Record<HostStatus["phase"], [word: string, tone: Tone]>> = {
@@ -112,24 +94,33 @@ function polling(found: ConnectionStatus, now: number, querySeconds: number): [T
 
 /** Returns the connections of all workers. The text of a closed connection says what happens without it. */
 export function connections({ host, workers }: Status): HTMLElement[] {
-  return [
-    ...workers.flatMap((worker) => connectionsOf(worker, host.now, workers.length > 1 ? ` of ${worker.workPool}` : "")),
-    connection("Events to the server", host.eventsIn ? "good" : "warn", [
-      isOpen(host.eventsIn),
-      host.eventsIn ? "carries what the worker does" : "they are kept and sent later",
-    ]),
+  const events = connection("Events to the server", host.eventsIn ? "good" : "warn", [
+    isOpen(host.eventsIn),
+    host.eventsIn ? "carries what the worker does" : "they are kept and sent later",
+  ]);
+  const [only] = workers;
+  if (only && workers.length === 1) {
+    return [element("ul", {}, ...connectionsOf(only, host.now).map((each) => each("li")), events("li"))];
+  }
+  const cell = (index: number) => (worker: WorkerStatus) => connectionsOf(worker, host.now)[index]?.("div") ?? none;
+  const columns = [
+    { title: "Work pool", cell: ({ workPool }: WorkerStatus) => workPool },
+    { title: "API", cell: cell(0) },
+    { title: "Worker channel", cell: cell(1) },
+    { title: "Events from the server", cell: cell(2) },
   ];
+  return [table("Connections of each work pool", columns, workers, ""), element("ul", {}, events("li"))];
 }
 
-function connectionsOf({ connections: found, querySeconds }: WorkerStatus, now: number, of: string): HTMLElement[] {
-  if (!found) return [element("li", {}, element("span", { class: "dot warn" }, `Being opened${of}`))];
+function connectionsOf({ connections: found, querySeconds }: WorkerStatus, now: number): ShownConnection[] {
+  if (!found) return [connection("Being opened", "warn", [])];
   return [
-    connection(`API${of}`, ...polling(found, now, querySeconds)),
-    connection(`Worker channel${of}`, found.workerChannel ? "good" : "calm", [
+    connection("API", ...polling(found, now, querySeconds)),
+    connection("Worker channel", found.workerChannel ? "good" : "calm", [
       isOpen(found.workerChannel),
       found.workerChannel ? "carries the heartbeats" : "heartbeats go by REST",
     ]),
-    connection(`Events from the server${of}`, found.eventsOut ? "good" : "warn", [
+    connection("Events from the server", found.eventsOut ? "good" : "warn", [
       isOpen(found.eventsOut),
       found.eventsOut ? lag(found) : "flow runs are found by polling",
     ]),
@@ -144,60 +135,13 @@ function lag({ eventLagMs }: ConnectionStatus): string {
   return eventLagMs === null ? "no event yet" : `the last took ${Math.max(0, eventLagMs)} ms`;
 }
 
-function connection(name: string, tone: Tone, words: readonly string[]): HTMLElement {
-  const title = element("span", { class: `dot ${tone}` }, name);
-  return element("li", {}, title, element("span", { class: "less" }, words.join("; ")));
-}
+/** Makes the element of a connection, for a list or for the cell of a table. */
+type ShownConnection = (tag: "li" | "div") => HTMLElement;
 
-/** Returns the columns for flow runs in flight. `now` is the time of the program's clock. */
-export function inFlightColumns(now: number): Column<InFlightStatus>[] {
-  return [
-    nameColumn(),
-    stateColumn(),
-    { title: "Claimed", kind: "wide", cell: ({ claimedAt }) => timeOf(claimedAt, now) },
-    { title: "Running since", kind: "wide", cell: ({ runningAt }) => timeOf(runningAt, now) },
-    { title: "Age", kind: "number", cell: ({ since }) => formatDuration(now - since, 0) },
-  ];
-}
-
-/** Returns the columns for ended flow runs. `now` is the time of the program's clock. */
-export function endedColumns(now: number): Column<FlowRunStatus>[] {
-  return [
-    nameColumn(),
-    stateColumn(),
-    { title: "Created", kind: "wide", cell: ({ createdAt }) => timeOf(createdAt, now) },
-    { title: "Claimed after", kind: "wide number", cell: ({ dueAt, claimedAt }) => between(dueAt, claimedAt) },
-    { title: "Running after", kind: "wide number", cell: ({ dueAt, runningAt }) => between(dueAt, runningAt) },
-    { title: "Ran for", kind: "wide number", cell: ({ runningAt, endedAt }) => between(runningAt, endedAt) },
-    { title: "Ended", kind: "number", cell: ({ endedAt }) => timeOf(endedAt, now) },
-  ];
-}
-
-function nameColumn(): Column<FlowRunStatus> {
-  return {
-    title: "Flow run",
-    cell: ({ name, flow, deployment }) => {
-      const cell = document.createDocumentFragment();
-      cell.append(name);
-      const origin = [flow, deployment].filter((part) => part !== null).join(" / ");
-      if (origin !== "") cell.append(element("span", { class: "less" }, origin));
-      return cell;
-    },
+function connection(name: string, tone: Tone, words: readonly string[]): ShownConnection {
+  return (tag) => {
+    if (tag === "div") return element("div", { class: `dot ${tone}` }, words.join("; ") || name);
+    const title = element("span", { class: `dot ${tone}` }, name);
+    return element("li", {}, title, element("span", { class: "less" }, words.join("; ")));
   };
-}
-
-function stateColumn(): Column<FlowRunStatus> {
-  return {
-    title: "State",
-    cell: ({ state }) => element("span", { class: `dot ${tones[state.type] ?? "calm"}` }, state.name),
-  };
-}
-
-function timeOf(at: number | null, now: number): Node | string {
-  if (at === null) return none;
-  return element("time", { datetime: new Date(at).toISOString() }, formatTime(at, now));
-}
-
-function between(from: number | null, to: number | null): string {
-  return from === null || to === null ? none : formatDuration(to - from);
 }

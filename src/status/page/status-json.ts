@@ -2,6 +2,7 @@
 
 /** A flow run, in flight or ended. A field is null if it is not known. */
 export interface FlowRunStatus {
+  id: string;
   name: string;
   flow: string | null;
   deployment: string | null;
@@ -17,7 +18,6 @@ export interface FlowRunStatus {
 
 /** A flow run in flight. `since` is when the worker took it. */
 export interface InFlightStatus extends FlowRunStatus {
-  id: string;
   phase: string;
   since: number;
   /** The infrastructure pid, such as a process id. */
@@ -91,6 +91,11 @@ export interface WatchStatus {
   name: string;
   lastAt: number | null;
   problem: string | null;
+}
+
+/** The body of GET /logs.json?flow_run=ID: the latest log records of a flow run, oldest first. */
+export interface LogTail {
+  records: { at: number; level: string; message: string }[];
 }
 
 /** The status of one program at one moment. */

@@ -1,7 +1,9 @@
 // The script of the status page. Requests the status again and again and shows it. Says so if there is no response.
-import { byId, show, table } from "./elements.ts";
+import { byId, show } from "./elements.ts";
+import { showFlowRuns } from "./flow-runs.ts";
 import { latencyChart } from "./latency-chart.ts";
-import { connections, endedColumns, facts, figures, inFlightColumns, phases } from "./sections.ts";
+import { openLogsOnClick, refreshLogs } from "./logs.ts";
+import { connections, facts, figures, phases } from "./sections.ts";
 import type { Status } from "./status-json.ts";
 
 const refreshMs = 2000;
@@ -24,10 +26,11 @@ async function refresh(): Promise<void> {
   }
   respondedAt = new Date();
   showStatus(latest);
+  await refreshLogs(latest);
 }
 
 function showStatus(status: Status): void {
-  const { host, workers } = status;
+  const { host } = status;
   const [word, tone] = phases[host.phase];
   showPhase(word, tone, nameOf(status));
   document.body.classList.remove("silent");
@@ -37,14 +40,14 @@ function showStatus(status: Status): void {
   show("facts", ...facts(status));
   show("figures", ...figures(status));
   show("connections", ...connections(status));
-  const inFlight = workers.flatMap((worker) => worker.inFlight);
-  const ended = workers
-    .flatMap((worker) => worker.ended)
-    .sort((one, other) => (other.endedAt ?? 0) - (one.endedAt ?? 0));
-  show("in-flight", table("Flow runs in flight", inFlightColumns(host.now), inFlight, "No flow run is in flight."));
-  show("ended", table("Flow runs that ended last", endedColumns(host.now), ended, "None has ended yet."));
+  showFlowRuns(status, showAgain);
   showChart(status);
   show("updated", `Refreshes itself; last answer at ${respondedAt?.toLocaleTimeString()}.`);
+}
+
+/** Shows the latest status again, because the reader wants to see something else of it. */
+function showAgain(): void {
+  if (latest) showFlowRuns(latest, showAgain);
 }
 
 /** Returns the name of the workers. All workers of one program have the same name. */
@@ -91,6 +94,8 @@ async function pause(): Promise<void> {
 
 document.addEventListener("visibilitychange", () => resume());
 addEventListener("resize", () => latest && showChart(latest));
+openLogsOnClick(() => latest);
+byId("search").addEventListener("input", showAgain);
 for (;;) {
   await refresh();
   await pause();
