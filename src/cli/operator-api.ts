@@ -1,5 +1,7 @@
 // The API for commands that a person waits for.
 import type { Api } from "../api/api.ts";
+import { causeOfLostConnection } from "../api/causes.ts";
+import { UnreachableError } from "../api/errors.ts";
 import { openApi } from "./open-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 
@@ -10,22 +12,25 @@ const eraseLine = "\r\u001b[K";
 
 /**
  * Opens the API. On a terminal, a line says so while a response takes more than a second. Throws SettingsError and the errors of
- * `Api.request`.
+ * `Api.request`, with advice if the API cannot be reached.
  */
 export async function openOperatorApi(program: ProgramContext): Promise<Disposable & { api: Api }> {
   const open = await openApi(program);
   const { stderr } = process;
-  if (!stderr.isTTY) return open;
   const { api } = open;
   const text = program.logging.redact(`Waiting for ${open.connection.apiUrl} …`);
   const request: Api["request"] = async (...args) => {
     let isShown = false;
-    const timer = setTimeout(() => {
+    const show = () => {
       isShown = true;
       stderr.write(text);
-    }, shownAfterMs);
+    };
+    const timer = stderr.isTTY ? setTimeout(show, shownAfterMs) : undefined;
     try {
       return await api.request(...args);
+    } catch (error) {
+      if (error instanceof UnreachableError) error.message += adviceFor(error.code);
+      throw error;
     } finally {
       clearTimeout(timer);
       if (isShown) stderr.write(eraseLine);
@@ -36,4 +41,9 @@ export async function openOperatorApi(program: ProgramContext): Promise<Disposab
     api: { address, attribution, request, requestRaw, toApiError },
     [Symbol.dispose]: () => open[Symbol.dispose](),
   };
+}
+
+function adviceFor(code: string): string {
+  const cause = causeOfLostConnection(code);
+  return `.${cause === null ? "" : ` ${cause}`} \`lictor doctor\` tries each step.`;
 }

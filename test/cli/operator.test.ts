@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, inject, test } from "vitest";
 import { newPool, sharedApi } from "../server/deployments.ts";
+import { findFreePort } from "../support/free-port.ts";
 import { runInTerminal } from "../support/in-terminal.ts";
 import { runPrefectCommands } from "../support/prefect-commands.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
@@ -186,4 +187,14 @@ test("on a terminal, a line says that a server takes long, and goes away", async
   const options = { env: home.env({ PREFECT_API_URL: `${server.url}/api` }), cwd: home.path, dialogue: [] };
   const { output } = await runInTerminal(inject("python"), ["work-pool", "ls"], options);
   expect(output).toBe(`Waiting for ${server.url}/api …\r\u001b[KNo work pools found.\r\n`);
+});
+
+test("the error says what to do if the API cannot be reached", async () => {
+  await using home = await makeHome();
+  const PREFECT_API_URL = `http://127.0.0.1:${await findFreePort()}/api`;
+  const { code, stdout, stderr } = await home.lictor(["work-pool", "ls"], { PREFECT_API_URL });
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(
+    /^\S+: connect ECONNREFUSED \S+\. Nothing listens on this port: .*PREFECT_API_URL\. `lictor doctor` tries each step\.\n$/,
+  );
 });
