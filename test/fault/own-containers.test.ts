@@ -57,6 +57,21 @@ describe("the containers of a work pool", () => {
     expect(lists(fake)).toEqual(["true", "false", "false"]);
   });
 
+  test("are removed if no flow run waits for them and they were not started, also if that is known only then", async () => {
+    const unstarted = { id: idOf(1), state: "created", createdMs: Date.now() };
+    const startedMeanwhile = { id: idOf(2), state: "created", createdMs: Date.now() };
+    const running = { id: idOf(3), state: "running", createdMs: Date.now() };
+    await using fake = await engineWith([unstarted, startedMeanwhile, running]);
+    using docker = await openFakeDocker(fake);
+    const { infrastructure } = docker;
+    const programs = await infrastructure.findStarted(workPoolId, {});
+    expect(programs.map(({ mayHaveBegun }) => mayHaveBegun)).toEqual([false, false, true]);
+    startedMeanwhile.state = "running";
+    for (const program of programs.filter(({ mayHaveBegun }) => !mayHaveBegun)) await infrastructure.discard?.(program);
+    const removed = fake.requests.filter(({ method }) => method === "DELETE").map(({ path }) => path);
+    expect(removed).toEqual([`/containers/${idOf(1)}`]);
+  });
+
   test("are removed if they ended longer ago than they are kept, or were not started for an hour, and foreign ones never", async () => {
     const old = { state: "exited", createdMs: hoursAgo(9), endedMs: hoursAgo(3) };
     await using fake = await engineWith([

@@ -2,7 +2,7 @@
 import { getEventListeners } from "node:events";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
-import { type ContainerEngine, short } from "./container-engine.ts";
+import { type Container, type ContainerEngine, short } from "./container-engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
@@ -35,15 +35,25 @@ export function findViolations(world: CheckedWorld): string[] {
       ...machine.living().map((process) => `${process.owner.name} of ${process.flowRunId} still runs`),
       ...findLeftFiles(world, machine),
     ]),
-    ...engines.flatMap(({ engine }) => findLeftContainers(engine)),
+    ...engines.flatMap(({ engine }) => findLeftContainers(world, engine)),
     ...lictors.flatMap((lictor) => checkLictor(lictor)),
   ];
 }
 
-/** Returns the containers that run or were never started. Ended ones are kept for users. */
-export function findLeftContainers({ containers, name }: ContainerEngine): string[] {
+/**
+ * Returns the containers that run or were never started. Ended ones are kept for users. The work pool of a container that the
+ * engine created late may be gone, and then nobody looks for it.
+ */
+export function findLeftContainers(
+  { server }: Pick<CheckedWorld, "server">,
+  { containers, name }: ContainerEngine,
+): string[] {
+  const isWanted = ({ status, flowRunId }: Container): boolean => {
+    const isPoolGone = (server.runs.get(flowRunId)?.work_queue_id ?? null) === null;
+    return status !== "created" || !isPoolGone;
+  };
   return [...containers.values()]
-    .filter(({ status }) => status !== "exited")
+    .filter((container) => container.status !== "exited" && isWanted(container))
     .map(({ id, status, flowRunId }) => `container ${short(id)} of ${flowRunId} is still ${status} on ${name}`);
 }
 

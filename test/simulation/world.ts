@@ -276,7 +276,7 @@ export class World implements CheckedWorld {
       slots.taken === 0 && (worker?.runs.list().length ?? 0) === 0;
     const isClean = (machine: Machine): boolean =>
       machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
-    if (this.engines.some(({ engine }) => findLeftContainers(engine).length > 0)) return false;
+    if (this.engines.some(({ engine }) => findLeftContainers(this, engine).length > 0)) return false;
     return this.machines.every(isClean) && this.running().every(isIdle);
   }
 

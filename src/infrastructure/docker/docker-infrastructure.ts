@@ -45,6 +45,7 @@ export function openDockerOn(engine: Engine, services: InfrastructureServices): 
     hooksOfLost: () => ({ runsItself: { cancellation: true, crashed: true }, run: async () => {} }),
     findAbandoned: (handle) => findAbandonedContainer(docker, handle),
     findStarted: (workPoolId) => own.find(workPoolId),
+    discard: (program) => own.discard(program),
     integrations: async () => [],
     [Symbol.dispose]: () => watch[Symbol.dispose](),
   };

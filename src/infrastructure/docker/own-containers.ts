@@ -1,12 +1,12 @@
 // Finds the containers of a work pool, whoever started them, and removes those that ended long ago.
 import { monotonicMs, timeoutSignal, wallClockMs } from "../../async/clock.ts";
 import type { StartedProgram } from "../pool-type.ts";
-import { inspect, type ListedContainer, listContainers } from "./container-details.ts";
+import { inspect, inspectIfThere, type ListedContainer, listContainers, neverStarted } from "./container-details.ts";
 import { labelFilter, readLabels } from "./container-labels.ts";
 import { isEnded } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
 import { isMissing } from "./engine/engine-error.ts";
-import { toHandle } from "./handle.ts";
+import { containerOf, toHandle } from "./handle.ts";
 import { removeContainer } from "./start-container.ts";
 
 /** Tens of thousands of ended containers may be kept, and each is 2 kB in a list. So they are listed this seldom. */
@@ -58,9 +58,25 @@ export class OwnContainers {
     }
     return found.flatMap((container) => toStarted(docker, container, daemonId));
   }
+
+  /** Removes a container that was not started, because its flow run does not wait for it. Throws as `Engine.request` does. */
+  async discard({ flowRunId, handle }: StartedProgram): Promise<void> {
+    const { docker } = this;
+    const id = containerOf(handle);
+    if (id === null || docker.watch.has(id)) return;
+    const over = timeoutSignal(looksMs);
+    const details = await inspectIfThere(docker, id, over);
+    if (details === null || !neverStarted(details.State.Status)) return;
+    docker.services.log.info(`Removing container ${id} of flow run ${flowRunId}, which does not wait for it any more`);
+    await removeContainer(docker, id, over);
+  }
 }
 
-function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer, daemonId: string | null): StartedProgram[] {
+function toStarted(
+  { engine }: Docker,
+  { Id, Labels, State }: ListedContainer,
+  daemonId: string | null,
+): StartedProgram[] {
   const facts = readLabels(Labels);
   if (facts === null) return [];
   const { flowRunId, instance, workerName, attempt, executesItself } = facts;
@@ -71,7 +87,7 @@ function toStarted({ engine }: Docker, { Id, Labels }: ListedContainer, daemonId
     daemonId,
     autoRemove: false,
   });
-  return [{ flowRunId, instance, workerName, proposals: attempt, handle, mayHaveBegun: true }];
+  return [{ flowRunId, instance, workerName, proposals: attempt, handle, mayHaveBegun: !neverStarted(State) }];
 }
 
 /** Returns for how long a container in this state is kept. */
