@@ -327,6 +327,20 @@ describe("a log", () => {
     expect(lines).toEqual(["one", "two", "three"]);
   });
 
+  // Seen with Kubernetes 1.34: the API server asks the node, and passes its silence on as a 500.
+  test("of a node that does not answer is no outage of the cluster", async () => {
+    await using server = await startFakeKubernetes();
+    const { log, warnings } = recordingLogger();
+    using cluster = await openFakeCluster(server, log);
+    const message = 'Get "https://node-1:10250/containerLogs/default/p/c": net/http: TLS handshake timeout';
+    server.faults.push(({ resource }) => (resource === "pods/log" ? status(500, { message }) : undefined));
+    for (let times = 0; times < 3; times++) {
+      await expect(readLog(cluster, "default", "p", {}, { retries: 0 })).rejects.toThrow("TLS handshake timeout");
+      await expect(followLog(cluster, "default", "p", {}, { retries: 0 }).next()).rejects.toThrow("handshake");
+    }
+    expect([cluster.outage.problem, warnings()]).toEqual([null, []]);
+  });
+
   test("whose connection is lost fails after the lines that came", async () => {
     await using server = await startFakeKubernetes();
     using cluster = await openFakeCluster(server, recordingLogger().log);

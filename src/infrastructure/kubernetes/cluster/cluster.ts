@@ -33,6 +33,8 @@ export interface Call {
   readonly limitMs?: number;
   /** The shape of a successful response. */
   readonly shape?: Check;
+  /** The API server asks a node for the answer, so a failure says nothing about the API server. */
+  readonly asksNode?: boolean;
   /** How often a transient failure is retried. The default is 3. Infinity: until `signal` aborts. */
   readonly retries?: number;
 }
@@ -136,7 +138,7 @@ export class Cluster implements Disposable {
         return result;
       } catch (error) {
         signal?.throwIfAborted();
-        this.outage.failed(error);
+        if (!call.asksNode || !(error instanceof ClusterError)) this.outage.failed(error);
         if (used && error instanceof ClusterError && error.status === 401 && !isRenewed) {
           isRenewed = true;
           this.access.credentials.renew(used);

@@ -210,7 +210,8 @@ export async function readLog(
   options: CallOptions,
 ): Promise<string> {
   const query: Query = { ...selection, limitBytes: mostLogBytes };
-  return await cluster.requestText("GET", `${pathOf(pods, namespace, pod)}/log`, { ...options, query });
+  const call = { ...options, query, asksNode: true };
+  return await cluster.requestText("GET", `${pathOf(pods, namespace, pod)}/log`, call);
 }
 
 /**
@@ -225,7 +226,7 @@ export async function* followLog(
   options: CallOptions,
 ): AsyncGenerator<string> {
   const query: Query = { ...selection, follow: true };
-  const response = await cluster.open(`${pathOf(pods, namespace, pod)}/log`, { ...options, query });
+  const response = await cluster.open(`${pathOf(pods, namespace, pod)}/log`, { ...options, query, asksNode: true });
   const lines = new LineCutter();
   try {
     for await (const chunk of response) yield* lines.push(chunk as Buffer);
