@@ -154,6 +154,24 @@ describe("a Job", () => {
     20_000,
   );
 
+  test.each([
+    ["before its end was told to end", true],
+    ["after its end was not told to end", false],
+  ])("whose pod is deleted %s", async (_, isBefore) => {
+    await using started = await startWatched();
+    const { pool, execution, job } = started;
+    const deletion = { deletionGracePeriodSeconds: 30 };
+    pool.putPod(job, { phase: "Running", containerStatuses: [running] }, isBefore ? deletion : {});
+    await execution.started;
+    const failed: NonNullable<PodObject["status"]> = { phase: "Failed", containerStatuses: [terminated(3, "Error")] };
+    pool.putPod(job, failed, isBefore ? deletion : {});
+    pool.putPod(job, failed, deletion);
+    pool.putJobStatus(job, failedJob);
+    const ending = await execution.ended;
+    expect(ending).toMatchObject({ kind: "exited", status: 3 });
+    expect(["isCrash" in ending, (ending as { why: string }).why.includes("deleted")]).toEqual([isBefore, isBefore]);
+  });
+
   test("that fails with a pod that is gone has that end at once", async () => {
     await using started = await startWatched();
     const { pool, execution, job } = started;

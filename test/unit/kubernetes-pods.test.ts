@@ -96,6 +96,29 @@ describe("a pod's diagnosis", () => {
   });
 });
 
+describe("a pod that was deleted by somebody", () => {
+  const failed = { kind: "failed", reason: "BackoffLimitExceeded", message: "" } as const;
+  const deleted = (exitCode: number, reason: string): PodFacts => {
+    const { metadata, ...pod } = podWith({ phase: "Failed", containerStatuses: [terminated(exitCode, reason)] });
+    return toPodFacts({ ...pod, metadata: { ...metadata, deletionTimestamp: "2026-01-01T00:01:00Z" } });
+  };
+
+  test("ends by the node's signal, which is no lack of memory", () => {
+    expect(toEnding(failed, [deleted(137, "Error")], { waitedFor: null })).toMatchObject({
+      kind: "gone",
+      why: "Pod 'p-1' on node 'node-1' ended with exit code 137 (Error). The pod was deleted.",
+    });
+  });
+
+  test.each([
+    [3, "Error"],
+    [137, "OOMKilled"],
+  ])("has exit code %i (%s) if it ends by itself", (status, reason) => {
+    const ending = toEnding(failed, [deleted(status, reason)], { waitedFor: null });
+    expect(ending).toMatchObject({ kind: "exited", status, isCrash: true });
+  });
+});
+
 describe("a container that was lost with its pod", () => {
   const lost = (message: string, more: object = {}): PodFacts => {
     const state = { terminated: { exitCode: 137, reason: "ContainerStatusUnknown", message } };

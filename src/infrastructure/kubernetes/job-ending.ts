@@ -25,15 +25,28 @@ export function toEnding(
   const status = pod?.end?.exitCode ?? 0;
   const why = [
     ...(end.kind === "deleted" ? [end.why] : describeFailure(end)),
-    ...(pod ? describePod(pod, writesResult && pod.hasStarted) : [waitedFor ?? "It had no pod."]),
+    ...(pod
+      ? describePod(pod, { hidesMessage: writesResult && pod.hasStarted, isJobDeleted: end.kind === "deleted" })
+      : [waitedFor ?? "It had no pod."]),
   ].join(" ");
-  if (status === 0 || end.kind !== "failed") return { kind: "gone", why, mayHaveBegun: true };
+  if (status === 0 || end.kind !== "failed" || (pod && wasKilledByNode(pod)))
+    return { kind: "gone", why, mayHaveBegun: true };
   return { kind: "exited", status, reported: null, why, ...(pod && isCrash(end, pod) && { isCrash: true }) };
 }
 
+/** Whether the node killed the container because its pod was told to end. Exit code 137 alone is explained as a lack of memory. */
+function wasKilledByNode({ end, isDisrupted, graceSeconds }: PodFacts): boolean {
+  return end?.exitCode === 137 && end.reason !== "OOMKilled" && (isDisrupted || graceSeconds !== null);
+}
+
 /** Whether the exit code is not that of a program that ended by itself. */
-function isCrash({ reason }: JobOutcome & { kind: "failed" }, { end, hasStarted, isDisrupted }: PodFacts): boolean {
-  return isDisrupted || !hasStarted || end?.reason === "OOMKilled" || reason === "DeadlineExceeded";
+function isCrash(
+  { reason }: JobOutcome & { kind: "failed" },
+  { end, hasStarted, isDisrupted, graceSeconds }: PodFacts,
+): boolean {
+  return (
+    isDisrupted || graceSeconds !== null || !hasStarted || end?.reason === "OOMKilled" || reason === "DeadlineExceeded"
+  );
 }
 
 /** Returns the pod that says how the flow run ended: the newest that has ended, if any has. */
@@ -64,7 +77,10 @@ function describeFailure({ reason, message }: JobOutcome & { kind: "failed" }): 
 /** Kubernetes allows longer ones. */
 const longestMessage = 500;
 
-function describePod(pod: PodFacts, hidesMessage: boolean): string[] {
+function describePod(
+  pod: PodFacts,
+  { hidesMessage, isJobDeleted }: { hidesMessage: boolean; isJobDeleted: boolean },
+): string[] {
   const { name, node, end, diagnosis } = pod;
   const where = `Pod '${name}'${node === null ? "" : ` on node '${node}'`}`;
   const reason = end && end.reason !== "" ? ` (${end.reason})` : "";
@@ -75,6 +91,7 @@ function describePod(pod: PodFacts, hidesMessage: boolean): string[] {
     : pod.hasStarted
       ? "has no exit code"
       : "never started";
+  const deleted = pod.graceSeconds === null || diagnosis ? [] : ["The pod was deleted."];
   const said = diagnosis ? [`${diagnosis.summary}.`, diagnosis.detail, diagnosis.advice].filter(Boolean) : [];
-  return [`${where} ${ended}.`, ...said];
+  return [`${where} ${ended}.`, ...(isJobDeleted ? [] : deleted), ...said];
 }

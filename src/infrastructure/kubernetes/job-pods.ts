@@ -31,11 +31,12 @@ export class JobPods {
   put(facts: PodFacts): AbortSignal {
     const { end, goneByMs = null } = this.#pods.get(facts.uid) ?? { end: new AbortController() };
     const graceMs = (facts.graceSeconds ?? 0) * 1000;
-    const isTerminating = facts.graceSeconds !== null;
+    // A pod that is deleted after its end, as with a time to live, was not told to end.
+    const isTold = facts.graceSeconds !== null && (goneByMs !== null || !isFinal(facts));
     this.#pods.set(facts.uid, {
-      facts,
+      facts: isTold ? facts : { ...facts, graceSeconds: null },
       end,
-      goneByMs: isTerminating ? (goneByMs ?? monotonicMs() + graceMs + removalMs) : null,
+      goneByMs: isTold ? (goneByMs ?? monotonicMs() + graceMs + removalMs) : null,
     });
     if (isFinal(facts)) end.abort();
     this.#onChange();
