@@ -35,8 +35,9 @@ async function makeWork() {
   // A flow of its own, because other tests use the server at the same time.
   const flowName = `flow of ${pool}`;
   const deployment = await api.createDeployment({ flowName, name: "d", workPool: pool });
-  const late = await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() - 7_200_000) });
-  await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() + 2_400_000) });
+  // Half past an hour, so that both programs round to the same hours, however long the first one takes.
+  const late = await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() - 9_000_000) });
+  await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() + 9_000_000) });
   const records = Array.from({ length: 230 }, (_, index) => ({
     name: "prefect.flow_runs",
     level: [10, 20, 30, 40, 50, 25][index % 6] as number,
@@ -52,7 +53,7 @@ test("tables and texts are those of prefect", async () => {
   await using home = await makeHome();
   const { pool, flowName, late } = await makeWork();
   const commands = [
-    ["work-pool", "preview", pool, "--hours", "1"],
+    ["work-pool", "preview", pool, "--hours", "4"],
     ["flow-run", "ls", "--flow-name", flowName, "--state", "scheduled", "--limit", "2"],
     ["flow-run", "ls", "--state-type", "paused", "--flow-name", randomUUID()],
     ["flow-run", "logs", late.id],
