@@ -6,6 +6,7 @@ import { findFreePort } from "../support/free-port.ts";
 import { runInTerminal } from "../support/in-terminal.ts";
 import { runPrefectCommands } from "../support/prefect-commands.ts";
 import { startScriptedServer } from "../support/scripted-server.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { makeHome, type UserHome } from "./home.ts";
 
 // Wide enough that rich cuts nothing.
@@ -38,6 +39,9 @@ async function makeWork() {
   // Half past an hour, so that both programs round to the same hours, however long the first one takes.
   const late = await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() - 9_000_000) });
   await api.createFlowRun(deployment, { scheduledTime: new Date(Date.now() + 9_000_000) });
+  // Otherwise the server may do it between the two programs.
+  const isLate = async () => (await api.readFlowRun(late.id)).state_name === "Late";
+  await waitFor(isLate, { timeoutMs: 60_000, what: "the server to find the flow run late" });
   const records = Array.from({ length: 230 }, (_, index) => ({
     name: "prefect.flow_runs",
     level: [10, 20, 30, 40, 50, 25][index % 6] as number,
