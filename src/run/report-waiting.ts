@@ -18,6 +18,18 @@ const limitMs = 5_000;
  * nobody waits for the program any more: the flow run has ended, was deleted, or was scheduled or claimed again. Never rejects.
  */
 export async function reportWaiting(context: RunContext, run: RunRecord, reason: string): Promise<boolean> {
+  const report = async (): Promise<boolean> => hasToEnd(run) || (await proposeWaiting(context, run, reason));
+  const reporting = run.waitingReport.then(report);
+  run.waitingReport = reporting;
+  return await reporting;
+}
+
+/** The server would accept the state also after the end of the flow run. */
+function hasToEnd({ phase }: RunRecord): boolean {
+  return phase === "ending" || phase === "hooks" || phase === "leftovers" || phase === "left";
+}
+
+async function proposeWaiting(context: RunContext, run: RunRecord, reason: string): Promise<boolean> {
   const { flowRun, log } = run;
   const signal = timeoutSignal(limitMs);
   // A proposal that is repeated late could replace the end of the flow run, and the server would accept that.

@@ -62,6 +62,8 @@ export interface RunRecord {
   beganAt: number | null;
   /** How its program ended. Null while it runs, and for a program that no worker saw ending. */
   ending: Ending | null;
+  /** The last report that it waits for infrastructure. Never rejects. The end is reported after it. */
+  waitingReport: Promise<unknown>;
   /** The worker does not know whether its claim was accepted. The journal keeps the flow run for the next worker. */
   isClaimUnknown: boolean;
   /** Its program goes on without this worker. The journal keeps the flow run for the next worker. */
@@ -124,6 +126,7 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
     lines: null,
     beganAt: null,
     ending: null,
+    waitingReport: Promise.resolve(),
     isClaimUnknown: false,
     isLeftRunning: false,
     submitted: null,

@@ -29,6 +29,7 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   let hooks: HooksDue | null;
   try {
     run.phase = "ending";
+    await run.waitingReport;
     if (await hasEnded(execution)) await keepEnding(context, run, await execution.ended);
     hooks = await reportEnd(context, run, execution, reporter);
   } finally {
