@@ -1,9 +1,9 @@
 // A worker that continues the flow runs of a dead one, with infrastructure that cannot, or that does not have the program.
 import { expect, test } from "vitest";
 import { type Clock, replaceClock } from "../../src/async/clock.ts";
-import type { Execution, Infrastructure } from "../../src/infrastructure/pool-type.ts";
+import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
 import { resume } from "../../src/run/live.ts";
-import { openReportedRun } from "./reported-run.ts";
+import { endedExecution, openReportedRun } from "./reported-run.ts";
 import { recordingLogger } from "./test-socket.ts";
 
 /** A clock whose timers are a hundred times as fast. */
@@ -17,18 +17,7 @@ const fast: Clock = {
   timeoutSignal: (ms) => AbortSignal.timeout(ms),
 };
 
-const handle = { poolType: "process", identifier: "1", proof: {} };
-const ended: Execution = {
-  handle,
-  started: Promise.resolve(),
-  ended: Promise.resolve({ kind: "exited", status: 0, reported: null }),
-  hooks: null,
-  reportsRunning: true,
-  sendsHeartbeats: true,
-  stop: async () => "had ended",
-  endLeftovers: async () => undefined,
-  [Symbol.asyncDispose]: async () => undefined,
-};
+const ended = endedExecution("process", { kind: "exited", status: 0, reported: null });
 const running = { type: "RUNNING", name: "Running", message: null } as const;
 
 async function resumeWith(adopt: Infrastructure["adopt"]) {

@@ -1,5 +1,6 @@
 // A flow run that a worker reports about, and a server that has it in one state and accepts every proposal.
 import type { State } from "../../src/api/wire.ts";
+import type { Ending, Execution } from "../../src/infrastructure/pool-type.ts";
 import { createRunRecord, type RunRecord } from "../../src/run/run-record.ts";
 import type { Worker } from "../../src/worker/worker.ts";
 import * as good from "../support/api-answers.ts";
@@ -16,6 +17,21 @@ export interface ReportedRun extends AsyncDisposable {
   messages(): (string | null)[];
   /** The changes of the flow run's fields, oldest first. */
   changes(): unknown[];
+}
+
+/** Returns a program without hooks that has ended like this. */
+export function endedExecution(poolType: string, ending: Ending): Execution {
+  return {
+    handle: { poolType, identifier: "1", proof: {} },
+    started: Promise.resolve(),
+    ended: Promise.resolve(ending),
+    hooks: null,
+    reportsRunning: true,
+    sendsHeartbeats: true,
+    stop: async () => "had ended",
+    endLeftovers: async () => undefined,
+    [Symbol.asyncDispose]: async () => undefined,
+  };
 }
 
 /**

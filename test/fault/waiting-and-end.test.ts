@@ -1,21 +1,10 @@
 // A program that ends while the server is being told that it waits for infrastructure.
 import { expect, test } from "vitest";
-import type { Execution } from "../../src/infrastructure/pool-type.ts";
 import { reportWaiting } from "../../src/run/report-waiting.ts";
 import { watch } from "../../src/run/watch.ts";
-import { openReportedRun } from "./reported-run.ts";
+import { endedExecution, openReportedRun } from "./reported-run.ts";
 
-const ended: Execution = {
-  handle: { poolType: "kubernetes", identifier: "1", proof: {} },
-  started: Promise.resolve(),
-  ended: Promise.resolve({ kind: "exited", status: 4, reported: null }),
-  hooks: null,
-  reportsRunning: true,
-  sendsHeartbeats: true,
-  stop: async () => "had ended",
-  endLeftovers: async () => undefined,
-  [Symbol.asyncDispose]: async () => undefined,
-};
+const ended = endedExecution("kubernetes", { kind: "exited", status: 4, reported: null });
 
 test("its end is the last state", async () => {
   const pending = { type: "PENDING", name: "Pending", message: null, state_details: { transition_id: "ours" } };
