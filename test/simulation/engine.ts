@@ -2,9 +2,10 @@
 // itself. Source: prefect engine.py, flow_engine.py.
 import { UnreachableError } from "../../src/api/errors.ts";
 import type { OrchestrationResult, StateType } from "../../src/api/wire.ts";
-import type { Ending, HookRequest, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
+import type { HookRequest, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
 import type { Random } from "../support/random.ts";
 import type { Network } from "./network.ts";
+import { SimulatedProcess } from "./simulated-process.ts";
 import type { Proposal } from "./state-rules.ts";
 import { createOwner, type Owner, type VirtualClock } from "./virtual-clock.ts";
 
@@ -49,11 +50,8 @@ const maxFailures = 12;
 /** The exit code of a Python that got SIGTERM is negative in the terms of Node.js. */
 const signalNumbers = { SIGTERM: -15, SIGKILL: -9 };
 
-/** One process on a machine. */
-export class FlowProcess {
-  /** Its requests and pauses. A killed process has a dead owner. */
-  readonly owner: Owner;
-  ending: (Ending & { kind: "exited" }) | null = null;
+/** An engine. */
+export class FlowProcess extends SimulatedProcess {
   /** The end that the engine reported, for the receipt over the control channel. */
   reported: ReportedEnd | null = null;
   /** The worker told the engine of a cancellation before it sent SIGTERM. */
@@ -64,32 +62,20 @@ export class FlowProcess {
   #isEnding = false;
   /** The owner of the last actions of a process that ends by itself. */
   #dying: Owner | null = null;
-  readonly #watchers = new Set<() => void>();
 
   constructor(
-    private readonly parts: EngineParts,
-    readonly pid: number,
-    readonly flowRunId: string,
-    readonly plan: FlowPlan,
-    readonly truth: Truth,
+    parts: EngineParts,
+    pid: number,
+    flowRunId: string,
+    plan: FlowPlan,
+    truth: Truth,
     controller: Owner | null,
   ) {
-    this.owner = createOwner(`process ${pid}`, { isEngine: true });
+    super(parts, pid, flowRunId, plan, truth, "process");
     this.controller = controller;
     parts.clock.after(200 + parts.random() * 1_500, this.owner, () => void this.#run());
     if (controller === null)
       parts.clock.after(parts.random() * lookMs, this.owner, () => void this.#watchCancellation());
-  }
-
-  get isAlive(): boolean {
-    return this.ending === null;
-  }
-
-  /** Calls `callback` at the end of the process, as `owner`. */
-  onEnd(owner: Owner, callback: () => void): void {
-    const notify = (): void => void this.parts.clock.after(1, owner, callback);
-    if (this.ending) notify();
-    else this.#watchers.add(notify);
   }
 
   /** Sends a signal. An engine needs some time after SIGTERM, and sometimes ignores it. */
@@ -217,10 +203,7 @@ export class FlowProcess {
 
   #exit(status: number): void {
     if (this.ending) return;
-    this.owner.alive = false;
     if (this.#dying) this.#dying.alive = false;
-    this.ending = { kind: "exited", status, reported: this.controller?.alive ? this.reported : null };
-    this.parts.trace(() => `${this.owner.name} exits with ${status}`);
-    for (const notify of this.#watchers) notify();
+    this.finish({ kind: "exited", status, reported: this.controller?.alive ? this.reported : null });
   }
 }

@@ -1,17 +1,13 @@
 // The program of a flow run that reports nothing itself: it ends with an exit code, and the shell around it writes that down.
-import type { Ending } from "../../src/infrastructure/pool-type.ts";
 import type { EngineParts, FlowPlan, Truth } from "./engine.ts";
-import { createOwner, type Owner } from "./virtual-clock.ts";
-
-type Exit = Ending & { kind: "exited" };
+import { type Exit, SimulatedProcess } from "./simulated-process.ts";
+import { createOwner } from "./virtual-clock.ts";
 
 /** The only reason for SIGKILL that spares the shell. */
 export const outOfMemory = "out of memory";
 
-/** One process on a machine, with its shell. */
-export class ProgramProcess {
-  readonly owner: Owner;
-  ending: Exit | null = null;
+/** A program with its shell. */
+export class ProgramProcess extends SimulatedProcess {
   /** What the next worker finds. Null if the shell ended before it could write. */
   recorded: Exit | null = null;
   /** It has no control channel. */
@@ -20,28 +16,10 @@ export class ProgramProcess {
   hasIntent = false;
   /** The shell opens its file before the program begins. */
   readonly hasBegun = true;
-  readonly #watchers = new Set<() => void>();
 
-  constructor(
-    private readonly parts: EngineParts,
-    readonly pid: number,
-    readonly flowRunId: string,
-    readonly plan: FlowPlan,
-    readonly truth: Truth,
-  ) {
-    this.owner = createOwner(`program ${pid}`, { isEngine: true });
+  constructor(parts: EngineParts, pid: number, flowRunId: string, plan: FlowPlan, truth: Truth) {
+    super(parts, pid, flowRunId, plan, truth, "program");
     parts.clock.after(parts.random() * 500, this.owner, () => void this.#run());
-  }
-
-  get isAlive(): boolean {
-    return this.ending === null;
-  }
-
-  /** Calls `callback` at the end of the process, as `owner`. */
-  onEnd(owner: Owner, callback: () => void): void {
-    const notify = (): void => void this.parts.clock.after(1, owner, callback);
-    if (this.ending) notify();
-    else this.#watchers.add(notify);
   }
 
   /** Sends a signal. A program may tidy up after SIGTERM, and then its exit code says nothing of the signal. Some ignore it. */
@@ -83,10 +61,8 @@ export class ProgramProcess {
 
   #exit(status: number, { isRecorded }: { isRecorded: boolean }): void {
     if (this.ending) return;
-    this.owner.alive = false;
-    this.ending = { kind: "exited", status, reported: null };
-    if (isRecorded) this.recorded = this.ending;
-    this.parts.trace(() => `${this.owner.name} exits with ${status}`);
-    for (const notify of this.#watchers) notify();
+    const ending: Exit = { kind: "exited", status, reported: null };
+    if (isRecorded) this.recorded = ending;
+    this.finish(ending);
   }
 }
