@@ -13,6 +13,7 @@ import {
 import { Patience } from "../../src/infrastructure/docker/engine/patience.ts";
 import { outputLines } from "../../src/infrastructure/docker/engine/streams.ts";
 import { type Answer, failure, frame, json, startFakeEngine } from "../support/fake-engine.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { openFakeDocker } from "./fake-docker.ts";
 import { recordingLogger } from "./test-socket.ts";
 
@@ -88,6 +89,27 @@ describe("the client", () => {
         expect.stringMatching(message),
         expect.stringMatching(message),
       ]);
+  });
+
+  test("claims nothing once a call has failed, although the engine answered a moment before", async () => {
+    await using fake = await startFakeEngine({ "GET /_ping": json("OK"), "POST /images/create": () => undefined });
+    using docker = await openFakeDocker(fake);
+    const askAgain = () => docker.infrastructure.obstacle(() => Promise.reject(new Error("not asked for")));
+    expect(await askAgain()).toBeNull();
+    const end = new AbortController();
+    const options = { ...docker.options, signal: end.signal };
+    const start = docker.infrastructure.start(docker.jobOf({ image: "x" }), options).catch((thrown: unknown) => thrown);
+    await fake.stop();
+    await waitFor(() => docker.warnings().length > 0, { timeoutMs: 10_000, what: "the warning" });
+    expect(await askAgain()).toMatch(/Cannot reach the Docker engine/);
+    await fake.start();
+    await waitFor(() => docker.records.some(({ msg }) => /answers again, after/.test(msg)), {
+      timeoutMs: 10_000,
+      what: "the engine",
+    });
+    expect(await askAgain()).toBeNull();
+    end.abort("enough");
+    expect(await start).toBe("enough");
   });
 
   test("gives up on an engine that does not answer, before and after the head of the response", async () => {

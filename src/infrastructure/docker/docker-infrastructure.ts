@@ -57,11 +57,15 @@ function throwIfSick(error: unknown, host: string): void {
   if (error.status >= 500) throw new EngineUnreachableError(host, `${error.status}: ${error.text}`, { cause: error });
 }
 
-/** Asks the engine whether it is there. Claims at the same time share one question. */
+/**
+ * Asks the engine whether it is there. Claims at the same time share one question. Its answer does not count any more once
+ * another call has found out that the engine is away, or back.
+ */
 function obstacleOf({ engine, patience }: Docker): () => Promise<string | null> {
-  let asked: { readonly at: number; readonly answer: Promise<string | null> } | null = null;
+  let asked: { readonly at: number; readonly wasAway: boolean; readonly answer: Promise<string | null> } | null = null;
   return async () => {
-    if (asked === null || monotonicMs() - asked.at > answerLastsMs) {
+    const wasAway = patience.problem !== null;
+    if (asked === null || asked.wasAway !== wasAway || monotonicMs() - asked.at > answerLastsMs) {
       const answer = patience
         .once(() =>
           engine
@@ -72,7 +76,7 @@ function obstacleOf({ engine, patience }: Docker): () => Promise<string | null> 
           () => null,
           (error: unknown) => (error as Error).message,
         );
-      asked = { at: monotonicMs(), answer };
+      asked = { at: monotonicMs(), wasAway, answer };
     }
     return await asked.answer;
   };
