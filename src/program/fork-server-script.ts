@@ -9,7 +9,7 @@
  * `PREFECT__*`, which are only read later. The process waits until the worker has stored its pid.
  */
 export const forkServerScript: string = String.raw`
-import gc, importlib, importlib.util, json, os, selectors, socket, sys, threading
+import gc, importlib, importlib.util, json, os, selectors, socket, ssl, sys, threading
 
 # These modules are what a flow run imports until it runs. Those that a release does not have are skipped.
 ENGINE = "prefect.engine"
@@ -21,6 +21,9 @@ USUAL = (
     "prefect.runner.storage anyio._backends._asyncio encodings.idna rich._emoji_codes pydantic.v1"
 ).split()
 RUN_ID = b"PREFECT__FLOW_RUN_ID="
+# These make a TLS context for each client, also for an API without TLS. A flow run makes about ten of them.
+TLS_USERS = ["prefect.client.orchestration", "prefect._internal.version_checking", "prefect._internal.websockets"]
+TLS_CONTEXTS = 12
 
 
 def serve(idle_seconds, preload):
@@ -35,10 +38,11 @@ def serve(idle_seconds, preload):
         # Old kernels have none.
         os.close(os.pidfd_open(os.getpid()))
         refused = import_all(preload)
+        complete_models()
     except BaseException as error:
         send(control, {"failed": "%s: %s" % (type(error).__name__, error)})
         os._exit(1)
-    files = Files()
+    files = Files([TlsContexts.prepare()])
     code = importlib.util.find_spec(ENGINE).loader.get_code(ENGINE)
     gc.collect()
     gc.freeze()
@@ -148,6 +152,54 @@ def import_all(preload):
             refused.append({"module": name, "why": "starts a thread when it is imported"})
             break
     return refused
+
+
+def complete_models():
+    """Does what Pydantic puts off until one of Prefect's models is used for the first time."""
+    import pydantic
+
+    models = pydantic.BaseModel.__subclasses__()
+    for model in models:
+        models += model.__subclasses__()
+        if model.__module__.startswith("prefect.") and not getattr(model, "__pydantic_complete__", True):
+            model.model_rebuild(raise_errors=False)
+
+
+class TlsContexts:
+    """The module ssl for Prefect's clients, with contexts that have read the certificates, which takes 20 ms. Each is used once."""
+
+    def __init__(self, file):
+        self.file = file
+        self.contexts = [ssl.create_default_context(cafile=file) for _ in range(TLS_CONTEXTS)]
+
+    def __getattr__(self, name):
+        return getattr(ssl, name)
+
+    def create_default_context(self, *args, **options):
+        try:
+            if not args and options == {"cafile": self.file}:
+                return self.contexts.pop()
+        except IndexError:
+            pass
+        return ssl.create_default_context(*args, **options)
+
+    @classmethod
+    def prepare(cls):
+        """Gives contexts to the modules that use the usual certificates. Returns the file of the certificates, or None."""
+        users = [module for module in map(sys.modules.get, TLS_USERS) if getattr(module, "ssl", None) is ssl]
+        try:
+            import certifi
+            import prefect.settings
+
+            file = prefect.settings.PREFECT_API_SSL_CERT_FILE.value() or certifi.where()
+            if not users or not os.path.isabs(file):
+                return None
+            contexts = cls(file)
+        except Exception:
+            return None
+        for module in users:
+            module.ssl = contexts
+        return file
 
 
 def count_threads():
@@ -263,8 +315,8 @@ class Memory:
 class Files:
     """The files that were imported or read, and the directories where modules are installed."""
 
-    def __init__(self):
-        paths = {*settings_files(), *sys.path}
+    def __init__(self, read):
+        paths = {*settings_files(), *sys.path, *read}
         paths |= {getattr(module, "__file__", None) for module in list(sys.modules.values())}
         self.seen = {path: stamp(path) for path in paths if isinstance(path, str)}
         self.top_level = {name.partition(".")[0] for name in sys.modules} - {"__main__"}

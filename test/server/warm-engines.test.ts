@@ -79,6 +79,8 @@ describe.runIf(process.platform === "linux")("a forked engine", () => {
       expect(own["shown run id"]).toBe(own["run id"]);
       expect(own["native id"]).toBe(true);
     }
+    const prepared = [first, anew].map(({ own }) => own["prepared tls"]);
+    expect(prepared).toEqual([true, false]);
   });
 
   test("has the variables of its own flow run, also those that Prefect reads when it is imported", async () => {
