@@ -12,6 +12,9 @@ import { isListening } from "./control-connection.ts";
 /** An instance directory without a socket and without records belongs to a dead process once it is older than this. */
 const startingMs = 60_000;
 
+/** The directories of this process. It knows without a question that it is alive. */
+const own = new Set<string>();
+
 /** A lictor process of this host, which may be dead. */
 export interface Instance {
   readonly directory: string;
@@ -38,7 +41,12 @@ export async function createInstance(stateDir: string): Promise<AsyncDisposable 
   const name = `${namePrefix()}${process.pid}-${randomBytes(4).toString("hex")}`;
   const directory = join(instancesOf(stateDir), name);
   await makePrivateDirectories(directory);
-  return { directory, [Symbol.asyncDispose]: () => removeInstance(directory) };
+  own.add(directory);
+  const remove = async (): Promise<void> => {
+    own.delete(directory);
+    await removeInstance(directory);
+  };
+  return { directory, [Symbol.asyncDispose]: remove };
 }
 
 /** Returns the directory of the journal of an instance. */
@@ -95,6 +103,7 @@ async function sortInstances(stateDir: string, signal: AbortSignal): Promise<Rec
 }
 
 async function isDead(directory: string, signal: AbortSignal): Promise<boolean> {
+  if (own.has(directory)) return false;
   const found = await isListening(directory, signal).catch(() => undefined);
   if (found !== "no socket") return found === "refused";
   // A process writes no record before it listens.
