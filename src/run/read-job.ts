@@ -28,15 +28,15 @@ export async function readRelated(context: RunContext, run: RunRecord): Promise<
   const { api } = context;
   const { deployment_id: id, flow_id } = run.flowRun;
   const retriesRefusals: RetriedRefusals = run.phase === "claiming" ? false : "unless forbidden";
-  const reader = readerOf(context, run);
+  const reader = { ...readerOf(context, run), repeats: retriesRefusals };
   const { reads } = context.services;
   const [deployment, flow] = await Promise.all([
     id === null
       ? undefined
-      : reads.read(`deployment ${id} ${retriesRefusals}`, reader, (signal) =>
+      : reads.read(`deployment ${id}`, reader, (signal) =>
           findDeployment(api, id, { endless: true, retriesRefusals, signal }),
         ),
-    reads.read(`flow ${flow_id} ${retriesRefusals}`, reader, (signal) =>
+    reads.read(`flow ${flow_id}`, reader, (signal) =>
       readFlow(api, flow_id, { endless: true, retriesRefusals, signal }),
     ),
   ]);

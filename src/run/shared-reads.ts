@@ -10,13 +10,17 @@ export interface Reader {
   readonly knownSince: number;
   /** Its abort ends the wait with the signal's reason, and the read if nobody else waits. */
   readonly signal: AbortSignal;
+  /** Which failures the read repeats. A read under way is shared only by those that repeat the same ones. */
+  readonly repeats?: unknown;
 }
 
 interface SharedRead {
   readonly startedAt: number;
+  readonly repeats: unknown;
   readonly answer: Promise<unknown>;
   readonly over: AbortController;
   readers: number;
+  hasArrived: boolean;
 }
 
 /**
@@ -27,8 +31,9 @@ export class SharedReads {
   readonly #reads = new Map<string, SharedRead>();
 
   /** Returns the answer to a read with this key. Throws what `read` throws, and the reason of the reader's signal. */
-  async read<T>(key: string, { knownSince, signal }: Reader, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const shared = this.#find(key, knownSince) ?? this.#start(key, read);
+  async read<T>(key: string, reader: Reader, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { signal } = reader;
+    const shared = this.#find(key, reader) ?? this.#start(key, reader, read);
     shared.readers += 1;
     try {
       await waitUnlessAborted(shared.answer, signal);
@@ -40,19 +45,25 @@ export class SharedReads {
     }
   }
 
-  #find(key: string, knownSince: number): SharedRead | undefined {
+  #find(key: string, { knownSince, repeats }: Reader): SharedRead | undefined {
     const shared = this.#reads.get(key);
     const isFresh = shared && shared.startedAt >= knownSince && monotonicMs() - shared.startedAt < usedForMs;
-    return isFresh && !shared.over.signal.aborted ? shared : undefined;
+    if (!isFresh || shared.over.signal.aborted) return undefined;
+    return shared.hasArrived || shared.repeats === repeats ? shared : undefined;
   }
 
-  #start(key: string, read: (signal: AbortSignal) => Promise<unknown>): SharedRead {
+  #start(key: string, { repeats }: Reader, read: (signal: AbortSignal) => Promise<unknown>): SharedRead {
     this.#forgetOld();
     const over = new AbortController();
-    const shared: SharedRead = { startedAt: monotonicMs(), answer: read(over.signal), over, readers: 0 };
+    const startedAt = monotonicMs();
+    const answer = read(over.signal);
+    const shared: SharedRead = { startedAt, repeats, answer, over, readers: 0, hasArrived: false };
     this.#reads.set(key, shared);
+    const onArrival = (): void => {
+      shared.hasArrived = true;
+    };
     // A failure is not kept: the next flow run tries again.
-    shared.answer.catch(() => this.#end(key, shared));
+    answer.then(onArrival, () => this.#end(key, shared));
     return shared;
   }
 

@@ -43,6 +43,18 @@ describe("a read", () => {
     expect(counted.signals).toHaveLength(3);
   });
 
+  test("is shared by those that repeat other failures once its answer has arrived, and not before", async () => {
+    const [reads, counted] = [new SharedReads(), countedRead()];
+    const reader = { knownSince: 0, signal: never };
+    void reads.read("a", { ...reader, repeats: false }, counted.read);
+    const second = reads.read("a", { ...reader, repeats: "unless forbidden" }, counted.read);
+    expect(counted.signals).toHaveLength(2);
+    counted.answer("x");
+    await second;
+    expect(await reads.read("a", { ...reader, repeats: false }, counted.read)).toBe("x");
+    expect(counted.signals).toHaveLength(2);
+  });
+
   test("that failed is made again by the next", async () => {
     const [reads, counted] = [new SharedReads(), countedRead()];
     const reader = { knownSince: 0, signal: never };
