@@ -14,7 +14,7 @@ USUAL = (
 ).split()
 # These make a TLS context for each client, also for an API without TLS. A flow run makes about ten of them.
 TLS_USERS = ["prefect.client.orchestration", "prefect._internal.version_checking", "prefect._internal.websockets"]
-TLS_CONTEXTS = 12
+TLS_CONTEXTS = 10
 
 
 def import_all(preload):
