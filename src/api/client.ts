@@ -1,36 +1,25 @@
-// The HTTP client of the Prefect API. Adds the address, credentials, CSRF token and headers. Retries transient
-// failures, and turns any other failure into an error that says what was tried and what was received.
-
-import { setMaxListeners } from "node:events";
+// The HTTP client of the Prefect API. Retries transient failures, with other credentials if the server refuses them. Turns any
+// other failure into an error that says what was tried and what was received.
 import { monotonicMs } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
-import { stringifyExactJson } from "../exact-json.ts";
 import type { Logger } from "../logger.ts";
 import { Agents } from "./agents.ts";
 import type { Api, ApiAddress } from "./api.ts";
-import { type AttemptResult, attemptWithError, attemptWithResponse, type ParsedResponse } from "./attempt.ts";
+import type { ParsedResponse } from "./attempt.ts";
+import { type AttemptOptions, Attempts, neverAborts } from "./attempts.ts";
 import type { AgentsOptions } from "./connection-options.ts";
-import type { Credentials } from "./credentials.ts";
-import { CsrfToken } from "./csrf.ts";
-import { type ApiError, UnreachableError } from "./errors.ts";
-import { Hedge } from "./hedge.ts";
+import type { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";
-import { sendHttpRequest } from "./http-request.ts";
 import { LongPauses } from "./long-pauses.ts";
 import { isRetriedRefusal, RefusedReports, refusalPauseMs } from "./refused-reports.ts";
-import { customAuthorization, requestHeaders } from "./request-headers.ts";
+import { customAuthorization } from "./request-headers.ts";
 import type { RequestAttribution, RequestOptions } from "./request-options.ts";
 import { delayMs, isRetryable } from "./retry.ts";
 import { toApiError } from "./to-api-error.ts";
 import type { Json } from "./wire.ts";
 
 /** The options of the client. Most of them are settings of the same name. */
-export interface ApiClientOptions {
-  address: ApiAddress;
-  credentials: Credentials;
-  customHeaders: Readonly<Record<string, string>>;
-  csrfEnabled: boolean;
-  requestTimeoutMs: number;
+export interface ApiClientOptions extends AttemptOptions {
   maxRetries: number;
   jitter: number;
   retryExtraCodes: ReadonlySet<number>;
@@ -38,8 +27,6 @@ export interface ApiClientOptions {
   proxyFor: AgentsOptions["proxyFor"];
   log: Logger;
   random: () => number;
-  /** Sends one request, instead of `sendHttpRequest`. For a simulated network. */
-  send?: typeof sendHttpRequest;
 }
 
 /** A client of one API. Opens no connection before the first request. Disposing closes its sockets. */
@@ -48,18 +35,11 @@ export class ApiClient implements Api, Disposable {
   /** The HTTP agents, which WebSockets share. */
   readonly agents: Agents;
   readonly attribution: RequestAttribution = { workerName: null, workerId: null };
-  /** The number of attempts by `<method> <status>`. The status is `none` if there was no response. */
-  readonly attemptCounts = new Map<string, number>();
   /**
    * When a response last reported maintenance, on the monotonic clock. Requests are retried until the maintenance ends.
    */
   maintenanceAt: number | undefined;
-  /** When an attempt last failed because the server could not be reached, on the monotonic clock. */
-  lastOutageAt: number | undefined;
-  readonly #csrf: CsrfToken;
-  readonly #tokenHedge = new Hedge(["token", "token-again"]);
-  /** True after the first response. From then on, a refused connection means that the server restarts. */
-  #hadResponse = false;
+  readonly #attempts: Attempts;
   /** True after the server has accepted the credentials. From then on, a refusal may be temporary. */
   #wasAuthorized = false;
   readonly #refusedReports: RefusedReports;
@@ -68,9 +48,19 @@ export class ApiClient implements Api, Disposable {
   constructor(private readonly options: ApiClientOptions) {
     this.address = options.address;
     this.agents = new Agents({ tls: options.tls, proxyFor: options.proxyFor, timeoutMs: options.requestTimeoutMs });
+    this.#attempts = new Attempts(options, this.agents, this.attribution);
     this.#longPauses = new LongPauses(options.log);
     this.#refusedReports = new RefusedReports(options.log);
-    this.#csrf = new CsrfToken(options.csrfEnabled && !options.address.isCloud, (path) => this.#readToken(path));
+  }
+
+  /** The number of attempts by `<method> <status>`. The status is `none` if there was no response. */
+  get attemptCounts(): ReadonlyMap<string, number> {
+    return this.#attempts.counts;
+  }
+
+  /** When an attempt last failed because the server could not be reached, on the monotonic clock. */
+  get lastOutageAt(): number | undefined {
+    return this.#attempts.lastOutageAt;
   }
 
   async request(method: string, path: string, request: RequestOptions = {}): Promise<Json> {
@@ -151,11 +141,11 @@ export class ApiClient implements Api, Disposable {
     const { maxRetries, jitter, retryExtraCodes, random, log } = this.options;
     for (let failed = 0; ; ) {
       // An endless request is about a flow run that this or an earlier process claimed here, so the URL is right.
-      const hadResponse = this.#hadResponse || request.endless === true;
-      const result = await this.#attempt(method, path, request);
+      const hadResponse = this.#attempts.hadResponse || request.endless === true;
+      const result = await this.#attempts.send(method, path, request);
       request.signal?.throwIfAborted();
       const { outcome } = result;
-      if (outcome.kind === "response" && outcome.staleCsrf) this.#csrf.forget();
+      if (outcome.kind === "response" && outcome.staleCsrf) this.#attempts.forgetCsrfToken();
       if (outcome.kind === "response" && outcome.maintenance) this.maintenanceAt = monotonicMs();
       else failed++;
       const retryable = isRetryable(outcome, hadResponse, retryExtraCodes);
@@ -178,85 +168,13 @@ export class ApiClient implements Api, Disposable {
     }
   }
 
-  async #attempt(method: string, path: string, request: RequestOptions): Promise<AttemptResult> {
-    const { hedge, signal = neverAborts } = request;
-    const result = hedge
-      ? await hedge.attempt((lane, end) => this.#sendOnce(method, path, { ...request, lane, signal: end }), {
-          agents: this.agents,
-          signal,
-          limitMs: this.options.requestTimeoutMs,
-        })
-      : await this.#sendOnce(method, path, request);
-    const countKey = `${method} ${"response" in result ? result.response.status : "none"}`;
-    this.attemptCounts.set(countKey, (this.attemptCounts.get(countKey) ?? 0) + 1);
-    if (result.outcome.kind === "unreachable") this.lastOutageAt = monotonicMs();
-    return result;
-  }
-
-  async #sendOnce(method: string, path: string, request: RequestOptions): Promise<AttemptResult> {
-    const startedAt = monotonicMs();
-    try {
-      const headers = requestHeaders({
-        authorization: this.options.credentials.current.header,
-        customHeaders: this.options.customHeaders,
-        ...(request.attribution ?? this.attribution),
-      });
-      if (request.body !== undefined) headers["Content-Type"] = "application/json";
-      if (method !== "GET") Object.assign(headers, await this.#csrfHeaders(request));
-      const { send = sendHttpRequest } = this.options;
-      const response = await send({
-        url: this.#url(path),
-        method,
-        headers,
-        body: bodyText(request),
-        timeoutMs: this.options.requestTimeoutMs,
-        startedAt,
-        agents: this.agents,
-        lane: request.lane ?? "request",
-        maxBodyBytes: request.maxBodyBytes,
-        signal: request.signal,
-        isOnce: request.beforeRepeat !== undefined,
-      });
-      const result = attemptWithResponse(response, { method, path, ...request });
-      this.#hadResponse = true;
-      return result;
-    } catch (error) {
-      return attemptWithError(error);
-    }
-  }
-
   /** Returns the response to a request that needs no retry, because its effect on the server was found. */
   #responseFound(path: string, value: Json): ParsedResponse {
-    return { response: { status: 200, headers: {}, body: "", url: this.#url(path), sent: {} }, value };
+    return {
+      response: { status: 200, headers: {}, body: "", url: new URL(this.address.apiUrl + path), sent: {} },
+      value,
+    };
   }
-
-  /** Returns the headers with the CSRF token. Throws UnreachableError if there is none within the request's time. */
-  async #csrfHeaders({ signal = neverAborts }: RequestOptions): Promise<Record<string, string>> {
-    const { address, requestTimeoutMs } = this.options;
-    const headers = await this.#csrf.headers(requestTimeoutMs, signal);
-    if (headers) return headers;
-    const error = new Error(`no CSRF token within ${requestTimeoutMs / 1000} s`);
-    throw new UnreachableError(new URL(address.apiUrl).origin, "RESPONSE_TIMEOUT", error);
-  }
-
-  /**
-   * Makes a single attempt, because the write that needs the token is retried itself. It is sent twice if it is slow, and
-   * has lanes of its own, because all writes wait for it.
-   */
-  async #readToken(path: string): Promise<HttpResponse> {
-    const result = await this.#attempt("GET", path, { hedge: this.#tokenHedge });
-    if ("response" in result) return result.response;
-    throw result.error;
-  }
-
-  #url(path: string): URL {
-    return new URL(this.address.apiUrl + path);
-  }
-}
-
-function bodyText({ body, isBodyExact }: RequestOptions): string | undefined {
-  if (body === undefined) return undefined;
-  return isBodyExact ? stringifyExactJson(body) : JSON.stringify(body);
 }
 
 /** Routes that need no credentials. Source: prefect server/api/server.py token_validation. */
@@ -264,7 +182,3 @@ const unauthenticatedPath = /\/(health|ready)$/;
 
 /** First a rotated secret and then the fallback, so a request meets at most two changes. */
 const maxCredentialChanges = 2;
-
-/** The signal of requests that have none. */
-const neverAborts = new AbortController().signal;
-setMaxListeners(0, neverAborts);
