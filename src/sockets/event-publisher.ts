@@ -10,47 +10,25 @@ import { Wake } from "../async/wake.ts";
 import type { Logger } from "../logger.ts";
 import { connectSocket, type SocketAddress } from "./connect.ts";
 import { type EventLimits, fitEvent } from "./event-limits.ts";
+import { EventQueue, type QueuedEvent } from "./event-queue.ts";
 import { keepConnected } from "./keep-connected.ts";
 import { type EventsApi, postEvents } from "./post-events.ts";
 import type { Socket } from "./socket.ts";
 import { SocketError } from "./socket-error.ts";
 import { StoredEvents } from "./stored-events.ts";
 
-/** How many events are queued during an outage. Beyond it, the oldest are dropped. At 1 KB each this is 1 MB. */
-const maxQueued = 1000;
 /** How long the sender sleeps without a wake. */
 const idleMs = 60_000;
 /** How long a flush waits for the socket to open. */
 const flushOpeningMs = 1_500;
 /** How long a flush waits for an open socket to send the events. Then it sends the rest by HTTP. */
 const flushSocketMs = 2_000;
-/**
- * If the connection ends this soon after an event was sent, the event may be the reason, or it may be lost. A pong does
- * not help, because the server sends it before it checks earlier frames. One server sent the pong after 7 ms, and
- * closed because of a bad event after 12 ms.
- */
-const doubtfulMs = 10_000;
 /** The time limit for sending doubtful events by HTTP. Then they are sent over the socket again. */
 const postMs = 10_000;
 /** The time limit for HTTP in a flush, because an outage must not delay the end of the worker. */
 const flushPostMs = 2_500;
 /** The time limit for events that the server has accepted and not stored so far. Nearly all of them need no help. */
 const flushStoredMs = 2_000;
-/** How often an event is sent over the socket if HTTP does not show whether the event is the cause. */
-const maxAttempts = 3;
-
-/** An event and its progress. */
-interface Queued {
-  event: PrefectEvent;
-  /** When it was sent over the current connection. Undefined if it was not. */
-  sentAtMs: number | undefined;
-  /** The server has answered a ping that was sent after the event. */
-  isConfirmed: boolean;
-  /** A connection ended soon after the event was sent. */
-  isDoubtful: boolean;
-  attempts: number;
-}
-
 /** The options of an event publisher. */
 export interface EventPublisherOptions {
   address: SocketAddress;
@@ -66,8 +44,7 @@ export class EventPublisher {
   /** The number of emitted events, and how often the server confirmed that it had received all sent events. */
   emittedCount = 0;
   checkpointCount = 0;
-  /** In the order of `emit`. */
-  #queue: Queued[] = [];
+  readonly #queue = new EventQueue();
   #isConnected = false;
   readonly #wake = new Wake();
   readonly #stored: StoredEvents | null;
@@ -97,12 +74,8 @@ export class EventPublisher {
       const limit = "PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES";
       this.#warnOnce("related", `An event '${event.event}' names only ${names}; the limit is ${limit}.`);
     }
-    if (this.#queue.length === maxQueued) {
-      const [oldest] = this.#queue.splice(0, 1);
-      if (!oldest?.isConfirmed) this.#warnOnce("full", "Too many worker events are waiting; the oldest are dropped.");
-    }
-    const unsent = { sentAtMs: undefined, isConfirmed: false, isDoubtful: false, attempts: 0 };
-    this.#queue.push({ event: fitted.event, ...unsent });
+    if (this.#queue.add(fitted.event) === "lost one")
+      this.#warnOnce("full", "Too many worker events are waiting; the oldest are dropped.");
     this.#wake.wake("event");
   }
 
@@ -134,8 +107,8 @@ export class EventPublisher {
   async flush(deadline: AbortSignal): Promise<void> {
     const startedAtMs = monotonicMs();
     const mayWait = (): boolean => monotonicMs() - startedAtMs < (this.#isConnected ? flushSocketMs : flushOpeningMs);
-    while (this.#pending().length > 0 && !deadline.aborted && mayWait()) await sleep(20, deadline);
-    const rest = this.#pending();
+    while (this.#queue.pending().length > 0 && !deadline.aborted && mayWait()) await sleep(20, deadline);
+    const rest = this.#queue.pending();
     if (deadline.aborted) return;
     using postEnd = new LinkedController(deadline, timeoutSignal(flushPostMs));
     using storedEnd = new LinkedController(deadline, timeoutSignal(flushStoredMs));
@@ -144,11 +117,6 @@ export class EventPublisher {
       this.#stored?.finish(storedEnd.signal),
       rest.length > 0 ? this.#post(rest, postEnd.signal) : null,
     ]);
-  }
-
-  /** Returns the events that the server may not have. */
-  #pending(): Queued[] {
-    return this.#queue.filter(({ isConfirmed, isDoubtful }) => !isConfirmed || isDoubtful);
   }
 
   async #use(socket: Socket, signal: AbortSignal): Promise<void> {
@@ -160,25 +128,16 @@ export class EventPublisher {
       ]);
     } finally {
       this.#isConnected = false;
-      this.#markDoubtful();
-    }
-  }
-
-  /** Marks the events that were sent last. The connection has ended, so the server may not have accepted them. */
-  #markDoubtful(): void {
-    this.#dropSettled();
-    for (const queued of this.#queue) {
-      queued.isDoubtful ||= queued.sentAtMs !== undefined;
-      queued.sentAtMs = undefined;
+      this.#queue.markDoubtful();
     }
   }
 
   async #sendAll(socket: Socket, signal: AbortSignal): Promise<void> {
-    const doubtful = this.#queue.filter(({ isDoubtful }) => isDoubtful);
+    const doubtful = this.#queue.doubtful();
     if (doubtful.length > 0) await this.#postDoubtful(doubtful, signal);
     while (!signal.aborted) {
-      this.#dropSettled();
-      const unsent = this.#queue.filter(({ sentAtMs, isConfirmed }) => sentAtMs === undefined && !isConfirmed);
+      this.#queue.dropSettled();
+      const unsent = this.#queue.unsent();
       if (unsent.length === 0) {
         await this.#wake.sleep(idleMs, signal);
         continue;
@@ -196,35 +155,24 @@ export class EventPublisher {
     }
   }
 
-  /** Removes confirmed events after which the connection has stayed open long enough. */
-  #dropSettled(): void {
-    const now = monotonicMs();
-    this.#queue = this.#queue.filter(
-      ({ isConfirmed, isDoubtful, sentAtMs }) =>
-        !isConfirmed || isDoubtful || (sentAtMs !== undefined && now - sentAtMs < doubtfulMs),
-    );
-  }
-
   /** Sends doubtful events by HTTP, where refused events are named. If that fails, uses the socket again. */
-  async #postDoubtful(doubtful: readonly Queued[], signal: AbortSignal): Promise<void> {
+  async #postDoubtful(doubtful: readonly QueuedEvent[], signal: AbortSignal): Promise<void> {
     using end = new LinkedController(signal, timeoutSignal(postMs));
     if (await this.#post(doubtful, end.signal)) return;
-    for (const queued of doubtful) queued.isDoubtful = false;
-    const failing = doubtful.filter(({ attempts, isConfirmed }) => attempts >= maxAttempts && !isConfirmed);
+    const failing = this.#queue.sendAgain(doubtful);
     if (failing.length === 0) return;
-    this.#remove(failing);
     this.options.log.warn(
       `${failing.length} worker events are dropped: each time they were sent, the server ended the connection.`,
     );
   }
 
   /** Sends events by HTTP. Returns true after removing them, if the server has accepted or refused each. */
-  async #post(queued: readonly Queued[], signal: AbortSignal): Promise<boolean> {
+  async #post(queued: readonly QueuedEvent[], signal: AbortSignal): Promise<boolean> {
     const { api, log } = this.options;
     const events = queued.map(({ event }) => event);
     try {
       const refused = await postEvents(api, events, signal);
-      this.#remove(queued);
+      this.#queue.remove(queued);
       for (const { event, reason } of refused) {
         const message = `The server refused the event '${event.event}' (${event.id}), which is dropped: ${reason}`;
         this.#warnOnce("refused", message);
@@ -239,11 +187,6 @@ export class EventPublisher {
       log.debug({ err: error }, "The worker's events could not be sent by HTTP.");
       return false;
     }
-  }
-
-  #remove(removed: readonly Queued[]): void {
-    const set = new Set(removed);
-    this.#queue = this.#queue.filter((queued) => !set.has(queued));
   }
 
   #warnOnce(kind: string, message: string): void {
