@@ -12,16 +12,15 @@ import {
   isMissing,
   isTransient,
 } from "../../src/infrastructure/kubernetes/cluster/cluster-error.ts";
+import { followLog, readLog } from "../../src/infrastructure/kubernetes/cluster/container-logs.ts";
 import {
   createObject,
   deleteObject,
-  followLog,
   isAllowed,
   listEvents,
   listObjects,
   patchObject,
   readClusterUid,
-  readLog,
   readObject,
   readVersion,
   replaceObject,

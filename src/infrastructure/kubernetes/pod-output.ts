@@ -7,7 +7,7 @@ import type { LinesSettled } from "../../process/stored-position.ts";
 import { LogPosition, toTimedLine } from "../log-position.ts";
 import type { RunOutput } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
-import { followLog, readLog } from "./cluster/objects.ts";
+import { followLog, readLog } from "./cluster/container-logs.ts";
 import { mainContainer, type PodFacts } from "./pod-facts.ts";
 
 /** A pod, and where its lines go. */

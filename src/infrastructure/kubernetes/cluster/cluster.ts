@@ -7,37 +7,17 @@ import { sendHttpRequest } from "../../../api/http-request.ts";
 import { openHttpStream } from "../../../api/http-stream.ts";
 import type { Check } from "../../../api/json-check.ts";
 import { delayMs, parseRetryAfterMs } from "../../../api/retry.ts";
-import type { Json, JsonObject } from "../../../api/wire.ts";
+import type { Json } from "../../../api/wire.ts";
 import { wallClockMs } from "../../../async/clock.ts";
 import { sleep } from "../../../async/sleep.ts";
 import { chooseProxy } from "../../../settings/proxy.ts";
 import { userAgent } from "../../../version.ts";
+import type { Call, Query } from "./call.ts";
 import type { ClusterAccess, Credentials, Environment } from "./cluster-access.ts";
 import { ClusterError, ClusterUnreachableError, isTransient } from "./cluster-error.ts";
 import { explainConnection } from "./explain-connection.ts";
 import type { StatusBody } from "./explain-status.ts";
 import type { Outage } from "./outage.ts";
-
-/** Query parameters. Undefined ones are left out. */
-export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
-
-/** One request. */
-export interface Call {
-  readonly query?: Query;
-  readonly body?: JsonObject | Json[];
-  /** The type of the body. The default is `application/json`. */
-  readonly contentType?: string;
-  /** Ends the request, waits and retries. Its reason is thrown. */
-  readonly signal?: AbortSignal | undefined;
-  /** The time limit of one attempt in ms. The default is 30 s. */
-  readonly limitMs?: number;
-  /** The shape of a successful response. */
-  readonly shape?: Check;
-  /** The API server asks a node for the answer, so a failure says nothing about the API server. */
-  readonly asksNode?: boolean;
-  /** How often a transient failure is retried. The default is 3. Infinity: until `signal` aborts. */
-  readonly retries?: number;
-}
 
 const usualLimitMs = 30_000;
 const usualRetries = 3;

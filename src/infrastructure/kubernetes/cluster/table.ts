@@ -1,18 +1,17 @@
 // A table of the objects of one type in one namespace: one list, and one watch that continues it.
 // It is level-triggered: what counts is how an object is now, not which events came. Source: Kubernetes API concepts,
 // "Efficient detection of changes".
-import { jsonLines } from "../../../api/json-lines.ts";
 import { delayMs } from "../../../api/retry.ts";
-import { type CancelTimer, startTimer } from "../../../async/clock.ts";
+import { startTimer } from "../../../async/clock.ts";
 import { clampedPoissonMs } from "../../../async/jitter.ts";
 import { LinkedController } from "../../../async/linked-controller.ts";
 import { aborted, sleep } from "../../../async/sleep.ts";
 import type { Logger } from "../../../logger.ts";
 import type { Cluster } from "./cluster.ts";
 import { ClusterError, isExpired } from "./cluster-error.ts";
-import type { StatusBody } from "./explain-status.ts";
 import { listPages } from "./objects.ts";
-import { eventShape, type KubernetesObject, pathOf, type Resource } from "./resources.ts";
+import { type KubernetesObject, pathOf, type Resource } from "./resources.ts";
+import { type WatchEvent, watchEvents, watchQuery } from "./watch-events.ts";
 import { WatchHealth } from "./watch-health.ts";
 
 /** Which objects the table has, what it keeps of them, and who is told of changes. */
@@ -47,8 +46,6 @@ const firstPauseMs = 200;
 const jitter = 0.3;
 /** A watch that ends sooner and says nothing counts as a failure, so that it is not repeated at once for ever. */
 const shortWatchMs = 1_000;
-/** The API server ends a watch after this time, so that watches move to new API servers. They differ, so as not to end at once. */
-const watchSeconds = (): number => Math.round(300 + 300 * Math.random());
 const listLimitMs = 60_000;
 
 /** The table. It begins to fill when it is made, and never gives up until it is disposed of. */
@@ -164,35 +161,16 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
   async #watch(version: string, signal: AbortSignal): Promise<void> {
     const { cluster, resource, namespace, labelSelector, silenceMs = usualSilenceMs } = this.options;
     using round = new LinkedController(signal);
-    const query = {
-      watch: true,
-      allowWatchBookmarks: true,
-      labelSelector,
-      resourceVersion: version,
-      timeoutSeconds: watchSeconds(),
-    };
+    const query = watchQuery(labelSelector, version);
     const response = await cluster.open(pathOf(resource, namespace), { query, signal: round.signal, retries: 0 });
-    let isSilent = false;
-    const startSilence = (): CancelTimer =>
-      startTimer(silenceMs, () => {
-        isSilent = true;
-        round.abort(new Error("the watch is silent"));
-      });
-    let endSilence = startSilence();
+    const explainLost = (error: unknown) => cluster.explainLostStream(error, { signal });
     const endTrial = startTimer(shortWatchMs, () => this.#works());
     try {
-      for await (const event of jsonLines(response)) {
-        endSilence();
-        endSilence = startSilence();
-        if (!eventShape(event)) throw new Error("the watch has sent something that is no event");
-        this.#apply(event as unknown as WatchEvent<O>);
+      for await (const event of watchEvents<O>(response, { round, silenceMs, explainLost })) {
+        this.#apply(event);
         this.#works();
       }
-    } catch (error) {
-      // A connection that died unnoticed says nothing more. The next watch continues where this one was.
-      if (!isSilent) throw error instanceof ClusterError ? error : cluster.explainLostStream(error, { signal });
     } finally {
-      endSilence();
       endTrial();
     }
   }
@@ -241,11 +219,6 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
     this.#health.works();
   }
 }
-
-/** A line of a watch. `BOOKMARK` has a version only. */
-type WatchEvent<O> =
-  | { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: O }
-  | { readonly type: "ERROR"; readonly object: StatusBody };
 
 /** Returns how long to wait after so many failures in a row: 0.2 s, then 1, 2, 4 … 30 s, or what the server asks for. */
 function pauseMs(failed: number, error: unknown): number {
