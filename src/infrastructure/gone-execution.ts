@@ -1,5 +1,5 @@
 // The execution of a program that does not run any more, and whose engine ran elsewhere than in a process of this machine.
-import type { Ending, Execution, Handle } from "./pool-type.ts";
+import type { Ending, Execution, Handle } from "./execution.ts";
 
 /** Returns an execution that has ended. Nothing is left of it, and nobody here can run its hooks. */
 export function goneExecution(handle: Handle, ending: Ending): Execution {

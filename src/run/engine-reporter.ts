@@ -1,7 +1,7 @@
 // Reports the end of a flow run when its engine could not. Usually the engine reports all states itself.
 // Source: prefect workers/base.py, runner/_flow_run_executor.py, runner/_cancellation_manager.py.
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
-import type { Ending, Execution } from "../infrastructure/pool-type.ts";
+import type { Ending, Execution } from "../infrastructure/execution.ts";
 import { findHolder } from "./claim-holder.ts";
 import { exitMessage, explainExit } from "./exit-status.ts";
 import {

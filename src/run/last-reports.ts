@@ -2,7 +2,7 @@
 import { ApiError } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
-import type { RunOutput } from "../infrastructure/pool-type.ts";
+import type { RunOutput } from "../infrastructure/execution.ts";
 import { forReport } from "./propose-state.ts";
 import { report } from "./report.ts";
 import type { HooksDue } from "./reporter.ts";

@@ -1,7 +1,7 @@
 // Executes one flow run from the claim to its end, or continues one that an earlier worker claimed.
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
 import { sleep } from "../async/sleep.ts";
-import type { Execution } from "../infrastructure/pool-type.ts";
+import type { Execution } from "../infrastructure/execution.ts";
 import type { ReportRules } from "../program/program.ts";
 import { applyRules, begin, reportInfrastructure, runAccess } from "./begin.ts";
 import { claim } from "./claim.ts";

@@ -1,5 +1,5 @@
 // Settles a flow run whose program is gone, because its worker died or because another worker had started it.
-import type { Ending } from "../infrastructure/pool-type.ts";
+import type { Ending } from "../infrastructure/execution.ts";
 import { findHolder } from "./claim-holder.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import {

@@ -1,5 +1,5 @@
 // The interface of those who report how a flow run ends.
-import type { Ending, HookRequest } from "../infrastructure/pool-type.ts";
+import type { Ending, HookRequest } from "../infrastructure/execution.ts";
 
 /** Reports the states of one flow run. The other methods return the hooks that the worker has to run, or null. Throws ApiError. */
 export interface Reporter {

@@ -2,7 +2,7 @@
 import { setMaxListeners } from "node:events";
 import type { Deployment, Flow, FlowRun, PrefectEvent, State, StateType, WorkPool } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
-import type { Ending, Handle } from "../infrastructure/pool-type.ts";
+import type { Ending, Handle } from "../infrastructure/execution.ts";
 import type { Logger } from "../logger.ts";
 import type { ReportRules } from "../program/program.ts";
 import type { ProgramLines } from "./program-lines.ts";

@@ -2,7 +2,7 @@
 // them together, and the first of them begins when the last one does.
 import { Places } from "../async/places.ts";
 import { waitAtMost } from "../async/sleep.ts";
-import type { Execution } from "../infrastructure/pool-type.ts";
+import type { Execution } from "../infrastructure/execution.ts";
 
 /** What an engine that starts up may need, in bytes. */
 const startBytes = 150_000_000;

@@ -1,7 +1,7 @@
 // Watches a running flow run until its end is reported.
 import { monotonicMs, timeoutSignal, wallClockMs } from "../async/clock.ts";
 import { sleep, waitUnlessAborted } from "../async/sleep.ts";
-import type { Ending, Execution } from "../infrastructure/pool-type.ts";
+import type { Ending, Execution } from "../infrastructure/execution.ts";
 import { engineReporter } from "./engine-reporter.ts";
 import { sendHeartbeats } from "./heartbeats.ts";
 import { keep } from "./journal-entry.ts";

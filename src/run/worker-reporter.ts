@@ -2,7 +2,7 @@
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
 import { waitUnlessAborted } from "../async/sleep.ts";
-import type { Ending, Execution } from "../infrastructure/pool-type.ts";
+import type { Ending, Execution } from "../infrastructure/execution.ts";
 import type { ReportRules } from "../program/program.ts";
 import { findHolder } from "./claim-holder.ts";
 import { engineReporter } from "./engine-reporter.ts";

@@ -1,7 +1,7 @@
 // The exit status in the event about the end of a flow run's program.
 import { expect, test } from "vitest";
 import type { FlowRun, PrefectEvent, WorkPool } from "../../src/api/wire.ts";
-import type { Ending } from "../../src/infrastructure/pool-type.ts";
+import type { Ending } from "../../src/infrastructure/execution.ts";
 import { createRunRecord } from "../../src/run/run-record.ts";
 import { watch } from "../../src/run/watch.ts";
 import { WorkerEvents } from "../../src/run/worker-events.ts";

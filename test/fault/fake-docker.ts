@@ -2,9 +2,9 @@
 import type { FlowRun, JsonObject, WorkPool } from "../../src/api/wire.ts";
 import { openDocker } from "../../src/infrastructure/docker/docker-infrastructure.ts";
 import type { DockerJob } from "../../src/infrastructure/docker/docker-job.ts";
+import type { Handle } from "../../src/infrastructure/execution.ts";
 import type {
   AdoptOptions,
-  Handle,
   Infrastructure,
   InfrastructureServices,
   StartOptions,

@@ -3,13 +3,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { FlowRun, JsonObject, WorkPool } from "../../src/api/wire.ts";
+import type { Handle } from "../../src/infrastructure/execution.ts";
 import { kubernetesBaseJobTemplate } from "../../src/infrastructure/kubernetes/base-job-template.ts";
 import type { ContainerStatus, JobObject, PodObject } from "../../src/infrastructure/kubernetes/cluster/resources.ts";
 import { openKubernetes } from "../../src/infrastructure/kubernetes/kubernetes-infrastructure.ts";
 import type { KubernetesJob } from "../../src/infrastructure/kubernetes/kubernetes-job.ts";
 import type {
   AdoptOptions,
-  Handle,
   Infrastructure,
   InfrastructureEvent,
   InfrastructureServices,

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "vitest";
 import type { State } from "../../src/api/wire.ts";
 import { monotonicMs } from "../../src/async/clock.ts";
+import type { Execution } from "../../src/infrastructure/execution.ts";
 import type { ContainerStatus, JobObject, PodObject } from "../../src/infrastructure/kubernetes/cluster/resources.ts";
-import type { Execution } from "../../src/infrastructure/pool-type.ts";
 import type { OutputLine } from "../../src/process/output-files.ts";
 import type { ReportRules } from "../../src/program/program.ts";
 import { applyRules } from "../../src/run/begin.ts";

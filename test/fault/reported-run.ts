@@ -1,6 +1,6 @@
 // A flow run that a worker reports about, and a server that has it in one state and accepts every proposal.
 import type { State } from "../../src/api/wire.ts";
-import type { Ending, Execution } from "../../src/infrastructure/pool-type.ts";
+import type { Ending, Execution } from "../../src/infrastructure/execution.ts";
 import { createRunRecord, type RunRecord } from "../../src/run/run-record.ts";
 import type { Worker } from "../../src/worker/worker.ts";
 import * as good from "../support/api-answers.ts";

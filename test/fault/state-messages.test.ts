@@ -1,6 +1,6 @@
 // Secrets in the texts of others, such as the engine of containers, must not reach the server in a state message.
 import { expect, test } from "vitest";
-import type { Execution } from "../../src/infrastructure/pool-type.ts";
+import type { Execution } from "../../src/infrastructure/execution.ts";
 import { giveBack } from "../../src/run/claim.ts";
 import { engineReporter } from "../../src/run/engine-reporter.ts";
 import { report } from "../../src/run/report.ts";

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { State } from "../../src/api/wire.ts";
 import { monotonicMs } from "../../src/async/clock.ts";
-import type { Execution } from "../../src/infrastructure/pool-type.ts";
+import type { Execution } from "../../src/infrastructure/execution.ts";
 import { reportInfrastructure } from "../../src/run/begin.ts";
 import { engineReporter } from "../../src/run/engine-reporter.ts";
 import { waitFor } from "../support/wait-for.ts";

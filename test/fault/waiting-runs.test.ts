@@ -1,7 +1,8 @@
 // Flow runs that wait for infrastructure: their state says so, and why. What is not waited for any more is removed.
 import { describe, expect, test } from "vitest";
 import type { State } from "../../src/api/wire.ts";
-import type { Execution, StartedProgram } from "../../src/infrastructure/pool-type.ts";
+import type { Execution } from "../../src/infrastructure/execution.ts";
+import type { StartedProgram } from "../../src/infrastructure/pool-type.ts";
 import { engineReporter } from "../../src/run/engine-reporter.ts";
 import { reportWaiting } from "../../src/run/report-waiting.ts";
 import { StartedPrograms } from "../../src/worker/started-programs.ts";

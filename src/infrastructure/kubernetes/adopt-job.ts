@@ -1,7 +1,8 @@
 // Continues with Jobs of earlier workers.
 import { timeoutSignal } from "../../async/clock.ts";
+import type { Ending, Execution, Handle } from "../execution.ts";
 import { goneExecution } from "../gone-execution.ts";
-import type { AdoptOptions, Ending, Execution, Handle } from "../pool-type.ts";
+import type { AdoptOptions } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
 import { readObject } from "./cluster/objects.ts";

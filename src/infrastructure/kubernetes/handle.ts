@@ -1,6 +1,6 @@
 // The handle of a Job, for the journal and for the server.
 import type { JsonObject } from "../../api/wire.ts";
-import type { Handle } from "../pool-type.ts";
+import type { Handle } from "../execution.ts";
 
 /** The proof of a handle. */
 export interface HandleFacts {

@@ -1,5 +1,5 @@
 // Says how a flow run ended from its Job and its pods.
-import type { Ending } from "../pool-type.ts";
+import type { Ending } from "../execution.ts";
 import type { JobOutcome } from "./job-row.ts";
 import { mainContainer, type PodFacts } from "./pod-facts.ts";
 

@@ -1,7 +1,7 @@
 // Watches one Job and its pods until it is known how the flow run ended.
 import { timeoutSignal } from "../../async/clock.ts";
 import { sleep } from "../../async/sleep.ts";
-import type { Ending, RunOutput } from "../pool-type.ts";
+import type { Ending, RunOutput } from "../execution.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
 import { listEvents, listObjects, readObject } from "./cluster/objects.ts";
 import { jobs, pods } from "./cluster/resources.ts";

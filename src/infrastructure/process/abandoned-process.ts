@@ -1,7 +1,7 @@
 // Finds processes that another worker started and that still run.
 import { wasStartedWith } from "../../process/read-process-environment.ts";
 import { signalGroup, terminate, terminateGraceMs } from "../../process/terminate.ts";
-import type { Execution, Handle } from "../pool-type.ts";
+import type { Execution, Handle } from "../execution.ts";
 
 /**
  * Returns the process of a handle. Returns null if it has ended, was started for another flow run, or runs on another

@@ -8,7 +8,8 @@ import { isSameProcess, readWorkingDirectory } from "../../process/process-ident
 import { findStartedWith, readProcessVariables, wasStartedWith } from "../../process/read-process-environment.ts";
 import { signalGroup } from "../../process/terminate.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
-import type { AdoptOptions, Ending, Execution, Handle, InfrastructureServices, RunFiles } from "../pool-type.ts";
+import type { Ending, Execution, Handle } from "../execution.ts";
+import type { AdoptOptions, InfrastructureServices, RunFiles } from "../pool-type.ts";
 import { openOutputFiles, outputIn, removeAll, toLineReader } from "./kept-files.ts";
 import { type ProgramSession, processExecution, type RunningProgram, sendsHeartbeats } from "./process-execution.ts";
 import { type ProcessFacts, readFacts, toHandle } from "./process-facts.ts";

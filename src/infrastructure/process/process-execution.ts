@@ -10,7 +10,8 @@ import { type Leader, terminate, terminateGraceMs } from "../../process/terminat
 import type { PythonFinding } from "../../program/find-python.ts";
 import { selfCancelMs } from "../../program/launch.ts";
 import { isAtLeast } from "../../program/prefect-release.ts";
-import type { Ending, Execution, Handle, InfrastructureServices, ReportedEnd, StopLimits } from "../pool-type.ts";
+import type { Ending, Execution, Handle, ReportedEnd, StopLimits } from "../execution.ts";
+import type { InfrastructureServices } from "../pool-type.ts";
 import type { ProcessFacts } from "./process-facts.ts";
 import { type HookPlace, hookRunner } from "./process-hooks.ts";
 import { fromShell, readResult } from "./reported-program.ts";

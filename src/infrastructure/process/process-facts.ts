@@ -2,7 +2,7 @@
 import type { JsonObject } from "../../api/wire.ts";
 import type { ProcessIdentity } from "../../process/process-identity.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
-import type { Handle } from "../pool-type.ts";
+import type { Handle } from "../execution.ts";
 
 /** The proof of a handle. All of it is plain data. */
 export interface ProcessFacts {

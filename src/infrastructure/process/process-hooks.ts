@@ -8,7 +8,8 @@ import { mayStartEngine } from "../../program/engine-command.ts";
 import { reachesSameServer } from "../../program/hook-script.ts";
 import { type HookFacts, runLaunchHooks } from "../../program/launch-hooks.ts";
 import type { HookCall } from "../../program/run-hooks.ts";
-import type { HookRunner, InfrastructureServices } from "../pool-type.ts";
+import type { HookRunner } from "../execution.ts";
+import type { InfrastructureServices } from "../pool-type.ts";
 import { openOutputFiles, removeAll, toLineReader } from "./kept-files.ts";
 import type { ProcessJob } from "./process-job.ts";
 

@@ -17,14 +17,8 @@ import {
 } from "../../process/temporary-directory.ts";
 import type { ForkedProcess } from "../../program/fork-server.ts";
 import { logBatchVariables } from "../../program/log-batch-size.ts";
-import type {
-  Execution,
-  Infrastructure,
-  InfrastructureServices,
-  PoolType,
-  RunAccess,
-  StartOptions,
-} from "../pool-type.ts";
+import type { Execution } from "../execution.ts";
+import type { Infrastructure, InfrastructureServices, PoolType, RunAccess, StartOptions } from "../pool-type.ts";
 import { findAbandonedProcess } from "./abandoned-process.ts";
 import { adoptProcess, waitForEnd } from "./adopt-process.ts";
 import { processBaseJobTemplate } from "./base-job-template.ts";

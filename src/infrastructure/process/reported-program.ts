@@ -13,7 +13,7 @@ import {
   type ReportedProgram,
   resultFileVariable,
 } from "../../program/program.ts";
-import type { Ending } from "../pool-type.ts";
+import type { Ending } from "../execution.ts";
 
 /**
  * Only the parent of a process learns its exit code. So a shell is the parent, writes the code to a file, and exits with the
