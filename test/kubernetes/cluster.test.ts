@@ -1,9 +1,10 @@
 // Jobs of flow runs in a real cluster: what its API server refuses, and what its controllers do.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
+import { AsyncDisposables } from "../../src/async/async-disposables.ts";
+import type { Execution } from "../../src/infrastructure/execution.ts";
 import { isExpired } from "../../src/infrastructure/kubernetes/cluster/cluster-error.ts";
 import type { JobObject } from "../../src/infrastructure/kubernetes/cluster/resources.ts";
-import type { Execution } from "../../src/infrastructure/pool-type.ts";
 import { untilTheEnd } from "../fault/test-socket.ts";
 import { type KubernetesCluster, startKubernetes } from "../support/kubernetes-cluster.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -57,6 +58,21 @@ const ended = (exitCode: number, reason: string) => ({
   ],
 });
 
+/** Starts a flow run in a namespace of its own, and waits until its pod runs. */
+async function startRunning(variables: JsonObject = {}) {
+  await using opened = new AsyncDisposables();
+  const namespace = await Namespace.create(cluster);
+  opened.add(async () => namespace[Symbol.dispose]());
+  const pool = await namespace.open();
+  opened.add(async () => await pool[Symbol.asyncDispose]());
+  const execution = await namespace.start(pool, variables);
+  opened.add(async () => await execution[Symbol.asyncDispose]());
+  const pod = await namespace.pod();
+  await namespace.setStatus(pod, running);
+  await execution.started;
+  return { namespace, pool, execution, pod, ...opened.move() };
+}
+
 async function isOver(execution: Execution): Promise<boolean> {
   const notYet = Symbol("not yet");
   return (await Promise.race([execution.ended, Promise.resolve(notYet)])) !== notYet;
@@ -105,12 +121,8 @@ describe("a Job", () => {
       { status: 137, isCrash: true, why: expect.stringContaining("OOMKilled") },
     ],
   ])("that %s has that end, and then its time to live", async (_, exitCode, reason, ending) => {
-    using namespace = await Namespace.create(cluster);
-    await using pool = await namespace.open();
-    await using execution = await namespace.start(pool, { finished_job_ttl: 1 });
-    const pod = await namespace.pod();
-    await namespace.setStatus(pod, running);
-    await execution.started;
+    await using flowRun = await startRunning({ finished_job_ttl: 1 });
+    const { namespace, pool, execution, pod } = flowRun;
     await namespace.setStatus(pod, ended(exitCode, reason));
     expect(await execution.ended).toMatchObject(ending);
     await waitFor(async () => (await namespace.get("jobs")).length === 0, { ...soon, what: "the end of the Job" });
@@ -119,12 +131,8 @@ describe("a Job", () => {
   });
 
   test("whose pod is evicted has not ended before its pod", async () => {
-    using namespace = await Namespace.create(cluster);
-    await using pool = await namespace.open();
-    await using execution = await namespace.start(pool);
-    const pod = await namespace.pod();
-    await namespace.setStatus(pod, running);
-    await execution.started;
+    await using flowRun = await startRunning();
+    const { namespace, pool, execution, pod } = flowRun;
     await namespace.evict(pod);
     // The cluster counts the pod as failed, although its grace time has begun just now.
     await namespace.untilJob("the failed pod", ({ status }) => status?.failed === 1 && status.terminating === 1);
@@ -140,12 +148,8 @@ describe("a Job", () => {
   });
 
   test("that is cancelled stays until its pods are gone", async () => {
-    using namespace = await Namespace.create(cluster);
-    await using pool = await namespace.open();
-    await using execution = await namespace.start(pool, { command: "sleep 600" });
-    const pod = await namespace.pod();
-    await namespace.setStatus(pod, running);
-    await execution.started;
+    await using flowRun = await startRunning({ command: "sleep 600" });
+    const { namespace, execution, pod } = flowRun;
     const stopping = execution.stop("cancel", limits);
     await namespace.untilJob("the deletion", ({ metadata }) => metadata.deletionTimestamp !== undefined);
     const isTold = async () => (await namespace.get<JobObject>("pods"))[0]?.metadata.deletionTimestamp;
@@ -219,12 +223,8 @@ describe("a pod that waits", () => {
 });
 
 test("a version that the API server has forgotten is recognised, and the end of a Job is seen after its restart", async () => {
-  using namespace = await Namespace.create(cluster);
-  await using pool = await namespace.open();
-  await using execution = await namespace.start(pool);
-  const pod = await namespace.pod();
-  await namespace.setStatus(pod, running);
-  await execution.started;
+  await using flowRun = await startRunning();
+  const { namespace, execution, pod } = flowRun;
   await cluster.restartAndForget();
   const query = { watch: true, resourceVersion: 1, timeoutSeconds: 1 };
   const path = `/api/v1/namespaces/${namespace.name}/pods`;
