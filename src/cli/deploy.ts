@@ -1,7 +1,8 @@
 // The commands `lictor deploy` and `lictor run`.
 import { type Command, InvalidArgumentError } from "commander";
 import type { JsonObject } from "../api/wire.ts";
-import { addCommand, profileOf } from "./options.ts";
+import type { DeploymentPlan } from "./deployment-plan.ts";
+import { addCommand, collect, profileOf } from "./options.ts";
 
 const loadDeploy = () => import("./deploy-actions.ts");
 const loadRun = () => import("./run-actions.ts");
@@ -33,6 +34,11 @@ Examples:
 
 /** Adds the commands. */
 export function addDeploy(program: Command): void {
+  addDeployCommand(program);
+  addRunCommand(program);
+}
+
+function addDeployCommand(program: Command): void {
   addCommand(program, "deploy", "Create or change a deployment that runs any program, or a TypeScript flow.")
     .helpGroup("Run:")
     .argument("[name]", "The name of the deployment: name or flow/name.")
@@ -64,26 +70,31 @@ export function addDeploy(program: Command): void {
         if (from !== undefined) return await deployFrom(context, from);
         if (name === undefined) throw new Error("Name the deployment, or use --from lictor.toml.");
         if (pool === undefined) throw new Error("Name the work pool: --pool POOL.");
-        await deploy(context, {
-          name,
-          pool,
-          command: joinPlaceholders(words),
-          entrypoint: options.entrypoint ?? null,
-          schedules: options.schedule ?? [],
-          timezone: options.timezone ?? null,
-          params: options.param ?? [],
-          retries: options.retries ?? null,
-          retryDelaySeconds: options.retryDelay ?? null,
-          timeoutSeconds: options.timeout ?? null,
-          image: options.image ?? null,
-          workingDir: options.workingDir ?? null,
-          workQueue: options.workQueue ?? null,
-          tags: options.tag ?? [],
-          description: options.description ?? null,
-          jobVariables: toJobVariables(options.jobVariable ?? []),
-        });
+        await deploy(context, toPlan({ name, pool, command: joinPlaceholders(words) }, options));
       });
     });
+}
+
+function toPlan(what: Pick<DeploymentPlan, "name" | "pool" | "command">, options: DeployOptions): DeploymentPlan {
+  return {
+    ...what,
+    entrypoint: options.entrypoint ?? null,
+    schedules: options.schedule ?? [],
+    timezone: options.timezone ?? null,
+    params: options.param ?? [],
+    retries: options.retries ?? null,
+    retryDelaySeconds: options.retryDelay ?? null,
+    timeoutSeconds: options.timeout ?? null,
+    image: options.image ?? null,
+    workingDir: options.workingDir ?? null,
+    workQueue: options.workQueue ?? null,
+    tags: options.tag ?? [],
+    description: options.description ?? null,
+    jobVariables: toJobVariables(options.jobVariable ?? []),
+  };
+}
+
+function addRunCommand(program: Command): void {
   addCommand(program, "run", "Create a flow run of a deployment.")
     .helpGroup("Run:")
     .argument("<name>", "The name of the deployment: name or flow/name.")
@@ -99,10 +110,6 @@ export function addDeploy(program: Command): void {
         run(context, name, { param: options.param ?? [], watch: options.watch }),
       );
     });
-}
-
-function collect(value: string, before: string[] = []): string[] {
-  return [...before, value];
 }
 
 /** A shell makes three words of `{{ parameters.day }}` if it is not quoted. */

@@ -21,7 +21,7 @@ Examples:
 
 /** Adds `start` to the command group `worker`. */
 export function addWorkerStart(worker: Command): void {
-  worker
+  const start = worker
     .command("start")
     .description("Start a worker process to poll a work pool for flow runs.")
     .option("-n, --name <name>", "The name to give to the started worker.")
@@ -57,7 +57,24 @@ export function addWorkerStart(worker: Command): void {
     )
     .option("--base-job-template <file>", "Path to JSON file containing base job template.")
     .option("--create-pool-if-not-found", "Create the work pool if it does not exist.", true)
-    .option("--no-create-pool-if-not-found", "Leave a missing work pool to whoever manages it.")
+    .option("--no-create-pool-if-not-found", "Leave a missing work pool to whoever manages it.");
+  addEngineOptions(start)
+    .addHelpText("after", helpAfterOptions)
+    .option(
+      "--workspace <account/workspace>",
+      "The workspace of Prefect Cloud to work for, instead of PREFECT_API_URL.",
+    )
+    .option("--profile <name>", "Select a profile for this run.")
+    .action(async (_own: unknown, command: Command) => {
+      const given = command.optsWithGlobals<Omit<GivenOptions, "pool" | "workQueue"> & Partial<GivenOptions>>();
+      const { runWorkers } = await import("./worker-start-actions.ts");
+      await runWorkers({ ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] });
+    });
+}
+
+/** Adds the options that say how engines start and how log records look. Returns the command. */
+function addEngineOptions(command: Command): Command {
+  return command
     .option(
       "--python <path>",
       "The Python, with Prefect installed, that runs the flows. [from LICTOR_PYTHON, else $VIRTUAL_ENV, else PATH]",
@@ -73,16 +90,5 @@ export function addWorkerStart(worker: Command): void {
         "text",
         "json",
       ]),
-    )
-    .addHelpText("after", helpAfterOptions)
-    .option(
-      "--workspace <account/workspace>",
-      "The workspace of Prefect Cloud to work for, instead of PREFECT_API_URL.",
-    )
-    .option("--profile <name>", "Select a profile for this run.")
-    .action(async (_own: unknown, command: Command) => {
-      const given = command.optsWithGlobals<Omit<GivenOptions, "pool" | "workQueue"> & Partial<GivenOptions>>();
-      const { runWorkers } = await import("./worker-start-actions.ts");
-      await runWorkers({ ...given, pool: given.pool ?? [], workQueue: given.workQueue ?? [] });
-    });
+    );
 }
