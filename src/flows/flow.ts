@@ -6,14 +6,15 @@ import { completeParameters } from "./parameters.ts";
 import type { Flow, FlowOptions, ParameterDefinitions, ParameterValues, RunContext } from "./types.ts";
 
 /**
- * Defines a flow. When a worker runs the module, the flow of the flow run begins after the module has defined its flows. A
- * direct call runs it in the caller's flow run, or without a server. Throws an Error if two flows have the same name.
+ * Defines a flow. `options` may be its name. When a worker runs the module, the flow of the flow run begins after the module has defined its flows. A
+ * direct call runs it in the caller's flow run, or without a server. Throws an Error if it has no name, or that of another flow.
  */
 export function flow<const P extends ParameterDefinitions = Record<never, never>, Result = unknown>(
-  options: FlowOptions<P>,
+  options: FlowOptions<P> | string,
   act: (parameters: ParameterValues<P>, context: RunContext) => Result | Promise<Result>,
 ): Flow<P, Result> {
-  const { name, parameters: definitions = {}, timeoutSeconds } = options;
+  const settings: FlowOptions<P> = typeof options === "string" ? { name: options } : options;
+  const { name, parameters: definitions = {}, timeoutSeconds } = settings;
   const execute: DefinedFlow["execute"] = async (given, caller, { isTimed }) => {
     const values = completeParameters(definitions, given) as ParameterValues<P>;
     using limit = linkTo(caller.signal);
@@ -27,7 +28,7 @@ export function flow<const P extends ParameterDefinitions = Record<never, never>
       return await Promise.race([act(values, { flowRunId, taskRunId, attempt, signal }), untilAborted(signal)]);
     });
   };
-  const defined: DefinedFlow = { options, execute };
+  const defined: DefinedFlow = { options: settings, execute };
   define(defined);
   const call = async (given: Readonly<Record<string, unknown>> = {}): Promise<Result> =>
     (await execute(given, current(), { isTimed: true })) as Result;

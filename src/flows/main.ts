@@ -30,6 +30,9 @@ let isPlanned = false;
 /** Adds a flow. The first one plans what the process does after it has defined all. */
 export function define(flow: DefinedFlow): void {
   const { name } = flow.options;
+  // Without types, it is easily forgotten.
+  if (typeof name !== "string" || name === "")
+    throw new Error('A flow needs a name: flow({ name: "report" }, function).');
   if (flows.has(name)) throw new Error(`Two flows have the name '${name}'.`);
   flows.set(name, flow);
   if (isPlanned) return;

@@ -90,8 +90,12 @@ describe("a flow", () => {
     await expect(slow()).rejects.toThrow("Flow run exceeded timeout of 0.05 second(s)");
   });
 
-  test("has a name of its own in its module", () => {
+  test("has a name of its own in its module", async () => {
     expect(() => flow({ name: "greet" }, () => undefined)).toThrow("Two flows have the name 'greet'.");
+    expect(() => flow({} as { name: string }, () => undefined)).toThrow("A flow needs a name");
+    const short = flow("short", () => 7);
+    expect(await short()).toBe(7);
+    expect(short.flowName).toBe("short");
   });
 });
 
