@@ -4,10 +4,10 @@ import { resolve } from "node:path";
 import type { Api } from "../api/api.ts";
 import { createFlow, findDeploymentByName, putDeployment } from "../api/deployments.ts";
 import { findWorkPool } from "../api/work-pools.ts";
-import { type DeploymentPlan, planDeployment, splitName } from "./deployment-plan.ts";
+import { type DeploymentPlan, type PlannedDeployment, planDeployment, splitName } from "./deployment-plan.ts";
 import { describeFlow } from "./describe-flow.ts";
 import { readDeployments } from "./lictor-toml.ts";
-import { openApi } from "./open-api.ts";
+import { openOperatorApi } from "./operator-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { print } from "./terminal.ts";
 
@@ -28,8 +28,11 @@ export async function deployFrom(program: ProgramContext, file: string): Promise
 
 async function deployAll(program: ProgramContext, plans: readonly DeploymentPlan[]): Promise<void> {
   for (const plan of plans) check(plan);
-  using open = await openApi(program);
-  for (const plan of plans) await deployOne(open.api, plan, program);
+  using open = await openOperatorApi(program);
+  // A mistake in one must not leave others deployed.
+  const planned: PlannedDeployment[] = [];
+  for (const plan of plans) planned.push(await planOne(open.api, plan, program));
+  for (const each of planned) await deployOne(open.api, each);
 }
 
 function check({ name, command, entrypoint }: DeploymentPlan): void {
@@ -40,15 +43,18 @@ function check({ name, command, entrypoint }: DeploymentPlan): void {
     throw new Error(`'${name}' has both a command and an entrypoint. Use one of them.`);
 }
 
-async function deployOne(api: Api, plan: DeploymentPlan, { env }: ProgramContext): Promise<void> {
+/** Asks the server for the work pool, and the module of an entrypoint for its flow. Changes nothing. */
+async function planOne(api: Api, plan: DeploymentPlan, { env }: ProgramContext): Promise<PlannedDeployment> {
   const pool = await findWorkPool(api, plan.pool);
   if (pool === undefined)
     throw new Error(`Work pool '${plan.pool}' not found. A worker creates it: lictor worker start --pool ${plan.pool}`);
   const directory = resolve(plan.workingDir ?? ".");
   const described = plan.entrypoint === null ? null : await describeFlow(plan.entrypoint, { directory, env });
   const own = plan.workingDir !== null && pool.type === "process" ? { ...plan, workingDir: directory } : plan;
-  const { flow, fields } = planDeployment(own, { poolType: pool.type, directory, described });
-  const { name } = splitName(plan.name);
+  return planDeployment(own, { poolType: pool.type, directory, described });
+}
+
+async function deployOne(api: Api, { flow, name, fields }: PlannedDeployment): Promise<void> {
   const existing = await findDeploymentByName(api, { flow, name });
   const { id: flow_id } = await createFlow(api, flow);
   const { id } = await putDeployment(api, { ...fields, flow_id });

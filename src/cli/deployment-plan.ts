@@ -40,9 +40,10 @@ export interface ParameterSchema {
   readonly required: readonly string[];
 }
 
-/** What the plan becomes: the name of the flow, and the fields of the deployment without the flow's id. */
+/** What the plan becomes: the names of flow and deployment, and the fields of the deployment without the flow's id. */
 export interface PlannedDeployment {
   readonly flow: string;
+  readonly name: string;
   readonly fields: JsonObject;
 }
 
@@ -71,6 +72,7 @@ export function planDeployment(
   const program = described ? ["node", (plan.entrypoint ?? "").replace(/:[^:]*$/, "")] : [...plan.command];
   return {
     flow,
+    name,
     fields: {
       name,
       work_pool_name: plan.pool,
@@ -206,7 +208,7 @@ function mergeSchemas(schema: ParameterSchema, params: readonly Param[]): Parame
 export function parseSchedule(text: string, timezone: string | null): JsonObject {
   const words = text.trim().split(/\s+/);
   const seconds = words.length === 1 ? Number(words[0]) : Number.NaN;
-  if (seconds > 0) return { interval: seconds, ...(timezone !== null && { timezone }) };
+  if (seconds > 0 && Number.isFinite(seconds)) return { interval: seconds, ...(timezone !== null && { timezone }) };
   if (words.length === 5 || /^@\w+$/.test(text.trim())) return { cron: words.join(" "), timezone: timezone ?? "UTC" };
   throw new Error(`'${text}' is no schedule. Write a number of seconds, or a cron expression such as '0 5 * * *'.`);
 }

@@ -9,7 +9,7 @@ import { sleep } from "../async/sleep.ts";
 import { clockTime } from "../logger.ts";
 import { pythonRepr } from "../python-text.ts";
 import { parseValue, splitName } from "./deployment-plan.ts";
-import { openApi } from "./open-api.ts";
+import { openOperatorApi } from "./operator-api.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { print } from "./terminal.ts";
 
@@ -31,7 +31,7 @@ export interface RunOptions {
 
 /** Creates a flow run. With \`watch\`, returns at its end, and sets the exit code to 1 unless it is Completed. Throws an Error. */
 export async function run(program: ProgramContext, name: string, options: RunOptions): Promise<void> {
-  using open = await openApi(program);
+  using open = await openOperatorApi(program);
   const { api } = open;
   const wanted = splitName(name);
   const deployment = await findDeploymentByName(api, wanted);

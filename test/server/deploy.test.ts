@@ -86,6 +86,15 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
     const wrong = await runLictor(["deploy", "--from", file], { env });
     expect(wrong).toMatchObject({ code: 1, stderr: expect.stringMatching(/^Nothing to run for '.*'\. .*\n$/) });
     await expect(readDeployment(one)).rejects.toThrow(/404/);
+    // What only the server knows is asked before the first one is deployed, too.
+    const missing = '[deployments.other]\npool = "no-such-pool"\ncommand = "true"\n';
+    await writeFile(file, table(one, 'command = "true"') + missing);
+    const lost = await runLictor(["deploy", "--from", file], { env });
+    expect(lost).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^Work pool 'no-such-pool' not found\. .*\n$/),
+    });
+    await expect(readDeployment(one)).rejects.toThrow(/404/);
     await writeFile(file, table(one, 'command = "true"') + table(two, 'command = ["sleep", "1"]\ntimeout = 5'));
     expect(await runLictor(["deploy", "--from", file], { env })).toMatchObject({ code: 0 });
     expect(await readDeployment(one)).toMatchObject({ job_variables: { program: ["true"] } });
