@@ -62,7 +62,7 @@ export async function readInitialPool(request: InitialPoolRequest, signal: Abort
 function toStartError(error: unknown, workPoolName: string): unknown {
   if (isTransient(error) && !isMisconfigured(error)) {
     return new WorkerStartError(
-      `Unable to reach the Prefect API to determine the type of work pool '${workPoolName}': ${(error as Error).message} Provide a worker type with '--type' to start a worker while the API is unavailable.`,
+      `Unable to reach the Prefect API to determine the type of work pool '${workPoolName}': ${sentence((error as Error).message)} Provide a worker type with '--type' to start a worker while the API is unavailable.`,
       { cause: error },
     );
   }
@@ -70,6 +70,11 @@ function toStartError(error: unknown, workPoolName: string): unknown {
   return new WorkerStartError(`Unable to determine the type of work pool '${workPoolName}': ${error.message}`, {
     cause: error,
   });
+}
+
+/** Returns a text with a full stop at its end. */
+function sentence(text: string): string {
+  return text.replace(/[.\s]*$/, ".");
 }
 
 /** Announces it when every work queue of the worker is paused. It is only a notice, so a failure is logged at debug. */
