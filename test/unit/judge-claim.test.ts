@@ -1,7 +1,7 @@
 // Whose a flow run is after an accepted claim: one row per rule.
 import { describe, expect, test } from "vitest";
 import type { FlowRun, State, StateType } from "../../src/api/wire.ts";
-import { isExclusive, isLateSubmitting, judgeClaim, judgeStart } from "../../src/run/confirm-claim.ts";
+import { isExclusive, isLateSubmitting, judgeClaim, judgeStart } from "../../src/run/judge-claim.ts";
 
 const polledTime = "2026-11-25T17:00:00.000001Z";
 const laterTime = "2026-11-25T17:00:09.500000Z";
