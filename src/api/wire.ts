@@ -47,6 +47,8 @@ export interface StateProposal {
   message: string | null;
   /** Only for a state that is proposed again. */
   data?: Json;
+  /** Only for a scheduled state. The server takes its own time if it is missing or null. */
+  scheduledTime?: string | null;
 }
 
 /** A flow run. `state` is null in poll responses before Prefect 3.9.1. `state_type` and `state_name` are always set. */

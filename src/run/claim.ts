@@ -97,7 +97,7 @@ async function wasClaimed({ api }: RunContext, run: RunRecord): Promise<boolean>
 /** Records the accepted claim. Returns false if it is not exclusive. If that cannot be found out, it is given back. */
 async function acceptClaim(context: RunContext, run: RunRecord, claim: State): Promise<boolean> {
   try {
-    if (!(await confirmClaim(context.api, run.flowRun, claim, run.log))) return false;
+    if (!(await confirmClaim(context, run, claim))) return false;
     run.claim = claim;
     run.isClaimUnknown = false;
     context.history.recordClaim(run, claim);
@@ -143,7 +143,7 @@ export async function settleLateClaim(
   by: string,
   { over, signal = over, pauseMs }: { over: AbortSignal; signal?: AbortSignal; pauseMs: number },
 ): Promise<void> {
-  const { flowRun, log } = run;
+  const { flowRun } = run;
   run.isClaimUnknown = true;
   for (let isLast = false; !isLast && !signal.aborted; ) {
     isLast = over.aborted;
@@ -151,7 +151,7 @@ export async function settleLateClaim(
     if (state?.type !== "SCHEDULED") {
       run.isClaimUnknown = false;
       const isOwn = state && hasProposed(run, state);
-      if (isOwn && (await confirmClaim(context.api, flowRun, state, log))) await giveBack(context, run, by);
+      if (isOwn && (await confirmClaim(context, run, state))) await giveBack(context, run, by);
       // It was cancelled between two looks.
       if (state?.type === "CANCELLING" && (await wasClaimed(context, run))) await cancelUnstarted(context, run);
       return;

@@ -1,4 +1,5 @@
 // Finds out whether this worker executes a flow run that it claimed, and undoes a claim that replaced something else.
+import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { FlowRun, State } from "../api/wire.ts";
@@ -13,19 +14,33 @@ import {
   judgeStart,
 } from "./judge-claim.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
-import { isFinal, isSameTime } from "./states.ts";
+import { readRules } from "./read-job.ts";
+import { letPollsReturn } from "./release-retry.ts";
+import type { RunContext } from "./run-context.ts";
+import type { RunRecord } from "./run-record.ts";
+import { isFinal, isSameTime, stateTime } from "./states.ts";
 
 /**
- * Returns whether this worker executes the flow run that it claimed. `polled` is the flow run as the poll returned it, and
+ * Returns whether this worker executes the flow run that it claimed. `run.flowRun` is the flow run as the poll returned it, and
  * `claim` is the accepted Pending. Usually sends no request. Proposes a state again that the claim replaced by mistake.
  * Throws ApiError.
  */
-export async function confirmClaim(api: Api, polled: FlowRun, claim: State, log: Logger): Promise<boolean> {
+export async function confirmClaim(context: RunContext, run: RunRecord, claim: State): Promise<boolean> {
+  const { flowRun: polled, log } = run;
+  const { api } = context;
   if (isExclusive(claim, polled)) return true;
-  const verdict = judgeClaim(claim, await readEvidence(api, polled.id));
-  if (verdict.kind !== "had ended") return await applyVerdict(api, polled, verdict, log);
-  const decision = await restore(api, polled, verdict.restore, log);
-  // It was cancelled before its end was there again. Then only the worker with the claim reports its end.
+  const evidence = await readEvidence(api, polled.id);
+  const verdict = judgeClaim(claim, evidence);
+  let decision: Decision;
+  if (verdict.kind === "had ended") {
+    decision = await restore(api, polled, verdict.restore, log);
+  } else if (verdict.kind === "replaced a retry" && (await readRules(context, run, never)) !== null) {
+    await letPollsReturn(api, { ...polled, ...evidence.flowRun });
+    decision = await restoreRetry(api, polled, { claim, retry: verdict.retry }, log);
+  } else {
+    return await applyVerdict(api, polled, verdict, log);
+  }
+  // It was cancelled before that state was there again. Then only the worker with the claim reports its end.
   return decision.kind !== "accepted" && decision.state?.type === "CANCELLING";
 }
 
@@ -69,6 +84,10 @@ function holderOf(state: State | null | undefined): string {
   return `another worker has it. Its state is '${state.name}'.`;
 }
 
+/** The claim stands, so nothing but the server's response ends what is read about it. */
+const never = new AbortController().signal;
+setMaxListeners(0, never);
+
 async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
   const flowRun = await findFlowRun(api, id, forReport);
   return { flowRun, history: flowRun ? await readFlowRunStates(api, id, forReport) : [] };
@@ -82,7 +101,7 @@ async function applyVerdict(api: Api, polled: FlowRun, verdict: ClaimVerdict, lo
     log.info(`Aborted submission of flow run '${id}': another worker has it.`);
     return false;
   }
-  if (verdict.kind === "retried by its engine") {
+  if (verdict.kind === "replaced a retry") {
     log.info(`Flow run '${name}' is being retried by its own process, which goes on from the accepted claim.`);
     return false;
   }
@@ -100,5 +119,28 @@ async function restore(api: Api, { id, name }: FlowRun, ended: State, log: Logge
   });
   const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
   log.info(`Flow run '${name}' had ended when the claim took effect. Its state '${ended.name}' ${outcome}.`);
+  return decision;
+}
+
+/**
+ * Proposes a retry again that the claim replaced. A time that has come is left to the server, which takes its own. So no claim
+ * from before has the same time. Compares times of the server, because this machine's clock may be wrong.
+ */
+async function restoreRetry(
+  api: Api,
+  { id, name }: FlowRun,
+  { claim, retry }: { claim: State; retry: State },
+  log: Logger,
+): Promise<Decision> {
+  const time = retry.state_details?.scheduled_time ?? null;
+  const isDue = time === null || Date.parse(time) <= stateTime(claim);
+  const decision = await proposeState(api, id, {
+    type: retry.type,
+    name: retry.name,
+    message: retry.message,
+    ...(!isDue && { scheduledTime: time }),
+  });
+  const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
+  log.info(`Flow run '${name}' was to be retried when the claim took effect. Its state '${retry.name}' ${outcome}.`);
   return decision;
 }

@@ -14,9 +14,11 @@
 //      this Pending stands, every other claim is refused. The claim is exclusive; no further request is needed.
 //   2. It has no scheduled time. It replaced a final state. The flow run had ended, so that state is proposed again.
 //   3. It has another scheduled time. It replaced a later SCHEDULED state. That is a new attempt, and the claim is valid.
-//      The exception is an engine that waits for this time itself (retry_type "in_process"). It goes on from this Pending,
-//      because the server lets it propose Running at that time. So the Pending stays. To propose SCHEDULED again would be
-//      wrong: if the engine completed meanwhile, the server would accept that, and the flow run would run twice.
+//      The exception is a retry that the server leaves to the process that failed (retry_type "in_process"). An engine waits
+//      for it and goes on from this Pending, because the server lets it propose Running at that time. So the Pending stays.
+//      To propose SCHEDULED again would be wrong: if the engine completed meanwhile, the server would accept that, and the
+//      flow run would run twice. The process of any other program has ended, and its worker lets the polls return the
+//      flow run. That worker finds this Pending instead and does nothing. So the retry is proposed again.
 // Cases 2 and 3 are rare. Only they read the flow run and its history. Some servers do not copy the scheduled time. In
 // their history no other Pending has one, and the newest state before the claim decides.
 //
@@ -38,12 +40,15 @@
 import type { FlowRun, State } from "../api/wire.ts";
 import { isFinal, isSameTime, newestState, stateTime } from "./states.ts";
 
-/** To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. */
+/**
+ * To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. `retry` is a
+ * retry that an engine waits for, if the program is one.
+ */
 export type ClaimVerdict =
   | { kind: "ours" }
   | { kind: "somebody else's" }
   | { kind: "had ended"; restore: State }
-  | { kind: "retried by its engine" };
+  | { kind: "replaced a retry"; retry: State };
 
 /** The flow run and its history, read after the claim. `flowRun` is undefined when it was deleted. */
 export interface ClaimEvidence {
@@ -65,9 +70,13 @@ export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): C
     // The worker with the claim reports the end of a cancelled flow run.
     return { kind: flowRun.state?.type === "CANCELLING" ? "ours" : "somebody else's" };
   }
-  if (claim.state_details?.scheduled_time) {
-    const isInProcess = flowRun.empirical_policy?.retry_type === "in_process";
-    return { kind: isInProcess ? "retried by its engine" : "ours" };
+  const time = claim.state_details?.scheduled_time;
+  if (time) {
+    if (flowRun.empirical_policy?.retry_type !== "in_process") return { kind: "ours" };
+    const isReplaced = ({ type, state_details }: State): boolean =>
+      type === "SCHEDULED" && isSameTime(state_details?.scheduled_time, time);
+    const retry = newestState(others.filter(isReplaced)) ?? { ...claim, type: "SCHEDULED", name: "AwaitingRetry" };
+    return { kind: "replaced a retry", retry };
   }
   const copiesTime = others.some(({ type, state_details }) => type === "PENDING" && state_details?.scheduled_time);
   const before = newestState(copiesTime ? others.filter(isFinal) : others);

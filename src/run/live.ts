@@ -2,11 +2,10 @@
 // Source: prefect workers/base.py _submit_run, runner/_flow_run_executor.py.
 import { sleep } from "../async/sleep.ts";
 import type { Execution } from "../infrastructure/execution.ts";
-import type { ReportRules } from "../program/program.ts";
 import { applyRules, begin, reportInfrastructure, runAccess } from "./begin.ts";
 import { claim } from "./claim.ts";
 import { forget } from "./journal-entry.ts";
-import { readJobOfLost } from "./read-job.ts";
+import { readJobOfLost, readRules } from "./read-job.ts";
 import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -87,20 +86,6 @@ async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolea
   return !run.isLeftRunning;
 }
 
-/**
- * Returns how the states of a program are reported that no journal has told of, such as a container. Without its job, nobody
- * knows, and then an engine is assumed.
- */
-async function readRules(context: RunContext, run: RunRecord): Promise<ReportRules | null> {
-  try {
-    const { program } = await readJobOfLost(context, run);
-    return program.reporter === "worker" ? program.rules : null;
-  } catch (error) {
-    run.log.debug({ err: error }, "The job of an adopted flow run could not be read");
-    return null;
-  }
-}
-
 /** A machine that lacks file handles or memory is tried again after this pause. */
 const adoptionPauseMs = 5_000;
 
@@ -111,7 +96,7 @@ const adoptionPauseMs = 5_000;
 async function adoptWhenPossible(context: RunContext, run: RunRecord): Promise<Execution | null> {
   const { infrastructure, services, identity } = context;
   const { flowRun, log, ending } = run;
-  applyRules(context, run, run.rules === undefined ? await readRules(context, run) : run.rules);
+  applyRules(context, run, run.rules === undefined ? await readRules(context, run, services.stop.kill) : run.rules);
   const handle = run.handle ?? { poolType: identity.type, identifier: "", proof: {} };
   const options = {
     ...runAccess(context, run, services.stop.kill),

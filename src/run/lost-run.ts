@@ -43,9 +43,8 @@ export async function reportLost(
   }
   if (type === "PENDING" && holder === "this record") {
     // The worker died before it could find out whether its claim replaced the end of another execution.
-    const { claim, flowRun, log } = run;
     const { state } = current;
-    if (claim === null && state && !(await confirmClaim(context.api, flowRun, state, log))) return null;
+    if (run.claim === null && state && !(await confirmClaim(context, run, state))) return null;
     if (!mayHaveBegun) {
       await scheduleAgain(context, run, "its worker died before it was started");
       return null;

@@ -69,7 +69,7 @@ export async function proposeState(
         state_details: {
           flow_run_id: flowRunId,
           transition_id: transitionId,
-          scheduled_time: null,
+          scheduled_time: state.scheduledTime ?? null,
         },
       },
       force: options.force ?? false,

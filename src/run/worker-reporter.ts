@@ -11,6 +11,7 @@ import { finishCancelled, nothing, type Reporting, readCurrent, reportCrash } fr
 import { reportLost } from "./lost-run.ts";
 import { createResultArtifact, type ProgramResult, parseResult } from "./program-result.ts";
 import { forReport } from "./propose-state.ts";
+import { letPollsReturn } from "./release-retry.ts";
 import { report } from "./report.ts";
 import type { Reporter } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
@@ -138,21 +139,22 @@ async function propose(reporting: Reporting, state: StateProposal): Promise<void
   run.log.info(`Flow run '${run.flowRun.name}' is ${now}; ${state.name} was not accepted: ${decision.reason}`);
 }
 
-/**
- * Lets the polls return a flow run that waits for its retry, so that any worker can take it. The server thinks that an
- * engine waits for the retry. Source: prefect server core_policy.py RetryFailedFlows.
- */
+/** Lets the polls return a flow run that waits for its retry, so that any worker can take it. */
 async function releaseRetry(reporting: Reporting): Promise<void> {
   const { api } = reporting.context;
   const { flowRun, log } = reporting.run;
   const current = await findFlowRun(api, flowRun.id, forReport);
-  if (current?.state_type === "CANCELLING") return await finishCancelled(reporting);
+  if (current?.state_type === "CANCELLING") return await finishOwnCancelled(reporting);
   if (current?.state_type !== "SCHEDULED" || current.empirical_policy?.retry_type !== "in_process") return;
-  const empirical_policy = { ...current.empirical_policy, retry_type: "reschedule" };
-  // A scheduled flow run with the id of a process would wait in Cancelling for the end of that process.
-  await updateFlowRun(api, flowRun.id, { empirical_policy, infrastructure_pid: null }, forReport);
-  // As long as it had the id, a cancellation waited for that end.
+  await letPollsReturn(api, current);
+  // As long as it had the id of the process, a cancellation waited for the end of that process.
   const released = await findFlowRun(api, flowRun.id, forReport);
-  if (released?.state_type === "CANCELLING") return await finishCancelled(reporting);
+  if (released?.state_type === "CANCELLING") return await finishOwnCancelled(reporting);
   log.info(`Flow run '${flowRun.name}' is ${current.state_name}, from ${current.next_scheduled_start_time} on.`);
+}
+
+/** Reports Cancelled, unless another worker has claimed the retry, because its program may run. */
+async function finishOwnCancelled(reporting: Reporting): Promise<void> {
+  if ((await findHolder(reporting.context.api, reporting.run)) === "somebody else") return;
+  await finishCancelled(reporting);
 }

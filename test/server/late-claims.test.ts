@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
-import type { StateType } from "../../src/api/wire.ts";
+import type { JsonObject, StateType } from "../../src/api/wire.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
 import { needsPrefect } from "../support/prefect-release.ts";
@@ -31,14 +31,26 @@ interface HeldRead {
   answer: Answer;
 }
 
+/** The job variables of a program that reports nothing. It writes its line into the file `log`. */
+const reportedByWorker = (log: string): JsonObject => ({
+  reporter: "worker",
+  program: ["sh", "-c", 'echo "$PREFECT__FLOW_RUN_ID" >> "$0"', log],
+});
+
+/** The job variables of a program that reports its states itself. */
+const reportedByItself = (log: string): JsonObject => ({ command: programCommand("report-completed.mjs", log) });
+
 /** Starts the worker with one flow run in its pool; `run` is what the flow run is created with. */
-async function startHeld(what: string | HeldRead, run: object = {}): Promise<HeldWorker> {
+async function startHeld(
+  what: string | HeldRead,
+  run: object = {},
+  jobVariables: (log: string) => JsonObject = reportedByItself,
+): Promise<HeldWorker> {
   const api = sharedApi();
   const pool = await newPool(api);
   const directory = await makeTemporaryDirectory("lictor-late-");
   const log = join(directory.path, "executions");
-  const command = programCommand("report-completed.mjs", log);
-  const deployment = await deploy(api, pool, "hello", { jobVariables: { command } });
+  const deployment = await deploy(api, pool, "hello", { jobVariables: jobVariables(log) });
   const { id } = await api.request<{ id: string }>("POST", `/deployments/${deployment}/create_flow_run`, run);
   const isHeld = ({ path, body }: SeenRequest): boolean =>
     typeof what === "string" ? path.endsWith("/set_state") && body.includes(`"name":"${what}"`) : what.path.test(path);
@@ -115,6 +127,30 @@ describe("a claim that takes effect late", () => {
     expect(await held.api.setState(held.flowRunId, "RUNNING")).toMatchObject({ status: "WAIT" });
     expect(await held.api.setState(held.flowRunId, "PENDING")).toMatchObject({ status: "ABORT" });
     expect(await held.executions()).toEqual([]);
+  });
+
+  test.each([
+    ["at once", 0],
+    ["at its time", 3600],
+  ])("gives a retry back that no process waits for, to be executed %s", async (_when, retry_delay) => {
+    needsPrefect("3.1.15", "the note that an engine waits for its retry itself");
+    await using held = await startHeld("Pending", { empirical_policy: { retries: 1, retry_delay } }, reportedByWorker);
+    await held.held;
+    await execute(held, "FAILED");
+    const retry = (await held.api.readFlowRun(held.flowRunId)).state;
+    expect(retry?.name).toBe("AwaitingRetry");
+    held.release();
+    await held.worker.waitForOutput(/was to be retried when the claim took effect.*was restored/, 20_000);
+    if (retry_delay > 0) {
+      const flowRun = await held.api.readFlowRun(held.flowRunId);
+      const { name, message, state_details } = flowRun.state ?? {};
+      expect({ name, message }).toEqual({ name: "AwaitingRetry", message: "FAILED by another worker" });
+      expect(state_details?.scheduled_time).toBe(retry?.state_details?.scheduled_time);
+      expect(flowRun.empirical_policy?.retry_type).toBe("reschedule");
+    } else {
+      await held.api.waitForState(held.flowRunId, ["COMPLETED"], 30_000);
+    }
+    expect(await held.executions()).toHaveLength(retry_delay > 0 ? 0 : 1);
   });
 
   test("costs no request where it is not late", async () => {

@@ -101,11 +101,13 @@ describe("a claim that is not proved to be exclusive", () => {
     });
   });
 
-  test("is not ours when the engine of the last attempt waits for this time", () => {
+  test("is not ours when it replaced a retry that the server leaves to the last attempt", () => {
+    const earlier = state(1, "SCHEDULED", null, "2026-11-25T17:00:01Z");
     const retry = state(6, "SCHEDULED", null, laterTime);
     const claim = state(2, "PENDING", "mine", laterTime);
-    const verdict = judgeClaim(claim, { flowRun: flowRun(claim, "in_process"), history: [...execution, claim, retry] });
-    expect(verdict).toEqual({ kind: "retried by its engine" });
+    const history = [...execution, claim, retry, earlier];
+    const verdict = judgeClaim(claim, { flowRun: flowRun(claim, "in_process"), history });
+    expect(verdict).toEqual({ kind: "replaced a retry", retry });
   });
 
   test("is not ours when the flow run was deleted", () => {
