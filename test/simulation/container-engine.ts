@@ -1,6 +1,16 @@
 // A model of a container engine, as far as lictor meets it. The containers go on when lictor processes and their disks are
 // gone. Source: Docker Engine API 1.41.
 import type { JsonObject } from "../../src/api/wire.ts";
+import {
+  type Container,
+  describe,
+  type EngineAnswer,
+  type EngineCall,
+  hasLabel,
+  noContainer,
+  refusal,
+  short,
+} from "./container.ts";
 import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
 import type { Faults } from "./faults.ts";
 import { epochMs, type Owner } from "./virtual-clock.ts";
@@ -13,35 +23,6 @@ export interface ContainerEngineParts extends EngineParts {
   planOf(flowRunId: string): FlowPlan;
   truthOf(flowRunId: string): Truth;
   nextPid(): number;
-}
-
-/** A container. */
-export interface Container {
-  readonly id: string;
-  readonly flowRunId: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly autoRemove: boolean;
-  readonly createdMs: number;
-  status: "created" | "running" | "exited";
-  exitCode: number;
-  finishedAt: string;
-  /** Null before the start. */
-  process: FlowProcess | null;
-}
-
-/** A request without the version. */
-export interface EngineCall {
-  readonly method: string;
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly body: JsonObject;
-}
-
-/** The response to a request. */
-export interface EngineAnswer {
-  readonly status: number;
-  /** Text, or what is sent as JSON. */
-  readonly body?: unknown;
 }
 
 /** An engine with its containers. */
@@ -229,32 +210,4 @@ export class ContainerEngine {
     const event = { Type: "container", Action, Actor: { ID: id, Attributes: { ...labels, ...attributes } } };
     for (const follower of this.#followers) follower(event);
   }
-}
-
-function describe({ id, labels, status, exitCode, finishedAt }: Container): object {
-  return {
-    Id: id,
-    Name: `/c${short(id)}`,
-    State: { Status: status, ExitCode: exitCode, OOMKilled: false, Error: "", FinishedAt: finishedAt },
-    Config: { Labels: labels, Tty: false, Env: [] },
-    HostConfig: {},
-  };
-}
-
-function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
-  const [name = "", value] = wanted.split("=");
-  return value === undefined ? name in labels : labels[name] === value;
-}
-
-function noContainer(id: string): EngineAnswer {
-  return refusal(404, `No such container: ${id}`);
-}
-
-function refusal(status: number, message: string): EngineAnswer {
-  return { status, body: { message } };
-}
-
-/** Returns a short name for the trace. */
-export function short(id: string): string {
-  return id.replace(/^0+/, "");
 }

@@ -6,7 +6,8 @@ import type {
   SendToEngine,
 } from "../../src/infrastructure/docker/engine/send-request.ts";
 import type { Random } from "../support/random.ts";
-import type { ContainerEngine, EngineCall } from "./container-engine.ts";
+import type { EngineCall } from "./container.ts";
+import type { ContainerEngine } from "./container-engine.ts";
 import type { Faults } from "./faults.ts";
 import type { Owner, VirtualClock } from "./virtual-clock.ts";
 

@@ -2,7 +2,8 @@
 import { getEventListeners } from "node:events";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
-import { type Container, type ContainerEngine, short } from "./container-engine.ts";
+import { type Container, short } from "./container.ts";
+import type { ContainerEngine } from "./container-engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";

@@ -1,11 +1,11 @@
-// The network between lictor, engines and the server model: requests, and the sockets of the event subscription.
+// The network between lictor, engines and the server model.
 import { UnreachableError } from "../../src/api/errors.ts";
 import type { HttpRequest, HttpResponse } from "../../src/api/http-message.ts";
-import type { Json, PrefectEvent } from "../../src/api/wire.ts";
 import { isFinal } from "../../src/run/states.ts";
-import { FrameQueue, type Socket } from "../../src/sockets/socket.ts";
+import type { Socket } from "../../src/sockets/socket.ts";
 import { SocketError } from "../../src/sockets/socket-error.ts";
 import type { Random } from "../support/random.ts";
+import { EventSockets } from "./event-sockets.ts";
 import type { Faults } from "./faults.ts";
 import type { ServerModel } from "./server-model.ts";
 import type { ModelRun, ModelState } from "./state-rules.ts";
@@ -48,9 +48,6 @@ type SentRequest = Pick<HttpRequest, "url" | "method" | "headers" | "body" | "ti
 
 /** The event that engines send at an interval. */
 export const heartbeatEvent = "prefect.flow-run.heartbeat";
-/** The server replays events of this time to a new subscription. */
-const replayMs = 60_000;
-
 /** The network. Each sender is an owner; nothing reaches an owner that is dead. */
 export class Network {
   /** While true, the server refuses connections. */
@@ -61,13 +58,13 @@ export class Network {
   readonly undone = new Set<string>();
   /** Who proposed the newest Pending of each flow run that the server accepted. */
   readonly claimants = new Map<string, Owner>();
-  readonly sockets = new Set<EventSocket>();
   /** The requests that have not arrived yet. */
   readonly #underway = new Set<{ isLate(): boolean }>();
-  readonly #events: { event: PrefectEvent; type: string; poolId: string | null }[] = [];
+  readonly #events: EventSockets;
 
   constructor(private readonly parts: NetworkParts) {
-    parts.server.onState = (run, state, poolId) => this.#publish(run, state, poolId);
+    this.#events = new EventSockets(parts);
+    parts.server.onState = (run, state, poolId) => this.#events.publish(run, state, poolId);
   }
 
   /** Sends one request of `owner`. Rejects with UnreachableError, or with the abort reason. */
@@ -142,34 +139,7 @@ export class Network {
     signal.throwIfAborted();
     if (route !== "/events/out") throw new SocketError("refused", { status: 403, isJson: true });
     if (this.isServerDown || faults.happens("socket closed")) throw new SocketError("no connection");
-    return new EventSocket(this, this.parts, owner);
-  }
-
-  /** Returns the events of the last minute for a subscription. */
-  replay(filter: EventFilter): PrefectEvent[] {
-    const since = this.parts.clock.now - replayMs;
-    return this.#events.filter((each) => matches(each, filter) && at(each.event) >= since).map(({ event }) => event);
-  }
-
-  /** Sends an event to all subscriptions that match. */
-  #publish(run: ModelRun, state: ModelState, poolId: string | null): void {
-    const event: PrefectEvent = {
-      id: state.id,
-      occurred: state.timestamp,
-      event: `prefect.flow-run.${state.name}`,
-      resource: {
-        "prefect.resource.id": `prefect.flow-run.${run.id}`,
-        "prefect.state-type": state.type,
-        "prefect.state-name": state.name,
-      },
-      related: [{ "prefect.resource.role": "work-queue", "prefect.resource.name": "default" }],
-      payload: { at: this.parts.clock.now },
-      follows: null,
-    };
-    this.parts.trace(() => `server: ${run.name} is ${state.type} (${state.name})`);
-    const published = { event, type: state.type, poolId };
-    this.#events.push(published);
-    for (const socket of this.sockets) if (matches(published, socket.filter)) socket.deliver(event);
+    return this.#events.open(owner);
   }
 
   /** Sends a heartbeat of an engine. It is lost while the server is down. */
@@ -184,7 +154,7 @@ export class Network {
 
   /** Breaks all sockets, as a restart of the server does. */
   breakSockets(): void {
-    for (const socket of this.sockets) socket.end(new SocketError("closed by the server"));
+    this.#events.breakAll();
   }
 
   /** Returns the flow run for which a request proposes a state, with its state now. Undefined for other requests. */
@@ -242,21 +212,8 @@ export class Network {
   }
 }
 
-interface EventFilter {
-  readonly types: readonly string[];
-  readonly poolId: string;
-}
-
 const unavailable = JSON.stringify({ detail: "unavailable" });
 const jsonType = { "content-type": "application/json" };
-
-function matches(each: { type: string; poolId: string | null }, filter: EventFilter | undefined): boolean {
-  return filter !== undefined && each.poolId === filter.poolId && filter.types.includes(each.type);
-}
-
-function at(event: PrefectEvent): number {
-  return Number((event.payload as { at: number }).at);
-}
 
 /**
  * Returns whether the newest state came too late: the flow run had ended, it had this state before, it has gone on since
@@ -274,77 +231,4 @@ function wasOvertaken(sentFor: ModelState, history: readonly ModelState[]): bool
 
 function shorten(text: string | undefined): string {
   return text === undefined ? "" : text.slice(0, 300);
-}
-
-/** One event subscription. */
-class EventSocket implements Socket {
-  filter: EventFilter | undefined;
-  readonly #received = new FrameQueue();
-  #isDeaf = false;
-  /** Frames arrive in the order in which they were sent. */
-  #lastArrival = 0;
-
-  constructor(
-    private readonly network: Network,
-    private readonly parts: NetworkParts,
-    private readonly owner: Owner,
-  ) {
-    network.sockets.add(this);
-  }
-
-  send(frame: Json): void {
-    const { filter } = frame as {
-      filter: { resource: { labels: Record<string, string[]> }; any_resource: { id: string[] } };
-    };
-    const types = filter.resource.labels["prefect.state-type"] ?? [];
-    const poolId = (filter.any_resource.id[0] ?? "").replace("prefect.work-pool.", "");
-    const { clock, world, random } = this.parts;
-    clock.after(random() * 1_000, world, () => {
-      this.filter = { types, poolId };
-      for (const event of this.network.replay(this.filter)) this.deliver(event);
-    });
-  }
-
-  /** Sends an event to the worker, unless a fault drops it. */
-  deliver(event: PrefectEvent): void {
-    const { clock, faults, random } = this.parts;
-    if (faults.happens("socket deaf")) {
-      this.#isDeaf = true;
-      // Missing answers to pings end the connection.
-      clock.after(30_000 + random() * 30_000, this.owner, () => this.end(new SocketError("no answer to a ping")));
-    }
-    if (this.#isDeaf || faults.happens("event dropped")) return;
-    if (faults.happens("socket closed")) {
-      this.end(new SocketError("closed by a proxy"));
-      return;
-    }
-    const times = faults.happens("event replayed") ? 2 : 1;
-    for (let time = 0; time < times; time++) {
-      const delay = 1 + random() * 50 + time * random() * 10_000;
-      this.#lastArrival = Math.max(this.#lastArrival, clock.now + delay);
-      clock.after(this.#lastArrival - clock.now, this.owner, () => {
-        this.#received.add({ type: "event", event: event as unknown as Json });
-      });
-    }
-  }
-
-  /** Ends the connection. */
-  end(reason: SocketError | "clean"): void {
-    this.network.sockets.delete(this);
-    this.parts.clock.after(1, this.owner, () => this.#received.end(reason));
-  }
-
-  close(): void {
-    this.end("clean");
-  }
-
-  frames(signal: AbortSignal): AsyncGenerator<Json> {
-    return this.#received.read(signal);
-  }
-
-  async ping(): Promise<void> {}
-
-  [Symbol.dispose](): void {
-    this.network.sockets.delete(this);
-  }
 }
