@@ -1,5 +1,6 @@
 // `npm run simulate`: runs many seeds of the simulation, or shows what happens with one.
 import { type ChildProcess, fork } from "node:child_process";
+import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
@@ -43,19 +44,19 @@ async function replay(seed: number): Promise<SeedsResult> {
   return await runSeeds(seed, seed, (line) => console.log(line));
 }
 
-/** Bundles the program of the processes, because bundled code runs twice as fast. Returns its path. */
-async function bundle(): Promise<string> {
-  const outfile = inCheckout(".cache/simulation/simulate-child.mjs");
+/** Bundles the program of the processes into a file, because bundled code runs twice as fast. */
+async function bundle(outfile: string): Promise<void> {
   const entryPoints = [inCheckout("test/simulation/simulate-child.ts")];
   const options = { bundle: true, platform: "node", format: "esm", target: "node20", packages: "external" } as const;
   await build({ entryPoints, outfile, ...options });
-  return outfile;
 }
 
 /** Runs seeds in as many processes as there are cores. */
 async function simulate({ first, seeds, minutes }: Options): Promise<SeedsResult> {
   const sum = noSeeds();
-  const program = await bundle();
+  // Another run may have other code.
+  const program = inCheckout(`.cache/simulation/${process.pid}.mjs`);
+  await bundle(program);
   const until = performance.now() + (minutes ?? Number.POSITIVE_INFINITY) * 60_000;
   const end = first + seeds;
   let next = first;
@@ -77,7 +78,11 @@ async function simulate({ first, seeds, minutes }: Options): Promise<SeedsResult
   const work = async (): Promise<void> => {
     while (hasMore()) await runProcess();
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  try {
+    await Promise.all(Array.from({ length: availableParallelism() }, work));
+  } finally {
+    await rm(program, { force: true });
+  }
   return sum;
 }
 
