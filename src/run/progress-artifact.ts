@@ -1,7 +1,6 @@
 // The progress of a program as an artifact of its flow run, which user interfaces show as a bar.
 import { createArtifact, findProgressArtifact, updateArtifact } from "../api/artifacts.ts";
-import { timeoutSignal } from "../async/clock.ts";
-import { sleep } from "../async/sleep.ts";
+import { sleep, waitAtMost } from "../async/sleep.ts";
 import type { Progress } from "./program-lines.ts";
 import { reportInBackground } from "./report.ts";
 import type { RunContext } from "./run-context.ts";
@@ -42,7 +41,7 @@ export class ProgressArtifact implements Progress {
 
   async end(): Promise<void> {
     this.#over.abort();
-    await Promise.race([this.#last, sleep(lastMs, timeoutSignal(lastMs))]);
+    await waitAtMost(this.#last, lastMs, new AbortController().signal);
   }
 
   async #send(signal: AbortSignal): Promise<void> {
