@@ -7,6 +7,7 @@ import type { Logger } from "../logger.ts";
 import {
   type ClaimEvidence,
   type ClaimVerdict,
+  isDue,
   isExclusive,
   isLateSubmitting,
   isSameTransition,
@@ -18,7 +19,7 @@ import { readRules } from "./read-job.ts";
 import { letPollsReturn } from "./release-retry.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
-import { isFinal, isSameTime, stateTime } from "./states.ts";
+import { isFinal, isSameTime } from "./states.ts";
 
 /**
  * Returns whether this worker executes the flow run that it claimed. `run.flowRun` is the flow run as the poll returned it, and
@@ -30,18 +31,21 @@ export async function confirmClaim(context: RunContext, run: RunRecord, claim: S
   const { api } = context;
   if (isExclusive(claim, polled)) return true;
   const evidence = await readEvidence(api, polled.id);
-  const verdict = judgeClaim(claim, evidence);
-  let decision: Decision;
-  if (verdict.kind === "had ended") {
-    decision = await restore(api, polled, verdict.restore, log);
-  } else if (verdict.kind === "replaced a retry" && (await readRules(context, run, never)) !== null) {
-    await letPollsReturn(api, { ...polled, ...evidence.flowRun });
-    decision = await restoreRetry(api, polled, { claim, retry: verdict.retry }, log);
-  } else {
-    return await applyVerdict(api, polled, verdict, log);
+  const verdict = judgeClaim(claim, evidence, polled);
+  if (verdict.kind === "came too early") {
+    // An engine waits for the time, here or where it runs already.
+    if ((await readRules(context, run, never)) === null) {
+      if (verdict.isRetry)
+        log.info(
+          `Flow run '${polled.name}' is being retried by its own process, which goes on from the accepted claim.`,
+        );
+      return !verdict.isRetry;
+    }
+    if (verdict.isRetry) await letPollsReturn(api, { ...polled, ...evidence.flowRun });
   }
+  const left = await applyVerdict(api, run, claim, verdict);
   // It was cancelled before that state was there again. Then only the worker with the claim reports its end.
-  return decision.kind !== "accepted" && decision.state?.type === "CANCELLING";
+  return verdict.kind === "ours" || left?.type === "CANCELLING";
 }
 
 /**
@@ -74,7 +78,9 @@ export async function confirmStart(
   const current = state.state_details?.scheduled_time;
   if (isSameTime(claimed, current) || (!claimed && !current)) return true;
   const { history } = await readEvidence(api, polled.id);
-  return await applyVerdict(api, polled, judgeStart(claim, state, history), log);
+  const verdict = judgeStart(claim, state, history);
+  await applyVerdict(api, { flowRun: polled, log }, claim, verdict);
+  return verdict.kind === "ours";
 }
 
 /** Says who has a flow run that was set back and is in this state now. */
@@ -93,54 +99,41 @@ async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
   return { flowRun, history: flowRun ? await readFlowRunStates(api, id, forReport) : [] };
 }
 
-/** Acts on the verdict and returns whether the flow run belongs to this worker. */
-async function applyVerdict(api: Api, polled: FlowRun, verdict: ClaimVerdict, log: Logger): Promise<boolean> {
-  const { id, name } = polled;
-  if (verdict.kind === "ours") return true;
+/** Acts on the verdict. Returns the state in which the flow run is left if one that was replaced could not be restored. */
+async function applyVerdict(
+  api: Api,
+  run: Pick<RunRecord, "flowRun" | "log">,
+  claim: State,
+  verdict: ClaimVerdict,
+): Promise<State | null> {
+  if (verdict.kind === "ours") return null;
   if (verdict.kind === "somebody else's") {
-    log.info(`Aborted submission of flow run '${id}': another worker has it.`);
-    return false;
+    run.log.info(`Aborted submission of flow run '${run.flowRun.id}': another worker has it.`);
+    return null;
   }
-  if (verdict.kind === "replaced a retry") {
-    log.info(`Flow run '${name}' is being retried by its own process, which goes on from the accepted claim.`);
-    return false;
-  }
-  await restore(api, polled, verdict.restore, log);
-  return false;
-}
-
-/** Proposes a final state again that was replaced by mistake. Not forced, so that a newer state of somebody else stands. */
-async function restore(api: Api, { id, name }: FlowRun, ended: State, log: Logger): Promise<Decision> {
-  const decision = await proposeState(api, id, {
-    type: ended.type,
-    name: ended.name,
-    message: ended.message,
-    ...(ended.data != null && { data: ended.data }),
-  });
-  const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
-  log.info(`Flow run '${name}' had ended when the claim took effect. Its state '${ended.name}' ${outcome}.`);
-  return decision;
+  const decision = await restore(api, run, { claim, replaced: verdict.restore });
+  return decision.kind === "accepted" ? null : decision.state;
 }
 
 /**
- * Proposes a retry again that the claim replaced. A time that has come is left to the server, which takes its own. So no claim
- * from before has the same time. Compares times of the server, because this machine's clock may be wrong.
+ * Proposes a state again that was replaced by mistake. Not forced, so that a newer state of somebody else stands. A time that
+ * has come is left to the server, which takes its own. So no claim from before has the same time.
  */
-async function restoreRetry(
+async function restore(
   api: Api,
-  { id, name }: FlowRun,
-  { claim, retry }: { claim: State; retry: State },
-  log: Logger,
+  { flowRun: { id, name }, log }: Pick<RunRecord, "flowRun" | "log">,
+  { claim, replaced }: { claim: State; replaced: State },
 ): Promise<Decision> {
-  const time = retry.state_details?.scheduled_time ?? null;
-  const isDue = time === null || Date.parse(time) <= stateTime(claim);
   const decision = await proposeState(api, id, {
-    type: retry.type,
-    name: retry.name,
-    message: retry.message,
-    ...(!isDue && { scheduledTime: time }),
+    type: replaced.type,
+    name: replaced.name,
+    message: replaced.message,
+    ...(replaced.data != null && { data: replaced.data }),
+    ...(replaced.type === "SCHEDULED" &&
+      !isDue(claim) && { scheduledTime: claim.state_details?.scheduled_time ?? null }),
   });
   const outcome = decision.kind === "accepted" ? "was restored" : `could not be restored: ${decision.reason}`;
-  log.info(`Flow run '${name}' was to be retried when the claim took effect. Its state '${retry.name}' ${outcome}.`);
+  const what = isFinal(replaced) ? "had ended" : "was scheduled again";
+  log.info(`Flow run '${name}' ${what} when the claim took effect. Its state '${replaced.name}' ${outcome}.`);
   return decision;
 }

@@ -18,7 +18,8 @@
 //      for it and goes on from this Pending, because the server lets it propose Running at that time. So the Pending stays.
 //      To propose SCHEDULED again would be wrong: if the engine completed meanwhile, the server would accept that, and the
 //      flow run would run twice. The process of any other program has ended, and its worker lets the polls return the
-//      flow run. That worker finds this Pending instead and does nothing. So the retry is proposed again.
+//      flow run. That worker finds this Pending instead and does nothing. So the retry is proposed again. An engine also
+//      waits if the time has not come. Any other program would begin too early, so the later state is proposed again.
 // Cases 2 and 3 are rare. Only they read the flow run and its history. Some servers do not copy the scheduled time. In
 // their history no other Pending has one, and the newest state before the claim decides.
 //
@@ -41,14 +42,15 @@ import type { FlowRun, State } from "../api/wire.ts";
 import { isFinal, isSameTime, newestState, stateTime } from "./states.ts";
 
 /**
- * To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. `retry` is a
- * retry that an engine waits for, if the program is one.
+ * To whom the flow run belongs after an accepted claim. `restore` is the state that the claim replaced by mistake. `came too
+ * early`: the claim replaced a scheduled state that only an engine can go on from, because it waits for the time. `isRetry`:
+ * the server thinks that an engine waits already.
  */
 export type ClaimVerdict =
   | { kind: "ours" }
   | { kind: "somebody else's" }
   | { kind: "had ended"; restore: State }
-  | { kind: "replaced a retry"; retry: State };
+  | { kind: "came too early"; restore: State; isRetry: boolean };
 
 /** The flow run and its history, read after the claim. `flowRun` is undefined when it was deleted. */
 export interface ClaimEvidence {
@@ -62,7 +64,11 @@ export function isExclusive(claim: State, polled: Pick<FlowRun, "next_scheduled_
 }
 
 /** Decides to whom the flow run belongs when the claim alone does not prove it. Pure. */
-export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): ClaimVerdict {
+export function judgeClaim(
+  claim: State,
+  { flowRun, history }: ClaimEvidence,
+  polled: Pick<FlowRun, "next_scheduled_start_time">,
+): ClaimVerdict {
   if (!flowRun) return { kind: "somebody else's" };
   const ownId = claim.state_details?.transition_id;
   const others = history.filter((state) => state.state_details?.transition_id !== ownId);
@@ -72,16 +78,23 @@ export function judgeClaim(claim: State, { flowRun, history }: ClaimEvidence): C
   }
   const time = claim.state_details?.scheduled_time;
   if (time) {
-    if (flowRun.empirical_policy?.retry_type !== "in_process") return { kind: "ours" };
+    const isRetry = flowRun.empirical_policy?.retry_type === "in_process";
+    // Without the time that the poll returned, this may be the claim of that time.
+    if (!isRetry && (isDue(claim) || !polled.next_scheduled_start_time)) return { kind: "ours" };
     const isReplaced = ({ type, state_details }: State): boolean =>
       type === "SCHEDULED" && isSameTime(state_details?.scheduled_time, time);
-    const retry = newestState(others.filter(isReplaced)) ?? { ...claim, type: "SCHEDULED", name: "AwaitingRetry" };
-    return { kind: "replaced a retry", retry };
+    const restore = newestState(others.filter(isReplaced)) ?? { ...claim, type: "SCHEDULED", name: "Scheduled" };
+    return { kind: "came too early", restore, isRetry };
   }
   const copiesTime = others.some(({ type, state_details }) => type === "PENDING" && state_details?.scheduled_time);
   const before = newestState(copiesTime ? others.filter(isFinal) : others);
   if (before === undefined || before.type === "SCHEDULED") return { kind: "ours" };
   return isFinal(before) ? { kind: "had ended", restore: before } : { kind: "somebody else's" };
+}
+
+/** Returns whether the scheduled time of the claim had come, by the server's clock. This machine's clock may be wrong. Pure. */
+export function isDue(claim: State): boolean {
+  return Date.parse(claim.state_details?.scheduled_time ?? "") <= stateTime(claim);
 }
 
 /**

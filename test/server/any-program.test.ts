@@ -113,30 +113,6 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
     expect(pool).toBeDefined();
   });
 
-  test("that is cancelled while its retry is being prepared is Cancelled", async () => {
-    const cancelled = new AbortController();
-    let isReleasing = false;
-    await using proxy = await startReverseProxy(inject("apiUrl"), {
-      onRequest: async ({ method, body }) => {
-        if (method !== "PATCH" || !body.includes('"reschedule"')) return undefined;
-        isReleasing = true;
-        await aborted(cancelled.signal);
-        return undefined;
-      },
-    });
-    await using opened = await openPool({ apiUrl: proxy.apiUrl });
-    const { id } = await opened.run("exit 1", { retries: 1, retry_delay_seconds: 60 });
-    await waitFor(() => isReleasing, { timeoutMs: END_TIMEOUT_MS, what: "the retry" });
-    // The server waits for the end of the process, whose id it still has.
-    await opened.api.setState(id, "CANCELLING");
-    cancelled.abort();
-    expect((await untilEnd(opened.api, id, "CANCELLED")).names.slice(-3)).toEqual([
-      "AwaitingRetry",
-      "Cancelling",
-      "Cancelled",
-    ]);
-  });
-
   test("that takes too long is ended, as TimedOut, and is retried like any failure", async () => {
     await using opened = await openPool();
     const { api } = opened;

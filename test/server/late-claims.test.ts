@@ -1,87 +1,9 @@
 // A claim that takes effect late: servers accept it for a flow run that has ended meanwhile.
 import { randomUUID } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { describe, expect, inject, test } from "vitest";
-import type { JsonObject, StateType } from "../../src/api/wire.ts";
-import type { RunningProgram } from "../support/lictor.ts";
-import type { PrefectApi } from "../support/prefect-api.ts";
+import { describe, expect, test } from "vitest";
+import type { StateType } from "../../src/api/wire.ts";
 import { needsPrefect } from "../support/prefect-release.ts";
-import { type Answer, type ReverseProxy, type SeenRequest, startReverseProxy } from "../support/reverse-proxy.ts";
-import { startWorker } from "../support/start-worker.ts";
-import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
-import { waitFor } from "../support/wait-for.ts";
-import { deploy, newPool, programCommand, sharedApi } from "./deployments.ts";
-
-/** A worker whose proposals of one state the proxy holds back until `release`. */
-interface HeldWorker extends AsyncDisposable {
-  api: PrefectApi;
-  worker: RunningProgram;
-  flowRunId: string;
-  proxy: ReverseProxy;
-  /** Resolves when the proposal is at the proxy. */
-  held: Promise<unknown>;
-  release(): void;
-  executions(): Promise<string[]>;
-}
-
-/** A request that is held back and never reaches the server, and its answer. */
-interface HeldRead {
-  path: RegExp;
-  answer: Answer;
-}
-
-/** The job variables of a program that reports nothing. It writes its line into the file `log`. */
-const reportedByWorker = (log: string): JsonObject => ({
-  reporter: "worker",
-  program: ["sh", "-c", 'echo "$PREFECT__FLOW_RUN_ID" >> "$0"', log],
-});
-
-/** The job variables of a program that reports its states itself. */
-const reportedByItself = (log: string): JsonObject => ({ command: programCommand("report-completed.mjs", log) });
-
-/** Starts the worker with one flow run in its pool; `run` is what the flow run is created with. */
-async function startHeld(
-  what: string | HeldRead,
-  run: object = {},
-  jobVariables: (log: string) => JsonObject = reportedByItself,
-): Promise<HeldWorker> {
-  const api = sharedApi();
-  const pool = await newPool(api);
-  const directory = await makeTemporaryDirectory("lictor-late-");
-  const log = join(directory.path, "executions");
-  const deployment = await deploy(api, pool, "hello", { jobVariables: jobVariables(log) });
-  const { id } = await api.request<{ id: string }>("POST", `/deployments/${deployment}/create_flow_run`, run);
-  const isHeld = ({ path, body }: SeenRequest): boolean =>
-    typeof what === "string" ? path.endsWith("/set_state") && body.includes(`"name":"${what}"`) : what.path.test(path);
-  let release = (): void => {};
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const proxy = await startReverseProxy(inject("apiUrl"), {
-    onRequest: async (request) => {
-      if (!isHeld(request)) return undefined;
-      await released;
-      return typeof what === "string" ? undefined : what.answer;
-    },
-  });
-  const worker = await startWorker(pool, { apiUrl: proxy.apiUrl, env: { PREFECT_API_REQUEST_TIMEOUT: "120" } });
-  return {
-    api,
-    worker,
-    proxy,
-    flowRunId: id,
-    held: waitFor(() => proxy.requests.some(isHeld), { timeoutMs: 30_000, what: "the request that is held back" }),
-    release,
-    executions: async () => (await readFile(log, "utf8").catch(() => "")).split("\n").filter(Boolean),
-    async [Symbol.asyncDispose]() {
-      release();
-      await worker[Symbol.asyncDispose]();
-      await proxy.stop();
-      await directory[Symbol.asyncDispose]();
-    },
-  };
-}
+import { type HeldWorker, reportedByWorker, startHeld } from "./held-worker.ts";
 
 /** What another worker and its engine do to the flow run. */
 async function execute({ api, flowRunId }: HeldWorker, end: StateType): Promise<void> {
@@ -140,7 +62,7 @@ describe("a claim that takes effect late", () => {
     const retry = (await held.api.readFlowRun(held.flowRunId)).state;
     expect(retry?.name).toBe("AwaitingRetry");
     held.release();
-    await held.worker.waitForOutput(/was to be retried when the claim took effect.*was restored/, 20_000);
+    await held.worker.waitForOutput(/was scheduled again when the claim took effect.*was restored/, 20_000);
     if (retry_delay > 0) {
       const flowRun = await held.api.readFlowRun(held.flowRunId);
       const { name, message, state_details } = flowRun.state ?? {};
@@ -151,6 +73,20 @@ describe("a claim that takes effect late", () => {
       await held.api.waitForState(held.flowRunId, ["COMPLETED"], 30_000);
     }
     expect(await held.executions()).toHaveLength(retry_delay > 0 ? 0 : 1);
+  });
+
+  test("gives a flow run back that was set to run later meanwhile, because a program would not wait", async () => {
+    await using held = await startHeld("Pending", {}, reportedByWorker);
+    await held.held;
+    const scheduled_time = new Date(Date.now() + 3_600_000).toISOString();
+    const state = { type: "SCHEDULED", name: "Scheduled", state_details: { scheduled_time } };
+    await held.api.request("POST", `/flow_runs/${held.flowRunId}/set_state`, { state });
+    held.release();
+    await held.worker.waitForOutput(/was scheduled again when the claim took effect.*was restored/, 20_000);
+    const flowRun = await held.api.readFlowRun(held.flowRunId);
+    expect(flowRun.state_name).toBe("Scheduled");
+    expect(Date.parse(flowRun.next_scheduled_start_time ?? "")).toBe(Date.parse(scheduled_time));
+    expect(await held.executions()).toEqual([]);
   });
 
   test("costs no request where it is not late", async () => {

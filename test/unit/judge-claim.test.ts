@@ -17,6 +17,8 @@ function state(second: number, type: StateType, id: string | null = null, schedu
   };
 }
 
+const polled = { next_scheduled_start_time: polledTime };
+
 function flowRun(current: State, retryType: string | null = null): Pick<FlowRun, "state" | "empirical_policy"> {
   return { state: current, empirical_policy: { retry_type: retryType } };
 }
@@ -82,20 +84,33 @@ describe("a claim that is not proved to be exclusive", () => {
     ],
     [
       "is ours when it replaced a later scheduled state",
-      state(9, "PENDING", "mine", laterTime),
+      state(10, "PENDING", "mine", laterTime),
       [...execution, state(5, "FAILED"), state(8, "SCHEDULED", null, laterTime)],
       "ours",
     ],
+    [
+      "came too early when it replaced a state of a later time",
+      state(9, "PENDING", "mine", laterTime),
+      [...execution, state(5, "FAILED"), state(8, "SCHEDULED", null, laterTime)],
+      "came too early",
+      "SCHEDULED",
+    ],
   ];
   test.each(rows)("%s", (_rule, claim, history, kind, restored) => {
-    const verdict = judgeClaim(claim, { flowRun: flowRun(claim), history });
+    const verdict = judgeClaim(claim, { flowRun: flowRun(claim), history }, polled);
     expect(verdict.kind).toBe(kind);
     expect("restore" in verdict ? verdict.restore.type : undefined).toBe(restored);
   });
 
+  test("is ours before its time if nobody knows which time the poll returned", () => {
+    const claim = state(9, "PENDING", "mine", laterTime);
+    const evidence = { flowRun: flowRun(claim), history: [state(8, "SCHEDULED", null, laterTime)] };
+    expect(judgeClaim(claim, evidence, { next_scheduled_start_time: null }).kind).toBe("ours");
+  });
+
   test("gives the newest end back, not an older one", () => {
     const [older, newer] = [state(5, "COMPLETED"), state(6, "COMPLETED")];
-    expect(judgeClaim(late, { flowRun: flowRun(late), history: [...execution, newer, older] })).toEqual({
+    expect(judgeClaim(late, { flowRun: flowRun(late), history: [...execution, newer, older] }, polled)).toEqual({
       kind: "had ended",
       restore: newer,
     });
@@ -104,20 +119,20 @@ describe("a claim that is not proved to be exclusive", () => {
   test("is not ours when it replaced a retry that the server leaves to the last attempt", () => {
     const earlier = state(1, "SCHEDULED", null, "2026-11-25T17:00:01Z");
     const retry = state(6, "SCHEDULED", null, laterTime);
-    const claim = state(2, "PENDING", "mine", laterTime);
+    const claim = state(20, "PENDING", "mine", laterTime);
     const history = [...execution, claim, retry, earlier];
-    const verdict = judgeClaim(claim, { flowRun: flowRun(claim, "in_process"), history });
-    expect(verdict).toEqual({ kind: "replaced a retry", retry });
+    const verdict = judgeClaim(claim, { flowRun: flowRun(claim, "in_process"), history }, polled);
+    expect(verdict).toEqual({ kind: "came too early", restore: retry, isRetry: true });
   });
 
   test("is not ours when the flow run was deleted", () => {
-    expect(judgeClaim(late, { flowRun: undefined, history: [] }).kind).toBe("somebody else's");
+    expect(judgeClaim(late, { flowRun: undefined, history: [] }, polled).kind).toBe("somebody else's");
   });
 
   test("is not ours when somebody has gone further, but a cancellation is answered", () => {
     const history = [...execution, state(5, "COMPLETED")];
-    expect(judgeClaim(late, { flowRun: flowRun(state(6, "CANCELLED")), history }).kind).toBe("somebody else's");
-    expect(judgeClaim(late, { flowRun: flowRun(state(6, "CANCELLING")), history }).kind).toBe("ours");
+    expect(judgeClaim(late, { flowRun: flowRun(state(6, "CANCELLED")), history }, polled).kind).toBe("somebody else's");
+    expect(judgeClaim(late, { flowRun: flowRun(state(6, "CANCELLING")), history }, polled).kind).toBe("ours");
   });
 });
 
