@@ -81,9 +81,17 @@ async function watchAdopted(context: RunContext, run: RunRecord): Promise<boolea
   if (execution === null) return !context.services.stop.kill.aborted;
   // The old labels name a dead program, and other workers would settle the flow run.
   if (!(await hasEnded(execution))) reportLabels(context, run);
-  if (execution.handle.identifier !== run.flowRun.infrastructure_pid) reportInfrastructure(context, run);
+  // With the id of a process, a flow run whose worker is lost as well would count as begun.
+  const isNew = execution.handle.identifier !== run.flowRun.infrastructure_pid;
+  if (isNew && !(await isUnbegun(execution))) reportInfrastructure(context, run);
   await watchAll(context, run, execution);
   return !run.isLeftRunning;
+}
+
+async function isUnbegun(execution: Execution): Promise<boolean> {
+  if (!(await hasEnded(execution))) return false;
+  const ending = await execution.ended;
+  return ending.kind === "gone" && !ending.mayHaveBegun;
 }
 
 /** A machine that lacks file handles or memory is tried again after this pause. */

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { type Clock, replaceClock } from "../../src/async/clock.ts";
 import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
 import { resume } from "../../src/run/live.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { endedExecution, openReportedRun } from "./reported-run.ts";
 import { recordingLogger } from "./test-socket.ts";
 
@@ -45,4 +46,21 @@ test("an adoption that has to wait is logged once, and once when it succeeds", a
 
 test("the flow run of a program of other infrastructure is not reported", async () => {
   expect(await resumeWith(async () => null)).toEqual({ proposed: [], lines: [] });
+});
+
+test.each([
+  ["is not told to the server if it never began", false, []],
+  ["is told to the server if it may have begun", true, ["1"]],
+])("the id of a program that is gone %s", async (_, mayHaveBegun, expected) => {
+  const state_details = { transition_id: "ours", scheduled_time: null };
+  await using reported = await openReportedRun([{ type: "PENDING", name: "Pending", message: null, state_details }]);
+  const { worker, changes, proposed } = reported;
+  const adopt = async () => endedExecution("docker", { kind: "gone", why: "It is gone.", mayHaveBegun });
+  const context = { ...worker, infrastructure: { ...worker.infrastructure, adopt } };
+  const ids = () =>
+    (changes() as { infrastructure_pid?: string | null }[]).flatMap((each) => each.infrastructure_pid ?? []);
+  await resume(context, { ...reported.run, rules: null });
+  expect(proposed()).toEqual([mayHaveBegun ? "CRASHED" : "SCHEDULED"]);
+  await waitFor(() => ids().length >= expected.length, { timeoutMs: 10_000, what: "the id" });
+  expect(ids()).toEqual(expected);
 });
