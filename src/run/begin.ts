@@ -1,7 +1,6 @@
 // Starts the program of a claimed flow run.
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { LogRecord, PrefectEvent, State } from "../api/wire.ts";
-import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import type { Execution, Handle } from "../infrastructure/execution.ts";
 import type { Job, RunAccess } from "../infrastructure/pool-type.ts";
@@ -18,7 +17,7 @@ import { makeJob, readRelated } from "./read-job.ts";
 import { report, reportInBackground } from "./report.ts";
 import { reportWaiting } from "./report-waiting.ts";
 import type { RunContext } from "./run-context.ts";
-import { mayHaveProposed, type RunRecord, stopReason } from "./run-record.ts";
+import { mayHaveProposed, noteBegin, type RunRecord, stopReason } from "./run-record.ts";
 import { crashedState, isFinal, submittingState } from "./states.ts";
 
 /** Returns the started program, or null if it could not or must not be started. Then the flow run's state is reported. */
@@ -26,6 +25,8 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
   const { flowRun, log } = run;
   const onHandle = async (handle: Handle): Promise<void> => {
     run.handle = handle;
+    // Before that, a container waited for its image.
+    if (handle.identifier !== "") noteBegin(run);
     await keep(context, run);
   };
   let execution: Execution;
@@ -37,8 +38,7 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     if (job === null) return null;
     applyRules(context, run, job.program.reporter === "worker" ? job.program.rules : null);
     run.submitted = context.events.submitted(run);
-    run.startedAt = monotonicMs();
-    run.beganAt = wallClockMs();
+    noteBegin(run);
     execution = await context.infrastructure.start(job, {
       ...runAccess(context, run, run.stop.signal),
       instance: context.services.instance.instance,

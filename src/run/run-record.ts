@@ -1,7 +1,7 @@
 // The record of one flow run: everything that lictor knows about a flow run that a worker takes.
 import { setMaxListeners } from "node:events";
 import type { Deployment, Flow, FlowRun, PrefectEvent, State, StateType, WorkPool } from "../api/wire.ts";
-import { monotonicMs } from "../async/clock.ts";
+import { monotonicMs, wallClockMs } from "../async/clock.ts";
 import type { Ending, Handle } from "../infrastructure/execution.ts";
 import type { Logger } from "../logger.ts";
 import type { ReportRules } from "../program/program.ts";
@@ -134,6 +134,12 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
     state: { type: flowRun.state_type ?? "SCHEDULED", name: flowRun.state_name ?? "Scheduled", at: 0 },
     times: { created, due, claimed: null, running: null, ended: null },
   };
+}
+
+/** Notes that its program begins now. Its time limit counts from here on. */
+export function noteBegin(run: RunRecord): void {
+  run.startedAt = monotonicMs();
+  run.beganAt = wallClockMs();
 }
 
 /** Returns the ms since 1970 of an ISO 8601 time; null if there is none. */

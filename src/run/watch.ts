@@ -7,7 +7,7 @@ import { sendHeartbeats } from "./heartbeats.ts";
 import { keep } from "./journal-entry.ts";
 import type { HooksDue, Reporter } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
-import { type RunRecord, stopReason } from "./run-record.ts";
+import { noteBegin, type RunRecord, stopReason } from "./run-record.ts";
 import { workerReporter } from "./worker-reporter.ts";
 
 /** After the second signal, hooks that are still due may run for this time. */
@@ -74,12 +74,10 @@ async function stopAfterTimeout(
 ): Promise<void> {
   const seconds = run.rules?.timeoutSeconds ?? null;
   if (seconds === null) return;
-  const waitedSince = monotonicMs();
   await waitUnlessAborted(started, over);
   if (over.aborted) return;
-  if (run.startedAt !== null && monotonicMs() - waitedSince > shortWaitMs) {
-    run.startedAt = monotonicMs();
-    run.beganAt = wallClockMs();
+  if (run.startedAt !== null && monotonicMs() - run.startedAt > shortWaitMs) {
+    noteBegin(run);
     await keep(context, run);
   }
   const { startedAt, stop } = run;
