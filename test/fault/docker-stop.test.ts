@@ -30,8 +30,11 @@ async function startContainer(executesItself: boolean) {
     for (const send of events)
       send(`${JSON.stringify({ Type: "container", Action, Actor: { ID: id, Attributes } })}\n`);
   };
-  const end = (exitCode: number): void => {
+  const endSilently = (exitCode: number): void => {
     Object.assign(state, { Status: "exited", ExitCode: exitCode });
+  };
+  const end = (exitCode: number): void => {
+    endSilently(exitCode);
     tell("die", { exitCode: String(exitCode) });
   };
   const stops: { grace: string | null; afterMs: number }[] = [];
@@ -58,6 +61,7 @@ async function startContainer(executesItself: boolean) {
     execution,
     stops,
     end,
+    endSilently,
     tell,
     async [Symbol.asyncDispose]() {
       await execution[Symbol.asyncDispose]();
@@ -109,4 +113,13 @@ test("a container is out of memory although the engine says so after it has said
   container.tell("oom");
   const ending = await container.execution.ended;
   expect(ending).toMatchObject({ kind: "exited", status: 137, why: expect.stringContaining("(OOMKilled)") });
+});
+
+test("a container that has ended is not stopped, although the news of its end has not arrived", async () => {
+  await using container = await startContainer(false);
+  container.endSilently(0);
+  expect(await container.execution.stop("kill", limits)).toBe("had ended");
+  expect(container.stops).toEqual([]);
+  container.tell("die", { exitCode: "0" });
+  expect(await container.execution.ended).toMatchObject({ kind: "exited", status: 0 });
 });

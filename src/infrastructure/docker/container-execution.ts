@@ -6,11 +6,11 @@ import { terminateGraceMs } from "../../process/terminate.ts";
 import { selfCancelMs } from "../../program/launch.ts";
 import type { Ending, Execution, Handle, RunAccess, StopLimits } from "../pool-type.ts";
 import { describeBytes } from "./byte-sizes.ts";
-import { type ContainerDetails, nameOf } from "./container-details.ts";
+import { type ContainerDetails, inspect, nameOf } from "./container-details.ts";
 import { type ContainerFacts, readLabels } from "./container-labels.ts";
 import { ContainerOutput, readLastLines } from "./container-output.ts";
 import { readContainerResult } from "./container-result.ts";
-import type { ContainerEnd } from "./container-watch.ts";
+import { type ContainerEnd, isEnded } from "./container-watch.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { isMissing } from "./engine/engine-error.ts";
 import { EnvironmentSecrets } from "./environment-secrets.ts";
@@ -49,9 +49,9 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
           },
         })
       : null;
-  let isEnded = false;
+  let hasEnded = false;
   const ended = docker.watch.watch(id).then(async (end) => {
-    isEnded = true;
+    hasEnded = true;
     const over = new AbortController();
     if (output) await waitAtMost(output.ended, lastLinesMs, over.signal);
     // A short program may have ended before the first look, and then this was said already.
@@ -77,7 +77,7 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
     async [Symbol.asyncDispose]() {
       docker.watch.unwatch(id);
       await output?.[Symbol.asyncDispose]();
-      if (isEnded && docker.keepMs === 0) await tryRemove(docker, id);
+      if (hasEnded && docker.keepMs === 0) await tryRemove(docker, id);
     },
   };
 }
@@ -135,6 +135,8 @@ export async function stopContainer(
   }
   const grace = leave.aborted ? 0 : terminateGraceMs / 1000;
   try {
+    // The news of its end may be on its way.
+    if (!leave.aborted && (await isOver(docker, id, leave))) return "had ended";
     await docker.patience.whileAway(
       () =>
         docker.engine.request("POST", `/containers/${id}/stop`, {
@@ -151,6 +153,11 @@ export async function stopContainer(
   }
   await ended;
   return "stopped";
+}
+
+async function isOver(docker: Docker, id: string, leave: AbortSignal): Promise<boolean> {
+  const { State } = await docker.patience.whileAway(() => inspect(docker, id, leave), leave);
+  return isEnded(State.Status);
 }
 
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
