@@ -8,21 +8,20 @@ import {
   type EngineCall,
   hasLabel,
   noContainer,
+  poolIdOf,
   refusal,
   short,
 } from "./container.ts";
-import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
 import type { Faults } from "./faults.ts";
+import { ProgramProcess } from "./program-process.ts";
+import { type ProcessParts, type RunProcess, startProcess } from "./run-process.ts";
 import { epochMs, type Owner } from "./virtual-clock.ts";
 
 /** What the engine needs of the world. */
-export interface ContainerEngineParts extends EngineParts {
+export interface ContainerEngineParts extends ProcessParts {
   readonly faults: Faults;
   /** The owner of what the engine does. */
   readonly world: Owner;
-  planOf(flowRunId: string): FlowPlan;
-  truthOf(flowRunId: string): Truth;
-  nextPid(): number;
 }
 
 /** An engine with its containers. */
@@ -50,9 +49,11 @@ export class ContainerEngine {
     return [...this.containers.values()].filter(({ status }) => status === "running");
   }
 
-  /** Whether the engine has a container of the flow run. */
-  has(flowRunId: string): boolean {
-    return [...this.containers.values()].some((container) => container.flowRunId === flowRunId);
+  /** Whether the engine has a container of the flow run with the labels of this work pool. */
+  has(flowRunId: string, poolId: string): boolean {
+    const isFound = (container: Container): boolean =>
+      container.flowRunId === flowRunId && poolIdOf(container) === poolId;
+    return [...this.containers.values()].some(isFound);
   }
 
   /** Kills what runs, as the end of the engine's machine does. */
@@ -63,6 +64,7 @@ export class ContainerEngine {
   /** Loses everything, with the machine. */
   loseData(): void {
     this.killAll("machine lost");
+    for (const container of this.containers.values()) loseExitCode(container);
     this.containers.clear();
     this.daemonId++;
     this.#hasImage = false;
@@ -72,6 +74,12 @@ export class ContainerEngine {
   follow(follower: (event: object) => void): () => void {
     this.#followers.add(follower);
     return () => void this.#followers.delete(follower);
+  }
+
+  /** Returns the process whose output is followed by this request; null if there is none that runs. */
+  followed({ path, query }: EngineCall): RunProcess | null {
+    const process = query.get("follow") === "true" ? this.containers.get(path.split("/")[2] ?? "")?.process : null;
+    return process?.isAlive ? process : null;
   }
 
   /** Executes one request. */
@@ -101,6 +109,8 @@ export class ContainerEngine {
         return this.#stop(container as Container, Number(call.query.get("t")));
       case "GET containers/logs":
         return { status: 200 };
+      case "GET containers/archive":
+        return refusal(404, "Could not find the file in container");
     }
     if (call.method !== "DELETE" || !container) throw new Error(`the model of the engine knows no ${key}`);
     this.remove(container, "container removed");
@@ -112,6 +122,7 @@ export class ContainerEngine {
     const { id, process } = container;
     if (!this.containers.delete(id)) return;
     process?.signal("SIGKILL", why);
+    loseExitCode(container);
     this.#publish(container, "destroy");
   }
 
@@ -162,15 +173,14 @@ export class ContainerEngine {
   }
 
   #start(container: Container): EngineAnswer {
-    const { faults, clock, random, world, planOf, truthOf, nextPid, trace } = this.parts;
+    const { faults, clock, random, world, truthOf, trace } = this.parts;
     const { id, flowRunId } = container;
     if (container.status === "running") return { status: 304 };
-    const truth = truthOf(flowRunId);
     if (faults.happens("start failed")) {
-      truth.losses.push("its container could not be started");
+      truthOf(flowRunId).losses.push("its container could not be started");
       return refusal(400, "executable file not found in $PATH");
     }
-    const process = new FlowProcess(this.parts, nextPid(), flowRunId, planOf(flowRunId), truth, null);
+    const process = startProcess(this.parts, { flowRunId, controller: null });
     container.process = process;
     container.status = "running";
     trace(() => `${this.name} started ${process.owner.name} for ${flowRunId} in container ${short(id)}`);
@@ -183,7 +193,7 @@ export class ContainerEngine {
     return { status: 204 };
   }
 
-  #onEnd(container: Container, process: FlowProcess): void {
+  #onEnd(container: Container, process: RunProcess): void {
     const { clock, faults, random, world } = this.parts;
     const { status = 0 } = process.ending ?? {};
     container.status = "exited";
@@ -210,4 +220,9 @@ export class ContainerEngine {
     const event = { Type: "container", Action, Actor: { ID: id, Attributes: { ...labels, ...attributes } } };
     for (const follower of this.#followers) follower(event);
   }
+}
+
+/** Only the container has the exit code. */
+function loseExitCode({ process }: Container): void {
+  if (process instanceof ProgramProcess) process.loseRecord();
 }

@@ -1,7 +1,6 @@
 // A container of the model of a container engine, and the shapes of requests and responses.
 import type { JsonObject } from "../../src/api/wire.ts";
-import type { FlowProcess } from "./engine.ts";
-import type { ProgramProcess } from "./program-process.ts";
+import type { RunProcess } from "./run-process.ts";
 
 /** A container. */
 export interface Container {
@@ -14,7 +13,7 @@ export interface Container {
   exitCode: number;
   finishedAt: string;
   /** Null before the start. */
-  process: FlowProcess | ProgramProcess | null;
+  process: RunProcess | null;
 }
 
 /** A request without the version. */
@@ -30,6 +29,11 @@ export interface EngineAnswer {
   readonly status: number;
   /** Text, or what is sent as JSON. */
   readonly body?: unknown;
+}
+
+/** Returns the id of the work pool that the container belongs to, as far as workers look for it. */
+export function poolIdOf({ labels }: Container): string | undefined {
+  return labels["io.lictor.work-pool-id"];
 }
 
 /** Returns what the engine says about a container. */

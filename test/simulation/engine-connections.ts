@@ -9,6 +9,7 @@ import type { Random } from "../support/random.ts";
 import type { EngineCall } from "./container.ts";
 import type { ContainerEngine } from "./container-engine.ts";
 import type { Faults } from "./faults.ts";
+import type { RunProcess } from "./run-process.ts";
 import type { Owner, VirtualClock } from "./virtual-clock.ts";
 
 /** What connections need of the world. */
@@ -29,6 +30,10 @@ const frozenMs = 500;
 export class EngineConnections {
   /** Ends a connection that is open. */
   readonly #open = new Set<(code: string) => void>();
+  /** How many requests have not arrived. */
+  #underway = 0;
+  /** How often the engine has ended. What was underway then never arrives. */
+  #ends = 0;
 
   constructor(
     readonly engine: ContainerEngine,
@@ -37,7 +42,13 @@ export class EngineConnections {
 
   /** Breaks all connections, as the end of the engine does. */
   breakAll(): void {
+    this.#ends++;
     for (const end of [...this.#open]) end("ECONNRESET");
+  }
+
+  /** Whether a request may still take effect, although its sender may be dead. */
+  get isBusy(): boolean {
+    return this.#underway > 0;
   }
 
   /** Returns how one lictor process sends requests. */
@@ -63,15 +74,24 @@ export class EngineConnections {
       clock.after(upMs, owner, () => connection.end(systemError("ECONNRESET")));
       return await connection.response;
     }
+    const ends = this.#ends;
+    this.#underway++;
     const arrive = (): void => {
       // What has arrived is executed, even if the sender is dead or does not wait any more.
-      if (engine.isDown) return;
-      if (engine.isFrozen) {
+      const isLost = engine.isDown || this.#ends > ends;
+      if (engine.isFrozen && !isLost) {
         clock.after(frozenMs, world, arrive);
         return;
       }
+      this.#underway--;
+      if (isLost) return;
       if (call.path === "/events") {
         clock.after(this.#latencyMs(), owner, () => connection.stream(this.#events(owner, connection)));
+        return;
+      }
+      const process = engine.followed(call);
+      if (process) {
+        clock.after(this.#latencyMs(), owner, () => connection.stream(this.#silence(owner, process, connection)));
         return;
       }
       void Promise.resolve(engine.handle(call)).then(({ status, body }) => {
@@ -105,6 +125,20 @@ export class EngineConnections {
     for (const signal of signals) signal.addEventListener("abort", abort);
     if (signals.some(({ aborted }) => aborted)) abort();
     return connection;
+  }
+
+  /** The output of a program that prints nothing: a stream that ends with the program. */
+  async *#silence(owner: Owner, process: RunProcess, connection: Connection): AsyncGenerator<Buffer> {
+    try {
+      await new Promise<void>((resolve) => {
+        connection.onBreak = resolve;
+        process.onEnd(owner, resolve);
+        if (connection.failure) resolve();
+      });
+      if (connection.failure) throw connection.failure;
+    } finally {
+      connection.close();
+    }
   }
 
   /** The events of the engine as they arrive, until the connection ends. */

@@ -16,6 +16,8 @@ export interface FlowPlan {
   readonly failures: number;
   /** It is a program that reports nothing, so the worker reports its states. */
   readonly isProgram: boolean;
+  /** The worker stops the program after this time. Null for never. */
+  readonly timeoutSeconds: number | null;
 }
 
 /** What really happened to one flow run, whatever the server says. */
@@ -27,6 +29,8 @@ export interface Truth {
    * does not learn that the server accepted it.
    */
   reported: "COMPLETED" | "FAILED" | null;
+  /** For how long the newest program ran, until its end or the first signal. */
+  ranMs: number;
   /** Why a process ended without the end of its flow, or could not start. */
   readonly losses: string[];
   /** The kinds of hooks that workers ran. */

@@ -3,8 +3,8 @@
 import { StopRequested, type StopStep } from "../../src/host/stop-control.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick } from "../support/random.ts";
-import { dockerTemplate } from "./docker-pool.ts";
-import type { Truth } from "./engine.ts";
+import { containerVariables, dockerTemplate } from "./docker-pool.ts";
+import type { FlowPlan, Truth } from "./engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { RunFacts } from "./run-facts.ts";
@@ -32,10 +32,13 @@ export const engineIncidents: typeof incidents = [
 ];
 
 /** Creates the work pool. */
-export function createPool({ server, random, hasContainers }: World): void {
+export function createPool(world: World): void {
+  const { server, random, hasContainers } = world;
   const concurrency_limit = pick(random, [null, null, null, 1, 2]);
   const type = hasContainers ? "docker" : "process";
-  const base_job_template = hasContainers ? dockerTemplate(random() < 0.2) : { job_configuration: {}, variables: {} };
+  const autoRemove = hasContainers && random() < 0.2;
+  world.removesContainers ||= autoRemove;
+  const base_job_template = hasContainers ? dockerTemplate(autoRemove) : { job_configuration: {}, variables: {} };
   server.handle("POST", "/work_pools/", { name: poolName, type, base_job_template, concurrency_limit });
 }
 
@@ -47,18 +50,21 @@ export function createRun(world: World): void {
   const retries = pick(random, [0, 0, 1]);
   const laterMs = pick(random, [0, 0, 0, 5_000, 30_000]) * random();
   const scheduled_time = new Date(epochMs + Math.floor(clock.now + laterMs)).toISOString();
-  const plan = {
+  const isProgram = random() < 0.5;
+  const plan: FlowPlan = {
     durationMs: pick(random, [200, 3_000, 20_000]) * random(),
     failures: pick(random, [0, 0, 0, 1, 2]),
-    isProgram: !world.hasContainers && random() < 0.5,
+    isProgram,
+    timeoutSeconds: isProgram && random() < 0.3 ? pick(random, [1, 5, 30]) : null,
   };
   const response = server.handle("POST", `/deployments/${deploymentId}/create_flow_run`, {
     name: `run${runs.size + 1}`,
     empirical_policy: { retries, retry_delay: pick(random, [0, 5]) },
     state: { type: "SCHEDULED", state_details: { scheduled_time } },
+    job_variables: world.hasContainers ? containerVariables(plan) : {},
   });
   const { id, name } = response.body as { id: string; name: string };
-  const truth: Truth = { executions: 0, reported: null, losses: [], hooks: new Set() };
+  const truth: Truth = { executions: 0, reported: null, ranMs: 0, losses: [], hooks: new Set() };
   const facts: RunFacts = { id, name, plan, retries, truth, cancelledAtMs: null };
   runs.set(id, facts);
   if (random() >= 0.25) return;
@@ -114,7 +120,9 @@ export function requestStop({ clock, trace }: World, { name, owner, stop }: Lict
 }
 
 /** The wall clock of a machine is set by up to an hour, and later set right again. */
-function setClock({ random, clock, owner, machines, lictors, trace }: World): void {
+function setClock(world: World): void {
+  const { random, clock, owner, machines, lictors, trace } = world;
+  world.clockWasSet = true;
   const machine = pick(random, machines);
   const set = (ms: number): void => {
     trace(() => `the clock of ${machine.name} is set to ${ms} ms`);

@@ -2,13 +2,14 @@
 import { getEventListeners } from "node:events";
 import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
-import { type Container, short } from "./container.ts";
+import { type Container, poolIdOf, short } from "./container.ts";
 import type { ContainerEngine } from "./container-engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
 import type { ServerModel } from "./server-model.ts";
+import type { ModelState } from "./state-rules.ts";
 
 /** What is checked at the end of a seed. */
 export interface CheckedWorld {
@@ -20,18 +21,25 @@ export interface CheckedWorld {
   readonly onLost: OnLost;
   /** Limits that were exceeded. */
   readonly exceeded: readonly string[];
+  /** Containers may be removed at their end, so that nobody knows later whether one existed. */
+  readonly removesContainers: boolean;
+  /** The clock of a machine was wrong at some time. */
+  readonly clockWasSet: boolean;
+  /** The first lictor processes still run. */
+  readonly isCalm: boolean;
   /** Whether the flow run was lost in a way against which there is no means. */
   isUnpromised(id: string): boolean;
 }
 
 /** Returns what is wrong when all flow runs should have ended. */
 export function findViolations(world: CheckedWorld): string[] {
-  const { runs, server, machines, engines, lictors } = world;
+  const { runs, machines, engines, lictors } = world;
   const checked = [...runs.values()].filter(({ id }) => !world.isUnpromised(id));
   const isBlocked = checked.length < runs.size;
   return [
     ...world.exceeded,
-    ...checked.flatMap((facts) => checkRun(facts, server, isBlocked, world.onLost)),
+    ...checked.flatMap((facts) => checkRun(facts, isBlocked, world)),
+    ...checked.flatMap((facts) => checkTimeLimit(facts, world)),
     ...machines.flatMap((machine) => [
       ...machine.living().map((process) => `${process.owner.name} of ${process.flowRunId} still runs`),
       ...findLeftFiles(world, machine),
@@ -49,10 +57,9 @@ export function findLeftContainers(
   { server }: Pick<CheckedWorld, "server">,
   { containers, name }: ContainerEngine,
 ): string[] {
-  const isWanted = ({ status, flowRunId }: Container): boolean => {
-    const isPoolGone = (server.runs.get(flowRunId)?.work_queue_id ?? null) === null;
-    return status !== "created" || !isPoolGone;
-  };
+  const poolIds = new Set([...server.pools.values()].map(({ id }) => id));
+  const isWanted = (container: Container): boolean =>
+    container.status !== "created" || poolIds.has(poolIdOf(container) ?? "");
   return [...containers.values()]
     .filter((container) => container.status !== "exited" && isWanted(container))
     .map(({ id, status, flowRunId }) => `container ${short(id)} of ${flowRunId} is still ${status} on ${name}`);
@@ -69,14 +76,18 @@ export function findLeftFiles(world: Pick<CheckedWorld, "isUnpromised">, machine
 }
 
 /** `isBlocked`: another flow run may hold the place of this one in the work pool. */
-function checkRun(facts: RunFacts, server: ServerModel, isBlocked: boolean, onLost: OnLost): string[] {
+function checkRun(facts: RunFacts, isBlocked: boolean, world: CheckedWorld): string[] {
+  const { server, onLost } = world;
   const { id, name, plan, retries, truth, cancelledAtMs } = facts;
   const run = server.runs.get(id);
   const wrong: string[] = [];
   const { executions, reported, losses } = truth;
   // Each retry of a program is an execution of its own. An engine repeats its flow itself.
   const states = plan.isProgram ? (server.histories.get(id) ?? []) : [];
-  const granted = states.filter((state) => state.name === "AwaitingRetry").length;
+  // One that a worker restores after a late claim has a transition id.
+  const isGranted = (state: ModelState): boolean =>
+    state.name === "AwaitingRetry" && state.state_details.transition_id === null;
+  const granted = states.filter(isGranted).length;
   const mostExecutions = 1 + granted + (onLost === "reschedule" ? losses.length : 0);
   if (executions > mostExecutions) wrong.push(`${name} was executed ${executions} times`);
   if (truth.hooks.has("cancellation") && cancelledAtMs === null) wrong.push(`the cancellation hooks of ${name} ran`);
@@ -86,8 +97,10 @@ function checkRun(facts: RunFacts, server: ServerModel, isBlocked: boolean, onLo
   const wasCancelled = cancelledAtMs !== null;
   if (!isFinal(run.state)) return [...wrong, `${name} is still ${end} (${run.state_name})`];
   if (end === "CANCELLED" && !wasCancelled) wrong.push(`${name} is CANCELLED, but nobody cancelled it`);
+  // An engine would have reported Running before it began.
+  if (end === "CRASHED" && plan.isProgram && world.removesContainers && !world.isCalm) return wrong;
   if (end === "CRASHED" && losses.length === 0) wrong.push(`${name} is CRASHED, but nothing happened to its process`);
-  if ((end === "COMPLETED" || end === "FAILED") && reported !== end)
+  if ((end === "COMPLETED" || end === "FAILED") && reported !== end && run.state_name !== timedOut)
     wrong.push(`${name} is ${end}, but its ${plan.isProgram ? "program" : "engine"} reported ${reported}`);
   if (wasCancelled || losses.length > 0) return wrong;
   const expected = plan.failures > retries ? "FAILED" : "COMPLETED";
@@ -96,6 +109,29 @@ function checkRun(facts: RunFacts, server: ServerModel, isBlocked: boolean, onLo
     wrong.push(`${name} was executed ${executions} times, although nothing happened to it`);
   if (end !== expected) wrong.push(`${name} is ${end} instead of ${expected}`);
   return wrong;
+}
+
+/** The name of the state of a program that ran for too long. */
+const timedOut = "TimedOut";
+/** A worker counts the time from a moment before the begin of a program. */
+const earlyMs = 1_200;
+/** A worker that lives stops a program this long after its time limit. */
+const lateMs = 2_000;
+
+function checkTimeLimit({ id, name, plan, retries, truth, cancelledAtMs }: RunFacts, world: CheckedWorld): string[] {
+  const run = world.server.runs.get(id);
+  if (!run || !isFinal(run.state)) return [];
+  const { ranMs, losses, executions } = truth;
+  const limitMs = (plan.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1_000;
+  // Only the wall clock outlives the worker that started the program.
+  const isTimed = world.isCalm || !world.clockWasSet;
+  if (run.state_name === timedOut && isTimed && ranMs < limitMs - earlyMs)
+    return [`${name} is TimedOut after ${Math.round(ranMs)} ms instead of ${limitMs} ms`];
+  const wasDisturbed = cancelledAtMs !== null || losses.some((why) => why !== "kill");
+  // A container may run for some time before its worker hears of it.
+  if (wasDisturbed || !world.isCalm || world.engines.length > 0 || plan.durationMs < limitMs + lateMs) return [];
+  if (run.state_name !== timedOut) return [`${name} runs too long, and is ${run.state_name}`];
+  return executions === 1 + retries ? [] : [`${name} runs too long, and was executed ${executions} times`];
 }
 
 function checkLictor({ owner, ended, slots, worker }: LictorProcess): string[] {

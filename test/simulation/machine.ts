@@ -16,21 +16,20 @@ import type {
   StopLimits,
 } from "../../src/infrastructure/pool-type.ts";
 import { ShortageError } from "../../src/process/system-errors.ts";
+import type { Program } from "../../src/program/program.ts";
 import { hookGraceMs } from "../../src/program/run-hooks.ts";
 import { Disk, type DiskParts } from "./disk.ts";
 import { dockerPoolOn } from "./docker-pool.ts";
-import { type EngineParts, type FlowPlan, FlowProcess, type Truth } from "./engine.ts";
+import type { FlowPlan } from "./engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import type { Faults } from "./faults.ts";
 import { outOfMemory, ProgramProcess } from "./program-process.ts";
+import { type ProcessParts, type RunProcess, startProcess } from "./run-process.ts";
 import type { Owner } from "./virtual-clock.ts";
 
 /** What a machine needs of the world. */
-export interface MachineParts extends EngineParts, DiskParts {
+export interface MachineParts extends ProcessParts, DiskParts {
   readonly faults: Faults;
-  planOf(flowRunId: string): FlowPlan;
-  truthOf(flowRunId: string): Truth;
-  nextPid(): number;
   /** Called before a process starts. */
   onStart(owner: Owner, flowRunId: string): void;
 }
@@ -43,7 +42,7 @@ const lookMs = 500;
 /** A machine, and what outlives the lictor processes on it. */
 export class Machine {
   readonly disk: Disk;
-  readonly processes = new Map<string, FlowProcess | ProgramProcess>();
+  readonly processes = new Map<string, RunProcess>();
   /** Temporary files of flow runs that nobody has removed, with the id of the flow run. */
   readonly temporaryFiles = new Map<string, string>();
   wallOffsetMs = 0;
@@ -60,7 +59,7 @@ export class Machine {
   }
 
   /** Returns the processes that run. */
-  living(): (FlowProcess | ProgramProcess)[] {
+  living(): RunProcess[] {
     return [...this.processes.values()].filter((process) => process.isAlive);
   }
 
@@ -92,7 +91,7 @@ export class Machine {
 
   #infrastructure(owner: Owner): Infrastructure {
     return {
-      toJob: (_fields, { flowRun }) => ({ program: this.parts.planOf(flowRun.id).isProgram ? anyProgram : engine }),
+      toJob: (_fields, { flowRun }) => ({ program: toProgram(this.parts.planOf(flowRun.id)) }),
       obstacle: async () => null,
       start: (_job, options) => this.#start(owner, options),
       adopt: (handle, options) => this.#adopt(owner, handle, options),
@@ -122,10 +121,7 @@ export class Machine {
     }
     if (faults.happens("machine short")) throw new ShortageError("EAGAIN", "spawn EAGAIN");
     this.parts.onStart(owner, flowRunId);
-    const plan = this.parts.planOf(flowRunId);
-    const process = plan.isProgram
-      ? new ProgramProcess(this.parts, Number(pid), flowRunId, plan, truth)
-      : new FlowProcess(this.parts, Number(pid), flowRunId, plan, truth, owner);
+    const process = startProcess(this.parts, { flowRunId, controller: owner, pid: Number(pid) });
     const handle: Handle = { poolType: "process", identifier: pid, proof };
     this.processes.set(pid, process);
     this.temporaryFiles.set(pid, flowRunId);
@@ -163,16 +159,11 @@ export class Machine {
   }
 
   /** An adopted process is no child, so it is looked at again and again. */
-  async #watch(process: FlowProcess | ProgramProcess): Promise<void> {
+  async #watch(process: RunProcess): Promise<void> {
     while (process.isAlive) await sleep(lookMs, neverAborts);
   }
 
-  #execution(
-    owner: Owner,
-    process: FlowProcess | ProgramProcess | null,
-    handle: Handle,
-    ended: Promise<Ending>,
-  ): Execution {
+  #execution(owner: Owner, process: RunProcess | null, handle: Handle, ended: Promise<Ending>): Execution {
     const hooks: HookRunner = {
       runsItself: { cancellation: false, crashed: false },
       run: async (call) => await this.#runHooks(owner, call),
@@ -206,7 +197,7 @@ export class Machine {
 
   async #stop(
     owner: Owner,
-    process: FlowProcess | ProgramProcess,
+    process: RunProcess,
     why: "cancel" | "kill",
     { leave }: StopLimits,
   ): Promise<"stopped" | "had ended"> {
@@ -235,9 +226,11 @@ export class Machine {
   }
 }
 
-const engine = { command: null, env: {}, reporter: "engine" } as const;
-const rules = { timeoutSeconds: null, retries: null, retryDelaySeconds: null };
-const anyProgram = { command: ["any"], env: {}, reporter: "worker", parameters: "{}", rules } as const;
+function toProgram({ isProgram, timeoutSeconds }: FlowPlan): Program {
+  if (!isProgram) return { command: null, env: {}, reporter: "engine" };
+  const rules = { timeoutSeconds, retries: null, retryDelaySeconds: null };
+  return { command: ["any"], env: {}, reporter: "worker", parameters: "{}", rules };
+}
 
 const neverAborts = new AbortController().signal;
 setMaxListeners(0, neverAborts);

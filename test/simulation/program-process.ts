@@ -17,8 +17,12 @@ export class ProgramProcess extends SimulatedProcess {
   /** The shell opens its file before the program begins. */
   readonly hasBegun = true;
 
+  readonly #startedMs: number;
+
   constructor(parts: EngineParts, pid: number, flowRunId: string, plan: FlowPlan, truth: Truth) {
     super(parts, pid, flowRunId, plan, truth, "program");
+    this.#startedMs = parts.clock.now;
+    truth.ranMs = 0;
     parts.clock.after(parts.random() * 500, this.owner, () => void this.#run());
   }
 
@@ -28,6 +32,7 @@ export class ProgramProcess extends SimulatedProcess {
     const { clock, random, trace } = this.parts;
     trace(() => `${this.owner.name} gets ${signal} (${why})`);
     this.truth.losses.push(why);
+    this.#noteTime();
     if (signal === "SIGKILL") {
       this.#exit(-9, { isRecorded: why === outOfMemory });
       return;
@@ -49,6 +54,10 @@ export class ProgramProcess extends SimulatedProcess {
     this.truth.losses.push("its exit code was lost");
   }
 
+  #noteTime(): void {
+    this.truth.ranMs ||= this.parts.clock.now - this.#startedMs;
+  }
+
   async #run(): Promise<void> {
     const { truth, plan, owner, parts } = this;
     const hasFailed = ++truth.executions <= plan.failures;
@@ -61,6 +70,7 @@ export class ProgramProcess extends SimulatedProcess {
 
   #exit(status: number, { isRecorded }: { isRecorded: boolean }): void {
     if (this.ending) return;
+    this.#noteTime();
     const ending: Exit = { kind: "exited", status, reported: null };
     if (isRecorded) this.recorded = ending;
     this.finish(ending);

@@ -194,7 +194,7 @@ export class ServerModel {
       state_type: initial.type,
       state_name: initial.name,
       tags: [],
-      job_variables: {},
+      job_variables: (body.job_variables ?? {}) as JsonObject,
       infrastructure_pid: null,
       expected_start_time: null,
       next_scheduled_start_time: null,

@@ -79,6 +79,10 @@ export class World implements CheckedWorld {
   readonly lostWithoutDisk = new Set<string>();
   /** Limits that were exceeded. */
   readonly exceeded: string[] = [];
+  /** Containers may be removed at their end, so that nobody knows later whether one existed. */
+  removesContainers = false;
+  /** The clock of a machine was wrong at some time. */
+  clockWasSet = false;
   readonly trace: (line: () => string) => void;
   /** Flow runs that will be cancelled. */
   cancellationsToCome = 0;
@@ -139,6 +143,11 @@ export class World implements CheckedWorld {
     return { seed: this.seed, violations, faultCount, eventCount, requestCount, virtualMs };
   }
 
+  /** Whether the first lictor processes still run. */
+  get isCalm(): boolean {
+    return this.running().length === this.lictors.length;
+  }
+
   /** The lictor processes that run now. */
   running(): LictorProcess[] {
     return this.lictors.filter(({ owner, ended }) => owner.alive && !ended);
@@ -149,8 +158,9 @@ export class World implements CheckedWorld {
     if (this.network.undone.has(id)) return true;
     if (!this.lostWithoutDisk.has(id)) return false;
     const run = this.server.runs.get(id);
-    // The labels of its container say what the record said.
-    if (run?.work_queue_id && this.engines.some(({ engine }) => engine.has(id))) return false;
+    // The labels of its container say what the record said, unless they name an earlier work pool of the same name.
+    const poolId = this.server.pools.get(poolName)?.id ?? "";
+    if (run?.work_queue_id && this.engines.some(({ engine }) => engine.has(id, poolId))) return false;
     // A sweep finds flow runs by their labels and by their work pool.
     const isFound = run !== undefined && this.#isLabelled(run) && run.work_queue_id !== null;
     if (this.lostAfterSeconds === 0 || !isFound) return true;
@@ -267,6 +277,7 @@ export class World implements CheckedWorld {
   #haveAllEnded(): boolean {
     // What was lost for ever may still be cancelled, or changed by a late request, and is to be settled then.
     if (this.cancellationsToCome > 0 || this.network.hasLateRequests()) return false;
+    if (this.engines.some(({ isBusy }) => isBusy)) return false;
     for (const { id } of this.runs.values()) {
       const run = this.server.runs.get(id);
       if (!run || isFinal(run.state) || isUnreachable(run)) continue;
