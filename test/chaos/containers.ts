@@ -1,6 +1,7 @@
 // The container engine of a chaos run, and the containers of its flow runs.
 import { setTimeout as delay } from "node:timers/promises";
-import { type DockerEngine, startDockerEngine } from "../support/docker-engine.ts";
+import { startDockerEngine } from "../support/docker-engine.ts";
+import type { DockerEngine } from "../support/engine-program.ts";
 import { signalProcess } from "../support/processes.ts";
 
 /** A container, by its labels. */
@@ -35,9 +36,9 @@ export class Containers implements AsyncDisposable {
   restart(how: "SIGTERM" | "SIGKILL", pauseMs: number): Promise<void> {
     return this.#inTurn(async () => {
       this.onEvent(`${how} to the container engine`);
-      await this.engine.stop(how);
+      await using outage = await this.engine.stopped(how);
       await delay(pauseMs);
-      await this.engine.start();
+      await outage.end();
       this.onEvent("the container engine started");
     });
   }

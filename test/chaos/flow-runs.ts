@@ -2,7 +2,7 @@
 import type { FlowRun, JsonObject } from "../../src/api/wire.ts";
 import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { HOST_IMAGE, hostVolumes } from "../support/docker-engine.ts";
+import { HOST_IMAGE, hostVolumes } from "../support/engine-images.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
 import { finalTypes } from "./judge.ts";
 import { allRunKinds, type PlannedRun, type PoolTypeName, type RunKind } from "./plan.ts";

@@ -1,16 +1,19 @@
 // What becomes of containers when their worker is killed, drained or ended twice, with and without its disk.
 import { describe, expect, test } from "vitest";
-import { BUSYBOX, whyNoEngine } from "../support/docker-engine.ts";
+import { whyNoEngine } from "../support/docker-engine.ts";
+import { BUSYBOX } from "../support/engine-images.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 import {
   containersOf,
   endOf,
+  makeGate,
   newDockerPool,
   runShell,
   startDockerWorker,
   useEngine,
+  WAITING,
   waitForContainer,
 } from "./docker-pool.ts";
 
@@ -32,20 +35,26 @@ describe.skipIf(missing)("a container whose worker is gone", { concurrent: true,
     await using state = await makeTemporaryDirectory("lictor-state-");
     const env: Record<string, string> = hasDisk ? { LICTOR_STATE_DIR: state.path } : {};
     await using first = await startDockerWorker(pool, { name: "w", env });
+    await using gate = await makeGate();
+    await using gateOfEnded = await makeGate();
     const [running, ended] = [
-      await runShell(pool, "echo one; sleep 12; echo two; exit 8"),
-      await runShell(pool, "sleep 2; exit 3"),
+      await runShell(pool, `echo one; ${gate.wait}; echo two; exit 8`, gate.variables),
+      await runShell(pool, `${gateOfEnded.wait}; exit 3`, gateOfEnded.variables),
     ];
     const container = await waitForContainer(pool, running);
     await waitForContainer(pool, ended);
     await first.waitForOutput(/one/, 10_000);
     await kill(first);
+    await gateOfEnded.open();
     await waitForContainer(pool, ended, "exited");
     const restartedAt = performance.now();
     await using next = await startDockerWorker(pool, { name: "w", env });
     await next.waitForOutput(/Taking over flow run '.*' of worker 'w', which is gone/, 20_000);
     console.log(`restart to re-attachment: ${Math.round(performance.now() - restartedAt)} ms`);
     expect((await endOf(pool, ended, "CRASHED")).message).toContain("status code 3");
+    // Without a disk, new lines only are passed on, from here on.
+    await next.waitForOutput(new RegExp(WAITING), 20_000);
+    await gate.open();
     const { message, states, flowRun } = await endOf(pool, running, "CRASHED");
     expect(message).toContain("status code 8");
     expect(states.filter((name) => name === "Pending")).toHaveLength(1);
@@ -73,9 +82,11 @@ describe.skipIf(missing)("a container whose worker is gone", { concurrent: true,
   test("and that succeeded without a report is taken over once", async () => {
     const pool = await newDockerPool(docker.engine);
     await using first = await startDockerWorker(pool, { name: "w" });
-    const id = await runShell(pool, "sleep 1");
+    await using gate = await makeGate();
+    const id = await runShell(pool, gate.wait, gate.variables);
     await waitForContainer(pool, id);
     await kill(first);
+    await gate.open();
     await waitForContainer(pool, id, "exited");
     await using next = await startDockerWorker(pool, { name: "w" });
     await next.waitForOutput(/Taking over flow run/, 20_000);
@@ -99,7 +110,8 @@ describe.skipIf(missing)("a container whose worker is gone", { concurrent: true,
   test("because it was ended by a second signal goes on too", async () => {
     const pool = await newDockerPool(docker.engine);
     await using first = await startDockerWorker(pool, { name: "w" });
-    const id = await runShell(pool, "sleep 10; exit 2");
+    await using gate = await makeGate();
+    const id = await runShell(pool, `${gate.wait}; exit 2`, gate.variables);
     await waitForContainer(pool, id);
     first.signal("SIGTERM");
     await first.waitForOutput(/Waiting for 1 flow run/, 10_000);
@@ -109,6 +121,7 @@ describe.skipIf(missing)("a container whose worker is gone", { concurrent: true,
     expect((await pool.api.readFlowRun(id)).state_type).toBe("PENDING");
     await waitForContainer(pool, id);
     await using _next = await startDockerWorker(pool, { name: "w" });
+    await gate.open();
     expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 2");
   });
 
@@ -142,12 +155,14 @@ describe.skipIf(missing)("a container whose worker is gone", { concurrent: true,
     await docker.engine.request("POST", `/containers/${foreign.Id}/start`);
     await using _first = await startDockerWorker(pool, { name: "one", env: { LICTOR_DOCKER_KEEP_HOURS: "0" } });
     await using second = await startDockerWorker(pool, { name: "two", env: { LICTOR_DOCKER_KEEP_HOURS: "0" } });
+    await using gate = await makeGate();
     const ids = await Promise.all(
-      Array.from({ length: 8 }, (_, index) => runShell(pool, `sleep 20; exit ${index + 1}`)),
+      Array.from({ length: 8 }, (_, index) => runShell(pool, `${gate.wait}; exit ${index + 1}`, gate.variables)),
     );
     for (const id of ids) await waitForContainer(pool, id);
     await kill(second);
     await using _third = await startDockerWorker(pool, { name: "two", env: { LICTOR_DOCKER_KEEP_HOURS: "0" } });
+    await gate.open();
     for (const [index, id] of ids.entries()) {
       const { message, states } = await endOf(pool, id, "CRASHED");
       expect(message).toContain(`status code ${index + 1}.`);

@@ -1,11 +1,21 @@
 // Programs without Prefect in containers of a real engine. The worker reports their states.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
-import { BUSYBOX, type DockerEngine, startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
+import { startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
+import { BUSYBOX } from "../support/engine-images.ts";
+import type { DockerEngine } from "../support/engine-program.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { type DockerPool, endOf, FLOW_TIMEOUT_MS, newDockerPool, startDockerWorker } from "./docker-pool.ts";
+import {
+  type DockerPool,
+  endOf,
+  FLOW_TIMEOUT_MS,
+  makeGate,
+  newDockerPool,
+  startDockerWorker,
+  WAITING,
+} from "./docker-pool.ts";
 
 const missing = await whyNoEngine();
 
@@ -23,13 +33,8 @@ describe.skipIf(missing)("a program in a container", { timeout: 600_000 }, () =>
   beforeAll(async () => {
     engine = await startDockerEngine();
     pool = await newDockerPool(engine);
-    deployment = await pool.api.createDeployment({
-      flowName: "any-program",
-      name: pool.name,
-      workPool: pool.name,
-      jobVariables: { image: BUSYBOX, reporter: "worker" },
-    });
-    worker = await startDockerWorker(pool, { name: "first" });
+    deployment = await deploy(pool);
+    worker = await startDockerWorker(pool);
   });
 
   afterAll(async () => {
@@ -37,10 +42,20 @@ describe.skipIf(missing)("a program in a container", { timeout: 600_000 }, () =>
     await engine?.[Symbol.asyncDispose]();
   });
 
-  async function run(script: string, jobVariables: JsonObject = {}, parameters: JsonObject = {}): Promise<string> {
+  async function deploy({ api, name }: DockerPool): Promise<string> {
+    const jobVariables = { image: BUSYBOX, reporter: "worker" };
+    return await api.createDeployment({ flowName: "any-program", name, workPool: name, jobVariables });
+  }
+
+  async function run(
+    script: string,
+    jobVariables: JsonObject = {},
+    parameters: JsonObject = {},
+    of = deployment,
+  ): Promise<string> {
     const program = ["sh", "-c", script, "sh", "{{ parameters.who }}"];
     const flowRun = { parameters: { who: "nobody", ...parameters }, jobVariables: { program, ...jobVariables } };
-    return (await pool.api.createFlowRun(deployment, flowRun)).id;
+    return (await pool.api.createFlowRun(of, flowRun)).id;
   }
 
   async function untilLogged(id: string, line: string, level: number): Promise<void> {
@@ -92,13 +107,19 @@ describe.skipIf(missing)("a program in a container", { timeout: 600_000 }, () =>
   });
 
   test("goes on when its worker is killed, and the next worker reports it", async () => {
-    const id = await run("echo ready; sleep 8; echo last; exit 5");
-    await worker.waitForOutput(/^ready$/m, FLOW_TIMEOUT_MS);
+    // Without the disk of the first worker, the next one passes on new lines only. So the program must still run then.
+    await using gate = await makeGate();
+    const own = await newDockerPool(engine);
+    await using first = await startDockerWorker(own, { name: "first" });
+    const id = await run(`${gate.wait}; echo last; exit 5`, gate.variables, {}, await deploy(own));
+    await first.waitForOutput(new RegExp(`^${WAITING}$`, "m"), FLOW_TIMEOUT_MS);
     await pool.api.waitForState(id, ["RUNNING"], FLOW_TIMEOUT_MS);
-    worker.signal("SIGKILL");
-    await worker.exited;
-    await using _next = await startDockerWorker(pool, { name: "first" });
-    const { message, states } = await endOf(pool, id, "FAILED");
+    first.signal("SIGKILL");
+    await first.exited;
+    await using next = await startDockerWorker(own, { name: "first" });
+    await next.waitForOutput(new RegExp(`^${WAITING}$`, "m"), FLOW_TIMEOUT_MS);
+    await gate.open();
+    const { message, states } = await endOf(own, id, "FAILED");
     expect(message).toMatch(/status code 5\. /);
     expect(states.filter((name) => name === "Running")).toHaveLength(1);
     await untilLogged(id, "last", 20);
@@ -106,16 +127,19 @@ describe.skipIf(missing)("a program in a container", { timeout: 600_000 }, () =>
 
   test("has all its lines in the logs, also those that a killed worker had read and not sent", async () => {
     await using state = await makeTemporaryDirectory("lictor-state-");
+    await using gate = await makeGate();
+    const own = await newDockerPool(engine);
     const env = { LICTOR_STATE_DIR: state.path };
     const interval = { PREFECT_LOGGING_TO_API_BATCH_INTERVAL: "600" };
-    await using first = await startDockerWorker(pool, { name: "silent", env: { ...env, ...interval } });
-    const id = await run("echo ready; sleep 6; echo last");
+    await using first = await startDockerWorker(own, { name: "silent", env: { ...env, ...interval } });
+    const id = await run(`echo ready; ${gate.wait}; echo last`, gate.variables, {}, await deploy(own));
     await first.waitForOutput(/^ready$/m, FLOW_TIMEOUT_MS);
     await pool.api.waitForState(id, ["RUNNING"], FLOW_TIMEOUT_MS);
     first.signal("SIGKILL");
     await first.exited;
-    await using _next = await startDockerWorker(pool, { name: "silent", env });
-    await endOf(pool, id, "COMPLETED");
+    await gate.open();
+    await using _next = await startDockerWorker(own, { name: "silent", env });
+    await endOf(own, id, "COMPLETED");
     await untilLogged(id, "ready", 20);
     await untilLogged(id, "last", 20);
   });

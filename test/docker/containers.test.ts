@@ -2,7 +2,19 @@
 import { describe, expect, test } from "vitest";
 import { whyNoEngine } from "../support/docker-engine.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { containersOf, endOf, eventsOf, logsOf, runShell, useServedPool, waitForContainer } from "./docker-pool.ts";
+import {
+  containersOf,
+  endOf,
+  eventsOf,
+  logsOf,
+  makeGate,
+  newDockerPool,
+  runShell,
+  SHELL_TIMEOUT_MS,
+  startDockerWorker,
+  useServedPool,
+  waitForContainer,
+} from "./docker-pool.ts";
 
 const missing = await whyNoEngine();
 if (missing) console.log(`Tests with a real Docker engine are skipped: ${missing}.`);
@@ -133,20 +145,24 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
   });
 
   test("an engine that is killed and comes back is no verdict, also with a new flow run meanwhile", async () => {
-    const id = await runShell(docker.pool, "echo before; sleep 15; echo after; exit 4");
-    await waitForContainer(docker.pool, id);
-    await docker.worker.waitForOutput(/before/, 20_000);
-    await docker.engine.stop("SIGKILL");
-    await docker.worker.waitForOutput(/Cannot reach the Docker engine/, 20_000);
-    const next = await runShell(docker.pool, "exit 6");
+    // A work pool and a worker of its own, so that a second attempt does not read what the first one printed.
+    const pool = await newDockerPool(docker.engine);
+    await using worker = await startDockerWorker(pool);
+    await using gate = await makeGate();
+    const id = await runShell(pool, `echo before; ${gate.wait}; echo after; exit 4`, gate.variables);
+    await worker.waitForOutput(/before/, SHELL_TIMEOUT_MS);
+    await using outage = await docker.engine.stopped("SIGKILL");
+    await worker.waitForOutput(/Cannot reach the Docker engine/, 20_000);
+    const next = await runShell(pool, "exit 6");
     await new Promise((resolve) => setTimeout(resolve, 2_000));
-    expect((await docker.pool.api.readFlowRun(next)).state_type).toBe("SCHEDULED");
-    await docker.engine.start();
-    await docker.worker.waitForOutput(/The Docker engine answers again/, 60_000);
-    expect((await endOf(docker.pool, id, "CRASHED")).message).toContain("status code 4");
-    expect((await endOf(docker.pool, next, "CRASHED")).message).toContain("status code 6");
-    await docker.worker.waitForOutput(/after/, 10_000);
-    expect(docker.worker.stdout.match(/before/g)).toHaveLength(1);
+    expect((await pool.api.readFlowRun(next)).state_type).toBe("SCHEDULED");
+    await outage.end();
+    await worker.waitForOutput(/The Docker engine answers again/, 60_000);
+    await gate.open();
+    expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 4");
+    expect((await endOf(pool, next, "CRASHED")).message).toContain("status code 6");
+    await worker.waitForOutput(/after/, 10_000);
+    expect(worker.stdout.match(/before/g)).toHaveLength(1);
   });
 
   test("twenty at once all end, with one container each", async () => {

@@ -1,13 +1,18 @@
 // Docker work pools on the shared server, and workers for them on an engine of the tests' own.
 import { randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, inject } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
 import { inCheckout } from "../support/checkout.ts";
-import { BUSYBOX, type DockerEngine, HOST_IMAGE, hostVolumes, startDockerEngine } from "../support/docker-engine.ts";
+import { startDockerEngine } from "../support/docker-engine.ts";
+import { BUSYBOX, HOST_IMAGE, hostVolumes } from "../support/engine-images.ts";
+import type { DockerEngine } from "../support/engine-program.ts";
 import type { RunningProgram } from "../support/lictor.ts";
 import { type EventRecord, type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 /** A container as the engine lists it. */
@@ -116,6 +121,29 @@ export async function runShell(pool: DockerPool, script: string, jobVariables: J
   pool.shell ??= api.createDeployment({ flowName: "shell", name, workPool: name, jobVariables: { image: BUSYBOX } });
   const command = `sh -c "${script}"`;
   return (await api.createFlowRun(await pool.shell, { jobVariables: { command, ...jobVariables } })).id;
+}
+
+/** What a container waits for, so that its test decides when it goes on, on a busy machine too. */
+export interface Gate extends AsyncDisposable {
+  /** Job variables of the flow run. */
+  readonly variables: { volumes: string[] };
+  /** A shell command that prints a line several times per second, until the gate is open. */
+  readonly wait: string;
+  open(): Promise<void>;
+}
+
+/** What a container prints while it waits at its gate. */
+export const WAITING = "at the gate";
+
+/** Makes a gate. */
+export async function makeGate(): Promise<Gate> {
+  const directory = await makeTemporaryDirectory("lictor-gate-");
+  return {
+    variables: { volumes: [`${directory.path}:/gate`] },
+    wait: `while [ ! -e /gate/open ]; do echo ${WAITING}; sleep 0.3; done`,
+    open: async () => await writeFile(join(directory.path, "open"), ""),
+    [Symbol.asyncDispose]: async () => await directory[Symbol.asyncDispose](),
+  };
 }
 
 /** Creates a flow run of a flow of test/fixtures/flows in a container with the Prefect of the test environment. */

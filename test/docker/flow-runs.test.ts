@@ -1,7 +1,8 @@
 // Real flow runs: Prefect's engine in containers of a real container engine, beside the reference's docker worker.
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
-import { hostVolumes, whyNoEngine } from "../support/docker-engine.ts";
+import { whyNoEngine } from "../support/docker-engine.ts";
+import { hostVolumes } from "../support/engine-images.ts";
 import { type RunningProgram, startLictor } from "../support/lictor.ts";
 import { ensureDockerWorker } from "../support/python-environment.ts";
 import {

@@ -1,7 +1,7 @@
 // Docker work pools with an engine that does what a healthy one will not do. Server and worker are real.
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { DockerEngine } from "../support/docker-engine.ts";
+import type { DockerEngine } from "../support/engine-program.ts";
 import { type Answer, type FakeEngine, failure, frame, json, startFakeEngine } from "../support/fake-engine.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";

@@ -1,7 +1,7 @@
 // What `lictor doctor` says about the engine of a docker work pool.
 import { expect, inject, test } from "vitest";
 import { newDockerPool } from "../docker/docker-pool.ts";
-import type { DockerEngine } from "../support/docker-engine.ts";
+import type { DockerEngine } from "../support/engine-program.ts";
 import { json, startFakeEngine } from "../support/fake-engine.ts";
 import { runDoctor } from "./run-doctor.ts";
 

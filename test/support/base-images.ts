@@ -2,7 +2,8 @@
 // and the images use. No registry is needed.
 import { chmod, cp, mkdir, readlink, realpath, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type DockerEngine, hostVolumes, importImage } from "./docker-engine.ts";
+import { hostVolumes, importImage } from "./engine-images.ts";
+import type { DockerEngine } from "./engine-program.ts";
 import { LICTOR } from "./lictor.ts";
 import { ensurePythonEnvironment } from "./python-environment.ts";
 import { runCommand } from "./run-command.ts";

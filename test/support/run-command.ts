@@ -26,3 +26,9 @@ export async function runCommand(
   [result.code] = (await once(child, "close")) as [number | null];
   return result;
 }
+
+/** Runs a program and throws with its words if it fails. */
+export async function runOrThrow(command: string, args: readonly string[]): Promise<void> {
+  const { code, stderr } = await runCommand(command, args);
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")}: exit ${code}\n${stderr}`);
+}
