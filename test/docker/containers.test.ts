@@ -1,5 +1,6 @@
 // Flow runs that are shell commands in containers of a real engine: what the worker says of their ends.
 import { describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/api/wire.ts";
 import { whyNoEngine } from "../support/docker-engine.ts";
 import { waitFor } from "../support/wait-for.ts";
 import {
@@ -48,6 +49,20 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
         "prefect.infrastructure.identifier": flowRun.infrastructure_pid,
       }),
     );
+  });
+
+  test("of a work pool that was made in the UI, whose template is another one, it is the same", async () => {
+    type Metadata = Record<string, Record<string, { default_base_job_configuration: JsonObject }>>;
+    const metadata = await docker.pool.api.request<Metadata>("GET", "/collections/views/aggregate-worker-metadata");
+    const template = metadata["prefect-docker"]?.docker?.default_base_job_configuration;
+    expect(template).toHaveProperty("job_configuration.container_wait_timeout");
+    const pool = await newDockerPool(docker.engine, { base_job_template: template ?? {} });
+    await using _worker = await startDockerWorker(pool);
+    const id = await runShell(pool, "exit 7", { mem_limit: "64m" });
+    expect((await endOf(pool, id, "CRASHED")).message).toContain("status code 7");
+    const [container] = await containersOf(pool, id);
+    const { body } = await docker.engine.request("GET", `/containers/${container?.Id}/json`);
+    expect(body).toMatchObject({ HostConfig: { Memory: 64 * 1024 ** 2, NetworkMode: "host" } });
   });
 
   test("without streamed output, a failure is reported too", async () => {
