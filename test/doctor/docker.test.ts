@@ -1,8 +1,11 @@
 // What `lictor doctor` says about the engine of a docker work pool.
+import { symlink } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { newDockerPool } from "../docker/docker-pool.ts";
 import type { DockerEngine } from "../support/engine-program.ts";
 import { json, startFakeEngine } from "../support/fake-engine.ts";
+import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { runDoctor } from "./run-doctor.ts";
 
 test("an engine, the URL of the API in containers, and the disk are looked at, and no Python is missed", async () => {
@@ -24,6 +27,21 @@ test("an engine, the URL of the API in containers, and the disk are looked at, a
   expect(diagnosis.find("Docker disk").message).toMatch(/^[\d.]+ \w+ free in \/$/);
   expect(diagnosis.find("Python").status).toBe("skip");
   expect(diagnosis.named("fail")).toEqual([]);
+});
+
+// Windows opens the pipe of this name. Elsewhere, Node.js takes the name for that of a Unix socket in the working directory.
+test.skipIf(process.platform === "win32")("an engine behind a named pipe is reached by the pipe's name", async () => {
+  await using fake = await startFakeEngine({ "GET /containers/json": json([]), "GET /info": json({}) });
+  const { name } = await newDockerPool({ host: fake.host } as DockerEngine);
+  await using directory = await makeTemporaryDirectory();
+  await symlink(fake.socketPath, join(directory.path, "\\\\.\\pipe\\docker_engine"));
+  const host = "npipe:////./pipe/docker_engine";
+  const env = { PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: host };
+  const diagnosis = await runDoctor(env, ["--pool", name], { cwd: directory.path });
+  expect(diagnosis.find("Docker engine")).toMatchObject({
+    status: "pass",
+    message: `${host}: Docker 20.10.24, API 1.41`,
+  });
 });
 
 test("a server that containers in a network cannot reach is a failure that says what to do", async () => {

@@ -93,6 +93,18 @@ describe("a Docker context", () => {
     expect(found).toMatchObject({ host: "tcp://near:1", tls: { rejectUnauthorized: false } });
   });
 
+  test("of Docker Desktop on Windows is a named pipe", async () => {
+    await using files = await homeWith(contextFiles("desktop-linux", "npipe:////./pipe/dockerDesktopLinuxEngine"));
+    const found = findEngine({ HOME: files.home, DOCKER_CONTEXT: "desktop-linux" }, "win32");
+    expect(found).toEqual({
+      host: "npipe:////./pipe/dockerDesktopLinuxEngine",
+      socketPath: "\\\\.\\pipe\\dockerDesktopLinuxEngine",
+      tcp: null,
+      tls: null,
+      baseUrl: "http+docker://localnpipe",
+    });
+  });
+
   test("that does not exist is an error that says what to do", async () => {
     await using files = await homeWith({ "config.json": JSON.stringify({ currentContext: "gone" }) });
     expect(() => findEngine({ HOME: files.home }, "linux")).toThrow(/context 'gone' is not in .*docker context use/);
