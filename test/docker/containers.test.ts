@@ -72,6 +72,12 @@ describe.skipIf(missing)("in a container", { timeout: 300_000 }, () => {
     expect(docker.worker.stdout).not.toMatch(/^unseen$/m);
   });
 
+  test("a line that is longer than the engine's pieces is one line", async () => {
+    const id = await runShell(docker.pool, "printf %040000d 7; echo; exit 3");
+    await endOf(docker.pool, id, "CRASHED");
+    await docker.worker.waitForOutput(/^0{39999}7$/m, 10_000);
+  });
+
   test("a container that takes too much memory is named as such", async () => {
     const id = await runShell(docker.pool, "tail /dev/zero", { mem_limit: "16m", memswap_limit: "16m" });
     const { message } = await endOf(docker.pool, id, "CRASHED");

@@ -161,7 +161,7 @@ describe("streams", () => {
   test.each([1, 3, 7, 1000])("output in pieces of %i bytes has its lines and streams", async (size) => {
     const bytes = Buffer.concat([frame(1, "one\ntw"), frame(2, "err ü\n"), frame(1, "o\n"), frame(1, "rest")]);
     const lines = [];
-    for await (const line of outputLines(inPieces(bytes, size), false)) lines.push(line);
+    for await (const line of outputLines(inPieces(bytes, size), { isRaw: false, hasTimes: false })) lines.push(line);
     expect(lines).toEqual([
       { stream: "stdout", text: "one" },
       { stream: "stderr", text: "err ü" },
@@ -170,9 +170,25 @@ describe("streams", () => {
     ]);
   });
 
-  test("output of a terminal has no frames", async () => {
+  test.each([1, 7, 1000])("a long line that the engine cut has one time, in pieces of %i bytes", async (size) => {
+    const time = "2026-01-02T03:04:05.000000000";
+    const bytes = Buffer.concat([
+      ...[frame(1, `${time}Z one `), frame(2, `${time}Z other\n`)],
+      ...[frame(1, `${time}+01:00 two `), frame(1, `${time}Z three\n`), frame(1, `${time}Z four\n`)],
+      ...[frame(1, ""), frame(1, `${time}Z `), frame(1, `${time}Z five\n`), frame(1, `${time}Z x`), frame(1, "y z\n")],
+    ]);
     const lines = [];
-    for await (const { text } of outputLines(inPieces(Buffer.from("a\r\nb\r\n"), 2), true)) lines.push(text);
+    for await (const line of outputLines(inPieces(bytes, size), { isRaw: false, hasTimes: true }))
+      lines.push(line.text);
+    expect(lines).toEqual([
+      ...[`${time}Z other`, `${time}Z one two three`, `${time}Z four`, `${time}Z five`, `${time}Z xy z`],
+    ]);
+  });
+
+  test("output of a terminal has no frames", async () => {
+    const form = { isRaw: true, hasTimes: false };
+    const lines = [];
+    for await (const { text } of outputLines(inPieces(Buffer.from("a\r\nb\r\n"), 2), form)) lines.push(text);
     expect(lines).toEqual(["a", "b"]);
   });
 

@@ -75,7 +75,7 @@ export class ContainerOutput implements AsyncDisposable {
       const call = { query, signal, limitMs: longestTimerMs };
       try {
         const logs = await docker.patience.whileAway(() => docker.engine.open("GET", path, call), signal);
-        for await (const line of outputLines(logs, source.isTerminal)) this.#pass(line);
+        for await (const line of outputLines(logs, { isRaw: source.isTerminal, hasTimes: true })) this.#pass(line);
         const { State } = await docker.patience.whileAway(() => inspect(docker, source.id, signal), signal);
         if (isEnded(State.Status)) return;
       } catch (error) {
@@ -111,7 +111,7 @@ export class ContainerOutput implements AsyncDisposable {
       signal,
     );
     let last = 0n;
-    for await (const { text } of outputLines(logs, source.isTerminal)) last = toTimedLine(text).at ?? last;
+    for await (const { text } of outputLines(logs, { isRaw: source.isTerminal, hasTimes: true })) last = toTimedLine(text).at ?? last;
     return last;
   }
 }
@@ -126,6 +126,6 @@ export async function readLastLines(
   const query = { stdout: true, stderr: true, tail: keptLines };
   const logs = await docker.engine.open("GET", `/containers/${id}/logs`, { query, signal });
   const lines: string[] = [];
-  for await (const { text } of outputLines(logs, isTerminal)) lines.push(text);
+  for await (const { text } of outputLines(logs, { isRaw: isTerminal, hasTimes: false })) lines.push(text);
   return lines;
 }
