@@ -30,9 +30,23 @@ export function toTimedLine(line: string): TimedLine {
   return { at, text: at === null ? line : rest };
 }
 
-/** The time of the last line that was passed on, in a file from which the next worker continues. */
+/** How far an output was passed on: up to the line of this number among those with this time. */
+export interface LinesUntil {
+  /** In nanoseconds since 1970. */
+  readonly at: bigint;
+  readonly count: number;
+}
+
+/** Both are stored as one number. A second may have many lines with the same time, because Podman 4 gives whole seconds. */
+const mostPerTime = 1_000_000n;
+
+/** How far the output was passed on, in a file from which the next worker continues. */
 export class LogPosition {
   #at = 0n;
+  /** How many of the lines with the time `#at` were passed on. */
+  #count = 0;
+  /** The lines up to here come again. */
+  #repeated: { readonly at: bigint; left: number } = { at: 0n, left: 0 };
   #notedAt = Number.NEGATIVE_INFINITY;
   readonly #stored: StoredPosition<bigint>;
 
@@ -44,7 +58,7 @@ export class LogPosition {
     this.#stored = new StoredPosition(file, 0n, settled);
   }
 
-  /** In nanoseconds since 1970; 0 before the first line. */
+  /** The time of the last line, in nanoseconds since 1970; 0 before the first line. */
   get at(): bigint {
     return this.#at;
   }
@@ -54,21 +68,35 @@ export class LogPosition {
     if (this.settled) await this.#stored.store(0n);
   }
 
-  /** Takes the position of an earlier worker. Without a stored one, `readLast` returns the time of the last line. */
-  async restore(readLast: () => Promise<bigint>): Promise<void> {
-    const stored = this.file === null ? "" : await readFile(this.file, "utf8").catch(() => "");
-    this.#at = /^\d+$/.test(stored) ? BigInt(stored) : await readLast();
+  /** Takes the position of an earlier worker. Without a stored one, `readLast` returns the end of the output. */
+  async restore(readLast: () => Promise<LinesUntil>): Promise<void> {
+    const text = this.file === null ? "" : await readFile(this.file, "utf8").catch(() => "");
+    const stored = /^\d+$/.test(text) ? BigInt(text) : null;
+    const { at, count } =
+      stored === null ? await readLast() : { at: stored / mostPerTime, count: Number(stored % mostPerTime) };
+    this.#at = at;
+    this.#count = count;
+  }
+
+  /** From here on, the output is read from the time of the position on. */
+  reopen(): void {
+    this.#repeated = { at: this.#at, left: this.#count };
   }
 
   /**
-   * Returns the line without its time, and moves on to it. Returns null for a line that was passed on already: those of the
-   * time at which the output is read again come again.
+   * Returns the line without its time, and moves on to it. Returns null for a line that comes again after `reopen`. Lines of
+   * two streams may be out of order by a moment.
    */
   pass(line: string): string | null {
     const { at, text } = toTimedLine(line);
     if (at === null) return text;
-    if (at <= this.#at) return null;
-    this.#at = at;
+    if (at < this.#repeated.at) return null;
+    if (at === this.#repeated.at && this.#repeated.left > 0) {
+      this.#repeated.left -= 1;
+      return null;
+    }
+    if (at === this.#at) this.#count += 1;
+    else if (at > this.#at) [this.#at, this.#count] = [at, 1];
     return text;
   }
 
@@ -76,13 +104,18 @@ export class LogPosition {
   note(): void {
     if (this.file === null || (this.settled === null && monotonicMs() - this.#notedAt < storeMs)) return;
     this.#notedAt = monotonicMs();
-    this.#stored.note(this.#at);
+    this.#stored.note(this.#toStored());
   }
 
   /** Waits until the last lines have arrived, and stores the position then. Never rejects. */
   async finish(): Promise<void> {
     if (this.file === null || this.settled === null || this.#at === 0n) return;
     await waitAtMost(this.settled({ soon: true }), lastLinesMs, new AbortController().signal);
-    await this.#stored.store(this.#at);
+    await this.#stored.store(this.#toStored());
+  }
+
+  #toStored(): bigint {
+    const count = BigInt(this.#count);
+    return this.#at * mostPerTime + (count < mostPerTime ? count : mostPerTime - 1n);
   }
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { OutputLine } from "../../process/output-files.ts";
 import type { LinesSettled } from "../../process/stored-position.ts";
-import { LogPosition, toTimedLine } from "../log-position.ts";
+import { type LinesUntil, LogPosition, toTimedLine } from "../log-position.ts";
 import { inspect } from "./container-details.ts";
 import { isEnded } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
@@ -67,14 +67,15 @@ export class ContainerOutput implements AsyncDisposable {
   async #follow(): Promise<void> {
     const { docker, source } = this;
     const { signal } = this.#over;
-    await (source.isAdopted ? this.#position.restore(() => this.#readLastTime()) : this.#position.begin());
+    await (source.isAdopted ? this.#position.restore(() => this.#readLast()) : this.#position.begin());
     while (!signal.aborted) {
-      const query = { stdout: true, stderr: true, follow: true, timestamps: true, since: this.#since() };
+      const query = { stdout: true, stderr: true, follow: true, timestamps: true, since: toSince(this.#position.at) };
       const path = `/containers/${source.id}/logs`;
       // The engine begins its response with the first line.
       const call = { query, signal, limitMs: longestTimerMs };
       try {
         const logs = await docker.patience.whileAway(() => docker.engine.open("GET", path, call), signal);
+        this.#position.reopen();
         for await (const line of outputLines(logs, { isRaw: source.isTerminal, hasTimes: true })) this.#pass(line);
         const { State } = await docker.patience.whileAway(() => inspect(docker, source.id, signal), signal);
         if (isEnded(State.Status)) return;
@@ -96,24 +97,33 @@ export class ContainerOutput implements AsyncDisposable {
     this.#position.note();
   }
 
-  #since(): string {
-    const digits = String(this.#position.at).padStart(10, "0");
-    return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
+  /** Returns the end of the output. */
+  async #readLast(): Promise<LinesUntil> {
+    const [at = 0n] = await this.#readTimes({ tail: 1 });
+    const times = at === 0n ? [] : await this.#readTimes({ since: toSince(at) });
+    return { at, count: times.filter((time) => time === at).length };
   }
 
-  /** Returns the time of the last line, by the clock of the engine. */
-  async #readLastTime(): Promise<bigint> {
+  /** Returns the times of lines, by the clock of the engine. */
+  async #readTimes(selection: { tail: number } | { since: string }): Promise<bigint[]> {
     const { docker, source } = this;
     const { signal } = this.#over;
-    const query = { stdout: true, stderr: true, timestamps: true, tail: 1 };
+    const query = { stdout: true, stderr: true, timestamps: true, ...selection };
     const logs = await docker.patience.whileAway(
       () => docker.engine.open("GET", `/containers/${source.id}/logs`, { query, signal }),
       signal,
     );
-    let last = 0n;
-    for await (const { text } of outputLines(logs, { isRaw: source.isTerminal, hasTimes: true })) last = toTimedLine(text).at ?? last;
-    return last;
+    const times: bigint[] = [];
+    for await (const { text } of outputLines(logs, { isRaw: source.isTerminal, hasTimes: true }))
+      times.push(toTimedLine(text).at ?? 0n);
+    return times;
   }
+}
+
+/** Returns a time as the engine takes it. It sends the lines of this time again. */
+function toSince(at: bigint): string {
+  const digits = String(at).padStart(10, "0");
+  return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
 }
 
 /** Returns the last lines of a container whose output was not followed. Throws as `Engine.request` does. */

@@ -5,7 +5,7 @@ import { longestTimerMs, sleep } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
 import type { LinesSettled } from "../../process/stored-position.ts";
 import type { RunOutput } from "../execution.ts";
-import { LogPosition, toTimedLine } from "../log-position.ts";
+import { type LinesUntil, LogPosition, toTimedLine } from "../log-position.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { followLog, readLog } from "./cluster/container-logs.ts";
 import { mainContainer, type PodFacts } from "./pod-facts.ts";
@@ -60,7 +60,7 @@ export class PodOutput implements AsyncDisposable {
     const { cluster, namespace, pod, end, log, isAdopted } = this.source;
     const { signal } = this.#over;
     using pause = new LinkedController(signal, end);
-    await (isAdopted ? this.#position.restore(() => this.#readLastTime()) : this.#position.begin());
+    await (isAdopted ? this.#position.restore(() => this.#readLast()) : this.#position.begin());
     for (let isLast = false; !isLast && !signal.aborted; ) {
       // A connection may be cut without an error, so the rest is read once more after the end.
       isLast = end.aborted;
@@ -68,6 +68,7 @@ export class PodOutput implements AsyncDisposable {
       try {
         // The response begins with the first line.
         const options = { signal, limitMs: longestTimerMs, retries: 0 };
+        this.#position.reopen();
         for await (const line of followLog(cluster, namespace, pod, selection, options)) this.#pass(line);
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, `The output of pod ${pod} is read again`);
@@ -90,12 +91,12 @@ export class PodOutput implements AsyncDisposable {
     return { sinceTime: new Date(Number(at / 1_000_000_000n) * 1000).toISOString().replace(/\.\d+/, "") };
   }
 
-  /** Returns the time of the last line, by the clock of the node. */
-  async #readLastTime(): Promise<bigint> {
+  /** Returns the last line's time, by the clock of the node. */
+  async #readLast(): Promise<LinesUntil> {
     const { cluster, namespace, pod } = this.source;
     const selection = { container: mainContainer, timestamps: true, tailLines: 1 };
     const last = await readLog(cluster, namespace, pod, selection, { signal: this.#over.signal });
-    return toTimedLine(last.trimEnd()).at ?? 0n;
+    return { at: toTimedLine(last.trimEnd()).at ?? 0n, count: 1 };
   }
 }
 
