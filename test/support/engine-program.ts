@@ -33,6 +33,8 @@ export interface EngineOutage extends AsyncDisposable {
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_GRACE_MS = 15_000;
+/** On a busy machine, dockerd ends if containerd does not answer in time. A supervisor would start it again. */
+const ATTEMPTS = 3;
 
 /** What is started. */
 export interface EngineProgram {
@@ -52,18 +54,22 @@ export async function startEngine({ directory, command, socketPath, cleanUp }: E
   const request: DockerEngine["request"] = (method, path, body) => askEngine(socketPath, method, path, body);
   const endAtExit = () => child?.pid && signalProcess(child.pid, "SIGKILL");
   process.once("exit", endAtExit);
-  const start = async () => {
+  const startOnce = async () => {
     const started = spawn("sh", ["-c", `exec "$@" >>"${log}" 2>&1`, "sh", ...command], {
       cwd: directory,
       stdio: "ignore",
       detached: true,
     });
     child = started;
-    const isUp = async () => {
-      if (hasEnded(started)) throw new Error(`${command[0]} ended:\n${(await readFile(log, "utf8")).slice(-2000)}`);
-      return (await request("GET", "/_ping").catch(() => undefined))?.status === 200;
-    };
+    const isUp = async () =>
+      hasEnded(started) || (await request("GET", "/_ping").catch(() => undefined))?.status === 200;
     await waitFor(isUp, { timeoutMs: START_TIMEOUT_MS, what: command[0] });
+    return !hasEnded(started);
+  };
+  const start = async () => {
+    for (let attempt = 1; !(await startOnce()); attempt++) {
+      if (attempt === ATTEMPTS) throw new Error(`${command[0]} ended:\n${(await readFile(log, "utf8")).slice(-2000)}`);
+    }
   };
   const engine: DockerEngine = {
     host: `unix://${socketPath}`,
