@@ -9,7 +9,7 @@ import { isJsonObject } from "../../job/template.ts";
 import type { Logger } from "../../logger.ts";
 import { type ContainerDetails, type ContainerState, inspect, listContainers } from "./container-details.ts";
 import { ownLabel } from "./container-labels.ts";
-import type { Engine } from "./engine/engine.ts";
+import { type Engine, isPodman } from "./engine/engine.ts";
 import { isMissing } from "./engine/engine-error.ts";
 import type { Patience } from "./engine/patience.ts";
 
@@ -109,12 +109,12 @@ export class ContainerWatch implements Disposable {
   /** Reads events until the stream ends, or until it is time to look at all containers. */
   async #follow(signal: AbortSignal): Promise<void> {
     using round = new LinkedController(signal, timeoutSignal(lookMs));
-    const filters = { type: ["container"], label: [ownLabel] };
-    const query = { filters };
-    const events = await this.patience.whileAway(
-      () => this.engine.open("GET", "/events", { query, signal: round.signal }),
-      round.signal,
-    );
+    const events = await this.patience.whileAway(async () => {
+      // Podman compares a label with its value, so a filter for any value would let nothing pass.
+      const isOwn = isPodman(await this.engine.version(round.signal)) ? {} : { label: [ownLabel] };
+      const query = { filters: { type: ["container"], ...isOwn } };
+      return await this.engine.open("GET", "/events", { query, signal: round.signal });
+    }, round.signal);
     // From here on events are received, so nothing is missed between this look and the next event.
     await this.#lookAtAll(signal);
     for await (const event of jsonLines(events)) this.#onEvent(event);
@@ -137,8 +137,10 @@ export class ContainerWatch implements Disposable {
     const action = String(Action ?? status ?? "");
     const attributes = isJsonObject(actor.Attributes) ? actor.Attributes : {};
     if (action === "oom") watched.wasOutOfMemory = true;
-    if (action !== "die" && action !== "died" && action !== "destroy" && action !== "remove") return;
-    const exitCode = Number(attributes.exitCode ?? attributes.containerExitCode ?? Number.NaN);
+    const isDeath = action === "die" || action === "died";
+    if (!isDeath && action !== "destroy" && action !== "remove") return;
+    // Podman's event about a removal has the exit code 0.
+    const exitCode = Number((isDeath && (attributes.exitCode ?? attributes.containerExitCode)) || Number.NaN);
     if (Number.isInteger(exitCode)) watched.exitCode = exitCode;
     void this.look(container)
       .then(() => sleep(secondLookMs, this.#over.signal))

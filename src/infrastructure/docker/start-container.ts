@@ -8,7 +8,7 @@ import { environmentOf } from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { type DockerJob, executesItself } from "./docker-job.ts";
 import { readConfig } from "./engine/engine-address.ts";
-import { EngineError } from "./engine/engine-error.ts";
+import { EngineError, isMissing } from "./engine/engine-error.ts";
 import { EnvironmentSecrets } from "./environment-secrets.ts";
 import { statusEvent } from "./events.ts";
 import { toHandle } from "./handle.ts";
@@ -88,7 +88,7 @@ async function connectNetworks(
         const body = { Container: id, EndpointConfig: {} };
         await docker.engine.request("POST", `/networks/${Id}/connect`, { body, signal }).catch((error: unknown) => {
           // The response to an earlier request was lost.
-          if (!(error instanceof EngineError && /already (exists|attached)/i.test(error.text))) throw error;
+          if (!(error instanceof EngineError && /already (exists|attached|connected)/i.test(error.text))) throw error;
         });
       }, signal),
     );
@@ -152,6 +152,6 @@ export async function removeContainer({ engine }: Docker, id: string, signal: Ab
     await engine.request("DELETE", `/containers/${id}`, { query: { force: true, v: true }, signal });
   } catch (error) {
     const isInProgress = error instanceof EngineError && error.status === 409;
-    if (!isInProgress && !(error instanceof EngineError && error.status === 404)) throw error;
+    if (!isInProgress && !isMissing(error)) throw error;
   }
 }
