@@ -3,9 +3,11 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Flow, FlowRun, JsonObject, WorkPool } from "../../src/api/wire.ts";
+import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
 import { toContainerName, toCreateRequest } from "../../src/infrastructure/docker/create-request.ts";
 import { toDockerJob } from "../../src/infrastructure/docker/docker-job.ts";
 import type { RunFacts } from "../../src/job/job-fields.ts";
+import { reportingVariables } from "../../src/job/reporting-fields.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { cleanEnvironment } from "../support/clean-environment.ts";
 import { ensureDockerWorker } from "../support/python-environment.ts";
@@ -191,6 +193,31 @@ test("the create call is that of the reference, field by field", { timeout: 300_
   const rows = (answers: readonly Answer[]) => cases.map(([what], index) => [what, comparable(answers[index] ?? {})]);
   expect(rows(own)).toEqual(rows(reference));
   expect(reference.filter(({ error }) => error)).toEqual([]);
+});
+
+/** Without descriptions and examples, and without the variables that lictor adds. */
+function comparableTemplate(template: JsonObject): unknown {
+  const isWords = (key: string, value: unknown) =>
+    (key === "description" && typeof value === "string") || (key === "examples" && Array.isArray(value));
+  const { job_configuration, variables } = template as Record<string, Record<string, JsonObject>>;
+  const keysOf = (fields: JsonObject = {}) => Object.keys(fields).filter((key) => !(key in reportingVariables));
+  const properties = variables?.properties ?? {};
+  const kept = { ...variables, properties: keysOf(properties).map((key) => [key, properties[key]]) };
+  const text = JSON.stringify(kept, (key, value) => (isWords(key, value) ? undefined : value));
+  return {
+    configuration: keysOf(job_configuration).map((key) => [key, job_configuration?.[key]]),
+    ...JSON.parse(text),
+  };
+}
+
+test("the base job template is that of the reference", { timeout: 300_000 }, async () => {
+  const { python } = await ensureDockerWorker(console.error);
+  const program =
+    "import json; from prefect_docker.worker import DockerWorker as W; print(json.dumps(W.get_default_base_job_template()))";
+  await using directory = await makeTemporaryDirectory();
+  const { stdout } = await runCommand(python, ["-c", program], { env: cleanEnvironment({ HOME: directory.path }) });
+  const reference = JSON.parse(stdout) as JsonObject;
+  expect(comparableTemplate(dockerBaseJobTemplate)).toEqual(comparableTemplate(reference));
 });
 
 test("what the reference refuses is refused in one clear line", { timeout: 300_000 }, async () => {
