@@ -70,10 +70,10 @@ async function checkApiUrl(engine: Engine, pool: WorkPool, { access, signal }: E
   if (gateway === null)
     return warn(urlName, url, `The network ${network} has no gateway, so nobody can say where it leads.`);
   const reached = url.replace("host.docker.internal", gateway);
-  if (await answers(`${reached}/health`, signal))
-    return pass(urlName, `${url}, which is ${gateway} in network ${network}`);
+  const problem = await problemOf(`${reached}/health`, signal);
+  if (problem === null) return pass(urlName, `${url}, which is ${gateway} in network ${network}`);
   const advice = `Let the server listen on ${gateway} or 0.0.0.0 (prefect server start --host 0.0.0.0), or use network mode host.`;
-  return fail(urlName, `${url}: nothing answers on ${reached}`, advice);
+  return fail(urlName, `${url}: ${problem} on ${reached}`, advice);
 }
 
 /** Returns what the template gives a field without a job variable. */
@@ -98,9 +98,12 @@ async function readGateway(engine: Engine, network: string, signal: AbortSignal)
   return IPAM?.Config?.find(({ Gateway }) => Gateway)?.Gateway ?? null;
 }
 
-async function answers(url: string, signal: AbortSignal): Promise<boolean> {
+/** Returns why the address is not that of the API; null if it may be. A proxy in front of the API may want a login. */
+async function problemOf(url: string, signal: AbortSignal): Promise<string | null> {
   const response = await fetch(url, { signal, redirect: "manual" }).catch(() => null);
-  return response !== null;
+  if (response === null) return "nothing answers";
+  const mayBeApi = response.status < 400 || response.status === 401 || response.status === 403;
+  return mayBeApi ? null : `something else answers (${response.status})`;
 }
 
 /** The disk of an engine on another machine cannot be looked at. */

@@ -1,5 +1,7 @@
 // What `lictor doctor` says about the engine of a docker work pool.
+import { once } from "node:events";
 import { symlink } from "node:fs/promises";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { newDockerPool } from "../docker/docker-pool.ts";
@@ -56,10 +58,22 @@ test("a server that containers in a network cannot reach is a failure that says 
   const { name } = await newDockerPool({ host: fake.host } as DockerEngine, { base_job_template: template });
   const env = { PREFECT_API_URL: inject("apiUrl"), DOCKER_HOST: fake.host };
   expect((await runDoctor(env, ["--pool", name])).find("API URL in containers").message).toContain(gateway);
-  fake.answers["GET /networks/one"] = json({ IPAM: { Config: [{ Gateway: "127.255.255.254" }] } });
+  const elsewhere = "127.255.255.254";
+  fake.answers["GET /networks/one"] = json({ IPAM: { Config: [{ Gateway: elsewhere }] } });
   const { status, message, advice } = (await runDoctor(env, ["--pool", name])).find("API URL in containers");
-  expect([status, message]).toEqual(["fail", expect.stringContaining("nothing answers on http://127.255.255.254")]);
+  expect([status, message]).toEqual(["fail", expect.stringContaining(`nothing answers on http://${elsewhere}`)]);
   expect(advice).toMatch(/--host 0\.0\.0\.0/);
+  // The way to the gateway may lead somewhere else.
+  const other = createServer((_, response) => void response.writeHead(404).end());
+  try {
+    other.listen(Number(new URL(env.PREFECT_API_URL).port), elsewhere);
+    await once(other, "listening");
+    const finding = (await runDoctor(env, ["--pool", name])).find("API URL in containers");
+    expect(finding.status).toBe("fail");
+    expect(finding.message).toContain(`something else answers (404) on http://${elsewhere}`);
+  } finally {
+    other.close();
+  }
 });
 
 test("an engine that is not there, and one behind SSH, are failures that say what to do", async () => {
