@@ -6,14 +6,15 @@ import { UnreachableError } from "./errors.ts";
 import { type HttpRequest, maxHeaderBytes } from "./http-message.ts";
 import { proxyRefusal } from "./proxy-failure.ts";
 
+/** A request without a body whose response may have no end. */
+export type StreamRequest = Omit<HttpRequest, "lane" | "body" | "isOnce" | "maxBodyBytes" | "startedAt">;
+
 /**
  * Sends a request and returns the response as soon as its head has arrived, at most `timeoutMs` later. The response fails
  * when `signal` aborts. Its connection belongs to nobody else and is closed at its end. Follows no redirect. Throws
  * UnreachableError and the abort reason of `signal`.
  */
-export async function openHttpStream(
-  request: Omit<HttpRequest, "lane" | "body" | "isOnce" | "maxBodyBytes" | "startedAt">,
-): Promise<http.IncomingMessage> {
+export async function openHttpStream(request: StreamRequest): Promise<http.IncomingMessage> {
   const { url, method, headers, agents, timeoutMs, signal } = request;
   const { agent, proxy } = await agents.route(url, "stream");
   signal?.throwIfAborted();

@@ -98,7 +98,10 @@ async function createSecret(creation: Creation, manifest: JsonObject): Promise<v
  * Repeats a call after transient failures: without end while nobody answers, and else as often as the settings say. A server
  * may fail for ever, for example because of an admission webhook.
  */
-async function whileAway<T>({ kubernetes: { settings }, signal }: Creation, call: () => Promise<T>): Promise<T> {
+async function whileAway<T>(
+  { kubernetes: { settings }, cluster, signal }: Creation,
+  call: () => Promise<T>,
+): Promise<T> {
   const { createAttempts, createPause } = settings;
   for (let failed = 1; ; ) {
     try {
@@ -107,7 +110,7 @@ async function whileAway<T>({ kubernetes: { settings }, signal }: Creation, call
       signal.throwIfAborted();
       if (!isTransient(error) || (!isAway(error) && failed++ >= createAttempts)) throw error;
       const { seconds, leastJitter, mostJitter } = createPause;
-      const pause = seconds + leastJitter + Math.random() * Math.max(0, mostJitter - leastJitter);
+      const pause = seconds + leastJitter + cluster.transport.random() * Math.max(0, mostJitter - leastJitter);
       const asked = error instanceof ClusterError ? (error.retryAfterMs ?? 0) : 0;
       await sleep(Math.max(pause * 1000, asked, leastPauseMs), signal);
       signal.throwIfAborted();

@@ -27,9 +27,13 @@ const questionMs = 5_000;
 
 /** Opens the type. Throws KubernetesSettingError. The cluster itself may be away, or may not be known yet. */
 export async function openKubernetes(services: InfrastructureServices): Promise<Infrastructure<KubernetesJob>> {
-  const { environment, log, hide } = services;
+  return openKubernetesOn(new Clusters(services), services);
+}
+
+/** Opens the type with these clusters. Throws KubernetesSettingError. */
+export function openKubernetesOn(clusters: Clusters, services: InfrastructureServices): Infrastructure<KubernetesJob> {
+  const { environment, log } = services;
   const settings = readSettings(environment);
-  const clusters = new Clusters({ environment, hide, log });
   const namespaces = new WatchedNamespaces(log);
   const kubernetes: Kubernetes = { clusters, namespaces, settings, services };
   const own = new OwnJobs(kubernetes);

@@ -1,10 +1,7 @@
 // The client of a Kubernetes API server, over lictor's own HTTP: TLS, proxies, deadlines, retries and credentials.
-import type { IncomingMessage } from "node:http";
 import { Agents } from "../../../api/agents.ts";
 import { UnreachableError } from "../../../api/errors.ts";
 import type { HttpResponse } from "../../../api/http-message.ts";
-import { sendHttpRequest } from "../../../api/http-request.ts";
-import { openHttpStream } from "../../../api/http-stream.ts";
 import type { Check } from "../../../api/json-check.ts";
 import { delayMs, parseRetryAfterMs } from "../../../api/retry.ts";
 import type { Json } from "../../../api/wire.ts";
@@ -18,6 +15,7 @@ import { ClusterError, ClusterUnreachableError, isTransient } from "./cluster-er
 import { explainConnection } from "./explain-connection.ts";
 import type { StatusBody } from "./explain-status.ts";
 import type { Outage } from "./outage.ts";
+import { overHttp, type StreamResponse, type Transport } from "./transport.ts";
 
 const usualLimitMs = 30_000;
 const usualRetries = 3;
@@ -33,6 +31,7 @@ export class Cluster implements Disposable {
     /** What is known of the connection. Its `problem` is null while the API server answers. */
     readonly outage: Outage,
     private readonly environment: Environment,
+    readonly transport: Transport = overHttp,
   ) {}
 
   /**
@@ -53,16 +52,16 @@ export class Cluster implements Disposable {
     return await this.#repeat(call, async (credentials) => {
       const url = this.#urlOf(path, call.query);
       const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-      const response = await sendHttpRequest({
+      const contentType = body === undefined ? undefined : (call.contentType ?? "application/json");
+      const request = {
+        ...this.#commonOf(call, credentials),
         url,
         method,
-        headers: this.#headers(credentials, body === undefined ? undefined : (call.contentType ?? "application/json")),
+        headers: this.#headers(credentials, contentType),
         body,
-        timeoutMs: call.limitMs ?? usualLimitMs,
-        agents: this.#agentsFor(credentials),
         lane: "request",
-        signal: call.signal,
-      }).catch((error: unknown) => {
+      } as const;
+      const response = await this.transport.send(request).catch((error: unknown) => {
         throw this.#explain(error);
       });
       if (response.status < 200 || response.status > 299) throw this.#toError(response, method, path, credentials);
@@ -74,23 +73,18 @@ export class Cluster implements Disposable {
    * Sends a GET request and returns the response as soon as it begins, for a stream without an end. The stream fails when
    * the call's signal aborts. Throws as `request` does.
    */
-  async open(path: string, call: Call = {}): Promise<IncomingMessage> {
+  async open(path: string, call: Call = {}): Promise<StreamResponse> {
     return await this.#repeat(call, async (credentials) => {
       const url = this.#urlOf(path, call.query);
-      const response = await openHttpStream({
-        url,
-        method: "GET",
-        headers: this.#headers(credentials),
-        timeoutMs: call.limitMs ?? usualLimitMs,
-        agents: this.#agentsFor(credentials),
-        signal: call.signal,
-      }).catch((error: unknown) => {
+      const headers = this.#headers(credentials);
+      const request = { ...this.#commonOf(call, credentials), url, method: "GET", headers };
+      const response = await this.transport.open(request).catch((error: unknown) => {
         throw this.#explain(error);
       });
-      const { statusCode: status = 0, headers } = response;
+      const { statusCode: status = 0 } = response;
       if (status >= 200 && status < 300) return response;
       const body = await readStart(response);
-      throw this.#toError({ status, headers, body }, "GET", path, credentials);
+      throw this.#toError({ status, headers: response.headers, body }, "GET", path, credentials);
     });
   }
 
@@ -126,7 +120,7 @@ export class Cluster implements Disposable {
         }
         if (!isTransient(error) || failed > retries) throw error;
         const asked = error instanceof ClusterError ? error.retryAfterMs : undefined;
-        await sleep(delayMs(failed, asked, jitter, Math.random), signal ?? never);
+        await sleep(delayMs(failed, asked, jitter, this.transport.random), signal ?? never);
         failed += 1;
       }
     }
@@ -159,6 +153,10 @@ export class Cluster implements Disposable {
       ...(contentType !== undefined && { "Content-Type": contentType }),
       ...(authorization !== null && { Authorization: authorization }),
     };
+  }
+
+  #commonOf({ limitMs = usualLimitMs, signal }: Call, credentials: Credentials) {
+    return { timeoutMs: limitMs, agents: this.#agentsFor(credentials), signal };
   }
 
   /** A new client certificate needs new connections. The old ones close when they have been idle. */
@@ -217,7 +215,7 @@ function toStatusBody(body: string): StatusBody {
 /** An error is short. A web page may not be. */
 const longestErrorBytes = 64 * 1024;
 
-async function readStart(response: IncomingMessage): Promise<string> {
+async function readStart(response: StreamResponse): Promise<string> {
   let text = "";
   try {
     for await (const chunk of response) {

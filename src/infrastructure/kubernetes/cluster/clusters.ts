@@ -5,12 +5,21 @@ import type { ClusterServices } from "./cluster-access.ts";
 import { findCluster } from "./find-cluster.ts";
 import { Outage } from "./outage.ts";
 
+/** Returns the cluster of a block's data; for null the usual one. Sends no request. Throws ClusterConfigError. */
+export type Connect = (block: Json, services: ClusterServices) => Promise<Cluster>;
+
+const connectOverHttp: Connect = async (block, services) =>
+  new Cluster(await findCluster(block, services), new Outage(services.log), services.environment);
+
 /** The clusters by the block that names them. */
 export class Clusters implements Disposable {
   readonly #opened = new Map<string, Promise<Cluster>>();
   readonly #clusters: Cluster[] = [];
 
-  constructor(private readonly services: ClusterServices) {}
+  constructor(
+    private readonly services: ClusterServices,
+    private readonly connect: Connect = connectOverHttp,
+  ) {}
 
   /**
    * Returns the cluster of a block's data; for null the cluster of this pod, or that of the kubeconfig. Equal blocks have
@@ -31,8 +40,7 @@ export class Clusters implements Disposable {
   }
 
   async #open(block: Json): Promise<Cluster> {
-    const { environment, log } = this.services;
-    const cluster = new Cluster(await findCluster(block, this.services), new Outage(log), environment);
+    const cluster = await this.connect(block, this.services);
     this.#clusters.push(cluster);
     return cluster;
   }

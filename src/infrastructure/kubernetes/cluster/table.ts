@@ -131,7 +131,7 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
       // A version that is refused again and again is of no use, even if the server does not say that it is too old.
       if (isExpired(error) || (error instanceof ClusterError && failed % 3 === 0)) this.#version = null;
       if (error !== null) this.#health.failed(error, failed);
-      if (failed > 0) await sleep(pauseMs(failed, error), signal);
+      if (failed > 0) await sleep(pauseMs(failed, error, this.options.cluster.transport.random), signal);
     }
   }
 
@@ -161,7 +161,7 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
   async #watch(version: string, signal: AbortSignal): Promise<void> {
     const { cluster, resource, namespace, labelSelector, silenceMs = usualSilenceMs } = this.options;
     using round = new LinkedController(signal);
-    const query = watchQuery(labelSelector, version);
+    const query = watchQuery(labelSelector, version, cluster.transport.random);
     const response = await cluster.open(pathOf(resource, namespace), { query, signal: round.signal, retries: 0 });
     const explainLost = (error: unknown) => cluster.explainLostStream(error, { signal });
     const endTrial = startTimer(shortWatchMs, () => this.#works());
@@ -221,11 +221,11 @@ export class Table<O extends KubernetesObject, Row> implements Disposable {
 }
 
 /** Returns how long to wait after so many failures in a row: 0.2 s, then 1, 2, 4 … 30 s, or what the server asks for. */
-function pauseMs(failed: number, error: unknown): number {
+function pauseMs(failed: number, error: unknown, random: () => number): number {
   const asked = error instanceof ClusterError ? error.retryAfterMs : undefined;
-  if (asked !== undefined) return delayMs(failed, asked, jitter, Math.random);
+  if (asked !== undefined) return delayMs(failed, asked, jitter, random);
   const averageMs = failed === 1 ? firstPauseMs : Math.min(1_000 * 2 ** (failed - 2), longestPauseMs);
-  return Math.min(clampedPoissonMs(averageMs, jitter, Math.random), longestPauseMs);
+  return Math.min(clampedPoissonMs(averageMs, jitter, random), longestPauseMs);
 }
 
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {

@@ -7,7 +7,7 @@ import type { StatusBody } from "./explain-status.ts";
 import { eventShape } from "./resources.ts";
 
 /** The API server ends a watch after this time, so that watches move to new API servers. They differ, so as not to end at once. */
-const watchSeconds = (): number => Math.round(300 + 300 * Math.random());
+const watchSeconds = (random: () => number): number => Math.round(300 + 300 * random());
 
 /** A line of a watch. `BOOKMARK` has a version only. */
 export type WatchEvent<O> =
@@ -15,8 +15,9 @@ export type WatchEvent<O> =
   | { readonly type: "ERROR"; readonly object: StatusBody };
 
 /** Returns the query of a watch that continues from a version. */
-export function watchQuery(labelSelector: string, resourceVersion: string): Query {
-  return { watch: true, allowWatchBookmarks: true, labelSelector, resourceVersion, timeoutSeconds: watchSeconds() };
+export function watchQuery(labelSelector: string, resourceVersion: string, random: () => number): Query {
+  const timeoutSeconds = watchSeconds(random);
+  return { watch: true, allowWatchBookmarks: true, labelSelector, resourceVersion, timeoutSeconds };
 }
 
 /** When a watch counts as dead, and how the loss of its connection is explained. */
