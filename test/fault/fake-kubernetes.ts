@@ -48,6 +48,8 @@ export interface FakeKubernetes extends AsyncDisposable {
   watches(): string[];
   /** A watch that is silent gets nothing, but is not closed. */
   isSilent: boolean;
+  /** How far its clock is ahead of that of this machine. */
+  aheadMs: number;
   stop(): Promise<void>;
   start(): Promise<void>;
 }
@@ -101,13 +103,14 @@ export async function startFakeKubernetes(): Promise<FakeKubernetes> {
     namespaces: new Set(["default", "kube-system"]),
     logs: new Map(),
     isSilent: false,
+    aheadMs: 0,
     put(plural, object) {
       const key = keyOf(object as unknown as KubernetesObject);
       const old = ofPlural(plural).get(key);
       const metadata = {
         namespace: "default",
         uid: old?.metadata.uid ?? randomUUID(),
-        creationTimestamp: new Date().toISOString(),
+        creationTimestamp: now().toISOString(),
         ...object.metadata,
       };
       const stored = note(old ? "MODIFIED" : "ADDED", plural, { ...object, metadata } as unknown as KubernetesObject);
@@ -155,7 +158,10 @@ export async function startFakeKubernetes(): Promise<FakeKubernetes> {
     [Symbol.asyncDispose]: () => fake.stop(),
   };
 
+  const now = (): Date => new Date(Date.now() + fake.aheadMs);
+
   async function receive(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader("date", now().toUTCString());
     const request = { ...parseRequest(incoming), body: await text(incoming).catch(() => "") };
     fake.requests.push(request);
     const answer = fake.faults.map((fault) => fault(request)).find((found) => found !== undefined);

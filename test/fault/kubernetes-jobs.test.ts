@@ -306,6 +306,17 @@ describe("a pod that waits", () => {
     expect(await pool.jobs()).toEqual([]);
   });
 
+  test("has its whole time if the clock of the cluster is far behind", async () => {
+    await using pool = await openFakePool();
+    pool.cluster.aheadMs = -3_600_000;
+    const { execution, job } = await start(pool, { pod_watch_timeout_seconds: 120 });
+    await using _execution = execution;
+    await pool.watched();
+    pool.putPod(job, { phase: "Running", containerStatuses: [running] });
+    await execution.started;
+    expect(pool.cluster.requests.map(({ method }) => method)).not.toContain("DELETE");
+  });
+
   test("because it cannot be created has the reason that the Job's events say", async () => {
     await using started = await startWatched();
     const { pool, job } = started;

@@ -1,5 +1,4 @@
 // The execution of one flow run in a Job: how it ends, how it is stopped, and its time limits.
-import { wallClockMs } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { sleep, waitAtMost, waitUnlessAborted } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
@@ -83,7 +82,8 @@ export async function jobExecution(
     { uid, name, namespace, tailLines: isReported ? 0 : tailLines, writesResult: isReported },
     { reports, onPodStarted: (pod, end) => outputs?.follow(pod, end) },
   );
-  void endLate(watch, { facts, createdAt: Date.parse(creationTimestamp ?? ""), deleteJob, signal: over.signal });
+  const createdAt = Date.parse(creationTimestamp ?? "");
+  void endLate(watch, { facts, createdAt, clockMs: () => cluster.clockMs(), deleteJob, signal: over.signal });
   const ended = watch.ended.then(async (ending) => {
     if (outputs) await waitAtMost(outputs.ended(), lastLinesMs, over.signal);
     const status = ending.kind === "exited" ? `exit code ${ending.status}` : ending.why;
@@ -183,16 +183,18 @@ interface Limits {
   readonly facts: { readonly podWatchSeconds: number | null; readonly jobWatchSeconds: number | null } | null;
   /** In ms since 1970, by the clock of the cluster. NaN if it is not known. */
   readonly createdAt: number;
+  /** The clock of the cluster. */
+  readonly clockMs: () => number;
   readonly signal: AbortSignal;
   deleteJob(why: string): Promise<void>;
 }
 
 /** Deletes a Job whose pod has not started in time, or that has not ended in time. The deletion comes before the report. */
-async function endLate(watch: JobWatch, { facts, createdAt, deleteJob, signal }: Limits): Promise<void> {
+async function endLate(watch: JobWatch, { facts, createdAt, clockMs, deleteJob, signal }: Limits): Promise<void> {
   const { podWatchSeconds = null, jobWatchSeconds = null } = facts ?? {};
   const wait = async (seconds: number): Promise<boolean> => {
     // The first wait of an adopted Job was begun by another worker.
-    const passedMs = Number.isNaN(createdAt) ? 0 : Math.max(0, wallClockMs() - createdAt);
+    const passedMs = Number.isNaN(createdAt) ? 0 : Math.max(0, clockMs() - createdAt);
     await sleep(Math.min(Math.max(0, seconds * 1000 - passedMs), seconds * 1000), signal);
     return !signal.aborted && !watch.hasEnded;
   };

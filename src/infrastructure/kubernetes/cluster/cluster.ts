@@ -5,7 +5,7 @@ import type { HttpResponse } from "../../../api/http-message.ts";
 import type { Check } from "../../../api/json-check.ts";
 import { delayMs, parseRetryAfterMs } from "../../../api/retry.ts";
 import type { Json } from "../../../api/wire.ts";
-import { wallClockMs } from "../../../async/clock.ts";
+import { monotonicMs, wallClockMs } from "../../../async/clock.ts";
 import { sleep } from "../../../async/sleep.ts";
 import { chooseProxy } from "../../../settings/proxy.ts";
 import { userAgent } from "../../../version.ts";
@@ -25,6 +25,8 @@ const jitter = 0.3;
 /** Everything that speaks to one API server as one user shares one. */
 export class Cluster implements Disposable {
   #agents: { readonly certificate: Credentials["certificate"]; readonly opened: Agents } | undefined;
+  /** The time that the last response named, and when it came. */
+  #time: { readonly ms: number; readonly at: number } | null = null;
 
   constructor(
     readonly access: ClusterAccess,
@@ -64,6 +66,8 @@ export class Cluster implements Disposable {
       const response = await this.transport.send(request).catch((error: unknown) => {
         throw this.#explain(error);
       });
+      const timeMs = Date.parse(response.headers.date ?? "");
+      if (!Number.isNaN(timeMs)) this.#time = { ms: timeMs, at: monotonicMs() };
       if (response.status < 200 || response.status > 299) throw this.#toError(response, method, path, credentials);
       return read(response.body);
     });
@@ -86,6 +90,14 @@ export class Cluster implements Disposable {
       const body = await readStart(response);
       throw this.#toError({ status, headers: response.headers, body }, "GET", path, credentials);
     });
+  }
+
+  /**
+   * Returns the time in ms since 1970 by the clock of the API server, to the second. That of this machine may be another one, and counts
+   * only before the first response.
+   */
+  clockMs(): number {
+    return this.#time ? this.#time.ms + monotonicMs() - this.#time.at : wallClockMs();
   }
 
   /** Returns the error as this client throws it, for the reader of a stream. */
