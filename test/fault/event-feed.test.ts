@@ -63,7 +63,9 @@ test("one subscription names the work pools of all workers, and each worker gets
   await waitFor(() => first.told.isConnected, { ...soon, what: "the first worker to be connected" });
   {
     using _second = feed.join(second);
-    await waitFor(() => second.told.isConnected, { ...soon, what: "the second worker to be connected" });
+    // The server may read the subscription after the worker has sent it.
+    const isServed = () => second.told.isConnected && subscriptions.length === 2;
+    await waitFor(isServed, { ...soon, what: "the second worker to be connected" });
     expect(first.told.isConnected).toBe(true);
     expect(subscriptions.map(({ pools }) => pools)).toEqual([
       ["prefect.work-pool.a"],
