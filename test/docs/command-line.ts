@@ -1,5 +1,5 @@
 // Checks command lines of lictor that stand in documents.
-import type { Command } from "commander";
+import { type Command, CommanderError } from "commander";
 import { buildProgram } from "../../src/cli/program.ts";
 
 /** Returns what is wrong with a command line, or null. Words in capitals and `…` stand for values. */
@@ -29,4 +29,23 @@ export function findMistake(line: string): string | null {
     command = found;
   }
   return null;
+}
+
+/** Returns why the program refuses these words, or null. It parses them as always, but no command does anything. */
+export async function findRefusal(words: readonly string[]): Promise<string | null> {
+  const program = buildProgram(words);
+  disarm(program);
+  try {
+    await program.parseAsync([...words], { from: "user" });
+    return null;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.message;
+    throw error;
+  }
+}
+
+function disarm(command: Command): void {
+  command.configureOutput({ writeErr: () => {}, writeOut: () => {} });
+  if (command.commands.length === 0) command.action(() => {});
+  for (const each of command.commands) disarm(each);
 }

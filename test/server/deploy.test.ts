@@ -1,15 +1,12 @@
 // `lictor deploy` and `lictor run`, judged by what the server has afterwards.
 import { randomUUID } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
-import { inCheckout } from "../support/checkout.ts";
-import { cleanEnvironment } from "../support/clean-environment.ts";
-import { LICTOR, runLictor, startLictor } from "../support/lictor.ts";
+import { runLictor, startLictor } from "../support/lictor.ts";
 import { needsPrefect } from "../support/prefect-release.ts";
 import { ensurePythonEnvironment } from "../support/python-environment.ts";
-import { runCommand } from "../support/run-command.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -132,23 +129,6 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
       what: "the words in the logs",
     });
   });
-});
-
-test("the example of docs/any-program.md works as it is written", { timeout: 120_000 }, async () => {
-  const page = await readFile(inCheckout("docs/any-program.md"), "utf8");
-  const [, block = ""] = /## An example\n\n```sh\n([\s\S]*?)```/.exec(page) ?? [];
-  const [start = "", ...commands] = block.trim().split("\n");
-  const [, pool = ""] = /^lictor worker start --pool (\S+) &$/.exec(start) ?? [];
-  await using home = await makeTemporaryDirectory("lictor-example-");
-  await writeFile(join(home.path, "lictor"), `#!/bin/sh\nexec ${LICTOR.join(" ")} "$@"\n`, { mode: 0o755 });
-  await using _worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
-  const PATH = `${home.path}:${process.env.PATH}`;
-  const { code, stdout, stderr } = await runCommand("sh", ["-ec", commands.join("\n")], {
-    cwd: home.path,
-    env: cleanEnvironment({ ...env, PATH, HOME: home.path }),
-  });
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expect(stdout).toMatch(/\| hello you$/m);
 });
 
 describe("lictor run", { timeout: 120_000 }, () => {
