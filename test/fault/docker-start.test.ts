@@ -86,3 +86,29 @@ test.each([
   await expect(started).rejects.toBe("cancelled");
   expect(removed).toEqual([`/containers/${id}`]);
 });
+
+test("a container whose engine died while it started it is replaced by another one", async () => {
+  const ids = ["a".repeat(64), "b".repeat(64)];
+  const created = { ...details, State: { Status: "created" } };
+  let creations = 0;
+  let starts = 0;
+  await using fake = await startFakeEngine({
+    "POST /containers/create": (response, request) => json({ Id: ids[creations++] })(response, request),
+    [`GET /containers/${ids[0]}/json`]: json(created),
+    [`GET /containers/${ids[1]}/json`]: json({ ...details, Id: ids[1] }),
+    [`POST /containers/${ids[0]}/start`]: (response, request) =>
+      starts++ === 0
+        ? void response.socket?.destroy()
+        : failure(500, `task ${ids[0]}: already exists: unknown`)(response, request),
+    [`POST /containers/${ids[1]}/start`]: (response) => void response.writeHead(204).end(),
+    [`DELETE /containers/${ids[0]}`]: (response) => void response.writeHead(204).end(),
+  });
+  using docker = await openFakeDocker(fake);
+  const job = docker.jobOf({ image_pull_policy: "Never" });
+  await using execution = await docker.infrastructure.start(job, docker.options);
+  expect(execution.handle.identifier).toBe(`http+docker://localhost:${ids[1]}`);
+  expect(docker.handles.at(-1)).toEqual(execution.handle);
+  expect(fake.requests.filter(({ method }) => method === "DELETE").map(({ path }) => path)).toEqual([
+    `/containers/${ids[0]}`,
+  ]);
+});

@@ -2,7 +2,7 @@
 import { timeoutSignal } from "../../async/clock.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle, StartOptions } from "../pool-type.ts";
-import { type ContainerDetails, inspect, inspectIfThere, neverStarted } from "./container-details.ts";
+import { type ContainerDetails, inspect, inspectIfThere, nameOf, neverStarted } from "./container-details.ts";
 import { ContainerError, createContainer, explained, findContainer } from "./create-container.ts";
 import { environmentOf } from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
@@ -22,6 +22,9 @@ export interface StartedContainer {
 
 /** The time limit for removing the container of a failed start. */
 const removalMs = 30_000;
+/** The engine may die again each time. */
+const mostContainers = 5;
+const halfStarted = "The engine ended while it started the container, and does not start it any more";
 
 /**
  * Starts the container of a flow run. While the engine is away, it waits. If it throws, it has removed the container.
@@ -43,25 +46,42 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
   let id: string | null | undefined;
   try {
     await patience.whileAway(() => provideImage(docker, job, log, signal), signal);
-    id = null;
-    id = await createContainer(docker, job, options);
-    const handle = toHandle(docker.engine.address, id, facts);
-    await options.onHandle(handle);
-    const created = await patience.whileAway(() => inspect(docker, id ?? "", signal), signal);
-    options.onEvent(statusEvent(created));
-    await connectNetworks(docker, job, id, signal);
-    void docker.watch.watch(id);
-    await explained("Container could not be started", () => startOnce(docker, id ?? "", signal));
-    const details = await patience.whileAway(() => inspect(docker, id ?? "", signal), signal).catch(() => created);
-    log.info(`Docker container '${details.Name.slice(1)}' has status '${details.State.Status}'`);
-    if (details.State.Status !== created.State.Status) options.onEvent(statusEvent(details));
-    return { details, handle };
+    for (let number = 1; ; number++) {
+      id = null;
+      id = await createContainer(docker, job, options);
+      const handle = toHandle(docker.engine.address, id, facts);
+      await options.onHandle(handle);
+      const details = await startCreated(docker, job, id, options);
+      if (details !== null) return { details, handle };
+      if (number === mostContainers) throw new ContainerError(`Container could not be started: ${halfStarted}.`);
+      log.info(`${halfStarted}. It is removed, and another one is created.`);
+      await removeUnstarted(docker, id, options);
+    }
   } catch (error) {
     // The engine refused to create it.
     if (id === null && error instanceof ContainerError) id = undefined;
     if (id !== undefined) await removeUnstarted(docker, id, options);
     throw secretsOf(docker, job).hideInError(toShortage(error));
   }
+}
+
+/** Returns the started container. Returns null if the engine will not start it any more, and it was never started. */
+async function startCreated(
+  docker: Docker,
+  job: DockerJob,
+  id: string,
+  { signal, flowRunId, onEvent }: StartOptions,
+): Promise<ContainerDetails | null> {
+  const { patience } = docker;
+  const created = await patience.whileAway(() => inspect(docker, id, signal), signal);
+  onEvent(statusEvent(created));
+  await connectNetworks(docker, job, id, signal);
+  void docker.watch.watch(id);
+  if (!(await explained("Container could not be started", () => startOnce(docker, id, signal)))) return null;
+  const details = await patience.whileAway(() => inspect(docker, id, signal), signal).catch(() => created);
+  logOf(docker, flowRunId).info(`Docker container '${nameOf(details)}' has status '${details.State.Status}'`);
+  if (details.State.Status !== created.State.Status) onEvent(statusEvent(details));
+  return details;
 }
 
 /** Returns what a message about the start must not have. */
@@ -97,14 +117,21 @@ async function connectNetworks(
 
 /**
  * Starts the container. If the response to a request is lost, the container may run, and it may even have ended. Then the
- * engine would start it again, and the flow would be executed twice.
+ * engine would start it again, and the flow would be executed twice. Returns false if the engine died in the middle: what it
+ * had prepared is in the way of another start, and it does not clean that up.
  */
-async function startOnce(docker: Docker, id: string, signal: AbortSignal): Promise<void> {
+async function startOnce(docker: Docker, id: string, signal: AbortSignal): Promise<boolean> {
   let isRepeated = false;
-  await docker.patience.whileAway(async () => {
-    if (isRepeated && !(await isUnstarted(docker, id, signal))) return;
-    isRepeated = true;
-    await docker.engine.request("POST", `/containers/${id}/start`, { signal });
+  return await docker.patience.whileAway(async () => {
+    if (isRepeated && !(await isUnstarted(docker, id, signal))) return true;
+    try {
+      await docker.engine.request("POST", `/containers/${id}/start`, { signal });
+      return true;
+    } catch (error) {
+      if (isRepeated && error instanceof EngineError && /already exists/i.test(error.text)) return false;
+      isRepeated = true;
+      throw error;
+    }
   }, signal);
 }
 
