@@ -8,6 +8,7 @@ import {
   announceCancelled,
   cancellationHooks,
   finishCancelled,
+  forgetProgram,
   nothing,
   type Reporting,
   readCurrent,
@@ -79,9 +80,12 @@ async function reportUnreachable({ context, run }: Reporting): Promise<boolean> 
 }
 
 /** The engine's receipt names the state it reported. After a success without a receipt, the server is asked. */
-async function isLeftInCancelling({ context, run }: Reporting, ending: Ending & { kind: "exited" }): Promise<boolean> {
+async function isLeftInCancelling(reporting: Reporting, ending: Ending & { kind: "exited" }): Promise<boolean> {
+  const { context, run } = reporting;
   if (ending.reported) return ending.reported.state?.type === "CANCELLING";
-  return (await findFlowRun(context.api, run.flowRun.id, forReport))?.state_type === "CANCELLING";
+  const current = await findFlowRun(context.api, run.flowRun.id, forReport);
+  await forgetProgram(reporting, current);
+  return current?.state_type === "CANCELLING";
 }
 
 /** Reports a crash because the worker ended the program, unless the flow run was suspended just before. */

@@ -1,7 +1,9 @@
 // The last states that the worker reports of a flow run, for the reporter of its end.
 import { ApiError } from "../api/errors.ts";
 import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
+import { limitedApi } from "../api/limited-api.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
+import { timeoutSignal } from "../async/clock.ts";
 import type { RunOutput } from "../infrastructure/execution.ts";
 import { forReport } from "./propose-state.ts";
 import { report } from "./report.ts";
@@ -33,6 +35,7 @@ export async function reportCrash(reporting: Reporting, message: string, output?
   const current = await readCurrent(reporting);
   if (isScheduledAgain(current)) {
     run.log.info(`Flow run '${run.flowRun.name}' is scheduled again; it is not reported as crashed.`);
+    await forgetProgram(reporting, current);
     return null;
   }
   if (isFinal(current?.state)) return owedCrashHooks(reporting, current?.state);
@@ -73,6 +76,24 @@ export async function readCurrent({ context, run }: Reporting): Promise<FlowRun 
  */
 export function isScheduledAgain(flowRun: FlowRun | undefined): boolean {
   return flowRun?.state_type === "SCHEDULED" && flowRun.empirical_policy?.retry_type !== "in_process";
+}
+
+/** The removal of an id is not worth a long wait, and a late one would remove that of the next program. */
+const forgetMs = 5_000;
+
+/**
+ * Removes the id of this program, which has ended, if the flow run is scheduled again, for example by an engine that was evicted.
+ * The server would let the flow run wait in Cancelling for the end of that program. Never rejects.
+ */
+export async function forgetProgram({ context, run }: Reporting, current: FlowRun | undefined): Promise<void> {
+  const identifier = run.handle?.identifier;
+  if (!current || !isScheduledAgain(current) || !identifier || current.infrastructure_pid !== identifier) return;
+  const signal = timeoutSignal(forgetMs);
+  try {
+    await updateFlowRun(limitedApi(context.api, signal), current.id, { infrastructure_pid: null }, { signal });
+  } catch (error) {
+    run.log.debug({ err: error }, `The process id of flow run '${current.id}' could not be removed.`);
+  }
 }
 
 /** Sets the flow run back to Scheduled, so that any worker can claim it. `because` completes "Scheduled again: …". */

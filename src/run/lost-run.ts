@@ -5,6 +5,7 @@ import { confirmClaim } from "./confirm-claim.ts";
 import {
   cancellationHooks,
   finishCancelled,
+  forgetProgram,
   isScheduledAgain,
   owedCrashHooks,
   type Reporting,
@@ -30,6 +31,7 @@ export async function reportLost(
     run.log.info(`Flow run '${run.flowRun.name}' is ${current?.state_name ?? "deleted"}; nothing is left to do.`);
     // The server goes on with a claim whose connection was closed by the death of the worker.
     run.isClaimUnknown = type === "SCHEDULED" && run.claim === null;
+    await forgetProgram(reporting, current);
     return owedCrashHooks(reporting, current?.state);
   }
   if (type === "CANCELLING") {

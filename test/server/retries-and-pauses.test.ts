@@ -119,6 +119,22 @@ describe.concurrent("a flow run", () => {
     expect(run.worker.stdout.match(/^plain$/gm)).toHaveLength(2);
   });
 
+  test.each([
+    ["succeeds", 0],
+    ["fails", 3],
+  ])("that schedules itself for later and %s can be cancelled at once", async (_, exitCode) => {
+    await using run = await startCommand(`sh -c "echo plain; sleep 3; exit ${exitCode}"`);
+    await run.worker.waitForOutput(/^plain$/m, 20_000);
+    const hasId = async () => (await run.api.readFlowRun(run.id)).infrastructure_pid !== null;
+    await waitFor(hasId, { timeoutMs: 20_000, what: "the process id" });
+    const scheduled_time = new Date(Date.now() + 3_600_000).toISOString();
+    const state = { type: "SCHEDULED", name: "AwaitingRetry", state_details: { scheduled_time } };
+    await run.api.request("POST", `/flow_runs/${run.id}/set_state`, { state, force: true });
+    await waitFor(async () => !(await hasId()), { timeoutMs: 20_000, what: "no process id" });
+    await run.api.setState(run.id, "CANCELLING");
+    expect((await run.api.readFlowRun(run.id)).state_type).toBe("CANCELLED");
+  });
+
   test("that is claimed early begins at its time", async () => {
     const api = sharedApi();
     const pool = await newPool(api);
