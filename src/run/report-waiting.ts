@@ -5,6 +5,7 @@ import { limitedApi } from "../api/limited-api.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { recordProposal } from "./claim.ts";
 import { findHolder } from "./claim-holder.ts";
+import { confirmStart } from "./confirm-claim.ts";
 import { type ProposalOptions, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, type RunRecord } from "./run-record.ts";
@@ -53,6 +54,10 @@ async function proposeWaiting(context: RunContext, run: RunRecord, reason: strin
     }
     const decision = await proposeState(api, flowRun.id, infrastructurePendingState(message), options);
     context.history.recordState(run, decision.state);
+    if (decision.kind !== "accepted") return true;
+    // If the flow run began and ended since its state was read, the server has replaced the end. It is restored then.
+    const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
+    return await confirmStart(context.api, flowRun, state, decision, { log, onLateSubmitting });
   } catch (error) {
     log.debug({ err: error }, "The server was not told why the flow run waits");
   }

@@ -48,6 +48,13 @@ describe("a flow run that waits", () => {
     if (proposed.length > 0) expect(reported.messages().at(-1)).toBe("no image");
   });
 
+  test("and has ended when its state arrives gets its end back", async () => {
+    // The last one is the state that was read.
+    await using reported = await openReportedRun([state("FAILED", "Failed", 3, { transition_id: "engine" }), claim]);
+    expect(await reportWaiting(reported.worker, reported.run, "no image")).toBe(false);
+    expect(reported.proposed()).toEqual(["PENDING", "FAILED"]);
+  });
+
   test("has no secrets in its reason, and knows its state afterwards", async () => {
     await using reported = await openReportedRun([claim]);
     await reportWaiting(reported.worker, reported.run, `no image ${secret}`);
