@@ -168,6 +168,11 @@ export interface RunAccess extends RunFiles {
    * because it has ended or was scheduled again. Never rejects.
    */
   onWaiting(reason: string): Promise<boolean>;
+  /**
+   * Returns whether the flow run still waits for its program, so that this certainly has not begun. Waits for the server. Throws
+   * ApiError and the reason of the signal.
+   */
+  isAwaited(): Promise<boolean>;
 }
 
 /** The flow run whose program is adopted. */

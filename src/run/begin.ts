@@ -15,7 +15,7 @@ import { ProgressArtifact } from "./progress-artifact.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report, reportInBackground } from "./report.ts";
-import { reportWaiting } from "./report-waiting.ts";
+import { isAwaited, reportWaiting } from "./report-waiting.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, noteBegin, type RunRecord, stopReason } from "./run-record.ts";
 import { crashedState, isFinal, submittingState } from "./states.ts";
@@ -76,6 +76,7 @@ export function runAccess(context: RunContext, run: RunRecord, signal: AbortSign
     onLine: run.lines && ((line) => run.lines?.add(line)),
     linesSettled: run.lines && logs && ((options) => logs.settled(options)),
     onWaiting: (reason) => reportWaiting(context, run, reason),
+    isAwaited: () => isAwaited(context, run, signal),
   };
 }
 

@@ -15,6 +15,15 @@ import { infrastructurePending, infrastructurePendingState, submittingState } fr
 const limitMs = 5_000;
 
 /**
+ * Returns whether the flow run still waits for its program, which therefore has not begun. Waits for the server. Throws ApiError and
+ * the reason of the signal.
+ */
+export async function isAwaited(context: RunContext, run: RunRecord, signal: AbortSignal): Promise<boolean> {
+  const current = await findFlowRun(context.api, run.flowRun.id, { endless: true, signal });
+  return current?.state_type === "PENDING";
+}
+
+/**
  * Sets the flow run to InfrastructurePending with this reason, if it still is Pending because of this claim. Returns false if
  * nobody waits for the program any more: the flow run has ended, was deleted, or was scheduled or claimed again. Never rejects.
  */

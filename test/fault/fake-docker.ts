@@ -74,6 +74,7 @@ export async function openFakeDocker({ host }: FakeEngine, environment: Record<s
       proposals: ["ours"],
       onEvent: () => undefined,
       onWaiting: async () => true,
+      isAwaited: async () => true,
       onHandle: async (handle) => void handles.push(handle),
       hasEnded: false,
       readJob: () => Promise.reject(new Error("no job in this test")),

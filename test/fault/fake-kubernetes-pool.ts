@@ -131,6 +131,7 @@ export async function openPool(config: JsonObject, environment: Record<string, s
         reasons.push(reason);
         return pool.isWanted;
       },
+      isAwaited: async () => pool.isWanted,
       onHandle: async (handle) => void handles.push(handle),
       hasEnded: false,
       readJob: () => Promise.reject(new Error("no job in this test")),

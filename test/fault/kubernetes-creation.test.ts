@@ -1,6 +1,7 @@
 // The creation of Jobs and secrets by an API server that loses answers, refuses and is away.
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
+import type { KubernetesObject } from "../../src/infrastructure/kubernetes/cluster/resources.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { type FakePool, openFakePool, soon } from "./fake-kubernetes-pool.ts";
 import { type Answer, type KubernetesRequest, status } from "./kubernetes-answers.ts";
@@ -25,21 +26,36 @@ function failCreations(pool: FakePool, answer: Answer, times = 1): void {
   );
 }
 
+/** Creates the first Job without an answer. `after` is called then. */
+function loseFirstAnswer(pool: FakePool, after: (job: KubernetesObject) => void = () => undefined): void {
+  let isLost = false;
+  pool.cluster.faults.push(({ verb, resource, body, namespace }) => {
+    if (verb !== "create" || resource !== "jobs" || isLost) return undefined;
+    isLost = true;
+    const manifest = JSON.parse(body);
+    after(pool.cluster.put("jobs", { ...manifest, metadata: { ...manifest.metadata, namespace } }));
+    return (response) => response.socket?.destroy();
+  });
+}
+
 describe("the creation of a Job", () => {
-  test("whose answer is lost is not repeated: the second request finds the Job of the first", async () => {
+  test("whose answer is lost is not repeated, because its Job is found", async () => {
     await using pool = await openFakePool(quickly);
-    let isLost = false;
-    pool.cluster.faults.push(({ verb, resource, body, namespace }) => {
-      if (verb !== "create" || resource !== "jobs" || isLost) return undefined;
-      isLost = true;
-      const manifest = JSON.parse(body);
-      pool.cluster.put("jobs", { ...manifest, metadata: { ...manifest.metadata, namespace } });
-      return (response) => response.socket?.destroy();
-    });
+    loseFirstAnswer(pool);
     await using execution = await start(pool);
     const job = await pool.job();
     expect(execution.handle.proof.jobUid).toBe(job.metadata.uid);
-    expect(changes(pool).map(({ method }) => method)).toEqual(["POST", "POST"]);
+    expect(changes(pool).map(({ method }) => method)).toEqual(["POST"]);
+  });
+
+  test("whose answer is lost is not repeated if its Job has ended and is gone since", async () => {
+    await using pool = await openFakePool(quickly);
+    loseFirstAnswer(pool, ({ metadata: { name } }) => pool.cluster.remove("jobs", "default", name));
+    pool.isWanted = false;
+    await using execution = await start(pool);
+    expect(await execution.ended).toMatchObject({ kind: "gone", mayHaveBegun: true });
+    expect(changes(pool).map(({ method }) => method)).toEqual(["POST"]);
+    expect(await pool.jobs()).toEqual([]);
   });
 
   test.each<[string, Answer]>([

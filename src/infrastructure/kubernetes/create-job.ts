@@ -1,10 +1,10 @@
 // Creates the Job of a flow run, and the secrets that it refers to. Source: prefect_kubernetes/worker.py _create_job.
 import type { JsonObject } from "../../api/wire.ts";
 import { timeoutSignal } from "../../async/clock.ts";
-import { sleep } from "../../async/sleep.ts";
 import { SecretTexts } from "../../secret-texts.ts";
+import type { StartOptions } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
-import { ClusterError, ClusterUnreachableError, isExisting, isMissing, isTransient } from "./cluster/cluster-error.ts";
+import { ClusterError, ClusterUnreachableError, isExisting, isMissing } from "./cluster/cluster-error.ts";
 import { createObject, deleteObject, patchObject, readObject, replaceObject } from "./cluster/objects.ts";
 import { type JobObject, jobs, secrets } from "./cluster/resources.ts";
 import { type JobFacts, readFacts } from "./job-labels.ts";
@@ -19,6 +19,7 @@ import {
   splitEnvironment,
   withReference,
 } from "./manifest-secrets.ts";
+import { whileAway } from "./while-away.ts";
 
 /** A Job that cannot be created. State messages begin with the name, as those of the reference do. */
 export class JobCreationError extends Error {
@@ -27,8 +28,13 @@ export class JobCreationError extends Error {
   override readonly stack = `${this.name}: ${this.message}`;
 }
 
+/** The Job was created, and is gone before anybody saw it. Nobody knows how it ended. */
+export class JobGoneError extends Error {
+  override readonly name = "JobGoneError";
+}
+
 /** Where a Job is created, and what for. */
-export interface Creation {
+export interface Creation extends Pick<StartOptions, "isAwaited"> {
   readonly kubernetes: Kubernetes;
   readonly cluster: Cluster;
   readonly job: KubernetesJob;
@@ -41,7 +47,7 @@ const removalMs = 30_000;
 
 /**
  * Creates the Job, or finds the one that an earlier request created. Waits while the cluster is away. If it throws, it has
- * removed what it created. Throws JobCreationError, ClusterConfigError and the reason of the signal.
+ * removed what it created. Throws JobCreationError, JobGoneError, ClusterConfigError, ApiError and the reason of the signal.
  */
 export async function createJob(creation: Creation): Promise<JobObject> {
   const { kubernetes, job, facts, signal } = creation;
@@ -70,18 +76,36 @@ export async function createJob(creation: Creation): Promise<JobObject> {
   return created;
 }
 
-/** Creates the Job, or returns the one of the same name, because the response to an earlier request may be lost. */
+/**
+ * Creates the Job, or returns the one of the same name, because the response to an earlier request may be lost. That Job may
+ * even have ended and be gone, for example because of its time to live. So a flow run that has begun gets no other one.
+ */
 async function createOrFind(creation: Creation, manifest: JsonObject): Promise<JobObject> {
   const { cluster, job, signal } = creation;
   const { name } = manifest.metadata as { name: string };
-  try {
-    return await whileAway(creation, () =>
-      createObject(cluster, jobs, job.namespace, manifest, { signal, retries: 0 }),
-    );
-  } catch (error) {
-    if (!isExisting(error)) throw error;
-    return await whileAway(creation, () => readObject(cluster, jobs, job.namespace, name, { signal, retries: 0 }));
-  }
+  const options = { signal, retries: 0 };
+  const find = async (): Promise<JobObject | null> => {
+    try {
+      return await readObject(cluster, jobs, job.namespace, name, options);
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  };
+  let isRepeated = false;
+  return await whileAway(creation, async () => {
+    for (;;) {
+      const existing = isRepeated ? await find() : null;
+      if (existing) return existing;
+      if (isRepeated && !(await creation.isAwaited())) throw new JobGoneError(`Job '${name}' is gone`);
+      isRepeated = true;
+      try {
+        return await createObject(cluster, jobs, job.namespace, manifest, options);
+      } catch (error) {
+        if (!isExisting(error)) throw error;
+      }
+    }
+  });
 }
 
 /** Creates a secret, unless an earlier request or another worker has. It has the same content then. */
@@ -92,39 +116,6 @@ async function createSecret(creation: Creation, manifest: JsonObject): Promise<v
   } catch (error) {
     if (!isExisting(error)) throw error;
   }
-}
-
-/**
- * Repeats a call after transient failures: without end while nobody answers, and else as often as the settings say. A server
- * may fail for ever, for example because of an admission webhook.
- */
-async function whileAway<T>(
-  { kubernetes: { settings }, cluster, signal }: Creation,
-  call: () => Promise<T>,
-): Promise<T> {
-  const { createAttempts, createPause } = settings;
-  for (let failed = 1; ; ) {
-    try {
-      return await call();
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!isTransient(error) || (!isAway(error) && failed++ >= createAttempts)) throw error;
-      const { seconds, leastJitter, mostJitter } = createPause;
-      const pause = seconds + leastJitter + cluster.transport.random() * Math.max(0, mostJitter - leastJitter);
-      const asked = error instanceof ClusterError ? (error.retryAfterMs ?? 0) : 0;
-      await sleep(Math.max(pause * 1000, asked, leastPauseMs), signal);
-      signal.throwIfAborted();
-    }
-  }
-}
-
-/** The settings allow a pause of 0 s, which would be a burst of requests while the cluster is away. */
-const leastPauseMs = 100;
-
-/** Returns whether the API server is not there now, or has too much to do. */
-function isAway(error: unknown): boolean {
-  if (error instanceof ClusterUnreachableError) return true;
-  return error instanceof ClusterError && [429, 502, 503, 504].includes(error.status);
 }
 
 function isOfAttempt({ metadata }: JobObject, { flowRunId, attempt }: JobFacts): boolean {

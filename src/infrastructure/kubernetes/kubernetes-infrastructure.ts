@@ -3,13 +3,14 @@
 import type { JsonObject } from "../../api/wire.ts";
 import { monotonicMs } from "../../async/clock.ts";
 import { JobConfigurationError } from "../../job/typed-fields.ts";
-import type { Infrastructure, InfrastructureServices, StartOptions } from "../pool-type.ts";
+import { goneExecution } from "../gone-execution.ts";
+import type { Ending, Infrastructure, InfrastructureServices, StartOptions } from "../pool-type.ts";
 import { adoptJob, findAbandonedJob } from "./adopt-job.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { ClusterConfigError } from "./cluster/cluster-error.ts";
 import { Clusters } from "./cluster/clusters.ts";
 import { readVersion } from "./cluster/objects.ts";
-import { createJob } from "./create-job.ts";
+import { createJob, JobGoneError } from "./create-job.ts";
 import { toHandle } from "./handle.ts";
 import { jobExecution } from "./job-execution.ts";
 import type { JobFacts } from "./job-labels.ts";
@@ -59,6 +60,12 @@ export function openKubernetesOn(clusters: Clusters, services: InfrastructureSer
   };
 }
 
+const goneUnseen: Ending = {
+  kind: "gone",
+  why: "The flow run's Kubernetes Job was created and deleted while the API server did not answer.",
+  mayHaveBegun: true,
+};
+
 /** Creates the Job of a flow run. */
 async function startJob(kubernetes: Kubernetes, job: KubernetesJob, options: StartOptions) {
   const { flowRunId, proposals, instance, signal } = options;
@@ -84,8 +91,14 @@ async function startJob(kubernetes: Kubernetes, job: KubernetesJob, options: Sta
     clusterUid: await clusterUid(cluster),
     hasBlock: job.cluster !== null,
   };
-  await options.onHandle(toHandle({ ...place, jobUid: null }));
-  const object = await createJob({ kubernetes, cluster, job, facts, signal });
+  const planned = toHandle({ ...place, jobUid: null });
+  await options.onHandle(planned);
+  const { isAwaited } = options;
+  const object = await createJob({ kubernetes, cluster, job, facts, signal, isAwaited }).catch((error: unknown) => {
+    if (error instanceof JobGoneError) return null;
+    throw error;
+  });
+  if (object === null) return goneExecution(planned, goneUnseen);
   const handle = toHandle({ ...place, jobUid: object.metadata.uid });
   await options.onHandle(handle);
   return await jobExecution(kubernetes, { cluster, object, handle, isAdopted: false }, options);

@@ -21,4 +21,6 @@ export interface Call {
   readonly asksNode?: boolean;
   /** How often a transient failure is retried. The default is 3. Infinity: until `signal` aborts. */
   readonly retries?: number;
+  /** Sends each attempt once, even if a kept connection turns out to be closed. */
+  readonly isOnce?: boolean;
 }

@@ -62,6 +62,7 @@ export class Cluster implements Disposable {
         headers: this.#headers(credentials, contentType),
         body,
         lane: "request",
+        ...(call.isOnce && { isOnce: true }),
       } as const;
       const response = await this.transport.send(request).catch((error: unknown) => {
         throw this.#explain(error);

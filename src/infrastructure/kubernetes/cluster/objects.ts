@@ -29,7 +29,8 @@ const usualPageSize = 500;
 
 /**
  * Creates an object. A repeated request finds the object of the first one, if the response to that was lost, and then
- * throws a ClusterError for which `isExisting` is true. So the manifest should have a `name`, and no `generateName`.
+ * throws a ClusterError for which `isExisting` is true. So the manifest should have a `name`, and no `generateName`. With
+ * `retries: 0`, nothing repeats the request but the caller.
  */
 export async function createObject<O extends KubernetesObject>(
   cluster: Cluster,
@@ -42,6 +43,7 @@ export async function createObject<O extends KubernetesObject>(
     ...options,
     body: manifest,
     shape: objectShape,
+    isOnce: true,
   });
 }
 
