@@ -1,8 +1,9 @@
 // The program of a flow run: a process that lives on when its worker dies, with an engine that reports to the server
 // itself. Source: prefect engine.py, flow_engine.py.
 import { UnreachableError } from "../../src/api/errors.ts";
-import type { OrchestrationResult, StateType } from "../../src/api/wire.ts";
+import type { OrchestrationResult, State, StateType } from "../../src/api/wire.ts";
 import type { HookRequest, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
+import { isFinal } from "../../src/run/states.ts";
 import type { Random } from "../support/random.ts";
 import type { Network } from "./network.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
@@ -33,6 +34,8 @@ export interface Truth {
   ranMs: number;
   /** Why a process ended without the end of its flow, or could not start. */
   readonly losses: string[];
+  /** How often an engine that was told to end scheduled the flow run again. */
+  reschedules: number;
   /** The kinds of hooks that workers ran. */
   readonly hooks: Set<HookRequest["kind"]>;
 }
@@ -74,6 +77,8 @@ export class FlowProcess extends SimulatedProcess {
     plan: FlowPlan,
     truth: Truth,
     controller: Owner | null,
+    /** What the engine does after SIGTERM. Source: PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR. */
+    private readonly onTermination: "crash" | "reschedule" = "crash",
   ) {
     super(parts, pid, flowRunId, plan, truth, "process");
     this.controller = controller;
@@ -96,7 +101,10 @@ export class FlowProcess extends SimulatedProcess {
     if (random() < 0.1) return;
     const mayReport = !this.hasIntent && !this.#isEnding;
     const dying = this.#die("ending");
-    clock.after(random() * 5_000, dying, () => void this.#end(dying, mayReport && random() < 0.5));
+    clock.after(random() * 5_000, dying, () => {
+      if (this.onTermination === "reschedule") void this.#reschedule(dying);
+      else void this.#end(dying, mayReport && random() < 0.5);
+    });
   }
 
   /** Ends what the process does. Returns the owner of its last actions. */
@@ -110,6 +118,16 @@ export class FlowProcess extends SimulatedProcess {
   async #end(dying: Owner, reportsCrash: boolean): Promise<void> {
     if (reportsCrash) await this.#propose(dying, { type: "CRASHED" }, true);
     this.#exit(signalNumbers.SIGTERM);
+  }
+
+  /** Schedules the flow run again, unless it has ended. Source: prefect cli/flow_run.py execute. */
+  async #reschedule(dying: Owner): Promise<void> {
+    const current = await this.#send<{ state: State | null }>(dying, "GET", "");
+    if (!isFinal(current?.state) || current?.state?.type === "CRASHED") {
+      const result = await this.#propose(dying, { type: "SCHEDULED", name: "AwaitingRetry" });
+      if (result?.status === "ACCEPT") this.truth.reschedules++;
+    }
+    this.#exit(0);
   }
 
   async #run(): Promise<void> {

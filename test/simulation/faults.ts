@@ -34,8 +34,26 @@ export const containerFaultKinds = [
   "container removed",
 ] as const;
 
+/** The kinds of faults of a cluster and of the connections to its API server. */
+export const clusterFaultKinds = [
+  "api request lost",
+  "api response lost",
+  "api slow",
+  "api busy",
+  "api failed",
+  "versions forgotten",
+  "watch cut",
+  "watch silent",
+  "watch behind",
+  "controller slow",
+  "image slow",
+] as const;
+
 /** One kind of fault. */
-export type FaultKind = (typeof faultKinds)[number] | (typeof containerFaultKinds)[number];
+export type FaultKind =
+  | (typeof faultKinds)[number]
+  | (typeof containerFaultKinds)[number]
+  | (typeof clusterFaultKinds)[number];
 
 /** Kinds that end a lictor process, and perhaps more with it. */
 export const deaths = ["worker killed", "container killed", "machine lost", "power lost"] as const;
@@ -54,10 +72,11 @@ export class Faults {
   constructor(
     private readonly random: Random,
     private readonly onFault: (kind: FaultKind) => void,
-    { hasContainers }: { readonly hasContainers: boolean },
+    { hasContainers, hasCluster }: { readonly hasContainers: boolean; readonly hasCluster: boolean },
   ) {
     const share = pick(random, [0, 0.2, 0.5]);
-    const kinds = hasContainers ? [...faultKinds, ...containerFaultKinds] : faultKinds;
+    const others = hasContainers ? containerFaultKinds : hasCluster ? clusterFaultKinds : [];
+    const kinds = [...faultKinds, ...others];
     for (const kind of kinds) if (random() < share) this.#rates.set(kind, pick(random, rates));
     // These can happen at every step of a worker, so they are rarer.
     for (const kind of deaths) {

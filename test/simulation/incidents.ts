@@ -6,6 +6,7 @@ import { pick } from "../support/random.ts";
 import { containerVariables, dockerTemplate } from "./docker-pool.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
+import { kubernetesTemplate } from "./kubernetes-pool.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { RunFacts } from "./run-facts.ts";
 import { epochMs } from "./virtual-clock.ts";
@@ -33,12 +34,17 @@ export const engineIncidents: typeof incidents = [
 
 /** Creates the work pool. */
 export function createPool(world: World): void {
-  const { server, random, hasContainers } = world;
+  const { server, random, hasContainers, hasCluster } = world;
   const concurrency_limit = pick(random, [null, null, null, 1, 2]);
-  const type = hasContainers ? "docker" : "process";
+  const type = hasContainers ? "docker" : hasCluster ? "kubernetes" : "process";
   const autoRemove = hasContainers && random() < 0.2;
   world.removesContainers ||= autoRemove;
-  const base_job_template = hasContainers ? dockerTemplate(autoRemove) : { job_configuration: {}, variables: {} };
+  const options = { ttlSeconds: pick(random, [null, 5, 60]), podWatchSeconds: pick(random, [null, null, 90]) };
+  const base_job_template = hasContainers
+    ? dockerTemplate(autoRemove)
+    : hasCluster
+      ? kubernetesTemplate(options)
+      : { job_configuration: {}, variables: {} };
   server.handle("POST", "/work_pools/", { name: poolName, type, base_job_template, concurrency_limit });
 }
 
@@ -50,7 +56,7 @@ export function createRun(world: World): void {
   const retries = pick(random, [0, 0, 1]);
   const laterMs = pick(random, [0, 0, 0, 5_000, 30_000]) * random();
   const scheduled_time = new Date(epochMs + Math.floor(clock.now + laterMs)).toISOString();
-  const isProgram = random() < 0.5;
+  const isProgram = !world.hasCluster && random() < 0.5;
   const plan: FlowPlan = {
     durationMs: pick(random, [200, 3_000, 20_000]) * random(),
     failures: pick(random, [0, 0, 0, 1, 2]),
@@ -64,7 +70,7 @@ export function createRun(world: World): void {
     job_variables: world.hasContainers ? containerVariables(plan) : {},
   });
   const { id, name } = response.body as { id: string; name: string };
-  const truth: Truth = { executions: 0, reported: null, ranMs: 0, losses: [], hooks: new Set() };
+  const truth: Truth = { executions: 0, reported: null, ranMs: 0, losses: [], reschedules: 0, hooks: new Set() };
   const facts: RunFacts = { id, name, plan, retries, truth, cancelledAtMs: null };
   runs.set(id, facts);
   if (random() >= 0.25) return;

@@ -9,6 +9,7 @@ import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
 import type { ServerModel } from "./server-model.ts";
+import { findLeftJobs, type SimulatedCluster } from "./simulated-cluster.ts";
 import type { ModelState } from "./state-rules.ts";
 
 /** What is checked at the end of a seed. */
@@ -17,6 +18,7 @@ export interface CheckedWorld {
   readonly server: ServerModel;
   readonly machines: readonly Machine[];
   readonly engines: readonly EngineConnections[];
+  readonly cluster: SimulatedCluster | null;
   readonly lictors: readonly LictorProcess[];
   readonly onLost: OnLost;
   /** Limits that were exceeded. */
@@ -45,6 +47,7 @@ export function findViolations(world: CheckedWorld): string[] {
       ...findLeftFiles(world, machine),
     ]),
     ...engines.flatMap(({ engine }) => findLeftContainers(world, engine)),
+    ...(world.cluster ? findLeftJobs(world, world.cluster) : []),
     ...lictors.flatMap((lictor) => checkLictor(lictor)),
   ];
 }
@@ -81,14 +84,14 @@ function checkRun(facts: RunFacts, isBlocked: boolean, world: CheckedWorld): str
   const { id, name, plan, retries, truth, cancelledAtMs } = facts;
   const run = server.runs.get(id);
   const wrong: string[] = [];
-  const { executions, reported, losses } = truth;
+  const { executions, reported, losses, reschedules } = truth;
   // Each retry of a program is an execution of its own. An engine repeats its flow itself.
   const states = plan.isProgram ? (server.histories.get(id) ?? []) : [];
   // One that a worker restores after a late claim has a transition id.
   const isGranted = (state: ModelState): boolean =>
     state.name === "AwaitingRetry" && state.state_details.transition_id === null;
   const granted = states.filter(isGranted).length;
-  const mostExecutions = 1 + granted + (onLost === "reschedule" ? losses.length : 0);
+  const mostExecutions = 1 + granted + reschedules + (onLost === "reschedule" ? losses.length : 0);
   if (executions > mostExecutions) wrong.push(`${name} was executed ${executions} times`);
   if (truth.hooks.has("cancellation") && cancelledAtMs === null) wrong.push(`the cancellation hooks of ${name} ran`);
   if (truth.hooks.has("crashed") && losses.length === 0) wrong.push(`the crash hooks of ${name} ran`);

@@ -53,6 +53,8 @@ export class Machine {
     private readonly parts: MachineParts,
     /** The engine of its work pool. Null if flow runs are processes of this machine. */
     readonly containers: EngineConnections | null,
+    /** The cluster of its work pool. Null if flow runs are no Jobs. */
+    private readonly cluster: { poolType(owner: Owner): PoolType } | null = null,
   ) {
     this.disk = new Disk(parts);
     this.hostName = name;
@@ -78,8 +80,9 @@ export class Machine {
     return this.containers?.engine.isRemote === false ? this.containers : null;
   }
 
-  /** Returns the pool type for one lictor process: processes of this machine, or containers of its engine. */
+  /** Returns the pool type for one lictor process: processes of this machine, containers of its engine, or Jobs. */
   poolType(owner: Owner): PoolType {
+    if (this.cluster) return this.cluster.poolType(owner);
     if (this.containers) return dockerPoolOn(this.containers.of(owner));
     return {
       name: "process",

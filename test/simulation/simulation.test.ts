@@ -9,8 +9,9 @@ test("with seeded faults, every flow run is executed once, ends truthfully, and 
 });
 
 test.each([
-  ["processes", 7],
+  ["processes", 8],
   ["containers", 9],
+  ["Jobs", 7],
 ])("a seed gives the same world each time, with %s", async (_, seed) => {
   const traceOf = async (): Promise<string[]> => {
     const lines: string[] = [];

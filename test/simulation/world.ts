@@ -17,6 +17,7 @@ import { Machine } from "./machine.ts";
 import { heartbeatEvent, Network } from "./network.ts";
 import { isUnreachable, type RunFacts } from "./run-facts.ts";
 import { ServerModel } from "./server-model.ts";
+import { clusterIncidents, findLeftJobs, SimulatedCluster } from "./simulated-cluster.ts";
 import type { ModelRun } from "./state-rules.ts";
 import { createOwner, epochMs, type Owner, VirtualClock } from "./virtual-clock.ts";
 
@@ -52,8 +53,8 @@ export async function runSeed(seed: number, print?: (line: string) => void): Pro
   return await new World(seed, print).run();
 }
 
-/** One of so many seeds has a work pool of containers. The others have processes. */
-const containerSeeds = 3;
+/** One of so many seeds has a work pool of containers, and one has a work pool of Jobs. The others have processes. */
+const poolTypeSeeds = 3;
 
 /** Everything that one seed consists of. */
 export class World implements CheckedWorld {
@@ -68,6 +69,9 @@ export class World implements CheckedWorld {
   /** The container engines. Empty if flow runs are processes. */
   readonly engines: EngineConnections[] = [];
   readonly hasContainers: boolean;
+  /** The cluster. Null if flow runs are no Jobs. */
+  cluster: SimulatedCluster | null = null;
+  readonly hasCluster: boolean;
   /** Whether the journal is gone with the container that lictor runs in. */
   readonly hasDiskInContainer: boolean;
   readonly lictors: LictorProcess[] = [];
@@ -101,7 +105,8 @@ export class World implements CheckedWorld {
     this.random = randomFrom(seed);
     const { random, clock, owner: world } = this;
     this.trace = print ? (line) => print(`${(clock.now / 1000).toFixed(3).padStart(9)} ${line()}`) : () => undefined;
-    this.hasContainers = seed % containerSeeds === 0;
+    this.hasContainers = seed % poolTypeSeeds === 0;
+    this.hasCluster = seed % poolTypeSeeds === 1;
     this.faults = new Faults(random, (kind) => this.trace(() => `fault: ${kind}`), this);
     this.server = new ServerModel(
       () => epochMs + Math.floor(clock.now),
@@ -115,7 +120,7 @@ export class World implements CheckedWorld {
     this.limit = pick(random, [null, 1, 2, 3]);
     this.#createsPool = random() < 0.8;
     this.#cancelsAbandoned = random() < 0.3;
-    this.hasDiskInContainer = this.hasContainers && random() < 0.5;
+    this.hasDiskInContainer = (this.hasContainers || this.hasCluster) && random() < 0.5;
     this.#faultsUntilMs = 3_000 + random() * 30_000;
   }
 
@@ -129,15 +134,20 @@ export class World implements CheckedWorld {
     this.trace(() => "the faults end");
     network.isServerDown = false;
     for (const { engine } of this.engines) Object.assign(engine, { isDown: false, isFrozen: false });
+    this.cluster?.heal();
     await this.#runUntil(clock.now + healingMs, () => this.#haveAllEnded());
     await this.#runUntil(clock.now + quietMs, () => false);
     const violations = findViolations(this);
     // What is left of a violation would be reported twice.
     if (violations.length === 0) violations.push(...(await this.#drain()));
     if (clock.eventCount >= maxEvents) violations.push(`more than ${maxEvents} events`);
-    const requestCount = this.lictors.reduce((sum, { owner }) => sum + (network.requestCounts.get(owner) ?? 0), 0);
+    const countOf = (counts: ReadonlyMap<Owner, number>): number =>
+      this.lictors.reduce((sum, { owner }) => sum + (counts.get(owner) ?? 0), 0);
+    const requestCount = countOf(network.requestCounts);
+    const clusterCount = countOf(this.cluster?.connections.requestCounts ?? new Map());
     const mostRequests = this.#mostRequests();
     if (requestCount > mostRequests) violations.push(`${requestCount} requests instead of at most ${mostRequests}`);
+    if (clusterCount > mostRequests) violations.push(`${clusterCount} requests to the cluster`);
     const faultCount = [...faults.counts.values()].reduce((sum, count) => sum + count, 0);
     const { now: virtualMs, eventCount } = clock;
     return { seed: this.seed, violations, faultCount, eventCount, requestCount, virtualMs };
@@ -160,7 +170,8 @@ export class World implements CheckedWorld {
     const run = this.server.runs.get(id);
     // The labels of its container say what the record said, unless they name an earlier work pool of the same name.
     const poolId = this.server.pools.get(poolName)?.id ?? "";
-    if (run?.work_queue_id && this.engines.some(({ engine }) => engine.has(id, poolId))) return false;
+    const isInfrastructureLeft = this.cluster?.has(id) || this.engines.some(({ engine }) => engine.has(id, poolId));
+    if (run?.work_queue_id && isInfrastructureLeft) return false;
     // A sweep finds flow runs by their labels and by their work pool.
     const isFound = run !== undefined && this.#isLabelled(run) && run.work_queue_id !== null;
     if (this.lostAfterSeconds === 0 || !isFound) return true;
@@ -197,10 +208,11 @@ export class World implements CheckedWorld {
       this.engines.push(engine);
       return engine;
     };
+    if (this.hasCluster) this.cluster = new SimulatedCluster({ ...parts, onEnding: (id) => this.#onEnding(id) });
     const remote = this.hasContainers && random() < 0.4 ? openEngine("remote engine", true) : null;
     for (let index = 1; index <= machineCount; index++) {
       const engine = this.hasContainers ? (remote ?? openEngine(`engine ${index}`, false)) : null;
-      this.machines.push(new Machine(`machine ${index}`, parts, engine));
+      this.machines.push(new Machine(`machine ${index}`, parts, engine, this.cluster));
     }
     this.#workerCount = 1 + Math.floor(random() * 3);
     for (let index = 1; index <= this.#workerCount; index++) {
@@ -213,6 +225,10 @@ export class World implements CheckedWorld {
     }
     for (const [share, begin] of [...incidents, ...(this.hasContainers ? engineIncidents : [])]) {
       if (random() < share) clock.after(random() * this.#faultsUntilMs * 0.9, world, () => begin(this));
+    }
+    const { cluster } = this;
+    for (const [share, begin] of cluster ? clusterIncidents : []) {
+      if (random() < share) clock.after(random() * this.#faultsUntilMs * 0.9, world, () => cluster && begin(cluster));
     }
   }
 
@@ -274,6 +290,14 @@ export class World implements CheckedWorld {
       this.exceeded.push(`${owner.name} starts a flow run with ${taken} slots taken`);
   }
 
+  /** Only the program of a flow run that was cancelled, or that is to run anew or has ended, may be ended. */
+  #onEnding(id: string): void {
+    const { name, cancelledAtMs } = this.#factsOf(id);
+    const state = this.server.runs.get(id)?.state_type;
+    if (state === "RUNNING" && cancelledAtMs === null)
+      this.exceeded.push(`the Job of ${name} is deleted while it runs`);
+  }
+
   #haveAllEnded(): boolean {
     // What was lost for ever may still be cancelled, or changed by a late request, and is to be settled then.
     if (this.cancellationsToCome > 0 || this.network.hasLateRequests()) return false;
@@ -288,6 +312,7 @@ export class World implements CheckedWorld {
     const isClean = (machine: Machine): boolean =>
       machine.living().length === 0 && findLeftFiles(this, machine).length === 0;
     if (this.engines.some(({ engine }) => findLeftContainers(this, engine).length > 0)) return false;
+    if (this.cluster && findLeftJobs(this, this.cluster).length > 0) return false;
     return this.machines.every(isClean) && this.running().every(isIdle);
   }
 

@@ -1,0 +1,57 @@
+// The real pool type `kubernetes` with a cluster of the simulation.
+import type { JsonObject } from "../../src/api/wire.ts";
+import { Cluster } from "../../src/infrastructure/kubernetes/cluster/cluster.ts";
+import type { ClusterAccess } from "../../src/infrastructure/kubernetes/cluster/cluster-access.ts";
+import { Clusters } from "../../src/infrastructure/kubernetes/cluster/clusters.ts";
+import { Outage } from "../../src/infrastructure/kubernetes/cluster/outage.ts";
+import type { Transport } from "../../src/infrastructure/kubernetes/cluster/transport.ts";
+import { openKubernetesOn } from "../../src/infrastructure/kubernetes/kubernetes-infrastructure.ts";
+import type { PoolType } from "../../src/infrastructure/pool-type.ts";
+
+const access: ClusterAccess = {
+  server: "https://cluster",
+  tls: { ca: undefined, rejectUnauthorized: true },
+  proxy: undefined,
+  namespace: null,
+  origin: "the simulation",
+  headers: {},
+  credentials: { read: async () => ({ authorization: null, certificate: null }), renew: () => undefined },
+};
+
+/** Returns the pool type whose requests to the cluster are sent by `transport`. */
+export function kubernetesPoolOn(transport: Transport): PoolType {
+  return {
+    name: "kubernetes",
+    isLocal: false,
+    baseJobTemplate: kubernetesTemplate({ ttlSeconds: null, podWatchSeconds: null }),
+    async open(services) {
+      const environment = {};
+      const connect = async (): Promise<Cluster> =>
+        new Cluster(access, new Outage(services.log), environment, transport);
+      return openKubernetesOn(new Clusters({ ...services, environment }, connect), { ...services, environment });
+    },
+  };
+}
+
+/** What differs between the work pools of seeds. */
+export interface TemplateOptions {
+  /** Ended Jobs are kept if it is null. */
+  readonly ttlSeconds: number | null;
+  readonly podWatchSeconds: number | null;
+}
+
+/** Returns a base job template. Output is not read, because its position is stored in a real file. */
+export function kubernetesTemplate({ ttlSeconds, podWatchSeconds }: TemplateOptions): JsonObject {
+  const podSpec = {
+    ...{ parallelism: 1, completions: 1, restartPolicy: "Never" },
+    containers: [{ name: "prefect-job", image: "i:1" }],
+  };
+  const job_manifest = {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { annotations: {}, labels: {}, generateName: "job-" },
+    spec: { backoffLimit: 0, ttlSecondsAfterFinished: ttlSeconds, template: { spec: podSpec } },
+  };
+  const job_configuration = { job_manifest, stream_output: false, pod_watch_timeout_seconds: podWatchSeconds };
+  return { job_configuration, variables: { properties: {} } };
+}
