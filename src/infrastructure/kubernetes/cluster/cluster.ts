@@ -1,4 +1,5 @@
 // The client of a Kubernetes API server, over lictor's own HTTP: TLS, proxies, deadlines, retries and credentials.
+import { setMaxListeners } from "node:events";
 import { Agents } from "../../../api/agents.ts";
 import { UnreachableError } from "../../../api/errors.ts";
 import type { HttpResponse } from "../../../api/http-message.ts";
@@ -208,6 +209,8 @@ export class Cluster implements Disposable {
 }
 
 const never = new AbortController().signal;
+// Many calls may wait at a time, and Node.js warns of more than ten listeners.
+setMaxListeners(0, never);
 
 function sameCertificate(one: Credentials["certificate"], other: Credentials["certificate"]): boolean {
   return one?.cert === other?.cert && one?.key === other?.key;
