@@ -6,9 +6,10 @@ import type { FlowRun, WorkPool } from "../api/wire.ts";
 import { instanceLabel } from "../job/labels.ts";
 import type { Logger } from "../logger.ts";
 import { reportLost } from "./lost-run.ts";
-import { readJobOfLost } from "./read-job.ts";
+import { readJobOfLost, readRules } from "./read-job.ts";
 import type { RunContext } from "./run-context.ts";
-import { createRunRecord } from "./run-record.ts";
+import { createRunRecord, type RunRecord } from "./run-record.ts";
+import { pendingState } from "./states.ts";
 
 /** A flow run that is lost, as it was when it was last looked at. */
 export interface LostRun {
@@ -44,12 +45,21 @@ export async function settleLost(
     run,
     runsItself: hooks.runsItself,
   };
-  // The worker sends the process id right after the start.
-  const mayHaveBegun = current.state_type !== "PENDING" || current.infrastructure_pid !== null;
+  const mayHaveBegun = await mayBegin(reporting.context, run, signal);
   const due = await reportLost(reporting, { kind: "gone", why, mayHaveBegun });
   if (due === null || (due.kind === "cancellation" && !(await isCancelledOnce(api, flowRun.id)))) return null;
   const { kill: end, leave } = services.stop;
   return async () => await hooks.run({ ...due, flowRun: run.flowRun, end, leave });
+}
+
+/**
+ * Returns whether the program may have begun. The worker sends the process id right after the start, and an engine reports
+ * Running first. Any other program begins without a report, so it may have begun as soon as its worker was about to start it.
+ */
+async function mayBegin(context: RunContext, run: RunRecord, signal: AbortSignal): Promise<boolean> {
+  const { state, state_type, infrastructure_pid } = run.flowRun;
+  if (state_type !== "PENDING" || infrastructure_pid !== null) return true;
+  return state?.name !== pendingState.name && (await readRules(context, run, signal)) !== null;
 }
 
 /** Two workers may have settled the flow run at once. The server declines a second Crashed, but no second Cancelled. */

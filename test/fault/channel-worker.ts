@@ -4,6 +4,7 @@ import { Background } from "../../src/async/background.ts";
 import { createStopControl } from "../../src/host/stop-control.ts";
 import type { Infrastructure } from "../../src/infrastructure/pool-type.ts";
 import { processPoolType } from "../../src/infrastructure/process/process-infrastructure.ts";
+import { toProgram } from "../../src/job/program-fields.ts";
 import { Journal } from "../../src/journal/journal.ts";
 import { MachineHealth } from "../../src/run/machine-health.ts";
 import { ProposalBound } from "../../src/run/proposal-bound.ts";
@@ -50,7 +51,7 @@ export const integrations = [{ name: "prefect-aws", version: "0.6.0" }];
 
 /** Infrastructure that starts nothing and finds nothing. */
 const infrastructure: Infrastructure = {
-  toJob: () => ({ program: { command: null, env: {}, reporter: "engine" } }),
+  toJob: (fields, facts) => ({ program: toProgram(fields, facts, {}) }),
   obstacle: async () => null,
   start: () => Promise.reject(new Error("nothing is started here")),
   adopt: () => Promise.reject(new Error("nothing is adopted here")),

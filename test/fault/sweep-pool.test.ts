@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { aborted } from "../../src/async/sleep.ts";
 import { sweepPool } from "../../src/worker/sweep/sweep-pool.ts";
+import * as good from "../support/api-answers.ts";
 import { type AnswerStep, startScriptedServer } from "../support/scripted-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { openWorker, type TestWorkerOptions, takeFlowRun } from "./channel-worker.ts";
@@ -101,6 +102,26 @@ describe("a flow run of a dead worker", () => {
     ],
   ])("%s becomes what is true", async (_what, body, type) => {
     await using sweeping = await startSweeping(found(body));
+    await waitFor(() => sweeping.proposals().length > 0, limits);
+    expect(sweeping.proposals()[0]).toMatchObject({ type });
+  });
+
+  test.concurrent.each([
+    ["Submitting", "worker", "CRASHED"],
+    ["Submitting", "engine", "SCHEDULED"],
+    ["Pending", "worker", "SCHEDULED"],
+  ])("that is %s, without a process id, and whose %s reports becomes %s", async (name, reporter, type) => {
+    const body = {
+      ...flowRun,
+      ...{ flow_id: good.goodFlow.id, deployment_id: null, infrastructure_pid: null },
+      ...{ state: { ...state, type: "PENDING", name }, state_type: "PENDING", state_name: name },
+    };
+    const base_job_template = { job_configuration: { command: "true", reporter }, variables: { properties: {} } };
+    await using sweeping = await startSweeping({
+      ...found(body),
+      "GET /api/work_pools/p": { body: { ...good.goodWorkPool, base_job_template } },
+      [`GET /api/flows/${good.goodFlow.id}`]: { body: good.goodFlow },
+    });
     await waitFor(() => sweeping.proposals().length > 0, limits);
     expect(sweeping.proposals()[0]).toMatchObject({ type });
   });
