@@ -29,6 +29,7 @@ export function engineReporter(context: RunContext, run: RunRecord, execution: E
   return {
     // An engine reports these itself.
     begun: () => undefined,
+    hasReportedBegin: async () => undefined,
     timedOut: async () => null,
     ended: (ending) => reportEnd(reporting, ending, reportsRunning),
     killed: (by, ending) => reportKilled(reporting, by, ending),

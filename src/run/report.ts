@@ -1,20 +1,20 @@
 // Reports states and facts of a flow run to the server.
 import { hasStatus } from "../api/errors.ts";
 import type { StateProposal } from "../api/wire.ts";
-import { type Decision, proposeState } from "./propose-state.ts";
+import { type Decision, type ProposalOptions, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
 import type { RunRecord } from "./run-record.ts";
 
 /**
  * Reports a state without secrets in its message, and returns the decision; undefined when the flow run was deleted. The
  * server declines the state if the engine has reported a final state, which is no failure. Throws ApiError for any other
- * refusal.
+ * refusal, and the reason of `waitSignal`.
  */
 export async function report(
   context: RunContext,
   run: RunRecord,
   state: StateProposal,
-  options: { force?: boolean } = {},
+  options: Pick<ProposalOptions, "force" | "waitSignal"> = {},
 ): Promise<Decision | undefined> {
   const { id } = run.flowRun;
   const message = state.message && context.services.redact(state.message);

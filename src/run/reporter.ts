@@ -5,6 +5,8 @@ import type { Ending, HookRequest } from "../infrastructure/execution.ts";
 export interface Reporter {
   /** The program runs, or ended before that could be reported. Not called for a program that is gone. */
   begun(): void;
+  /** Resolves when the begin is reported, or when it will not be reported any more. Never rejects. */
+  hasReportedBegin(): Promise<void>;
   /** The program ended by itself. */
   ended(ending: Ending): Promise<HooksDue | null>;
   /** The worker ended the program. `by` completes "Worker 'w' …". */

@@ -25,7 +25,11 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
     : engineReporter(context, run, execution);
   if (!(await isGone(execution))) reporter.begun();
   await waitForEnd(context, run, execution);
-  if (await isLeftRunning(context, run, execution)) return;
+  if (await isLeftRunning(context, run, execution)) {
+    // Otherwise Running could arrive after the reports of the next worker.
+    await reporter.hasReportedBegin();
+    return;
+  }
   let hooks: HooksDue | null;
   try {
     run.phase = "ending";

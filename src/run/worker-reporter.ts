@@ -10,7 +10,7 @@ import { exitMessage, explainExit, isSignal } from "./exit-status.ts";
 import { finishCancelled, nothing, type Reporting, readCurrent, reportCrash } from "./last-reports.ts";
 import { reportLost } from "./lost-run.ts";
 import { createResultArtifact, type ProgramResult, parseResult } from "./program-result.ts";
-import { forReport } from "./propose-state.ts";
+import { type Decision, forReport } from "./propose-state.ts";
 import { letPollsReturn } from "./release-retry.ts";
 import { report } from "./report.ts";
 import type { Reporter } from "./reporter.ts";
@@ -41,6 +41,11 @@ export function workerReporter(
       // A failure counts at the end. Without this, it would end the worker before.
       isOurs.catch(() => {});
     },
+    hasReportedBegin: () =>
+      isOurs.then(
+        () => {},
+        () => {},
+      ),
     ended: (ending) => afterBegin(() => reportEnd(reporting, execution, ending)),
     killed: (by, ending) => afterBegin(async () => void (await engine.killed(by, ending))),
     cancelled: () => afterBegin(async () => void (await engine.cancelled())),
@@ -79,11 +84,22 @@ async function reportRunning(reporting: Reporting, rules: ReportRules): Promise<
     flowRun = current;
   }
   await setRetries(context, flowRun, rules);
-  const decision = await report(context, run, runningState);
-  if (decision?.kind === "accepted") return true;
+  const decision = await proposeRunning(context, run);
+  if (decision === "stopped" || decision?.kind === "accepted") return true;
   if (decision?.state?.type !== "CANCELLING") return stopOther(run, decision?.state);
   run.stop.abort({ kind: "cancel" });
   return true;
+}
+
+/** The server lets a program wait that began too early, because the clock of its machine is wrong. A stop ends this wait. */
+async function proposeRunning(context: RunContext, run: RunRecord): Promise<Decision | undefined | "stopped"> {
+  const { signal } = run.stop;
+  try {
+    return await report(context, run, runningState, { waitSignal: signal });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return "stopped";
+    throw error;
+  }
 }
 
 function stopOther({ stop, flowRun, log }: RunRecord, state: State | null | undefined): false {
