@@ -23,14 +23,14 @@ export interface CheckedWorld {
   readonly onLost: OnLost;
   /** Limits that were exceeded. */
   readonly exceeded: readonly string[];
-  /** Containers may be removed at their end, so that nobody knows later whether one existed. */
-  readonly removesContainers: boolean;
   /** The clock of a machine was wrong at some time. */
   readonly clockWasSet: boolean;
   /** The first lictor processes still run. */
   readonly isCalm: boolean;
   /** Whether the flow run was lost in a way against which there is no means. */
   isUnpromised(id: string): boolean;
+  /** Whether nobody can know whether the program began. An engine would have reported Running before. */
+  isBeginUnknown(id: string): boolean;
 }
 
 /** Returns what is wrong when all flow runs should have ended. */
@@ -100,12 +100,11 @@ function checkRun(facts: RunFacts, isBlocked: boolean, world: CheckedWorld): str
   const wasCancelled = cancelledAtMs !== null;
   if (!isFinal(run.state)) return [...wrong, `${name} is still ${end} (${run.state_name})`];
   if (end === "CANCELLED" && !wasCancelled) wrong.push(`${name} is CANCELLED, but nobody cancelled it`);
-  // An engine would have reported Running before it began.
-  if (end === "CRASHED" && plan.isProgram && world.removesContainers && !world.isCalm) return wrong;
+  if (end === "CRASHED" && plan.isProgram && world.isBeginUnknown(id)) return wrong;
   if (end === "CRASHED" && losses.length === 0) wrong.push(`${name} is CRASHED, but nothing happened to its process`);
   if ((end === "COMPLETED" || end === "FAILED") && reported !== end && run.state_name !== timedOut)
     wrong.push(`${name} is ${end}, but its ${plan.isProgram ? "program" : "engine"} reported ${reported}`);
-  if (wasCancelled || losses.length > 0) return wrong;
+  if (wasCancelled || losses.length > 0 || run.state_name === timedOut) return wrong;
   const expected = plan.failures > retries ? "FAILED" : "COMPLETED";
   const expectedExecutions = plan.isProgram ? 1 + Math.min(plan.failures, retries) : 1;
   if (executions !== expectedExecutions)
@@ -146,11 +145,15 @@ function checkLictor({ owner, ended, slots, worker }: LictorProcess): string[] {
   return wrong;
 }
 
-/** Returns what a lictor process leaves behind when it has drained. */
-export function leftBehind({ owner, ended, stop, worker }: LictorProcess): string[] {
+/** Returns what is wrong with a lictor process that should have drained. What it leaves was found at its end. */
+export function checkDrained({ owner, ended }: LictorProcess): string[] {
   if (!ended) return [`${owner.name} does not end`];
+  return ended.error ? [`${owner.name} failed: ${ended.error}`] : [];
+}
+
+/** Returns what a lictor process leaves behind at its end. A timer would keep it alive. */
+export function findLeft({ owner, stop, worker }: LictorProcess): string[] {
   const wrong: string[] = [];
-  if (ended.error) wrong.push(`${owner.name} failed: ${ended.error}`);
   if (owner.timerCount > 0) wrong.push(`${owner.name} leaves ${owner.timerCount} timers`);
   const listeners = [stop.drain, stop.kill, stop.leave].map((signal) => getEventListeners(signal, "abort").length);
   if (listeners.some((count) => count > 0)) wrong.push(`${owner.name} leaves listeners: ${listeners.join(", ")}`);

@@ -11,7 +11,14 @@ import type { FlowPlan, Truth } from "./engine.ts";
 import { EngineConnections } from "./engine-connections.ts";
 import { Faults } from "./faults.ts";
 import { createPool, createRun, engineIncidents, incidents, poolName, requestStop } from "./incidents.ts";
-import { type CheckedWorld, findLeftContainers, findLeftFiles, findViolations, leftBehind } from "./invariants.ts";
+import {
+  type CheckedWorld,
+  checkDrained,
+  findLeft,
+  findLeftContainers,
+  findLeftFiles,
+  findViolations,
+} from "./invariants.ts";
 import { LictorProcess } from "./lictor-process.ts";
 import { Machine } from "./machine.ts";
 import { heartbeatEvent, Network } from "./network.ts";
@@ -81,7 +88,7 @@ export class World implements CheckedWorld {
   readonly lostAfterSeconds: number;
   /** Flow runs that a machine or a disk that is gone had. */
   readonly lostWithoutDisk = new Set<string>();
-  /** Limits that were exceeded. */
+  /** What was wrong meanwhile: limits that were exceeded, and what lictor processes left when they ended. */
   readonly exceeded: string[] = [];
   /** Containers may be removed at their end, so that nobody knows later whether one existed. */
   removesContainers = false;
@@ -179,6 +186,11 @@ export class World implements CheckedWorld {
     return run.state_type === "RUNNING" && !this.server.hasEvent(id, heartbeatEvent);
   }
 
+  /** A program begins without a report. Its container may be removed at its end. */
+  isBeginUnknown(id: string): boolean {
+    return this.lostWithoutDisk.has(id) || (this.removesContainers && !this.isCalm);
+  }
+
   /** The labels of an earlier claim may name a process that lives, and then the flow run does not look lost. */
   #isLabelled({ id, labels }: ModelRun): boolean {
     const labelled = this.lictors.find(({ directory }) => directory === labels[instanceLabel]);
@@ -256,6 +268,7 @@ export class World implements CheckedWorld {
       },
       () => {
         this.trace(() => `${name} ended: ${lictor.ended?.error ?? "drained"}`);
+        this.clock.after(0, this.owner, () => this.exceeded.push(...findLeft(lictor)));
         // A supervisor starts it again.
         if (!lictor.isReplaced) this.clock.after(restartMs, this.owner, () => this.startLictor(machine, place));
       },
@@ -333,7 +346,8 @@ export class World implements CheckedWorld {
 
     for (const lictor of running) requestStop(this, lictor, "drain");
     await this.#runUntil(clock.now + drainMs, () => this.running().length === 0);
-    return running.flatMap((lictor) => leftBehind(lictor));
+    await this.#runUntil(clock.now + 1, () => false);
+    return [...this.exceeded, ...running.flatMap((lictor) => checkDrained(lictor))];
   }
 
   #factsOf(id: string): RunFacts {
