@@ -6,7 +6,7 @@ import { pick } from "../support/random.ts";
 import { containerVariables, dockerTemplate } from "./docker-pool.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
-import { kubernetesTemplate } from "./kubernetes-pool.ts";
+import { anyKubernetesTemplate } from "./kubernetes-pool.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { RunFacts } from "./run-facts.ts";
 import { epochMs } from "./virtual-clock.ts";
@@ -39,11 +39,10 @@ export function createPool(world: World): void {
   const type = hasContainers ? "docker" : hasCluster ? "kubernetes" : "process";
   const autoRemove = hasContainers && random() < 0.2;
   world.removesContainers ||= autoRemove;
-  const options = { ttlSeconds: pick(random, [null, 5, 60]), podWatchSeconds: pick(random, [null, null, 90]) };
   const base_job_template = hasContainers
     ? dockerTemplate(autoRemove)
     : hasCluster
-      ? kubernetesTemplate(options)
+      ? anyKubernetesTemplate(random)
       : { job_configuration: {}, variables: {} };
   server.handle("POST", "/work_pools/", { name: poolName, type, base_job_template, concurrency_limit });
 }

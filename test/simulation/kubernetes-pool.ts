@@ -7,6 +7,7 @@ import { Outage } from "../../src/infrastructure/kubernetes/cluster/outage.ts";
 import type { Transport } from "../../src/infrastructure/kubernetes/cluster/transport.ts";
 import { openKubernetesOn } from "../../src/infrastructure/kubernetes/kubernetes-infrastructure.ts";
 import type { PoolType } from "../../src/infrastructure/pool-type.ts";
+import { pick, type Random } from "../support/random.ts";
 
 const access: ClusterAccess = {
   server: "https://cluster",
@@ -33,15 +34,21 @@ export function kubernetesPoolOn(transport: Transport): PoolType {
   };
 }
 
+/** Returns the base job template of a seed. */
+export function anyKubernetesTemplate(random: Random): JsonObject {
+  const [ttlSeconds, podWatchSeconds] = [pick(random, [null, 5, 60]), pick(random, [null, null, 90])];
+  return kubernetesTemplate({ ttlSeconds, podWatchSeconds });
+}
+
 /** What differs between the work pools of seeds. */
-export interface TemplateOptions {
+interface TemplateOptions {
   /** Ended Jobs are kept if it is null. */
   readonly ttlSeconds: number | null;
   readonly podWatchSeconds: number | null;
 }
 
 /** Returns a base job template. Output is not read, because its position is stored in a real file. */
-export function kubernetesTemplate({ ttlSeconds, podWatchSeconds }: TemplateOptions): JsonObject {
+function kubernetesTemplate({ ttlSeconds, podWatchSeconds }: TemplateOptions): JsonObject {
   const podSpec = {
     ...{ parallelism: 1, completions: 1, restartPolicy: "Never" },
     containers: [{ name: "prefect-job", image: "i:1" }],
