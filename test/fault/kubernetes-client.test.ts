@@ -43,6 +43,15 @@ function answerNext(server: FakeKubernetes, ...answers: Answer[]): void {
 
 const cut: Answer = (response) => void response.socket?.destroy();
 
+test("a call that nobody ends is ended with its cluster", async () => {
+  await using server = await startFakeKubernetes();
+  server.faults.push(() => status(503, {}));
+  const cluster = await openFakeCluster(server, recordingLogger().log);
+  const reading = rejectionOf(readVersion(cluster, { retries: Number.POSITIVE_INFINITY }));
+  cluster[Symbol.dispose]();
+  expect(await reading).toMatchObject({ message: "the cluster is not used any more" });
+});
+
 describe("an object", () => {
   test("is created, read, changed and deleted", async () => {
     await using server = await startFakeKubernetes();

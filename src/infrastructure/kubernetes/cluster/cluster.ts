@@ -29,13 +29,19 @@ export class Cluster implements Disposable {
   /** The time that the last response named, and when it came. */
   #time: { readonly ms: number; readonly at: number } | null = null;
 
+  /** Ends the calls that nobody else ends. */
+  readonly #over = new AbortController();
+
   constructor(
     readonly access: ClusterAccess,
     /** What is known of the connection. Its `problem` is null while the API server answers. */
     readonly outage: Outage,
     private readonly environment: Environment,
     readonly transport: Transport = overHttp,
-  ) {}
+  ) {
+    // Many calls may wait at a time, and Node.js warns of more than ten listeners.
+    setMaxListeners(0, this.#over.signal);
+  }
 
   /**
    * Sends a request and returns the JSON of the response. Repeats it after transient failures: 408, 429, 5xx and lost
@@ -110,14 +116,15 @@ export class Cluster implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#over.abort(new Error("the cluster is not used any more"));
     this.#agents?.opened[Symbol.dispose]();
   }
 
   async #repeat<T>(call: Call, attempt: (credentials: Credentials) => Promise<T>): Promise<T> {
-    const { signal, retries = usualRetries } = call;
+    const { signal = this.#over.signal, retries = usualRetries } = call;
     let isRenewed = false;
     for (let failed = 1; ; ) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       let used: Credentials | undefined;
       try {
         used = await this.access.credentials.read(signal);
@@ -125,7 +132,7 @@ export class Cluster implements Disposable {
         this.outage.answered();
         return result;
       } catch (error) {
-        signal?.throwIfAborted();
+        signal.throwIfAborted();
         if (!call.asksNode || !(error instanceof ClusterError)) this.outage.failed(error);
         if (used && error instanceof ClusterError && error.status === 401 && !isRenewed) {
           isRenewed = true;
@@ -134,7 +141,7 @@ export class Cluster implements Disposable {
         }
         if (!isTransient(error) || failed > retries) throw error;
         const asked = error instanceof ClusterError ? error.retryAfterMs : undefined;
-        await sleep(delayMs(failed, asked, jitter, this.transport.random), signal ?? never);
+        await sleep(delayMs(failed, asked, jitter, this.transport.random), signal);
         failed += 1;
       }
     }
@@ -169,7 +176,7 @@ export class Cluster implements Disposable {
     };
   }
 
-  #commonOf({ limitMs = usualLimitMs, signal }: Call, credentials: Credentials) {
+  #commonOf({ limitMs = usualLimitMs, signal = this.#over.signal }: Call, credentials: Credentials) {
     return { timeoutMs: limitMs, agents: this.#agentsFor(credentials), signal };
   }
 
@@ -207,10 +214,6 @@ export class Cluster implements Disposable {
     return new ClusterError(status, toStatusBody(shown), { method, path, server, origin }, retryAfterMs);
   }
 }
-
-const never = new AbortController().signal;
-// Many calls may wait at a time, and Node.js warns of more than ten listeners.
-setMaxListeners(0, never);
 
 function sameCertificate(one: Credentials["certificate"], other: Credentials["certificate"]): boolean {
   return one?.cert === other?.cert && one?.key === other?.key;
