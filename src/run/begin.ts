@@ -48,7 +48,9 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     place?.keepUntilStarted(execution);
   } catch (error) {
     if (stopReason(run) && error === run.stop.signal.reason) {
-      await reportNotStarted(context, run, null);
+      // An earlier request may have started it although there was no response.
+      const current = context.poolType.isLocal ? null : await findFlowRun(context.api, flowRun.id, forReport);
+      await reportNotStarted(context, run, current?.state ?? null);
       return null;
     }
     if (error instanceof ShortageError) await reportShortage(context, run, error);
@@ -203,6 +205,8 @@ async function reportNotStarted(context: RunContext, run: RunRecord, state: Stat
   const reason = stopReason(run);
   if (isFinal(state)) {
     log.info(`Flow run '${flowRun.name}' is ${state?.name} already; it is not started.`);
+  } else if (reason?.kind === "kill" && state?.type === "RUNNING") {
+    log.info(`Flow run '${flowRun.name}' runs already; it is left as it is.`);
   } else if (reason?.kind === "kill" && state?.type !== "CANCELLING") {
     await setBack(context, run, `Not started: worker '${context.identity.name}' ${reason.by}.`);
   } else {

@@ -145,7 +145,7 @@ describe("the creation of a Job", () => {
     expect(await pool.jobs()).toHaveLength(1);
   });
 
-  test("ends when the flow run is stopped, and leaves nothing", async () => {
+  test("that was executed when the flow run is stopped leaves its Job to the next worker", async () => {
     await using pool = await openFakePool(quickly);
     const stop = new AbortController();
     const reason = new Error("it is stopped");
@@ -155,6 +155,16 @@ describe("the creation of a Job", () => {
       pool.cluster.put("jobs", { ...manifest, metadata: { ...manifest.metadata, namespace } });
       return () => stop.abort(reason);
     });
+    await using execution = await start(pool, {}, stop.signal);
+    expect(execution.handle.proof.jobUid).toBe((await pool.job()).metadata.uid);
+    expect(changes(pool).map(({ method }) => method)).toEqual(["POST"]);
+  });
+
+  test("that was not executed ends when the flow run is stopped, and leaves nothing", async () => {
+    await using pool = await openFakePool(quickly);
+    const stop = new AbortController();
+    const reason = new Error("it is stopped");
+    failCreations(pool, () => stop.abort(reason));
     await expect(start(pool, {}, stop.signal)).rejects.toBe(reason);
     expect(await pool.jobs()).toEqual([]);
   });

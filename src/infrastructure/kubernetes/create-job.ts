@@ -62,10 +62,11 @@ export async function createJob(creation: Creation): Promise<JobObject> {
     created = await createOrFind(creation, manifest);
     if (!isOfAttempt(created, facts)) throw new JobCreationError(notOurs(created, job));
   } catch (error) {
-    // An earlier request may have created it without a response, and then even a refusal says nothing.
+    // An earlier request may have created it without a response, and then even a refusal says nothing. Its program may have begun.
+    // So it is dealt with as any other, even if its flow run is to be stopped.
     const existing = await findOwn(creation, manifest);
-    if (existing === null || signal.aborted) {
-      await removeUnused(creation, existing, split?.secretName ?? null);
+    if (existing === null) {
+      if (split) await removeSecret(creation, split.secretName);
       signal.throwIfAborted();
       throw explained(error, job);
     }
@@ -202,19 +203,10 @@ async function findOwn({ cluster, job, facts }: Creation, manifest: JsonObject):
   }
 }
 
-/** Removes what a failed creation left. Failing that, a worker deletes the Job when it finds that nobody waits for it. */
-async function removeUnused(
-  { kubernetes, cluster, job }: Creation,
-  existing: JobObject | null,
-  secretName: string | null,
-): Promise<void> {
-  const options = { signal: timeoutSignal(removalMs), propagationPolicy: "Background" } as const;
+/** Removes the secret that a failed creation left. */
+async function removeSecret({ kubernetes, cluster, job }: Creation, name: string): Promise<void> {
   try {
-    if (existing) {
-      const { name, uid } = existing.metadata;
-      await deleteObject(cluster, jobs, job.namespace, name, { ...options, uid });
-    }
-    if (secretName !== null) await deleteObject(cluster, secrets, job.namespace, secretName, options);
+    await deleteObject(cluster, secrets, job.namespace, name, { signal: timeoutSignal(removalMs) });
   } catch (error) {
     kubernetes.services.log.debug({ err: error }, "What was created for a flow run could not be removed");
   }
