@@ -46,8 +46,13 @@ export class SimulatedCluster {
     this.connections = new ApiServerConnections(this.api, parts);
     this.nodes = new Nodes(this.api, parts);
     this.#controller = new JobController(this.api, this.nodes, parts);
-    this.connections.onRequest = (owner, { method }) => {
-      if (method === "POST") parts.onStart(owner);
+    const begun = new Set<string>();
+    this.connections.onRequest = (owner, { method, body }) => {
+      const { name = "" } = (body.metadata ?? {}) as { name?: string };
+      // A repetition begins nothing. Flow runs that were adopted meanwhile count too.
+      if (method !== "POST" || begun.has(name)) return;
+      begun.add(name);
+      parts.onStart(owner);
     };
     this.api.reactions = {
       ...this.#controller.reactions,
