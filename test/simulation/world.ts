@@ -299,7 +299,9 @@ export class World implements CheckedWorld {
   #onStart(owner: Owner): void {
     const lictor = this.lictors.find((each) => each.owner === owner);
     const { limit, taken } = lictor?.slots ?? { limit: null, taken: 0 };
-    if (limit !== null && taken > limit)
+    // A Job may be created long after its claim.
+    const adopted = this.cluster ? lictor?.worker?.runs.list().filter(({ claim }) => claim === null) : [];
+    if (limit !== null && taken - (adopted?.length ?? 0) > limit)
       this.exceeded.push(`${owner.name} starts a flow run with ${taken} slots taken`);
   }
 
