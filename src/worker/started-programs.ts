@@ -60,7 +60,10 @@ export class StartedPrograms {
     for (const program of candidates) {
       const flowRun = claimed.get(program.flowRunId) as FlowRun;
       if (isAttended(program, flowRun) || runs.has(flowRun.id)) continue;
-      if (await this.#isCurrent(program, signal)) this.#continue(program, flowRun, workPool);
+      const isCurrent = await this.#isCurrent(program, signal);
+      // Two looks at a time may find the same program, and the server may take long.
+      if (runs.has(flowRun.id)) continue;
+      if (isCurrent) this.#continue(program, flowRun, workPool);
       else this.#leave(program);
     }
   }

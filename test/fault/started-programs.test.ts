@@ -75,6 +75,37 @@ test.each(variants)(
   },
 );
 
+test("a program that two looks find at the same time is continued once", async () => {
+  const server = await startScriptedServer({
+    http: {
+      "POST /api/flow_runs/filter": [{ body: [claimed], ...always }],
+      [`GET /api/flow_runs/${claimed.id}`]: [{ body: claimed, ...always }],
+      "GET /api/work_pools/p": [{ body: good.goodWorkPool, ...always }],
+      [`GET /api/deployments/${good.goodDeployment.id}`]: [{ body: good.goodDeployment, ...always }],
+      [`GET /api/flows/${good.goodFlowRun.flow_id}`]: [{ body: good.goodFlow, ...always }],
+      "POST /api/work_pools/p/workers/filter": [{ body: [], ...always }],
+      "GET /api/flow_run_states/": [{ body: [pending], ...always }],
+    },
+  });
+  const { worker, client } = openWorker(server.url);
+  worker.pool.current = good.goodWorkPool as never;
+  const adopted: string[] = [];
+  Object.assign(worker.infrastructure, {
+    findStarted: async () => [program],
+    adopt: async ({ identifier }: { identifier: string }) => {
+      adopted.push(identifier);
+      return null;
+    },
+  });
+  const programs = new StartedPrograms(worker);
+  await Promise.all([programs.adopt(untilTheEnd), programs.adopt(untilTheEnd)]);
+  await waitFor(() => !worker.runs.has(claimed.id), { timeoutMs: 5_000, what: "the end of the flow run" });
+  expect(adopted).toEqual(["engine:1"]);
+  expect(worker.services.slots.taken).toBe(0);
+  client[Symbol.dispose]();
+  await server.stop();
+});
+
 test("a program whose flow run is scheduled again is left alone", async () => {
   const body = [{ ...claimed, ...retried, empirical_policy: { retry_type: "reschedule" } }];
   const server = await startScriptedServer({ http: { "POST /api/flow_runs/filter": [{ body, ...always }] } });
