@@ -77,9 +77,32 @@ function parseServerDetail(response: HttpResponse): string | undefined {
     const body = JSON.parse(response.body) as Record<string, unknown> | null;
     const texts = [body?.detail ?? body?.exception_message, body?.exception_detail]
       .filter((part) => part !== undefined && part !== null)
-      .map((part) => (typeof part === "string" ? part : JSON.stringify(part)));
+      .map((part) => (typeof part === "string" ? part : (describeRefusedFields(part) ?? JSON.stringify(part))));
     return texts.length > 0 ? texts.join(" ").replace(/\s+/g, " ").slice(0, 500) : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** A field that the server refused. Source: pydantic, as FastAPI sends it. */
+interface RefusedField {
+  readonly type: string;
+  readonly loc: readonly (string | number)[];
+  readonly msg: string;
+}
+
+/**
+ * Returns the fields that the server refused, and why, or undefined for something else. If a value may have several forms, each
+ * form refuses it. Only one of them says what is wrong with the value itself.
+ */
+function describeRefusedFields(part: unknown): string | undefined {
+  if (!Array.isArray(part) || part.length === 0) return undefined;
+  const fields = part as readonly Partial<RefusedField>[];
+  if (!fields.every(({ loc, msg }) => Array.isArray(loc) && typeof msg === "string")) return undefined;
+  const values = fields.filter(({ type }) => type === "value_error");
+  return (values.length > 0 ? values : fields)
+    .map(
+      ({ loc = [], msg }) => `${loc.filter((each) => each !== "body" && !/[()]/.test(String(each))).join(".")}: ${msg}`,
+    )
+    .join("; ");
 }

@@ -110,6 +110,14 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
     expect(stderr).toMatch(message);
   });
 
+  test("says in one line what the server refuses", async () => {
+    const pool = await newPool(sharedApi());
+    const args = ["deploy", newName(), "--pool", pool, "--schedule", "99 99 * * *", "--", "true"];
+    const { code, stderr } = await runLictor(args, { env });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^POST \/deployments\/: 422 [^{}[\]]*schedules\.0\.schedule\.[^{}[\]]*cron[^{}[\]]*\n$/i);
+  });
+
   test("makes flow runs that fail with words about it if another worker takes them", async () => {
     needsPrefect("3.9.0", "the worker that is tried");
     const name = newName();
