@@ -44,11 +44,10 @@ const checks: Readonly<Record<string, (output: (start: string) => string) => Pro
 
 describe("commands", () => {
   beforeAll(async () => {
+    // A run that was interrupted leaves them.
+    await removePools();
     await sharedApi().createWorkPool("my-pool");
-    // Without their deployments, whose schedules would make flow runs.
-    return async () => {
-      for (const name of ["my-pool", "cpu", "gpu", "local"]) await sharedApi().deleteWorkPool(name);
-    };
+    return removePools;
   });
 
   test.each(withCommands)("of $path do what they shall", { timeout: 120_000 }, async (document) => {
@@ -77,6 +76,18 @@ describe("commands", () => {
     expect(recordedCommands.filter((each) => !isUsed(each))).toEqual([]);
   });
 });
+
+/** Removes the work pools of the documents, with their deployments, whose schedules would make flow runs. */
+async function removePools(): Promise<void> {
+  const api = sharedApi();
+  for (const name of ["my-pool", "cpu", "gpu", "local"]) {
+    const exists = await api.readWorkPool(name).then(
+      () => true,
+      () => false,
+    );
+    if (exists) await api.deleteWorkPool(name);
+  }
+}
 
 describe("what is shown", () => {
   const inLanguage = (language: string): CodeBlock[] => blocks.filter((block) => block.language === language);
