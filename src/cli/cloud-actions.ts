@@ -5,6 +5,7 @@ import { pythonRepr } from "../python-text.ts";
 import { locateProfile, profileSettings, type SettingsInput } from "../settings/load.ts";
 import { changeProfile, overridingVariables } from "./change-profile.ts";
 import { openCloud } from "./open-api.ts";
+import { withAdvice } from "./operator-api.ts";
 import type { OutputOption } from "./options.ts";
 import type { ProgramContext } from "./program-context.ts";
 import { askHidden, choose, confirm, isInteractive, print, printJson } from "./terminal.ts";
@@ -30,7 +31,9 @@ export async function login(
   }
   using cloud = openCloud(withKey(program, key));
   const workspaces = await readWorkspaces(cloud.api).catch((error: unknown) => {
-    throw isRefusal(error) ? new Error(`Unable to authenticate with Prefect Cloud. ${adviceFor(key)}`) : error;
+    throw isRefusal(error)
+      ? new Error(`Unable to authenticate with Prefect Cloud. ${adviceFor(key)}`)
+      : withAdvice(error);
   });
   const workspace = await pickWorkspace(program, workspaces, handle);
   const apiUrl = workspaceApiUrl(cloud.apiUrl, workspace);
@@ -88,7 +91,9 @@ async function readOwnWorkspaces(program: ProgramContext): Promise<{ workspaces:
     const profile = pythonRepr(program.settings.profile.name);
     throw new Error(`Currently not authenticated in profile ${profile}. Please log in with \`lictor cloud login\`.`);
   }
-  const workspaces = await readWorkspaces(cloud.api);
+  const workspaces = await readWorkspaces(cloud.api).catch((error: unknown) => {
+    throw withAdvice(error);
+  });
   return { workspaces: workspaces.sort(byHandle), apiUrl: cloud.apiUrl };
 }
 

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { JsonObject } from "../api/wire.ts";
 import type { DeploymentPlan } from "./deployment-plan.ts";
-import { addCommand, collect, profileOf } from "./options.ts";
+import { addCommand, collect, poolName, profileOf, wholeNumber } from "./options.ts";
 
 const loadDeploy = () => import("./deploy-actions.ts");
 const loadRun = () => import("./run-actions.ts");
@@ -43,13 +43,13 @@ function addDeployCommand(program: Command): void {
     .helpGroup("Run:")
     .argument("[name]", "The name of the deployment: name or flow/name.")
     .argument("[command...]", "The program and its arguments, after --. They may have {{ parameters.NAME }}.")
-    .option("-p, --pool <pool>", "The work pool that runs the flow runs.")
+    .option("-p, --pool <pool>", "The work pool that runs the flow runs.", poolName)
     .option("--from <file>", "Deploy everything that a file such as lictor.toml describes.")
     .option("-e, --entrypoint <file:flow>", "A flow of a module that uses lictor, instead of a command.")
     .option("--schedule <when>", "A cron expression, or seconds between flow runs. May be repeated.", collect)
     .option("--timezone <zone>", "The time zone of the schedules, such as Europe/Berlin.")
     .option("--param <name:type=default>", "A parameter. Without a default it is required. May be repeated.", collect)
-    .option("--retries <n>", "How often a failed flow run is retried.", toCount)
+    .option("--retries <n>", "How often a failed flow run is retried.", wholeNumber(0))
     .option("--retry-delay <seconds>", "The time before a retry.", toCount)
     .option("--timeout <seconds>", "Stop a flow run that runs for longer.", toCount)
     .option("--image <image>", "The image of the containers.")
@@ -67,7 +67,12 @@ function addDeployCommand(program: Command): void {
       const { deploy, deployFrom, withProgram } = await loadDeploy();
       const { from, pool } = options;
       await withProgram({ ...profileOf(command), logFormat: "text" }, async (context) => {
-        if (from !== undefined) return await deployFrom(context, from);
+        if (from !== undefined) {
+          const isAlone = Object.keys(options).every((option) => ["from", "profile", "noColor"].includes(option));
+          if (name !== undefined || !isAlone)
+            throw new Error("--from deploys what the file says. Remove the name and the other options.");
+          return await deployFrom(context, from);
+        }
         if (name === undefined) throw new Error("Name the deployment, or use --from lictor.toml.");
         if (pool === undefined) throw new Error("Name the work pool: --pool POOL.");
         await deploy(context, toPlan({ name, pool, command: joinPlaceholders(words) }, options));

@@ -1,5 +1,6 @@
 // A deployment as options and lictor.toml describe it, and the fields that the server gets for it.
 import type { Json, JsonObject } from "../api/wire.ts";
+import { parametersIn } from "../job/program-fields.ts";
 
 /** One deployment, as a user describes it. */
 export interface DeploymentPlan {
@@ -49,6 +50,7 @@ export interface PlannedDeployment {
 
 /** Returns the flow and the deployment in `name` or `flow/name`. Throws an Error for another form. */
 export function splitName(name: string): { flow: string; name: string } {
+  if (/[%&><]/.test(name)) throw new Error(`'${name}' is no name of a deployment. It may have none of % & > <.`);
   const parts = name.split("/");
   const [first = "", second = first] = parts;
   if (parts.length <= 2 && first !== "" && second !== "") return { flow: first, name: second };
@@ -69,6 +71,13 @@ export function planDeployment(
     const value = (property as { default?: Json }).default;
     return value === undefined ? [] : [[key, value] as const];
   });
+  const unknown = parametersIn(plan.command).find(
+    (given) => !Object.hasOwn(schema.properties, given) && !Object.hasOwn(schema.properties, given.split(".")[0] ?? ""),
+  );
+  if (unknown !== undefined)
+    throw new Error(
+      `The command has {{ parameters.${unknown} }}, but the deployment has no such parameter. Add --param ${unknown.split(".")[0]}.`,
+    );
   const program = described ? ["node", (plan.entrypoint ?? "").replace(/:[^:]*$/, "")] : [...plan.command];
   return {
     flow,
@@ -206,9 +215,19 @@ function mergeSchemas(schema: ParameterSchema, params: readonly Param[]): Parame
 
 /** Reads a schedule: seconds between flow runs, or a cron expression of five fields. Throws an Error for another form. */
 export function parseSchedule(text: string, timezone: string | null): JsonObject {
+  if (timezone !== null && !isTimeZone(timezone))
+    throw new Error(`'${timezone}' is no time zone. Write one such as Europe/Berlin.`);
   const words = text.trim().split(/\s+/);
   const seconds = words.length === 1 ? Number(words[0]) : Number.NaN;
   if (seconds > 0 && Number.isFinite(seconds)) return { interval: seconds, ...(timezone !== null && { timezone }) };
   if (words.length === 5 || /^@\w+$/.test(text.trim())) return { cron: words.join(" "), timezone: timezone ?? "UTC" };
   throw new Error(`'${text}' is no schedule. Write a number of seconds, or a cron expression such as '0 5 * * *'.`);
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
+  }
 }

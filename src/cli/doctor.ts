@@ -1,6 +1,7 @@
 // The command `lictor doctor`, which finds out why lictor cannot reach or use the Prefect API.
 import { type Command, InvalidArgumentError } from "commander";
 import type { DoctorOptions } from "./doctor-actions.ts";
+import { poolName } from "./options.ts";
 
 /** With this limit, a slow machine still ends within 5 s. */
 const defaultTimeoutSeconds = 4;
@@ -20,7 +21,7 @@ export function addDoctor(program: Command): void {
     .command("doctor")
     .description("Look for what keeps lictor from working: settings, network, credentials, sockets, Python.")
     .helpGroup("Look:")
-    .option("-p, --pool <pool>", "The work pool to look at too.")
+    .option("-p, --pool <pool>", "The work pool to look at too.", poolName)
     .option("--python <path>", "The Python that is to run the flows. [from LICTOR_PYTHON, else as `worker start`]")
     .option("--workspace <account/workspace>", "The workspace of Prefect Cloud, instead of PREFECT_API_URL.")
     .option("--timeout <seconds>", "Seconds for everything together.", toSeconds, defaultTimeoutSeconds)

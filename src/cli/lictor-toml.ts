@@ -26,7 +26,7 @@ function toPlan(name: string, table: Table): DeploymentPlan {
     schedules: table.texts("schedule"),
     timezone: table.text("timezone"),
     params: table.texts("param"),
-    retries: table.count("retries"),
+    retries: table.wholeNumber("retries"),
     retryDelaySeconds: table.count("retry-delay"),
     timeoutSeconds: table.count("timeout"),
     image: table.text("image"),
@@ -71,6 +71,11 @@ class Table {
     const value = this.#take(key);
     if (value === undefined || (typeof value === "number" && value >= 0)) return value ?? null;
     return this.refuse(`has a '${key}' that is no number`);
+  }
+
+  wholeNumber(key: string): number | null {
+    const value = this.count(key);
+    return value === null || Number.isInteger(value) ? value : this.refuse(`has a '${key}' that is no whole number`);
   }
 
   object(key: string): JsonObject {

@@ -29,8 +29,7 @@ export async function openOperatorApi(program: ProgramContext): Promise<Disposab
     try {
       return await api.request(...args);
     } catch (error) {
-      if (error instanceof UnreachableError) error.message += adviceFor(error.code);
-      throw error;
+      throw withAdvice(error);
     } finally {
       clearTimeout(timer);
       if (isShown) stderr.write(eraseLine);
@@ -43,7 +42,10 @@ export async function openOperatorApi(program: ProgramContext): Promise<Disposab
   };
 }
 
-function adviceFor(code: string): string {
-  const cause = causeOfLostConnection(code);
-  return `.${cause === null ? "" : ` ${cause}`} \`lictor doctor\` tries each step.`;
+/** Adds to the message of an UnreachableError what is probably wrong. Returns the error. */
+export function withAdvice(error: unknown): unknown {
+  if (!(error instanceof UnreachableError)) return error;
+  const cause = causeOfLostConnection(error.code);
+  error.message += `.${cause === null ? "" : ` ${cause}`} \`lictor doctor\` tries each step.`;
+  return error;
 }

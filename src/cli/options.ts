@@ -32,6 +32,12 @@ export function collect(value: string, previous: readonly string[] = []): string
   return [...previous, value];
 }
 
+/** Parses the name of a work pool. The server would take other texts for other routes. */
+export function poolName(text: string): string {
+  if (text.trim() !== "" && !/[/%&><\p{Cc}]/u.test(text)) return text;
+  throw new InvalidArgumentError("Expected the name of a work pool, which has none of / % & > <.");
+}
+
 /** Returns a parser of whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {

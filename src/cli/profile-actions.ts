@@ -28,6 +28,7 @@ export function listProfiles(input: SettingsInput, output: OutputOption["output"
 
 /** `profile create`: adds a profile, or a copy of `from`. Throws an Error if it exists. */
 export async function createProfile(input: SettingsInput, name: string, from: string | undefined): Promise<void> {
+  if (name.trim() === "") throw new Error("Write the name of the profile. It cannot be empty.");
   await updateProfiles(locateProfile(input).file, ({ text, profiles }) => {
     if (Object.hasOwn(profiles, name)) {
       throw new Error(`Profile ${pythonRepr(name)} already exists. \`lictor profile delete\` removes it.`);

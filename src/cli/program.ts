@@ -88,8 +88,18 @@ function noColorOption(): Option {
   return Object.assign(new Option("--no-color", "Print no colours, as with the variable NO_COLOR."), { negate: false });
 }
 
+/** Returns the command line with `--pool` if a command of workers was given the name of a pool without it, else null. */
+function forgottenPool(message: string, words: readonly string[]): string | null {
+  const [group = "", command = "", name, ...others] = words;
+  const isForgotten = message.startsWith(`error: too many arguments for '${command}'`) && group === "worker";
+  if (!isForgotten || name === undefined || name.startsWith("-")) return null;
+  return ["worker", command, "--pool", name, ...others].join(" ");
+}
+
 /** Returns the message with the command that was probably meant, if it is about an unknown command. */
 function explainUnknown(message: string, program: Command, words: readonly string[]): string {
+  const forgotten = forgottenPool(message, words);
+  if (forgotten !== null) return `${message}(Did you mean 'lictor ${forgotten}'?)\n`;
   const unknown = /^error: unknown command '(.*)'/.exec(message)?.[1];
   if (unknown === undefined) return message;
   const nearest = nearestCommand(unknown, words, visibleCommands(program).map(commandPath));

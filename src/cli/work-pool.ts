@@ -1,6 +1,6 @@
 // The commands `lictor work-pool …`, with the options of Prefect's.
 import type { Command } from "commander";
-import { addCommand, type OutputOption, profileOf, wholeNumber, withOutput } from "./options.ts";
+import { addCommand, type OutputOption, poolName, profileOf, wholeNumber, withOutput } from "./options.ts";
 import type { ProgramContext } from "./program-context.ts";
 
 const loadActions = () => import("./operator-actions.ts");
@@ -14,22 +14,25 @@ export function addWorkPool(program: Command): void {
       const { listWorkPools } = await loadActions();
       await run(command, (context) => listWorkPools(context, { output, verbose }));
     });
-  withOutput(addCommand(pool, "inspect <name>", "Inspect a work pool.")).action(
-    async (name: string, { output }: OutputOption, command: Command) => {
+  withOutput(addCommand(pool, "inspect", "Inspect a work pool."))
+    .argument("<name>", "The name of the work pool.", poolName)
+    .action(async (name: string, { output }: OutputOption, command: Command) => {
       const { inspectWorkPool } = await loadActions();
       await run(command, (context) => inspectWorkPool(context, name, output));
-    },
-  );
+    });
   for (const [word, description, isPaused] of [
     ["pause", "Pause a work pool: its workers take no new flow runs.", true],
     ["resume", "Resume a work pool.", false],
   ] as const) {
-    addCommand(pool, `${word} <name>`, description).action(async (name: string, _own: unknown, command: Command) => {
-      const { pauseWorkPool } = await loadActions();
-      await run(command, (context) => pauseWorkPool(context, name, isPaused));
-    });
+    addCommand(pool, word, description)
+      .argument("<name>", "The name of the work pool.", poolName)
+      .action(async (name: string, _own: unknown, command: Command) => {
+        const { pauseWorkPool } = await loadActions();
+        await run(command, (context) => pauseWorkPool(context, name, isPaused));
+      });
   }
-  withOutput(addCommand(pool, "preview <name>", "Preview the work pool's scheduled work for all queues."))
+  withOutput(addCommand(pool, "preview", "Preview the work pool's scheduled work for all queues."))
+    .argument("<name>", "The name of the work pool.", poolName)
     // As with Prefect, -h is not the help here.
     .helpOption("--help", "display help for command")
     .option("-h, --hours <hours>", "The number of hours to look ahead.", wholeNumber(0, 1_000_000), 1)

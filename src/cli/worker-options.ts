@@ -42,14 +42,16 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
   const pools = [...new Set(options.pool)];
   if (pools.length === 0) throw new WorkerStartError("Missing required option '--pool' / '-p'.");
   for (const pool of pools) {
+    if (pool.trim() === "") throw new WorkerStartError("The name of a work pool is empty. Name it with --pool.");
     if (/[/%&><]/.test(pool)) throw new WorkerStartError(`Work pool name '${pool}' cannot contain any of / % & > <`);
   }
-  const name = options.name ?? defaultName(options.type ?? "process");
+  if (options.type !== undefined) supportedPoolType(options.type);
+  // An empty name is none, as with the reference.
+  const name = options.name || defaultName(options.type ?? "process");
   if (/[/%]/.test(name)) throw new WorkerStartError("Worker name cannot contain '/' or '%'");
   if (/\p{Cc}/u.test(name)) {
     throw new WorkerStartError("Worker name cannot contain line ends or other control characters");
   }
-  if (options.type !== undefined) supportedPoolType(options.type);
   return pools.map((workPoolName) => ({
     name,
     workPoolName,
@@ -76,7 +78,10 @@ export function defaultName(poolType: string): string {
 /** Returns the work queues of one pool. `pool/queue` is a queue of one pool, and `queue` is a queue of every pool. */
 function queuesOf(pool: string, pools: readonly string[], queues: readonly string[]): string[] {
   return queues.flatMap((queue) => {
-    const [first = "", second] = queue.split("/");
+    const [first = "", second, ...others] = queue.split("/");
+    if (first === "" || second === "" || others.length > 0) {
+      throw new WorkerStartError(`'${queue}' is no name of a work queue. Write queue, or pool/queue.`);
+    }
     if (second === undefined) return [queue];
     if (!pools.includes(first)) {
       throw new WorkerStartError(`Work queue '${queue}' is of a pool that is not given: add --pool ${first}.`);

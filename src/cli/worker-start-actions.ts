@@ -42,7 +42,9 @@ function readTemplate(file: string): JsonObject {
     const template = parseExactJson(text);
     if (typeof template === "object" && template !== null && !Array.isArray(template)) return template as JsonObject;
   } catch (error) {
-    throw new WorkerStartError(`--base-job-template: ${file} is not JSON: ${(error as Error).message}`);
+    throw new WorkerStartError(
+      `--base-job-template: ${file} is not JSON: ${(error as Error).message.replace(/\s+/g, " ")}`,
+    );
   }
   throw new WorkerStartError(`--base-job-template: ${file} does not hold a JSON object`);
 }

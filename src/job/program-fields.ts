@@ -63,6 +63,11 @@ function isReportedByWorker(field: Json | undefined): boolean {
 // The names are those of JSON, with dots between the keys of nested objects.
 const placeholder = /\{\{\s*parameters\.([^{}\s]+)\s*\}\}/g;
 
+/** Returns the names of parameters in `{{ parameters.NAME }}` in these words. */
+export function parametersIn(words: readonly string[]): string[] {
+  return words.flatMap((word) => [...word.matchAll(placeholder)].map(([, name = ""]) => name));
+}
+
 /** Splits a command. The spaces inside the braces of a placeholder do not split it. */
 function splitTemplate(command: string): string[] {
   return splitCommand(command.replace(placeholder, (_, name: string) => `{{parameters.${name}}}`));

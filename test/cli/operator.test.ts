@@ -112,6 +112,21 @@ function withoutClientFields(key: string, value: unknown): unknown {
   return value === null || key === "estimated_start_time_delta" ? undefined : value;
 }
 
+test("what is no name of a work pool is not sent to the server", async () => {
+  await using home = await makeHome();
+  for (const args of [
+    ["work-pool", "inspect", ""],
+    ["work-pool", "pause", "a/b"],
+    ["worker", "ls", "-p", "a%b"],
+  ]) {
+    const { code, stderr } = await home.lictor(args, env());
+    expect({ args, code }).toEqual({ args, code: 1 });
+    expect(stderr).toMatch(
+      /^error: .* is invalid.* Expected the name of a work pool, which has none of \/ % & > <\.$/m,
+    );
+  }
+});
+
 test("a flow run is cancelled", async () => {
   await using home = await makeHome();
   const { api, late } = await makeWork();

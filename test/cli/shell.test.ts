@@ -30,6 +30,12 @@ test("an unknown command is one line of what was meant, and exit code 1", async 
   });
 });
 
+test("a work pool without --pool is answered with the command that was meant", async () => {
+  const { code, stderr } = await runLictor(["worker", "start", "my-pool", "--limit", "2"]);
+  expect(code).toBe(1);
+  expect(stderr).toContain("\n(Did you mean 'lictor worker start --pool my-pool --limit 2'?)\n");
+});
+
 describe("colours", () => {
   const warning = { PREFECT_WORKER_QUERY_SECONDS: "0.01" };
   const escapeCode = "\u001b[";

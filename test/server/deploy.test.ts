@@ -103,6 +103,13 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
     [["x", "--", "ls"], /^Name the work pool: --pool POOL\.\n$/],
     [["--pool", "p"], /^Name the deployment, or use --from lictor\.toml\.\n$/],
     [["--from", "/no/such/file"], /^Cannot read \/no\/such\/file \(ENOENT\)\.\n$/],
+    [["x", "--from", "f"], /^--from deploys what the file says\. Remove the name and the other options\.\n$/],
+    [["--tag", "a", "--from", "f"], /^--from deploys what the file says\./],
+    [
+      ["x", "--pool", "a/b", "--", "ls"],
+      /^error: option '-p, --pool <pool>' argument 'a\/b' is invalid\. Expected the name/,
+    ],
+    [["x", "--pool", "p", "--retries", "1.5", "--", "ls"], /whole number of at least 0/],
     [["x", "--pool", "p", "--entrypoint", "a.ts:a", "--", "ls"], /^'x' has both a command and an entrypoint\. .*\n$/],
   ])("refuses %j in one line", async (args, message) => {
     const { code, stderr, stdout } = await runLictor(["deploy", ...args], { env });

@@ -170,6 +170,14 @@ describe("worker start", () => {
       env: { DOCKER_HOST: "ssh://me@engine" },
       error: /^lictor does not connect to Docker over SSH \(ssh:\/\/me@engine\)\. Forward the socket/,
     },
+    {
+      what: "an empty pool name",
+      args: ["-p", ""],
+      error: /^The name of a work pool is empty\. Name it with --pool\./,
+    },
+    { what: "an empty queue", args: ["-p", "x", "-q", ""], error: /^'' is no name of a work queue\. Write queue, or/ },
+    { what: "a queue with two slashes", args: ["-p", "x", "-q", "x/y/z"], error: /^'x\/y\/z' is no name of a work/ },
+    { what: "a type with a slash", args: ["-p", "x", "-t", "a/b"], error: /^Work pools of type 'a\/b' are not supp/ },
     { what: "a pool name with a slash", args: ["-p", "a/b"], error: /^Work pool name 'a\/b' cannot contain any of/ },
     {
       what: "a name with a line end",

@@ -17,7 +17,7 @@ const plan: DeploymentPlan = {
   entrypoint: null,
   schedules: [],
   timezone: null,
-  params: [],
+  params: ["day"],
   retries: null,
   retryDelaySeconds: null,
   timeoutSeconds: null,
@@ -55,6 +55,14 @@ describe("a deployment", () => {
     const jobVariables = { env: { A: "1" }, retries: 5 };
     const { fields } = planDeployment({ ...plan, retries: 2, jobVariables }, place);
     expect(fields.job_variables).toMatchObject(jobVariables);
+  });
+
+  test("has no placeholder for a parameter that it lacks", () => {
+    const command = ["echo", "{{ parameters.day }} {{ parameters.other.part }}"];
+    expect(() => planDeployment({ ...plan, command }, place)).toThrow(
+      "The command has {{ parameters.other.part }}, but the deployment has no such parameter. Add --param other.",
+    );
+    expect(planDeployment({ ...plan, command, params: ["day", "other:object"] }, place).flow).toBe("import");
   });
 
   test("has the schema and the defaults of its parameters", () => {
@@ -130,13 +138,16 @@ test("schedules are seconds or cron expressions", () => {
   expect(parseSchedule("60", null)).toEqual({ interval: 60 });
   expect(parseSchedule(" 0  5 * * 1-5", "Europe/Berlin")).toEqual({ cron: "0 5 * * 1-5", timezone: "Europe/Berlin" });
   expect(parseSchedule("@daily", null)).toEqual({ cron: "@daily", timezone: "UTC" });
-  for (const wrong of ["", "0", "-1", "soon", "* * *"]) expect(() => parseSchedule(wrong, null)).toThrow(/no schedule/);
+  for (const zone of ["Nowhere/None", "", "x"]) expect(() => parseSchedule("60", zone)).toThrow(/no time zone/);
+  for (const wrong of ["", "0", "-1", "1e999", "soon", "* * *"])
+    expect(() => parseSchedule(wrong, null)).toThrow(/no schedule/);
 });
 
 test("names have one or two parts", () => {
   expect(splitName("a")).toEqual({ flow: "a", name: "a" });
   expect(splitName("a/b")).toEqual({ flow: "a", name: "b" });
-  for (const wrong of ["", "/", "a/", "a/b/c"]) expect(() => splitName(wrong)).toThrow(/no name of a deployment/);
+  for (const wrong of ["", "/", "a/", "a/b/c", "a%b", "a/<b>"])
+    expect(() => splitName(wrong)).toThrow(/no name of a deployment/);
 });
 
 describe("lictor.toml", () => {
@@ -177,6 +188,7 @@ schedule = [60, "@daily"]`,
     ["deployments.a = 1", "lictor.toml: deployments.a is no table."],
     ['[deployments.a]\npool="p"\nretry=1', /^lictor.toml: deployments.a has an unknown key 'retry'. Known are: pool, /],
     ['[deployments.a]\npool="p"\nretries="x"', "lictor.toml: deployments.a has a 'retries' that is no number."],
+    ['[deployments.a]\npool="p"\nretries=1.5', "lictor.toml: deployments.a has a 'retries' that is no whole number."],
     ['[deployments.a]\npool="p"\ncommand=[[]]', "lictor.toml: deployments.a has a 'command' that is no list of texts."],
     ["[", "Cannot read lictor.toml: invalid TOML in line 1, column 2"],
   ])("is refused in one line: %j", (text, message) => {
