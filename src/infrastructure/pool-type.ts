@@ -8,9 +8,6 @@ import type { PythonFinding } from "../program/find-python.ts";
 import type { Program, ReportRules } from "../program/program.ts";
 import type { Execution, Handle, HookRunner } from "./execution.ts";
 
-// For the files that others change now.
-export type { Ending, Execution, Handle, HookRequest, HookRunner, ReportedEnd, StopLimits } from "./execution.ts";
-
 /** What to start, and how. Every pool type adds its own fields. */
 export interface Job {
   readonly program: Program;

@@ -2,7 +2,7 @@
 // itself. Source: prefect engine.py, flow_engine.py.
 import { UnreachableError } from "../../src/api/errors.ts";
 import type { OrchestrationResult, State, StateType } from "../../src/api/wire.ts";
-import type { HookRequest, ReportedEnd } from "../../src/infrastructure/pool-type.ts";
+import type { HookRequest, ReportedEnd } from "../../src/infrastructure/execution.ts";
 import { isFinal } from "../../src/run/states.ts";
 import type { Random } from "../support/random.ts";
 import type { Network } from "./network.ts";

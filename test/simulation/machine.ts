@@ -4,17 +4,14 @@ import { setMaxListeners } from "node:events";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { sleep, waitAtMost } from "../../src/async/sleep.ts";
 import type {
-  AdoptOptions,
   Ending,
   Execution,
   Handle,
   HookRequest,
   HookRunner,
-  Infrastructure,
-  PoolType,
-  StartOptions,
   StopLimits,
-} from "../../src/infrastructure/pool-type.ts";
+} from "../../src/infrastructure/execution.ts";
+import type { AdoptOptions, Infrastructure, PoolType, StartOptions } from "../../src/infrastructure/pool-type.ts";
 import { ShortageError } from "../../src/process/system-errors.ts";
 import type { Program } from "../../src/program/program.ts";
 import { hookGraceMs } from "../../src/program/run-hooks.ts";

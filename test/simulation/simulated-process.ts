@@ -1,5 +1,5 @@
 // What the processes of all flow runs have in common: who they are, and that somebody waits for their end.
-import type { Ending } from "../../src/infrastructure/pool-type.ts";
+import type { Ending } from "../../src/infrastructure/execution.ts";
 import type { EngineParts, FlowPlan, Truth } from "./engine.ts";
 import { createOwner, type Owner } from "./virtual-clock.ts";
 

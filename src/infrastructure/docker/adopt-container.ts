@@ -1,7 +1,8 @@
 // Continues with containers of earlier workers.
 import { timeoutSignal } from "../../async/clock.ts";
+import type { Execution, Handle } from "../execution.ts";
 import { goneExecution } from "../gone-execution.ts";
-import type { AdoptOptions, Execution, Handle, RunAccess } from "../pool-type.ts";
+import type { AdoptOptions, RunAccess } from "../pool-type.ts";
 import { inspectIfThere, neverStarted } from "./container-details.ts";
 import { containerExecution, stopContainer } from "./container-execution.ts";
 import { flowRunOf } from "./container-labels.ts";

@@ -1,6 +1,6 @@
 // The handle of a container, for the journal and for the server.
 import type { JsonObject } from "../../api/wire.ts";
-import type { Handle } from "../pool-type.ts";
+import type { Handle } from "../execution.ts";
 import type { EngineAddress } from "./engine/engine-address.ts";
 
 /** The proof of a handle. */

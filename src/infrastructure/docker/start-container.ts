@@ -1,7 +1,8 @@
 // Creates and starts the container of a flow run. Source: prefect_docker/worker.py _create_and_start_container.
 import { timeoutSignal } from "../../async/clock.ts";
 import { ShortageError } from "../../process/system-errors.ts";
-import type { Handle, StartOptions } from "../pool-type.ts";
+import type { Handle } from "../execution.ts";
+import type { StartOptions } from "../pool-type.ts";
 import { type ContainerDetails, inspect, inspectIfThere, nameOf, neverStarted } from "./container-details.ts";
 import { ContainerError, createContainer, explained, findContainer } from "./create-container.ts";
 import { environmentOf } from "./create-request.ts";
