@@ -3,8 +3,9 @@
 import type { JsonObject } from "../../api/wire.ts";
 import { monotonicMs } from "../../async/clock.ts";
 import { JobConfigurationError } from "../../job/typed-fields.ts";
+import type { Ending } from "../execution.ts";
 import { goneExecution } from "../gone-execution.ts";
-import type { Ending, Infrastructure, InfrastructureServices, StartOptions } from "../pool-type.ts";
+import type { Infrastructure, InfrastructureServices, StartOptions } from "../pool-type.ts";
 import { adoptJob, findAbandonedJob } from "./adopt-job.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { ClusterConfigError } from "./cluster/cluster-error.ts";
