@@ -35,12 +35,13 @@ export function endedExecution(poolType: string, ending: Ending): Execution {
 }
 
 /**
- * Starts the server. The last of `history` is the current state. The first changes of fields are answered with `patches`. The
- * record has proposed the transition id "ours".
+ * Starts the server. The last of `history` is the current state. The first changes of fields are answered with `patches`, and
+ * proposals with `decision`. The record has proposed the transition id "ours".
  */
 export async function openReportedRun(
   history: readonly State[],
   patches: readonly AnswerStep[] = [],
+  decision: object = good.goodDecision,
 ): Promise<ReportedRun> {
   const always = { always: true } as const;
   const path = `/api/flow_runs/${good.goodFlowRun.id}`;
@@ -50,7 +51,7 @@ export async function openReportedRun(
       [`GET ${path}`]: [{ body: { ...good.goodFlowRun, state_type: state?.type, state }, ...always }],
       "GET /api/flow_run_states/": [{ body: history, ...always }],
       [`PATCH ${path}`]: [...patches, { status: 204, ...always }],
-      [`POST ${path}/set_state`]: [{ body: good.goodDecision, ...always }],
+      [`POST ${path}/set_state`]: [{ body: decision, ...always }],
     },
   });
   const { worker, client } = openWorker(server.url);

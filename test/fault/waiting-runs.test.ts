@@ -49,8 +49,10 @@ describe("a flow run that waits", () => {
   });
 
   test("and has ended when its state arrives gets its end back", async () => {
-    // The last one is the state that was read.
-    await using reported = await openReportedRun([state("FAILED", "Failed", 3, { transition_id: "engine" }), claim]);
+    // The last one is the state that was read. A Pending without its time has replaced another state.
+    const history = [state("FAILED", "Failed", 3, { transition_id: "engine" }), claim];
+    const late = state("PENDING", "InfrastructurePending", 4, { transition_id: "late" });
+    await using reported = await openReportedRun(history, [], { ...good.goodDecision, state: late });
     expect(await reportWaiting(reported.worker, reported.run, "no image")).toBe(false);
     expect(reported.proposed()).toEqual(["PENDING", "FAILED"]);
   });
