@@ -29,6 +29,8 @@ export function workerReporter(
   const reporting: Reporting = { context, run, runsItself: nothing };
   const engine = engineReporter(context, run, execution);
   let isOurs = Promise.resolve(true);
+  /** Ends the wait of Running for a program that the worker has ended or leaves to the next one. */
+  const givenUp = new AbortController();
   /** The states take effect in their order, also if the program ends before the server has taken Running. */
   const afterBegin = async (act: () => Promise<void>): Promise<null> => {
     await run.lines?.end();
@@ -37,17 +39,19 @@ export function workerReporter(
   };
   return {
     begun() {
-      isOurs = hasBegun(run, execution).then((begun) => !begun || reportRunning(reporting, rules));
+      isOurs = hasBegun(run, execution).then((begun) => !begun || reportRunning(reporting, rules, givenUp.signal));
       // A failure counts at the end. Without this, it would end the worker before.
       isOurs.catch(() => {});
     },
-    hasReportedBegin: () =>
-      isOurs.then(
-        () => {},
-        () => {},
-      ),
+    async hasReportedBegin() {
+      givenUp.abort();
+      await isOurs.catch(() => {});
+    },
     ended: (ending) => afterBegin(() => reportEnd(reporting, execution, ending)),
-    killed: (by, ending) => afterBegin(async () => void (await engine.killed(by, ending))),
+    killed(by, ending) {
+      givenUp.abort();
+      return afterBegin(async () => void (await engine.killed(by, ending)));
+    },
     cancelled: () => afterBegin(async () => void (await engine.cancelled())),
     timedOut: (seconds) => afterBegin(() => propose(reporting, timedOutState(seconds))),
   };
@@ -69,7 +73,7 @@ async function hasBegun({ stop }: RunRecord, { started, ended }: Execution): Pro
  * Reports Running. Returns false if the flow run is not in the hands of this worker any more. Then its program is stopped,
  * and nothing else is reported.
  */
-async function reportRunning(reporting: Reporting, rules: ReportRules): Promise<boolean> {
+async function reportRunning(reporting: Reporting, rules: ReportRules, givenUp: AbortSignal): Promise<boolean> {
   const { context, run } = reporting;
   let { flowRun } = run;
   // The worker that started an adopted program may have reported its states.
@@ -84,20 +88,26 @@ async function reportRunning(reporting: Reporting, rules: ReportRules): Promise<
     flowRun = current;
   }
   await setRetries(context, flowRun, rules);
-  const decision = await proposeRunning(context, run);
-  if (decision === "stopped" || decision?.kind === "accepted") return true;
+  const decision = await proposeRunning(context, run, givenUp);
+  if (decision === "given up" || decision?.kind === "accepted") return true;
   if (decision?.state?.type !== "CANCELLING") return stopOther(run, decision?.state);
   run.stop.abort({ kind: "cancel" });
   return true;
 }
 
-/** The server lets a program wait that began too early, because the clock of its machine is wrong. A stop ends this wait. */
-async function proposeRunning(context: RunContext, run: RunRecord): Promise<Decision | undefined | "stopped"> {
-  const { signal } = run.stop;
+/**
+ * The server lets a program wait that began too early, because the clock of its machine is wrong. `givenUp` ends this wait. A
+ * program that has failed waits too, because the server only retries what was Running.
+ */
+async function proposeRunning(
+  context: RunContext,
+  run: RunRecord,
+  givenUp: AbortSignal,
+): Promise<Decision | undefined | "given up"> {
   try {
-    return await report(context, run, runningState, { waitSignal: signal });
+    return await report(context, run, runningState, { waitSignal: givenUp });
   } catch (error) {
-    if (signal.aborted && error === signal.reason) return "stopped";
+    if (givenUp.aborted && error === givenUp.reason) return "given up";
     throw error;
   }
 }
