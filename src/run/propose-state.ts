@@ -39,7 +39,7 @@ export interface ProposalOptions {
   isClaim?: boolean;
   /** Bounds how many proposals are in flight. Reports have none, so that they never wait. */
   bound?: ProposalBound;
-  /** Awaited before each proposal, with its transition id, for a caller that has to recognise the state later. */
+  /** Awaited before the proposal, with its transition id, for a caller that has to recognise the state later. */
   onProposal?: (transitionId: string) => Promise<void>;
 }
 
@@ -57,9 +57,10 @@ export async function proposeState(
   options: ProposalOptions = {},
 ): Promise<Decision> {
   const { signal = never, waitSignal = signal } = options;
+  // It is the same after a wait: a copy of the request that arrives late must not set the state a second time.
+  const transitionId = randomUUID();
+  await options.onProposal?.(transitionId);
   for (;;) {
-    const transitionId = randomUUID();
-    await options.onProposal?.(transitionId);
     const proposal = {
       state: {
         type: state.type,
