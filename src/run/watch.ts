@@ -28,6 +28,8 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   if (await isLeftRunning(context, run, execution)) {
     // Otherwise Running could arrive after the reports of the next worker.
     await reporter.hasReportedBegin();
+    // The disk may have been full before.
+    await keep(context, run);
     return;
   }
   let hooks: HooksDue | null;
