@@ -34,6 +34,14 @@ function kill(world: World, { machine, owner, name, directory, place }: LictorPr
   world.trace(() => `${name} is dead`);
   const restartAfterMs = pick(random, [100, 2_000, 30_000]);
   clock.after(restartAfterMs, world.owner, () => world.startLictor(machine, place));
+  loseUnwritten(world, { machine, directory });
+}
+
+/** A full disk loses the records of a lictor process that could not be written. */
+export function loseUnwritten(
+  world: World,
+  { machine, directory }: Pick<LictorProcess, "machine" | "directory">,
+): void {
   for (const path of machine.disk.failedWrites) if (path.startsWith(directory)) lose(world, machine, path);
 }
 

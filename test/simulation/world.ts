@@ -6,7 +6,7 @@ import type { OnLost } from "../../src/run/run-context.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick, type Random, randomFrom } from "../support/random.ts";
 import { ContainerEngine } from "./container-engine.ts";
-import { mayDie } from "./deaths.ts";
+import { loseUnwritten, mayDie } from "./deaths.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
 import { EngineConnections } from "./engine-connections.ts";
 import { Faults } from "./faults.ts";
@@ -269,6 +269,7 @@ export class World implements CheckedWorld {
       () => {
         this.trace(() => `${name} ended: ${lictor.ended?.error ?? "drained"}`);
         this.clock.after(0, this.owner, () => this.exceeded.push(...findLeft(lictor)));
+        loseUnwritten(this, lictor);
         // A supervisor starts it again.
         if (!lictor.isReplaced) this.clock.after(restartMs, this.owner, () => this.startLictor(machine, place));
       },
