@@ -1,7 +1,8 @@
 // The start of a container, with an engine that is lost in the middle of it.
+import { spawn } from "node:child_process";
 import { expect, test } from "vitest";
 import { type Answer, failure, json, startFakeEngine } from "../support/fake-engine.ts";
-import { labelsOf, openFakeDocker } from "./fake-docker.ts";
+import { flowRunId, labelsOf, openFakeDocker } from "./fake-docker.ts";
 
 const id = "c".repeat(64);
 const details = { Id: id, Name: "/x", State: { Status: "running" }, Config: { Labels: {} }, HostConfig: {} };
@@ -87,12 +88,13 @@ test.each([
   expect(removed).toEqual([`/containers/${id}`]);
 });
 
-test("a container whose engine died while it started it is replaced by another one", async () => {
+/** An engine that dies while it starts the first container, and leaves something in the way. */
+async function startHalfStarting() {
   const ids = ["a".repeat(64), "b".repeat(64)];
   const created = { ...details, State: { Status: "created" } };
   let creations = 0;
   let starts = 0;
-  await using fake = await startFakeEngine({
+  const fake = await startFakeEngine({
     "POST /containers/create": (response, request) => json({ Id: ids[creations++] })(response, request),
     [`GET /containers/${ids[0]}/json`]: json(created),
     [`GET /containers/${ids[1]}/json`]: json({ ...details, Id: ids[1] }),
@@ -103,6 +105,12 @@ test("a container whose engine died while it started it is replaced by another o
     [`POST /containers/${ids[1]}/start`]: (response) => void response.writeHead(204).end(),
     [`DELETE /containers/${ids[0]}`]: (response) => void response.writeHead(204).end(),
   });
+  return Object.assign(fake, { ids });
+}
+
+test("a container whose engine died while it started it is replaced by another one", async () => {
+  await using fake = await startHalfStarting();
+  const { ids } = fake;
   using docker = await openFakeDocker(fake);
   const job = docker.jobOf({ image_pull_policy: "Never" });
   await using execution = await docker.infrastructure.start(job, docker.options);
@@ -111,4 +119,17 @@ test("a container whose engine died while it started it is replaced by another o
   expect(fake.requests.filter(({ method }) => method === "DELETE").map(({ path }) => path)).toEqual([
     `/containers/${ids[0]}`,
   ]);
+});
+
+test.runIf(process.platform === "linux")("but not if its program is seen on this machine", async () => {
+  await using fake = await startHalfStarting();
+  using docker = await openFakeDocker(fake);
+  const program = spawn("sleep", ["60"], { env: { ...process.env, PREFECT__FLOW_RUN_ID: flowRunId } });
+  try {
+    const start = docker.infrastructure.start(docker.jobOf({ image_pull_policy: "Never" }), docker.options);
+    await expect(start).rejects.toThrow(/Container could not be started: task a+: already exists/);
+    expect(fake.requests.filter(({ path }) => path === "/containers/create")).toHaveLength(1);
+  } finally {
+    program.kill();
+  }
 });

@@ -1,5 +1,6 @@
 // Creates and starts the container of a flow run. Source: prefect_docker/worker.py _create_and_start_container.
 import { timeoutSignal } from "../../async/clock.ts";
+import { findStartedWith } from "../../process/read-process-environment.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle } from "../execution.ts";
 import type { StartOptions } from "../pool-type.ts";
@@ -78,7 +79,8 @@ async function startCreated(
   onEvent(statusEvent(created));
   await connectNetworks(docker, job, id, signal);
   void docker.watch.watch(id);
-  if (!(await explained("Container could not be started", () => startOnce(docker, id, signal)))) return null;
+  const start = () => startOnce(docker, id, { signal, flowRunId });
+  if (!(await explained("Container could not be started", start))) return null;
   const details = await patience.whileAway(() => inspect(docker, id, signal), signal).catch(() => created);
   logOf(docker, flowRunId).info(`Docker container '${nameOf(details)}' has status '${details.State.Status}'`);
   if (details.State.Status !== created.State.Status) onEvent(statusEvent(details));
@@ -121,7 +123,11 @@ async function connectNetworks(
  * engine would start it again, and the flow would be executed twice. Returns false if the engine died in the middle: what it
  * had prepared is in the way of another start, and it does not clean that up.
  */
-async function startOnce(docker: Docker, id: string, signal: AbortSignal): Promise<boolean> {
+async function startOnce(
+  docker: Docker,
+  id: string,
+  { signal, flowRunId }: Pick<StartOptions, "signal" | "flowRunId">,
+): Promise<boolean> {
   let isRepeated = false;
   return await docker.patience.whileAway(async () => {
     if (isRepeated && !(await isUnstarted(docker, id, signal))) return true;
@@ -129,7 +135,9 @@ async function startOnce(docker: Docker, id: string, signal: AbortSignal): Promi
       await docker.engine.request("POST", `/containers/${id}/start`, { signal });
       return true;
     } catch (error) {
-      if (isRepeated && error instanceof EngineError && /already exists/i.test(error.text)) return false;
+      const isInTheWay = isRepeated && error instanceof EngineError && /already exists/i.test(error.text);
+      // An engine that was killed may not know that the program runs. Its process is seen on this machine only.
+      if (isInTheWay && (await findStartedWith("PREFECT__FLOW_RUN_ID", flowRunId)).length === 0) return false;
       isRepeated = true;
       throw error;
     }
