@@ -22,6 +22,7 @@ export const recordedCommands: readonly (readonly [start: RegExp, reason: string
   [/^lictor doctor --pool my-docker-pool /, "It needs an engine: test/doctor/docker.test.ts."],
   [/^(sudo|systemctl|echo .* \| sudo) /, "They change the machine. test/unit/deploy.test.ts checks the unit."],
   [/^docker /, "They need base images. test/docker/images.test.ts builds and runs the images."],
+  [/^podman /, "It changes the machine. test/docker/podman.test.ts has a service of its own."],
   [/^kubectl /, "They need a cluster. test/unit/deploy.test.ts checks the manifests."],
 ];
 
@@ -30,7 +31,7 @@ const missingPrograms = ["curl", "jq"].filter((program) => spawnSync(program, ["
 
 /** The programs that those commands start. */
 export const recordedPrograms = [
-  ...["npm", "npx", "uv", "python3", "lictor", "sudo", "systemctl", "docker", "kubectl"],
+  ...["npm", "npx", "uv", "python3", "lictor", "sudo", "systemctl", "docker", "podman", "kubectl"],
   ...missingPrograms,
 ];
 
