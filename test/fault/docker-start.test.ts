@@ -60,6 +60,28 @@ test.each<[string, Answer, unknown]>([
   expect(starts).toBe(1);
 });
 
+test("a container that its engine takes for unstarted is not started again once the flow run has begun", async () => {
+  let starts = 0;
+  const removed: string[] = [];
+  await using fake = await startFakeEngine({
+    "POST /containers/create": json({ Id: id }),
+    [`GET /containers/${id}/json`]: json({ ...details, State: { Status: "created" } }),
+    [`POST /containers/${id}/start`]: (response) => {
+      starts++;
+      response.socket?.destroy();
+    },
+    [`DELETE /containers/${id}`]: (response, { path }) => {
+      removed.push(path);
+      response.writeHead(204).end();
+    },
+  });
+  using docker = await openFakeDocker(fake);
+  const options = { ...docker.options, isAwaited: async () => starts === 0 };
+  await using execution = await docker.infrastructure.start(docker.jobOf({ image_pull_policy: "Never" }), options);
+  expect(await execution.ended).toMatchObject({ kind: "gone", mayHaveBegun: true });
+  expect([starts, removed]).toEqual([1, [`/containers/${id}`]]);
+});
+
 test.each([
   ["that the engine still executes", false],
   ["whose response is lost", true],

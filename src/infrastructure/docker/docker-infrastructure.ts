@@ -1,6 +1,8 @@
 // Work pools of type `docker`: a flow run is a container. Loaded only when such a work pool is served.
 // Source: prefect_docker/worker.py.
 import { monotonicMs } from "../../async/clock.ts";
+import type { Ending } from "../execution.ts";
+import { goneExecution } from "../gone-execution.ts";
 import type { Infrastructure, InfrastructureServices } from "../pool-type.ts";
 import { adoptContainer, findAbandonedContainer } from "./adopt-container.ts";
 import { containerExecution } from "./container-execution.ts";
@@ -20,6 +22,12 @@ const answerLastsMs = 1_000;
 /** The time limit for that question. */
 const pingMs = 5_000;
 
+const unknownToEngine: Ending = {
+  kind: "gone",
+  why: "The Docker engine ended while it started the flow run's container, and does not know how its program ended.",
+  mayHaveBegun: true,
+};
+
 /** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
 export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
   const { environment } = services;
@@ -38,6 +46,7 @@ export function openDockerOn(engine: Engine, services: InfrastructureServices): 
     obstacle: obstacleOf(docker),
     async start(job, options) {
       const { details, handle } = await startContainer(docker, job, options);
+      if (details === null) return goneExecution(handle, unknownToEngine);
       return containerExecution(docker, { details, handle, isAdopted: false }, options);
     },
     adopt: (handle, options) => adoptContainer(docker, handle, options),

@@ -1,5 +1,6 @@
 // Creates and starts the container of a flow run. Source: prefect_docker/worker.py _create_and_start_container.
 import { timeoutSignal } from "../../async/clock.ts";
+import { sleep } from "../../async/sleep.ts";
 import { findStartedWith } from "../../process/read-process-environment.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle } from "../execution.ts";
@@ -16,9 +17,10 @@ import { statusEvent } from "./events.ts";
 import { toHandle } from "./handle.ts";
 import { provideImage } from "./provide-image.ts";
 
-/** A container that was started, as the engine describes it. */
+/** A container that was started. */
 export interface StartedContainer {
-  readonly details: ContainerDetails;
+  /** What the engine says of it; null if its program has begun, and the engine does not know that. */
+  readonly details: ContainerDetails | null;
   readonly handle: Handle;
 }
 
@@ -26,6 +28,8 @@ export interface StartedContainer {
 const removalMs = 30_000;
 /** The engine may die again each time. */
 const mostContainers = 5;
+/** The pause between two looks at a program that its engine does not know. */
+const lookPauseMs = 1_000;
 const halfStarted = "The engine ended while it started the container, and does not start it any more";
 
 /**
@@ -54,7 +58,11 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
       const handle = toHandle(docker.engine.address, id, facts);
       await options.onHandle(handle);
       const details = await startCreated(docker, job, id, options);
-      if (details !== null) return { details, handle };
+      if (typeof details !== "string") return { details, handle };
+      if (details === "begun") {
+        await removeUnstarted(docker, id, options);
+        return { details: null, handle };
+      }
       if (number === mostContainers) throw new ContainerError(`Container could not be started: ${halfStarted}.`);
       log.info(`${halfStarted}. It is removed, and another one is created.`);
       await removeUnstarted(docker, id, options);
@@ -67,20 +75,21 @@ export async function startContainer(docker: Docker, job: DockerJob, options: St
   }
 }
 
-/** Returns the started container. Returns null if the engine will not start it any more, and it was never started. */
+/** Returns the started container, or why the engine does not start it. */
 async function startCreated(
   docker: Docker,
   job: DockerJob,
   id: string,
-  { signal, flowRunId, onEvent }: StartOptions,
-): Promise<ContainerDetails | null> {
+  options: StartOptions,
+): Promise<ContainerDetails | "half started" | "begun"> {
+  const { signal, flowRunId, onEvent } = options;
   const { patience } = docker;
   const created = await patience.whileAway(() => inspect(docker, id, signal), signal);
   onEvent(statusEvent(created));
   await connectNetworks(docker, job, id, signal);
   void docker.watch.watch(id);
-  const start = () => startOnce(docker, id, { signal, flowRunId });
-  if (!(await explained("Container could not be started", start))) return null;
+  const outcome = await explained("Container could not be started", () => startOnce(docker, id, options));
+  if (outcome !== "started") return outcome;
   const details = await patience.whileAway(() => inspect(docker, id, signal), signal).catch(() => created);
   logOf(docker, flowRunId).info(`Docker container '${nameOf(details)}' has status '${details.State.Status}'`);
   if (details.State.Status !== created.State.Status) onEvent(statusEvent(details));
@@ -120,24 +129,33 @@ async function connectNetworks(
 
 /**
  * Starts the container. If the response to a request is lost, the container may run, and it may even have ended. Then the
- * engine would start it again, and the flow would be executed twice. Returns false if the engine died in the middle: what it
- * had prepared is in the way of another start, and it does not clean that up.
+ * engine would start it again, and the flow would be executed twice. An engine that died in the middle cannot be asked:
+ * - "half started": what it had prepared is in the way of another start, and it does not clean that up.
+ * - "begun": the program has begun, as the flow run's state shows, and the engine does not know it. It has ended if it ran on
+ *   this machine; elsewhere nobody can see it.
  */
 async function startOnce(
   docker: Docker,
   id: string,
-  { signal, flowRunId }: Pick<StartOptions, "signal" | "flowRunId">,
-): Promise<boolean> {
+  { signal, flowRunId, isAwaited }: StartOptions,
+): Promise<"started" | "half started" | "begun"> {
+  const isSeen = async (): Promise<boolean> => (await findStartedWith("PREFECT__FLOW_RUN_ID", flowRunId)).length > 0;
   let isRepeated = false;
   return await docker.patience.whileAway(async () => {
-    if (isRepeated && !(await isUnstarted(docker, id, signal))) return true;
+    if (isRepeated && !(await isUnstarted(docker, id, signal))) return "started";
+    if (isRepeated && !(await isAwaited())) {
+      while (await isSeen()) {
+        await sleep(lookPauseMs, signal);
+        signal.throwIfAborted();
+      }
+      return "begun";
+    }
     try {
       await docker.engine.request("POST", `/containers/${id}/start`, { signal });
-      return true;
+      return "started";
     } catch (error) {
       const isInTheWay = isRepeated && error instanceof EngineError && /already exists/i.test(error.text);
-      // An engine that was killed may not know that the program runs. Its process is seen on this machine only.
-      if (isInTheWay && (await findStartedWith("PREFECT__FLOW_RUN_ID", flowRunId)).length === 0) return false;
+      if (isInTheWay && !(await isSeen())) return "half started";
       isRepeated = true;
       throw error;
     }
