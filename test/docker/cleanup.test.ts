@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { whyNoEngine } from "../support/docker-engine.ts";
 import { needsPrefect } from "../support/prefect-release.ts";
 import { startPrefectServer } from "../support/prefect-server.ts";
+import { waitFor } from "../support/wait-for.ts";
 import {
   containersOf,
   endOf,
@@ -30,7 +31,9 @@ describe.skipIf(missing)("a cleanup that the server asks for", { timeout: 300_00
     await using first = await startDockerWorker(pool, { name: "one" });
     const id = await runShell(pool, "trap '' TERM; while true; do sleep 1; done");
     await waitForContainer(pool, id);
-    await first.waitForOutput(/submitted to infrastructure/, 30_000);
+    // Without it, the server asks nobody.
+    const isKnown = async () => (await pool.api.readFlowRun(id)).infrastructure_pid !== null;
+    await waitFor(isKnown, { timeoutMs: 30_000, what: "the server to know the container" });
     first.signal("SIGKILL");
     await first.exited;
     await pool.api.setState(id, "CANCELLING");
