@@ -1,5 +1,6 @@
 // What a worker needs without a flow run, and with many that sleep.
 
+import { pidsWithEnvironment } from "../support/processes.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { withProgress } from "../support/with-progress.ts";
 import {
@@ -64,7 +65,8 @@ async function measureIdleWorker(bench: Bench, kind: WorkerKind, isLazy: "true" 
   await bench.api.createWorkPool(pool);
   await using worker = await startPolling(bench, kind, pool, { env: { LICTOR_ENGINE_LAZY: isLazy } });
   await withProgress(say, `${kind.name} settles`, pause(sizes.idleSettlingMs, stop));
-  const pids = [worker.program.pid, ...(await worker.program.descendants())];
+  // The fork server is one of them.
+  const pids = await pidsWithEnvironment("HOME", worker.program.home);
   const before = { requests: proxy.requests.length, ...(await readUsage(pids)) };
   await withProgress(say, `${kind.name} idles for ${sizes.idleSeconds} s`, pause(sizes.idleSeconds * 1000, stop));
   const after = await readUsage(pids);
