@@ -1,6 +1,7 @@
 // Single attempts at requests. Adds the address, the credentials, the CSRF token and the headers. `ApiClient` repeats them.
-import { setMaxListeners } from "node:events";
+
 import { monotonicMs } from "../async/clock.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import { stringifyExactJson } from "../exact-json.ts";
 import type { Agents } from "./agents.ts";
 import type { ApiAddress } from "./api.ts";
@@ -126,7 +127,3 @@ function bodyText({ body, isBodyExact }: RequestOptions): string | undefined {
   if (body === undefined) return undefined;
   return isBodyExact ? stringifyExactJson(body) : JSON.stringify(body);
 }
-
-/** The signal of requests that have none. */
-export const neverAborts = new AbortController().signal;
-setMaxListeners(0, neverAborts);

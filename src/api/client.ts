@@ -1,12 +1,13 @@
 // The HTTP client of the Prefect API. Retries transient failures, with other credentials if the server refuses them. Turns any
 // other failure into an error that says what was tried and what was received.
 import { monotonicMs } from "../async/clock.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import { sleep } from "../async/sleep.ts";
 import type { Logger } from "../logger.ts";
 import { Agents } from "./agents.ts";
 import type { Api, ApiAddress } from "./api.ts";
 import type { ParsedResponse } from "./attempt.ts";
-import { type AttemptOptions, Attempts, neverAborts } from "./attempts.ts";
+import { type AttemptOptions, Attempts } from "./attempts.ts";
 import type { AgentsOptions } from "./connection-options.ts";
 import type { ApiError } from "./errors.ts";
 import type { HttpResponse } from "./http-message.ts";

@@ -1,16 +1,13 @@
 // The credentials in use. They change when the server refuses them: lictor reads a rotated secret again, and replaces a
 // key that a self-hosted server does not know by the auth string.
-
 import { monotonicMs } from "../async/clock.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import { sleep, waitAtMost } from "../async/sleep.ts";
 import type { Authorization } from "../settings/connection.ts";
 
 /** How long lictor reads a refused secret file again. The mount of a rotated secret may need that long. */
 const rotationMs = 60_000;
 const rereadMs = 250;
-
-/** The wait for a new secret ends without an abort. */
-const neverAborts = new AbortController().signal;
 
 /** The credentials from the settings. `fallback` is used when the server refuses `authorization`. */
 export interface CredentialChoice {

@@ -5,6 +5,7 @@ import { findFlowRun } from "../api/flow-runs.ts";
 import { levelNames, readLogPages } from "../api/logs.ts";
 import type { Deployment, FlowRun, JsonObject } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import { sleep } from "../async/sleep.ts";
 import { clockTime } from "../logger.ts";
 import { pythonRepr } from "../python-text.ts";
@@ -75,11 +76,9 @@ async function watch(api: Api, flowRun: FlowRun): Promise<void> {
     state = now;
     if (isFinal && type !== "COMPLETED") process.exitCode = 1;
     if (isFinal) return;
-    await sleep(lookMs, never);
+    await sleep(lookMs, neverAborts);
   }
 }
-
-const never = new AbortController().signal;
 
 /** Prints the log records of a flow run that were not printed yet. */
 class LogTail {
@@ -112,7 +111,7 @@ class LogTail {
   /** Waits until no more records come. */
   async printLast(): Promise<void> {
     for (let quietSince = monotonicMs(); monotonicMs() - quietSince < quietMs; ) {
-      await sleep(lookMs, never);
+      await sleep(lookMs, neverAborts);
       if (await this.printNew()) quietSince = monotonicMs();
     }
   }

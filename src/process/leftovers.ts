@@ -1,5 +1,6 @@
 // Ends the processes that a program left behind in its session.
 import { monotonicMs } from "../async/clock.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import { sleep } from "../async/sleep.ts";
 import { type ProcessRow, readProcessTable } from "./process-table.ts";
 import { signalGroup } from "./terminate.ts";
@@ -58,7 +59,7 @@ export async function endLeftovers(
     while (left.length > 0 && monotonicMs() < giveUpAt) {
       // Processes may have been started while the table was read.
       signalAll("SIGKILL");
-      await sleep(firstPollMs, never);
+      await sleep(firstPollMs, neverAborts);
       left = await findLeftovers(session, now);
     }
   } finally {
@@ -66,8 +67,6 @@ export async function endLeftovers(
   }
   return pidsOf(left);
 }
-
-const never = new AbortController().signal;
 
 /**
  * Returns the processes of the session that have not ended. The system does not reuse the number of a session while it has

@@ -7,6 +7,9 @@ import { isGone } from "./process-table.ts";
 const attempts = 5;
 const pauseMs = 50;
 
+/** The variable that each process of a flow run gets. Source: prefect workers/base.py. */
+export const flowRunVariable = "PREFECT__FLOW_RUN_ID";
+
 /**
  * Returns whether the process was started with `name=value` in its environment. This proves that a pid still belongs to the
  * process that another program started. Returns false if it cannot be known: there is no such process, it is another

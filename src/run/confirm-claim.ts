@@ -1,8 +1,8 @@
 // Finds out whether this worker executes a flow run that it claimed, and undoes a claim that replaced something else.
-import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
 import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import type { FlowRun, State } from "../api/wire.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import type { Logger } from "../logger.ts";
 import {
   type ClaimEvidence,
@@ -33,8 +33,8 @@ export async function confirmClaim(context: RunContext, run: RunRecord, claim: S
   const evidence = await readEvidence(api, polled.id);
   const verdict = judgeClaim(claim, evidence, polled);
   if (verdict.kind === "came too early") {
-    // An engine waits for the time, here or where it runs already.
-    if ((await readRules(context, run, never)) === null) {
+    // The claim stands, so nothing but the server's response ends these reads. An engine waits for the time, here or where it runs already.
+    if ((await readRules(context, run, neverAborts)) === null) {
       if (verdict.isRetry)
         log.info(
           `Flow run '${polled.name}' is being retried by its own process, which goes on from the accepted claim.`,
@@ -89,10 +89,6 @@ function holderOf(state: State | null | undefined): string {
   if (state.type === "SCHEDULED") return `it is '${state.name}' again.`;
   return `another worker has it. Its state is '${state.name}'.`;
 }
-
-/** The claim stands, so nothing but the server's response ends what is read about it. */
-const never = new AbortController().signal;
-setMaxListeners(0, never);
 
 async function readEvidence(api: Api, id: string): Promise<ClaimEvidence> {
   const flowRun = await findFlowRun(api, id, forReport);

@@ -1,10 +1,10 @@
 // Proposes a state to the server, which decides. Source: prefect utilities/engine propose_state.
 import { randomUUID } from "node:crypto";
-import { setMaxListeners } from "node:events";
 import type { Api } from "../api/api.ts";
 import { readFlowRunStates, setFlowRunState } from "../api/flow-runs.ts";
 import { longestPauseMs } from "../api/retry.ts";
 import type { Json, State, StateProposal, StateType } from "../api/wire.ts";
+import { neverAborts } from "../async/never-aborts.ts";
 import { sleep } from "../async/sleep.ts";
 import type { ProposalBound } from "./proposal-bound.ts";
 import { newestState } from "./states.ts";
@@ -23,10 +23,6 @@ const shortestWaitMs = 100;
 const longestWaitMs = longestPauseMs;
 /** Reads that decide what is reported of a claimed flow run are repeated as long as the report itself. */
 export const forReport = { endless: true, retriesRefusals: true };
-/** The default signal. The state of a claimed flow run is proposed until the server responds. */
-const never = new AbortController().signal;
-setMaxListeners(0, never);
-
 /** How a state is proposed. */
 export interface ProposalOptions {
   /** Skips most of the server's rules. */
@@ -56,7 +52,8 @@ export async function proposeState(
   state: StateProposal,
   options: ProposalOptions = {},
 ): Promise<Decision> {
-  const { signal = never, waitSignal = signal } = options;
+  // The state of a claimed flow run is proposed until the server responds.
+  const { signal = neverAborts, waitSignal = signal } = options;
   // It is the same after a wait: a copy of the request that arrives late must not set the state a second time.
   const transitionId = randomUUID();
   await options.onProposal?.(transitionId);

@@ -1,7 +1,7 @@
 // Creates and starts the container of a flow run. Source: prefect_docker/worker.py _create_and_start_container.
 import { timeoutSignal } from "../../async/clock.ts";
 import { sleep } from "../../async/sleep.ts";
-import { findStartedWith } from "../../process/read-process-environment.ts";
+import { findStartedWith, flowRunVariable } from "../../process/read-process-environment.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle } from "../execution.ts";
 import type { StartOptions } from "../pool-type.ts";
@@ -139,7 +139,7 @@ async function startOnce(
   id: string,
   { signal, flowRunId, isAwaited }: StartOptions,
 ): Promise<"started" | "half started" | "begun"> {
-  const isSeen = async (): Promise<boolean> => (await findStartedWith("PREFECT__FLOW_RUN_ID", flowRunId)).length > 0;
+  const isSeen = async (): Promise<boolean> => (await findStartedWith(flowRunVariable, flowRunId)).length > 0;
   let isRepeated = false;
   return await docker.patience.whileAway(async () => {
     if (isRepeated && !(await isUnstarted(docker, id, signal))) return "started";

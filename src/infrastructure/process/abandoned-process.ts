@@ -1,5 +1,5 @@
 // Finds processes that another worker started and that still run.
-import { wasStartedWith } from "../../process/read-process-environment.ts";
+import { flowRunVariable, wasStartedWith } from "../../process/read-process-environment.ts";
 import { signalGroup, terminate, terminateGraceMs } from "../../process/terminate.ts";
 import type { Execution, Handle } from "../execution.ts";
 
@@ -11,7 +11,7 @@ import type { Execution, Handle } from "../execution.ts";
 export async function findAbandonedProcess({ identifier, proof }: Handle): Promise<Pick<Execution, "stop"> | null> {
   const pid = Number(/^\d+$/.exec(identifier)?.[0]);
   // A signal to group 1 would reach every process.
-  if (!(pid > 1) || !(await wasStartedWith(pid, "PREFECT__FLOW_RUN_ID", String(proof.flowRunId)))) return null;
+  if (!(pid > 1) || !(await wasStartedWith(pid, flowRunVariable, String(proof.flowRunId)))) return null;
   // Prefect's worker starts commands in its own process group. A signal to the group would end that worker.
   if (!signalGroup(pid, 0)) return null;
   return {

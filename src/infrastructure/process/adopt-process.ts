@@ -5,7 +5,12 @@ import { monotonicMs } from "../../async/clock.ts";
 import { sleep } from "../../async/sleep.ts";
 import type { OutputFiles, OutputLine } from "../../process/output-files.ts";
 import { isSameProcess, readWorkingDirectory } from "../../process/process-identity.ts";
-import { findStartedWith, readProcessVariables, wasStartedWith } from "../../process/read-process-environment.ts";
+import {
+  findStartedWith,
+  flowRunVariable,
+  readProcessVariables,
+  wasStartedWith,
+} from "../../process/read-process-environment.ts";
 import { signalGroup } from "../../process/terminate.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
 import type { Ending, Execution, Handle } from "../execution.ts";
@@ -21,9 +26,6 @@ import { readRecordedEnd } from "./reported-program.ts";
 const lookMs = 500;
 /** A shortage of file handles during this time is not taken for the end of the process. */
 const shortageMs = 60_000;
-
-/** The variable that each process of a flow run gets. Source: prefect workers/base.py. */
-const flowRunVariable = "PREFECT__FLOW_RUN_ID";
 
 /**
  * Returns the execution of a process that an earlier worker started. If no process is found, `ended` resolves at once, and
