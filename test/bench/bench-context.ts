@@ -69,6 +69,9 @@ export function noMoreRow(named: Pick<Row, "name" | "what" | "unit">, [lictor, r
   return { ...named, lictor: [lictor], reference: [reference], goal };
 }
 
+/** The pause between two questions of the bench, because the server must have its time for the workers. */
+export const lookMs = 1_000;
+
 // The reference worker imports for seconds on a busy machine.
 const firstPollMs = 120_000;
 

@@ -3,12 +3,14 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { FlowRun } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
+import { finalTypes } from "../support/prefect-api.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { withProgress } from "../support/with-progress.ts";
 import {
   type Bench,
   both,
+  lookMs,
   pause,
   poolName,
   prepare,
@@ -21,9 +23,6 @@ import { median } from "./statistics.ts";
 
 const realFlow = { entrypoint: "hello.py:hello", path: inCheckout("test/fixtures/flows") };
 const endMs = 600_000;
-/** The server must have its time for the workers. */
-const lookMs = 1_000;
-const finalTypes = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"];
 
 /** Flow runs of the default command, one by one: from the call that creates one to its Pending and its Running state. */
 export async function measureLatency(bench: Bench, limits: Limits | null): Promise<Row[]> {

@@ -5,7 +5,16 @@ import { build } from "esbuild";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
-import { type Bench, pause, poolName, type Row, readUsage, startPolling, type WorkerKind } from "./bench-context.ts";
+import {
+  type Bench,
+  lookMs,
+  pause,
+  poolName,
+  type Row,
+  readUsage,
+  startPolling,
+  type WorkerKind,
+} from "./bench-context.ts";
 
 /** What a flow run executes, and the variables of its worker. */
 interface Work {
@@ -25,8 +34,6 @@ interface Samples {
 
 const pythonFlow = { entrypoint: "sleep.py:sleep", path: inCheckout("test/fixtures/flows") };
 const endMs = 120_000;
-/** The server must have its time for the workers. */
-const lookMs = 1_000;
 /** A program that runs has all its memory after this time. */
 const memoryMs = 2_000;
 const idleMs = 20_000;

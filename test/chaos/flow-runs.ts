@@ -1,10 +1,11 @@
 // The flow runs of a chaos run: their deployments, how they are created, and how they are read.
+
 import type { FlowRun, JsonObject } from "../../src/api/wire.ts";
 import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { HOST_IMAGE, hostVolumes } from "../support/engine-images.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
-import { finalTypes } from "./judge.ts";
+import { finalTypes } from "../support/prefect-api.ts";
 import { allRunKinds, type PlannedRun, type PoolTypeName, type RunKind } from "./plan.ts";
 
 /** The name of the work pool. */

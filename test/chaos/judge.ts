@@ -1,5 +1,7 @@
 // Judges what became of one flow run: what the server says against what was executed and what was done to it.
+
 import type { State, StateType } from "../../src/api/wire.ts";
+import { finalTypes } from "../support/prefect-api.ts";
 import type { ExecutionLine } from "./executions.ts";
 import type { RunKind } from "./plan.ts";
 
@@ -30,9 +32,6 @@ const ends: Record<RunKind, StateType> = {
   flow: "COMPLETED",
   "failing-flow": "FAILED",
 };
-
-/** The types of states that a flow run ends with. */
-export const finalTypes: readonly StateType[] = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"];
 
 /** A line may be as much younger than the final state, because the two clocks are read by different processes. */
 const slackMs = 1_000;

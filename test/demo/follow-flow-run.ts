@@ -1,15 +1,13 @@
 // Tells each state change of a flow run as it happens.
 import { setTimeout as delay } from "node:timers/promises";
-import type { FlowRun, State, StateType } from "../../src/api/wire.ts";
-import type { PrefectApi } from "../support/prefect-api.ts";
+import type { FlowRun, State } from "../../src/api/wire.ts";
+import { finalTypes, type PrefectApi } from "../support/prefect-api.ts";
 
 /** A flow run in a final state, with all states it has been in, oldest first. */
 export interface FinishedRun {
   flowRun: FlowRun;
   states: State[];
 }
-
-const FINAL: readonly StateType[] = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"];
 
 // One small request each time; the server has more to do than to answer this.
 const INTERVAL_MS = 200;
@@ -28,7 +26,7 @@ export async function followFlowRun(
       say(`${flowRun.name}: ${name} at ${timestamp?.slice(11, 23)}${message ? ` (${message})` : ""}`);
     }
     told = states.length;
-    if (FINAL.includes(states.at(-1)?.type ?? "SCHEDULED")) return { flowRun, states };
+    if (finalTypes.includes(states.at(-1)?.type ?? "SCHEDULED")) return { flowRun, states };
     if (signal.aborted) throw new Error(`${flowRun.name} has not ended in time, it is ${states.at(-1)?.name}.`);
     await delay(INTERVAL_MS);
   }

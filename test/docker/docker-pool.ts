@@ -34,6 +34,15 @@ export interface DockerPool {
   shell?: Promise<string>;
 }
 
+/** The events of a flow run whose container starts and ends. */
+export const containerEvents = [
+  "prefect.worker.submitted-flow-run",
+  "prefect.docker.container.created",
+  "prefect.docker.container.running",
+  "prefect.docker.container.exited",
+  "prefect.worker.executed-flow-run",
+];
+
 /** Starting Prefect in a container takes 3 s, and half a minute on a busy machine. */
 export const FLOW_TIMEOUT_MS = 150_000;
 /** The same for a shell. */

@@ -6,6 +6,7 @@ import { hostVolumes } from "../support/engine-images.ts";
 import { type RunningProgram, startLictor } from "../support/lictor.ts";
 import { ensureDockerWorker } from "../support/python-environment.ts";
 import {
+  containerEvents,
   containersOf,
   type DockerPool,
   endOf,
@@ -28,13 +29,7 @@ describe.skipIf(missing)("a flow run in a container", { timeout: 600_000 }, () =
     const { states } = await endOf(docker.pool, id, "COMPLETED");
     expect(states).toEqual(["Scheduled", "Pending", "Submitting", "Running", "Completed"]);
     const events = await eventsOf(docker.pool, id, "prefect.worker.executed-flow-run");
-    expect(events.map(({ event }) => event)).toEqual([
-      "prefect.worker.submitted-flow-run",
-      "prefect.docker.container.created",
-      "prefect.docker.container.running",
-      "prefect.docker.container.exited",
-      "prefect.worker.executed-flow-run",
-    ]);
+    expect(events.map(({ event }) => event)).toEqual(containerEvents);
     await docker.worker.waitForOutput(/Hello, world!/, 10_000);
   });
 

@@ -7,6 +7,7 @@ import type { RunningProgram } from "../support/lictor.ts";
 import { startPodman, whyNoPodman } from "../support/podman-engine.ts";
 import { waitFor } from "../support/wait-for.ts";
 import {
+  containerEvents,
   containersOf,
   type DockerPool,
   endOf,
@@ -70,13 +71,7 @@ describe.skipIf(missing)("with Podman", { timeout: 300_000 }, () => {
     const logs = await logsOf(pool, id, /last lines/);
     expect(logs.find((text) => text.includes("last lines"))).toMatch(/:\nfirst\n0{39999}7\nlast words$/);
     const events = await eventsOf(pool, id, "prefect.worker.executed-flow-run");
-    expect(events.map(({ event }) => event)).toEqual([
-      "prefect.worker.submitted-flow-run",
-      "prefect.docker.container.created",
-      "prefect.docker.container.running",
-      "prefect.docker.container.exited",
-      "prefect.worker.executed-flow-run",
-    ]);
+    expect(events.map(({ event }) => event)).toEqual(containerEvents);
   });
 
   test("a container that takes too much memory ends, and is named as such if Podman says so", async () => {

@@ -1,6 +1,7 @@
 // A flow run that a worker reports about, and a server that has it in one state and accepts every proposal.
 import type { State } from "../../src/api/wire.ts";
 import type { Ending, Execution } from "../../src/infrastructure/execution.ts";
+import { goneExecution } from "../../src/infrastructure/gone-execution.ts";
 import { createRunRecord, type RunRecord } from "../../src/run/run-record.ts";
 import type { Worker } from "../../src/worker/worker.ts";
 import * as good from "../support/api-answers.ts";
@@ -21,17 +22,7 @@ export interface ReportedRun extends AsyncDisposable {
 
 /** Returns a program without hooks that has ended like this. */
 export function endedExecution(poolType: string, ending: Ending): Execution {
-  return {
-    handle: { poolType, identifier: "1", proof: {} },
-    started: Promise.resolve(),
-    ended: Promise.resolve(ending),
-    hooks: null,
-    reportsRunning: true,
-    sendsHeartbeats: true,
-    stop: async () => "had ended",
-    endLeftovers: async () => undefined,
-    [Symbol.asyncDispose]: async () => undefined,
-  };
+  return goneExecution({ poolType, identifier: "1", proof: {} }, ending);
 }
 
 /**

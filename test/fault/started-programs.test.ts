@@ -27,23 +27,30 @@ const variants: [string, object][] = [
   ["waits for a retry in its program", { ...retried, empirical_policy: { retry_type: "in_process" } }],
 ];
 
+/** What the server answers about a flow run that was claimed. */
+function answersAbout(flowRun: typeof claimed) {
+  return {
+    "POST /api/flow_runs/filter": [{ body: [flowRun], ...always }],
+    [`GET /api/flow_runs/${flowRun.id}`]: [{ body: flowRun, ...always }],
+    "GET /api/work_pools/p": [{ body: good.goodWorkPool, ...always }],
+    [`GET /api/deployments/${good.goodDeployment.id}`]: [{ body: good.goodDeployment, ...always }],
+    [`GET /api/flows/${good.goodFlowRun.flow_id}`]: [{ body: good.goodFlow, ...always }],
+    "GET /api/flow_run_states/": [{ body: [pending], ...always }],
+  };
+}
+
 test.each(variants)(
   "a program whose flow run %s is remembered until its worker is gone, and then continued once",
   async (_, state) => {
     const flowRun = { ...claimed, ...state };
     const server = await startScriptedServer({
       http: {
-        "POST /api/flow_runs/filter": [{ body: [flowRun], ...always }],
-        [`GET /api/flow_runs/${flowRun.id}`]: [{ body: flowRun, ...always }],
-        "GET /api/work_pools/p": [{ body: good.goodWorkPool, ...always }],
-        [`GET /api/deployments/${good.goodDeployment.id}`]: [{ body: good.goodDeployment, ...always }],
-        [`GET /api/flows/${good.goodFlowRun.flow_id}`]: [{ body: good.goodFlow, ...always }],
+        ...answersAbout(flowRun),
         "POST /api/work_pools/p/workers/filter": [
           { body: [{ name: "gone", status: "ONLINE" }] },
           { status: 500 },
           { body: [], ...always },
         ],
-        "GET /api/flow_run_states/": [{ body: [pending], ...always }],
       },
     });
     const { worker, client } = openWorker(server.url);
@@ -78,13 +85,8 @@ test.each(variants)(
 test("a program that two looks find at the same time is continued once", async () => {
   const server = await startScriptedServer({
     http: {
-      "POST /api/flow_runs/filter": [{ body: [claimed], ...always }],
-      [`GET /api/flow_runs/${claimed.id}`]: [{ body: claimed, ...always }],
-      "GET /api/work_pools/p": [{ body: good.goodWorkPool, ...always }],
-      [`GET /api/deployments/${good.goodDeployment.id}`]: [{ body: good.goodDeployment, ...always }],
-      [`GET /api/flows/${good.goodFlowRun.flow_id}`]: [{ body: good.goodFlow, ...always }],
+      ...answersAbout(claimed),
       "POST /api/work_pools/p/workers/filter": [{ body: [], ...always }],
-      "GET /api/flow_run_states/": [{ body: [pending], ...always }],
     },
   });
   const { worker, client } = openWorker(server.url);

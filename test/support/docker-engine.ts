@@ -2,7 +2,7 @@
 import { mkdtemp, readdir, readFile, readlink, realpath } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importBusybox, importHostImage } from "./engine-images.ts";
+import { withImages } from "./engine-images.ts";
 import { type DockerEngine, startEngine } from "./engine-program.ts";
 import { signalProcess } from "./processes.ts";
 import { runCommand, runOrThrow } from "./run-command.ts";
@@ -33,14 +33,7 @@ export async function startDockerEngine(options: readonly string[] = []): Promis
     socketPath: join(directory, "docker.sock"),
     cleanUp: () => cleanUp(directory, names),
   });
-  try {
-    await importBusybox(engine, directory);
-    await importHostImage(engine, directory);
-  } catch (error) {
-    await engine[Symbol.asyncDispose]();
-    throw error;
-  }
-  return engine;
+  return await withImages(engine, directory);
 }
 
 function gatewayOf(number: number): string {

@@ -4,7 +4,7 @@ import { cp, mkdir, readdir, readlink, realpath, rm, symlink, writeFile } from "
 import { request as httpRequest } from "node:http";
 import { dirname, join } from "node:path";
 import { inCheckout } from "./checkout.ts";
-import { askEngine } from "./engine-program.ts";
+import { askEngine, type DockerEngine } from "./engine-program.ts";
 import { ensurePythonEnvironment } from "./python-environment.ts";
 import { runCommand, runOrThrow } from "./run-command.ts";
 
@@ -78,6 +78,18 @@ export async function importHostImage(engine: { socketPath: string }, directory:
   // The programs of an environment name the place where it was built, which may be gone.
   await writeFile(join(root, "lictor/prefect"), `#!/bin/sh\nexec ${python} -m prefect "$@"\n`, { mode: 0o755 });
   await importImage(engine, HOST_IMAGE, root, ["ENV PATH=/lictor:/usr/local/bin:/usr/bin:/bin", "ENV HOME=/root"]);
+}
+
+/** Imports both images and returns the engine. Ends it if that fails. */
+export async function withImages(engine: DockerEngine, directory: string): Promise<DockerEngine> {
+  try {
+    await importBusybox(engine, directory);
+    await importHostImage(engine, directory);
+  } catch (error) {
+    await engine[Symbol.asyncDispose]();
+    throw error;
+  }
+  return engine;
 }
 
 /** The volumes that a container of the host image needs: the programs of this machine, the test environment, the flows. */

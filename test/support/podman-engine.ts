@@ -2,7 +2,7 @@
 import { mkdtemp, realpath, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importBusybox, importHostImage } from "./engine-images.ts";
+import { withImages } from "./engine-images.ts";
 import { type DockerEngine, startEngine } from "./engine-program.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -29,14 +29,7 @@ export async function startPodman(): Promise<DockerEngine> {
     socketPath,
     cleanUp: async () => {},
   });
-  try {
-    await importBusybox(engine, directory);
-    await importHostImage(engine, directory);
-  } catch (error) {
-    await engine[Symbol.asyncDispose]();
-    throw error;
-  }
-  return engine;
+  return await withImages(engine, directory);
 }
 
 /** Raising the limits of this process, as Podman does, needs a right that a machine of CI may not have. */

@@ -170,7 +170,8 @@ function flowRunCalls(request: JsonRequest) {
         const flowRun = await readFlowRun(id);
         const type = flowRun.state_type;
         if (type && types.includes(type)) return flowRun;
-        if (type && FINAL.includes(type)) throw new Error(`flow run ${id} ended in ${type}: ${flowRun.state?.message}`);
+        if (type && finalTypes.includes(type))
+          throw new Error(`flow run ${id} ended in ${type}: ${flowRun.state?.message}`);
         return undefined;
       };
       const what = `flow run ${id} to be ${types.join(" or ")}`;
@@ -183,7 +184,8 @@ function flowRunCalls(request: JsonRequest) {
   };
 }
 
-const FINAL: readonly StateType[] = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"];
+/** The types of states in which a flow run has ended. */
+export const finalTypes: readonly StateType[] = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"];
 
 function scheduledState(time: Date): JsonObject {
   return { type: "SCHEDULED", name: "Scheduled", state_details: { scheduled_time: time.toISOString() } };
