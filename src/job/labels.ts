@@ -1,5 +1,5 @@
 // The labels of a job, and the labels that the worker adds to a flow run.
-import type { JsonObject, WorkPool } from "../api/wire.ts";
+import type { WorkPool } from "../api/wire.ts";
 import { prefectVersion } from "../version.ts";
 import type { Attribution } from "./flow-run-environment.ts";
 
@@ -41,20 +41,6 @@ export function workerLabels(
     "prefect.work-pool.name": workPool.name,
     "prefect.work-pool.id": workPool.id,
   };
-}
-
-/** Whose flow run it is, by its labels. `host` is null if it is not known. */
-export interface ClaimLabels {
-  readonly instance: string;
-  readonly host: string | null;
-  readonly workerName: string;
-}
-
-/** Returns whose flow run it is. Returns null if no lictor program with an instance directory claimed it. */
-export function readClaimLabels(labels: JsonObject | null | undefined): ClaimLabels | null {
-  const { [instanceLabel]: instance, [hostLabel]: host, [workerNameLabel]: workerName } = labels ?? {};
-  if (typeof instance !== "string" || typeof workerName !== "string") return null;
-  return { instance, host: typeof host === "string" ? host : null, workerName };
 }
 
 /** Formats a time of the API like Python's `isoformat` in UTC, with six digits of a second or none if they are zero. */

@@ -7,6 +7,7 @@ import type { Job, RunAccess } from "../infrastructure/pool-type.ts";
 import { ShortageError } from "../process/system-errors.ts";
 import type { ReportRules } from "../program/program.ts";
 import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
+import { claimMessage } from "./claimant.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
@@ -136,7 +137,7 @@ async function unlessStopped<T>(run: RunRecord, result: Promise<T>): Promise<T |
 async function proposeSubmitting(context: RunContext, run: RunRecord): Promise<Decision> {
   const { signal } = run.stop;
   try {
-    return await proposeState(context.api, run.flowRun.id, submittingState, {
+    return await proposeState(context.api, run.flowRun.id, submittingState(claimMessage(context)), {
       waitSignal: signal,
       bound: context.services.proposals,
       onProposal: (transitionId) => recordProposal(context, run, transitionId),

@@ -5,6 +5,7 @@ import type { State } from "../api/wire.ts";
 import { abortLater } from "../async/abort-later.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
+import { claimMessage } from "./claimant.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
@@ -49,7 +50,7 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
   using request = abortLater(kill, responseAfterKillMs);
   let decision: Decision;
   try {
-    decision = await proposeState(context.api, flowRun.id, pendingState, {
+    decision = await proposeState(context.api, flowRun.id, pendingState(claimMessage(context)), {
       isClaim: true,
       signal: request.signal,
       waitSignal: kill,

@@ -5,6 +5,7 @@ import { limitedApi } from "../api/limited-api.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { recordProposal } from "./claim.ts";
 import { findHolder } from "./claim-holder.ts";
+import { claimMessage } from "./claimant.ts";
 import { confirmStart } from "./confirm-claim.ts";
 import { type ProposalOptions, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
@@ -59,7 +60,7 @@ async function proposeWaiting(context: RunContext, run: RunRecord, reason: strin
     if (state.name === infrastructurePending) {
       if (state.message === message) return true;
       // The server refuses a second state of the same name.
-      await proposeState(api, flowRun.id, submittingState, options);
+      await proposeState(api, flowRun.id, submittingState(claimMessage(context)), options);
     }
     const decision = await proposeState(api, flowRun.id, infrastructurePendingState(message), options);
     context.history.recordState(run, decision.state);

@@ -9,7 +9,7 @@ import { reportLost } from "./lost-run.ts";
 import { readJobOfLost, readRules } from "./read-job.ts";
 import type { RunContext } from "./run-context.ts";
 import { createRunRecord, type RunRecord } from "./run-record.ts";
-import { pendingState } from "./states.ts";
+import { pending } from "./states.ts";
 
 /** A flow run that is lost, as it was when it was last looked at. */
 export interface LostRun {
@@ -59,7 +59,7 @@ export async function settleLost(
 async function mayBegin(context: RunContext, run: RunRecord, signal: AbortSignal): Promise<boolean> {
   const { state, state_type, infrastructure_pid } = run.flowRun;
   if (state_type !== "PENDING" || infrastructure_pid !== null) return true;
-  return state?.name !== pendingState.name && (await readRules(context, run, signal)) !== null;
+  return state?.name !== pending && (await readRules(context, run, signal)) !== null;
 }
 
 /** Two workers may have settled the flow run at once. The server declines a second Crashed, but no second Cancelled. */

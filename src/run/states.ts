@@ -1,11 +1,18 @@
 // The states that a worker proposes. Source: prefect states.py.
 import type { State, StateProposal, StateType } from "../api/wire.ts";
 
-/** The claim of a flow run. */
-export const pendingState: StateProposal = { type: "PENDING", name: "Pending", message: null };
+/** Returns the claim of a flow run. */
+export function pendingState(message: string | null): StateProposal {
+  return { type: "PENDING", name: pending, message };
+}
 
-/** The program is about to start. Workers of the reference send it since 3.6.22. */
-export const submittingState: StateProposal = { type: "PENDING", name: "Submitting", message: null };
+/** The name of that state. */
+export const pending = "Pending";
+
+/** Returns the state of a flow run whose program is about to start. Workers of the reference send it since 3.6.22. */
+export function submittingState(message: string | null): StateProposal {
+  return { type: "PENDING", name: "Submitting", message };
+}
 
 /** Returns the state of a flow run whose program waits for infrastructure. Source: prefect states.py InfrastructurePending. */
 export function infrastructurePendingState(reason: string): StateProposal {

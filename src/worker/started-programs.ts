@@ -6,10 +6,10 @@ import type { FlowRun, JsonObject, WorkPool } from "../api/wire.ts";
 import { filterOnlineWorkers } from "../api/work-pools.ts";
 import type { StartedProgram } from "../infrastructure/pool-type.ts";
 import { defaultJobFields } from "../job/job-fields.ts";
-import { readClaimLabels } from "../job/labels.ts";
 import { resolveBlocks, TemplateError } from "../job/template.ts";
 import { JobConfigurationError } from "../job/typed-fields.ts";
 import { findHolder } from "../run/claim-holder.ts";
+import { readClaimants } from "../run/claimant.ts";
 import { isScheduledAgain } from "../run/last-reports.ts";
 import { resume } from "../run/live.ts";
 import { createRunRecord, parseTime } from "../run/run-record.ts";
@@ -134,16 +134,19 @@ export class StartedPrograms {
     return claimed;
   }
 
-  /** Returns whether a worker lives that has the program. The flow run's labels name the one that adopted it last. */
+  /** Returns whether a worker lives that has the program. The flow run names the one that claimed it, and its labels the one that adopted it last. */
   async #attendance(signal: AbortSignal): Promise<(program: StartedProgram, flowRun: FlowRun) => boolean> {
     const { api, identity, options, services } = this.worker;
     const living = await services.livingInstances();
     const online = await filterOnlineWorkers(api, options.workPoolName, { signal });
     const names = new Set(online.map(({ name }) => name));
     return (program, flowRun) => {
-      const { instance, workerName } = readClaimLabels(flowRun.labels) ?? program;
-      if (living.includes(instance) && instance !== services.instance.instance) return true;
-      return workerName !== identity.name && names.has(workerName);
+      const claimants = readClaimants(flowRun);
+      return (claimants.length > 0 ? claimants : [program]).some(
+        ({ instance, workerName }) =>
+          (living.includes(instance) && instance !== services.instance.instance) ||
+          (workerName !== identity.name && names.has(workerName)),
+      );
     };
   }
 

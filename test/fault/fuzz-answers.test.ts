@@ -122,7 +122,7 @@ test("1,000 decisions of nonsense about a proposed state are decisions or errors
   using api = openTestClient(origin, { maxRetries: 0, random: () => 0 });
   const propose = async (): Promise<void> => {
     for (let round = 0; round < 1_000 / 16; round++) {
-      const decision = await proposeState(api, "r", pendingState).catch((error: Error) => error);
+      const decision = await proposeState(api, "r", pendingState(null)).catch((error: Error) => error);
       if (decision instanceof Error) expect(decision.name).toMatch(/^(ApiError|UnexpectedResponseError)$/);
       else expect(["accepted", "rejected", "aborted"]).toContain(decision.kind);
     }

@@ -75,10 +75,14 @@ describe("a flow run of a dead worker", () => {
   });
 
   const pending = { ...flowRun, state: { ...state, type: "PENDING", name: "Pending" }, state_type: "PENDING" };
+  const message = "Claimed by worker 'dead' on host 'there' (lictor there-2-00000000).";
+  const claimed = { ...pending, state: { ...pending.state, message }, infrastructure_pid: null };
   const found = (body: object): Steps => ({ "POST /api/flow_runs/filter": { body: [body] }, [`GET ${at}`]: { body } });
 
   test.concurrent.each([
     ["that began without its process id", { ...pending, infrastructure_pid: null }, "SCHEDULED"],
+    ["that has no labels yet", { ...claimed, labels: {} }, "SCHEDULED"],
+    ["that has the labels of an earlier claim", claimed, "SCHEDULED"],
     ["that may have begun", { ...pending, infrastructure_pid: "17" }, "CRASHED"],
     [
       "that is Cancelling",
@@ -138,6 +142,14 @@ describe("a flow run of a dead worker", () => {
     [
       "that is scheduled again under the name of a retry",
       found({ ...flowRun, state: { ...state, type: "SCHEDULED", name: "AwaitingRetry" }, state_type: "SCHEDULED" }),
+    ],
+    ["whose claim names a living program", found(claimed), { livingInstances: ["there-2-00000000"] }],
+    [
+      "that a living worker has adopted",
+      {
+        ...found({ ...claimed, labels: { ...labels, "prefect.worker.name": "adopter" } }),
+        "POST /api/work_pools/p/workers/filter": { body: [{ name: "adopter", status: "ONLINE" }] },
+      },
     ],
     ["without labels", found({ ...flowRun, labels: { "prefect.worker.name": "gone" } })],
     ["whose events are not stored", { "POST /api/events/filter": { body: { total: 0, events: [] } } }],

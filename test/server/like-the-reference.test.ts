@@ -142,8 +142,12 @@ async function trace(api: PrefectApi, id: string, worker: WorkerName): Promise<T
   // How soon a flow run is Late is the scheduler's affair.
   const states = (await api.readStates(id)).filter(({ name }) => name !== "Late");
   return mask({
-    states: states.map(({ type, name, message }) => [type, name, message ?? null]),
-    // Prefect's worker does not name its process and its host.
+    // Prefect's worker does not name its process and its host, neither here nor in the labels.
+    states: states.map(({ type, name, message }) => [
+      type,
+      name,
+      message?.startsWith("Claimed by ") ? null : (message ?? null),
+    ]),
     labels: Object.fromEntries(Object.entries(flowRun.labels).filter(([label]) => !label.startsWith("lictor."))),
     logs: logs.sort(),
     events: (await readFlowRunEvents(api, id)).map(({ event, resource, related }) => ({ event, resource, related })),

@@ -179,8 +179,8 @@ export class World implements CheckedWorld {
     const poolId = this.server.pools.get(poolName)?.id ?? "";
     const isInfrastructureLeft = this.cluster?.has(id) || this.engines.some(({ engine }) => engine.has(id, poolId));
     if (run?.work_queue_id && isInfrastructureLeft) return false;
-    // A sweep finds flow runs by their labels and by their work pool.
-    const isFound = run !== undefined && this.#isLabelled(run) && run.work_queue_id !== null;
+    // A sweep finds flow runs by their claim or their labels, and by their work pool.
+    const isFound = run !== undefined && this.#namesClaimant(run) && run.work_queue_id !== null;
     if (this.lostAfterSeconds === 0 || !isFound) return true;
     // An engine that never sent a heartbeat could still run.
     return run.state_type === "RUNNING" && !this.server.hasEvent(id, heartbeatEvent);
@@ -192,9 +192,9 @@ export class World implements CheckedWorld {
   }
 
   /** The labels of an earlier claim may name a process that lives, and then the flow run does not look lost. */
-  #isLabelled({ id, labels }: ModelRun): boolean {
+  #namesClaimant({ id, labels, state }: ModelRun): boolean {
     const labelled = this.lictors.find(({ directory }) => directory === labels[instanceLabel]);
-    if (!labelled) return false;
+    if (!labelled) return state.type === "PENDING";
     return labelled.owner === this.network.claimants.get(id) || !this.running().includes(labelled);
   }
 

@@ -1,9 +1,9 @@
-// Finds flow runs of the pool whose worker is gone. Their labels name the program and the worker that claimed them.
+// Finds flow runs of the pool whose worker is gone. Their claims name the program and the worker.
 import { filterClaimed } from "../../api/flow-runs.ts";
 import type { FlowRun } from "../../api/wire.ts";
 import { filterOnlineWorkers } from "../../api/work-pools.ts";
 import { waitUnlessAborted } from "../../async/sleep.ts";
-import { type ClaimLabels, readClaimLabels } from "../../job/labels.ts";
+import { type Claimant, readClaimants } from "../../run/claimant.ts";
 import { isScheduledAgain } from "../../run/last-reports.ts";
 import { isFinal } from "../../run/states.ts";
 import type { Worker } from "../worker.ts";
@@ -14,8 +14,10 @@ const pageSize = 200;
 const maxPages = 10;
 
 /** A flow run whose worker is gone. */
-export interface Orphan extends ClaimLabels {
+export interface Orphan {
   readonly flowRun: FlowRun;
+  /** Who had it. More than one if another worker had adopted it, or if its labels are those of an earlier claim. */
+  readonly claimants: readonly Claimant[];
 }
 
 /**
@@ -25,20 +27,21 @@ export interface Orphan extends ClaimLabels {
  */
 export async function findOrphans(worker: Worker, signal: AbortSignal): Promise<Orphan[]> {
   const { runs, api, options } = worker;
-  const labelled = (await readClaimed(worker, signal)).flatMap((flowRun) => {
-    const labels = readClaimLabels(flowRun.labels);
+  const claimed = (await readClaimed(worker, signal)).flatMap((flowRun) => {
+    const claimants = readClaimants(flowRun);
     const isClaimed = !isFinal(flowRun.state) && !isScheduledAgain(flowRun);
-    return labels && isClaimed && !runs.has(flowRun.id) ? [{ flowRun, ...labels }] : [];
+    return claimants.length > 0 && isClaimed && !runs.has(flowRun.id) ? [{ flowRun, claimants }] : [];
   });
-  if (labelled.length === 0) return [];
+  if (claimed.length === 0) return [];
   const living = await listLiving(worker, signal);
-  const unattended = labelled.filter(({ instance }) => !living.includes(instance));
+  const unattended = claimed.filter(({ claimants }) => !claimants.some(({ instance }) => living.includes(instance)));
   if (unattended.length === 0) return [];
   const online = await filterOnlineWorkers(api, options.workPoolName, { signal });
   // The list is sorted by heartbeats. So a worker could move from a later page to one that was read already.
   if (online.length >= pageSize) return [];
   const names = new Set(online.map(({ name }) => name));
-  return unattended.filter((orphan) => !names.has(orphan.workerName) || isPredecessor(worker, orphan));
+  const isGone = (claimant: Claimant): boolean => !names.has(claimant.workerName) || isPredecessor(worker, claimant);
+  return unattended.filter(({ claimants }) => claimants.every(isGone));
 }
 
 /** Returns the names of the living programs. A drain does not wait for it, because the disk may hang. */
@@ -65,6 +68,6 @@ async function readClaimed({ api, options }: Worker, signal: AbortSignal): Promi
 }
 
 /** A container that is started again has the same host name, and often the same worker name. This worker is that one. */
-function isPredecessor({ identity, services }: Worker, { workerName, host }: ClaimLabels): boolean {
+function isPredecessor({ identity, services }: Worker, { workerName, host }: Claimant): boolean {
   return workerName === identity.name && host === services.instance.host;
 }

@@ -7,6 +7,7 @@ import { monotonicMs, timeoutSignal } from "../../async/clock.ts";
 import { clampedPoissonMs } from "../../async/jitter.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { sleep } from "../../async/sleep.ts";
+import type { Claimant } from "../../run/claimant.ts";
 import { settleLost } from "../../run/settle-lost.ts";
 import type { Worker } from "../worker.ts";
 import { findOrphans, type Orphan } from "./find-orphans.ts";
@@ -96,7 +97,7 @@ async function canBeHeard(worker: Worker, { id, state_type }: FlowRun, signal: A
 
 async function settle(
   worker: Worker,
-  { flowRun, workerName, host }: Orphan,
+  { flowRun, claimants }: Orphan,
   signal: AbortSignal,
 ): Promise<(() => Promise<void>) | null> {
   const { pool, services } = worker;
@@ -104,6 +105,7 @@ async function settle(
   if (!workPool || worker.runs.has(flowRun.id)) return null;
   using limit = new LinkedController(signal, timeoutSignal(settlingMs));
   const silence = `nothing was heard of the flow run for ${services.lostAfterMs / 1000} s`;
+  const { workerName, host } = claimants.at(-1) as Claimant;
   const why = `Worker '${workerName}' on host '${host ?? "unknown"}' is gone, and ${silence}.`;
   const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
   return await settleLost(worker, { flowRun, workPool, why, log }, limit.signal);
