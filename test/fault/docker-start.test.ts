@@ -60,7 +60,10 @@ test.each<[string, Answer, unknown]>([
   expect(starts).toBe(1);
 });
 
-test("a container that its engine takes for unstarted is not started again once the flow run has begun", async () => {
+test.each([
+  ["whose flow run has begun", {}, false],
+  ["whose program reports nothing", { command: "true" }, true],
+])("a container %s is not started again although its engine takes it for unstarted", async (_, fields, isAwaited) => {
   let starts = 0;
   const removed: string[] = [];
   await using fake = await startFakeEngine({
@@ -76,10 +79,28 @@ test("a container that its engine takes for unstarted is not started again once 
     },
   });
   using docker = await openFakeDocker(fake);
-  const options = { ...docker.options, isAwaited: async () => starts === 0 };
-  await using execution = await docker.infrastructure.start(docker.jobOf({ image_pull_policy: "Never" }), options);
+  const options = { ...docker.options, isAwaited: async () => isAwaited || starts === 0 };
+  const job = docker.jobOf({ image_pull_policy: "Never", ...fields });
+  await using execution = await docker.infrastructure.start(job, options);
   expect(await execution.ended).toMatchObject({ kind: "gone", mayHaveBegun: true });
   expect([starts, removed]).toEqual([1, [`/containers/${id}`]]);
+});
+
+test("a program that reports nothing is started by an engine that was away at first", async () => {
+  let starts = 0;
+  await using fake = await startFakeEngine({
+    "POST /containers/create": json({ Id: id }),
+    [`GET /containers/${id}/json`]: json({ ...details, State: { Status: "created" } }),
+    [`POST /containers/${id}/start`]: (response, request) => {
+      if (++starts === 1) return failure(503, "the engine is starting")(response, request);
+      fake.answers[`GET /containers/${id}/json`] = json(details);
+      response.writeHead(204).end();
+    },
+  });
+  using docker = await openFakeDocker(fake);
+  const job = docker.jobOf({ image_pull_policy: "Never", command: "true" });
+  await using execution = await docker.infrastructure.start(job, docker.options);
+  expect([starts, execution.handle.identifier]).toEqual([2, `http+docker://localhost:${id}`]);
 });
 
 test.each([

@@ -19,8 +19,13 @@ export function dockerPoolOn(send: SendToEngine): PoolType {
     isLocal: false,
     baseJobTemplate: dockerTemplate(false),
     open: async (services) =>
-      withoutFiles(openDockerOn(new Engine(address, requestLimitMs, send), { ...services, environment })),
+      withoutFiles(openDockerOn(new Engine(address, requestLimitMs, send), { ...services, environment }, seesProcess)),
   };
+}
+
+/** The engines of the simulation are on other machines. */
+async function seesProcess(): Promise<boolean> {
+  return false;
 }
 
 /** The position in the output would be stored in a real file. */

@@ -30,6 +30,8 @@ const frozenMs = 500;
 export class EngineConnections {
   /** Ends a connection that is open. */
   readonly #open = new Set<(code: string) => void>();
+  /** Flow runs of which a request to start the container was lost. */
+  readonly lostStarts = new Set<string>();
   /** How many requests have not arrived. */
   #underway = 0;
   /** How often the engine has ended. What was underway then never arrives. */
@@ -71,6 +73,7 @@ export class EngineConnections {
     }
     const upMs = faults.happens("engine slow") ? random() * 20_000 : this.#latencyMs();
     if (faults.happens("engine request lost")) {
+      this.#noteLost(call);
       clock.after(upMs, owner, () => connection.end(systemError("ECONNRESET")));
       return await connection.response;
     }
@@ -84,7 +87,10 @@ export class EngineConnections {
         return;
       }
       this.#underway--;
-      if (isLost) return;
+      if (isLost) {
+        this.#noteLost(call);
+        return;
+      }
       if (call.path === "/events") {
         clock.after(this.#latencyMs(), owner, () => connection.stream(this.#events(owner, connection)));
         return;
@@ -104,6 +110,12 @@ export class EngineConnections {
     };
     clock.after(upMs, world, arrive);
     return await connection.response;
+  }
+
+  #noteLost({ method, path }: EngineCall): void {
+    const id = /^\/containers\/(\w+)\/start$/.exec(path)?.[1];
+    const container = this.engine.containers.get(id ?? "");
+    if (method === "POST" && container) this.lostStarts.add(container.flowRunId);
   }
 
   #latencyMs(): number {

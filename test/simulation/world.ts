@@ -186,8 +186,9 @@ export class World implements CheckedWorld {
     return run.state_type === "RUNNING" && !this.server.hasEvent(id, heartbeatEvent);
   }
 
-  /** A program begins without a report. Its container may be removed at its end. */
+  /** A program begins without a report. Its container may be removed at its end, and its start may be in doubt. */
   isBeginUnknown(id: string): boolean {
+    if (this.engines.some(({ lostStarts }) => lostStarts.has(id))) return true;
     return this.lostWithoutDisk.has(id) || (this.removesContainers && !this.isCalm);
   }
 

@@ -1,6 +1,7 @@
 // Work pools of type `docker`: a flow run is a container. Loaded only when such a work pool is served.
 // Source: prefect_docker/worker.py.
 import { monotonicMs } from "../../async/clock.ts";
+import { findStartedWith, flowRunVariable } from "../../process/read-process-environment.ts";
 import type { Ending } from "../execution.ts";
 import { goneExecution } from "../gone-execution.ts";
 import type { Infrastructure, InfrastructureServices } from "../pool-type.ts";
@@ -31,15 +32,23 @@ const unknownToEngine: Ending = {
 /** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
 export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
   const { environment } = services;
-  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services);
+  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services, seesProcess);
+}
+
+async function seesProcess(flowRunId: string): Promise<boolean> {
+  return (await findStartedWith(flowRunVariable, flowRunId)).length > 0;
 }
 
 /** Opens the type with this engine. Throws DockerSettingError. */
-export function openDockerOn(engine: Engine, services: InfrastructureServices): Infrastructure<DockerJob> {
+export function openDockerOn(
+  engine: Engine,
+  services: InfrastructureServices,
+  seesProcess: Docker["seesProcess"],
+): Infrastructure<DockerJob> {
   const { environment, log } = services;
   const patience = new Patience(log);
   const watch = new ContainerWatch(engine, patience, log);
-  const docker: Docker = { engine, patience, watch, services, keepMs: keepHours(environment) * 3_600_000 };
+  const docker: Docker = { engine, patience, watch, services, seesProcess, keepMs: keepHours(environment) * 3_600_000 };
   const own = new OwnContainers(docker);
   return {
     toJob: (fields, facts) => toDockerJob(fields, facts),

@@ -11,6 +11,8 @@ export interface Docker {
   readonly patience: Patience;
   readonly watch: ContainerWatch;
   readonly services: InfrastructureServices;
+  /** Returns whether a process of the flow run is seen on this machine. Those of an engine elsewhere never are. */
+  seesProcess(flowRunId: string): Promise<boolean>;
   /** For how long an ended container is kept. */
   readonly keepMs: number;
 }

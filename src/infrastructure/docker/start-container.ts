@@ -1,7 +1,6 @@
 // Creates and starts the container of a flow run. Source: prefect_docker/worker.py _create_and_start_container.
 import { timeoutSignal } from "../../async/clock.ts";
 import { sleep } from "../../async/sleep.ts";
-import { findStartedWith, flowRunVariable } from "../../process/read-process-environment.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle } from "../execution.ts";
 import type { StartOptions } from "../pool-type.ts";
@@ -11,7 +10,7 @@ import { environmentOf } from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
 import { type DockerJob, executesItself } from "./docker-job.ts";
 import { readConfig } from "./engine/engine-address.ts";
-import { EngineError, isMissing } from "./engine/engine-error.ts";
+import { EngineError, isMissing, mayHaveArrived } from "./engine/engine-error.ts";
 import { EnvironmentSecrets } from "./environment-secrets.ts";
 import { statusEvent } from "./events.ts";
 import { toHandle } from "./handle.ts";
@@ -88,7 +87,7 @@ async function startCreated(
   onEvent(statusEvent(created));
   await connectNetworks(docker, job, id, signal);
   void docker.watch.watch(id);
-  const outcome = await explained("Container could not be started", () => startOnce(docker, id, options));
+  const outcome = await explained("Container could not be started", () => startOnce(docker, job, id, options));
   if (outcome !== "started") return outcome;
   const details = await patience.whileAway(() => inspect(docker, id, signal), signal).catch(() => created);
   logOf(docker, flowRunId).info(`Docker container '${nameOf(details)}' has status '${details.State.Status}'`);
@@ -132,31 +131,36 @@ async function connectNetworks(
  * engine would start it again, and the flow would be executed twice. An engine that died in the middle cannot be asked:
  * - "half started": what it had prepared is in the way of another start, and it does not clean that up.
  * - "begun": the program has begun, as the flow run's state shows, and the engine does not know it. It has ended if it ran on
- *   this machine; elsewhere nobody can see it.
+ *   this machine; elsewhere nobody can see it. A program other than Prefect's does not show whether it has begun, so it counts
+ *   as begun.
  */
 async function startOnce(
   docker: Docker,
+  job: DockerJob,
   id: string,
   { signal, flowRunId, isAwaited }: StartOptions,
 ): Promise<"started" | "half started" | "begun"> {
-  const isSeen = async (): Promise<boolean> => (await findStartedWith(flowRunVariable, flowRunId)).length > 0;
-  let isRepeated = false;
+  const isSeen = (): Promise<boolean> => docker.seesProcess(flowRunId);
+  const hasBegun = async (): Promise<boolean> => !executesItself(job) || !(await isAwaited());
+  let isInDoubt = false;
   return await docker.patience.whileAway(async () => {
-    if (isRepeated && !(await isUnstarted(docker, id, signal))) return "started";
-    if (isRepeated && !(await isAwaited())) {
+    if (isInDoubt && !(await isUnstarted(docker, id, signal))) return "started";
+    if (isInDoubt && (await hasBegun())) {
       while (await isSeen()) {
         await sleep(lookPauseMs, signal);
         signal.throwIfAborted();
       }
       return "begun";
     }
+    // Asked before, so that a failure of the request below is that of the start.
+    await docker.engine.version(signal);
     try {
       await docker.engine.request("POST", `/containers/${id}/start`, { signal });
       return "started";
     } catch (error) {
-      const isInTheWay = isRepeated && error instanceof EngineError && /already exists/i.test(error.text);
+      const isInTheWay = isInDoubt && error instanceof EngineError && /already exists/i.test(error.text);
       if (isInTheWay && !(await isSeen())) return "half started";
-      isRepeated = true;
+      isInDoubt ||= mayHaveArrived(error);
       throw error;
     }
   }, signal);

@@ -75,6 +75,14 @@ export function isMissing(error: unknown): boolean {
   return error.status === 404 || /no such container/i.test(error.text);
 }
 
+/** The request was not sent, because there was no connection. */
+const unconnected: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED", "EACCES", "EPERM", "ENOTFOUND"]);
+
+/** Returns whether the engine may execute a request that failed so. Each request has a connection of its own. */
+export function mayHaveArrived(error: unknown): boolean {
+  return error instanceof EngineUnreachableError && !unconnected.has(error.code);
+}
+
 /** Returns whether the engine could not answer now and may do so later: it is away, or it is starting or ending. */
 export function isAway(error: unknown): boolean {
   return error instanceof EngineUnreachableError || (error instanceof EngineError && error.status === 503);
