@@ -137,6 +137,7 @@ CPU time: user and system time of the process, from wait4; a worker is killed at
 Memory: VmRSS, from /proc; when idle, of the worker and its processes together. CPU when idle: of all threads.
 Requests: all that reach the proxy, WebSocket upgrades included; per flow run without those of an idle worker.
 Created → a state: from the call that creates the flow run until the timestamp of the state, same clock.
+At once: flow runs that were created one by one and are due at the same moment. Measured from that moment, without prefetch.
 Launched: a flow run of the backlog appends a line to a file.
 Command, flow in TypeScript, Python flow: lictor runs the named one, and the reference a Python flow that does the same.
 Limit: a bare client subscribes to events, and then proposes Pending, Submitting and Running in a row.`;
