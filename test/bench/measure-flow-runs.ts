@@ -24,7 +24,7 @@ import { median } from "./statistics.ts";
 const realFlow = { entrypoint: "hello.py:hello", path: inCheckout("test/fixtures/flows") };
 const endMs = 600_000;
 /** A burst is due so long after its creation begins: what each creation takes at most, and a pause. */
-const creationMs = 500;
+const creationMs = 1_000;
 const burstAheadMs = 5_000;
 
 /** Flow runs of the default command, one by one: from the call that creates one to its Pending and its Running state. */
@@ -90,7 +90,8 @@ export async function measureBurst(bench: Bench): Promise<Row[]> {
     const pool = poolName(kind, "burst");
     const deployment = await prepare(bench, pool, realFlow);
     // Neither worker may begin before the moment from which the time is measured.
-    await using _worker = await startPolling(bench, kind, pool, { env: { PREFECT_WORKER_PREFETCH_SECONDS: "0" } });
+    const env = { PREFECT_WORKER_PREFETCH_SECONDS: "0", LICTOR_ENGINE_LAZY: "false" };
+    await using _worker = await startPolling(bench, kind, pool, { env });
     await pause(sizes.settlingMs, stop);
     const seconds: number[] = [];
     for (let round = 1; round <= sizes.bursts; round++) {
