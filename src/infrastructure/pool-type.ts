@@ -67,6 +67,8 @@ export interface Infrastructure<J extends Job = Job> extends Disposable {
    * worker. Missing if there is nothing to prepare. Throws JobConfigurationError.
    */
   prepare?(fields: JsonObject): Promise<void>;
+  /** Prepares for a flow run that is about to start, before its job is known. Missing if there is nothing to prepare. */
+  expect?(): void;
   /** Returns the typed job. Throws JobConfigurationError, and CommandError for a command that cannot be split. */
   toJob(fields: JsonObject, facts: RunFacts): J;
   /**

@@ -1,6 +1,7 @@
 // The Python program that imports Prefect's engine once and forks a process for each flow run.
 
 import { engineImportsScript } from "./engine-imports-script.ts";
+import { forkedChildScript } from "./forked-child-script.ts";
 
 /**
  * Takes the idle time in seconds, and then the modules to import besides the engine. Talks with the worker over file
@@ -10,11 +11,11 @@ import { engineImportsScript } from "./engine-imports-script.ts";
  * output. Prefect's settings are those of the import, so the environment must be the same apart from the variables
  * `PREFECT__*`, which are only read later. The process waits until the worker has stored its pid.
  */
-export const forkServerScript: string = String.raw`${engineImportsScript}
-import gc, importlib.util, json, selectors, socket
+export const forkServerScript: string = String.raw`${engineImportsScript}${forkedChildScript}
+import gc, selectors, socket, time
 
-ENGINE = "prefect.engine"
-RUN_ID = b"PREFECT__FLOW_RUN_ID="
+# A child that was forked before its request ends after this time, because files may change.
+EXPECTED_SECONDS = 1
 
 
 def serve(idle_seconds, preload):
@@ -54,15 +55,19 @@ class Server:
         self.searches_cwd = searches_cwd
         self.is_child = False
         self.received = b""
+        self.expected = None  # a child without a request, and the time of its fork
         self.pids = {}  # by pidfd
         self.gates = {}  # by pid
         self.selector = selectors.DefaultSelector()
         self.selector.register(control, selectors.EVENT_READ)
 
     def wait(self, idle_seconds):
-        events = self.selector.select(None if self.pids else idle_seconds)
+        timeout = EXPECTED_SECONDS if self.expected else None if self.pids else idle_seconds
+        events = self.selector.select(timeout)
         if not events:
-            os._exit(0)
+            if not self.expected:
+                os._exit(0)
+            self.discard()
         for key, _ in events:
             if key.fileobj is not self.control:
                 self.reap(key.fileobj)
@@ -80,25 +85,54 @@ class Server:
             request = json.loads(line)
             if "go" in request:
                 self.open_gate(request["go"])
+            elif "expect" in request:
+                self.expect()
             else:
                 self.start(request)
-                if self.is_child:
-                    return
+            if self.is_child:
+                return
+
+    def expect(self):
+        """Forks a child before the request of its flow run comes."""
+        if self.expected is None and not find_obstacle(self.files):
+            child = self.fork()
+            if isinstance(child, Child):
+                self.expected = child, time.monotonic()
+
+    def discard(self):
+        child, _ = self.expected
+        self.expected = None
+        child.discard()
 
     def start(self, request):
-        problem = find_obstacle(request, self.files)
-        if not problem:
-            pid, gate, problem = fork(request, self.close, self.memory, self.searches_cwd)
+        if self.expected and (self.expected[0].has_ended() or time.monotonic() - self.expected[1] > EXPECTED_SECONDS):
+            self.discard()
+        problem = hidden_module(request, self.files)
+        if problem is None and self.expected is None:
+            problem = find_obstacle(self.files)
+        if problem is None:
+            child = self.expected[0] if self.expected else self.fork()
+            if self.is_child:
+                return
+            self.expected = None
+            problem = child.become(request) if isinstance(child, Child) else child
         if problem:
             send(self.control, {"id": request["id"], "problem": problem})
-        elif pid == 0:
-            self.is_child = True
-        else:
-            pidfd = os.pidfd_open(pid)
-            self.pids[pidfd] = pid
-            self.gates[pid] = gate
-            self.selector.register(pidfd, selectors.EVENT_READ)
-            send(self.control, {"id": request["id"], "pid": pid})
+            return
+        pidfd = os.pidfd_open(child.pid)
+        self.pids[pidfd] = child.pid
+        self.gates[child.pid] = child.gate
+        self.selector.register(pidfd, selectors.EVENT_READ)
+        send(self.control, {"id": request["id"], "pid": child.pid})
+
+    def fork(self):
+        """Returns a Child, or why it failed. In the child, returns None when it may go on."""
+        try:
+            child = fork(self.close, self.memory, self.searches_cwd)
+        except OSError as error:
+            return str(error)
+        self.is_child = child is None
+        return child
 
     def open_gate(self, pid):
         gate = self.gates.pop(pid, None)
@@ -124,12 +158,15 @@ class Server:
             os.close(number)
 
 
-def find_obstacle(request, files):
-    """Returns why a child would differ from an engine that is started anew."""
+def find_obstacle(files):
+    """Returns why any child would differ from an engine that is started anew."""
     if count_threads() > 1:
         return "threads"
-    if files.changed():
-        return "changed"
+    return "changed" if files.changed() else None
+
+
+def hidden_module(request, files):
+    """Returns why this child would differ from an engine that is started anew."""
     try:
         names = {name.split(".")[0] for name in os.listdir(request["cwd"])}
     except OSError as error:
@@ -137,97 +174,6 @@ def find_obstacle(request, files):
     # The working directory comes first in the search for modules.
     hidden = sorted(names & files.top_level)
     return "the working directory hides the module " + hidden[0] if hidden else None
-
-
-def fork(request, close_server, memory, searches_cwd):
-    """Returns the child's pid, the pipe that lets it go on, and why it failed. In the child, returns when it may go on."""
-    gate_end, gate = os.pipe()
-    problem_end, child_problem = os.pipe()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        for number in (gate_end, gate, problem_end, child_problem):
-            os.close(number)
-        return -1, None, str(error)
-    if pid:
-        os.close(gate_end)
-        os.close(child_problem)
-        with os.fdopen(problem_end, "rb") as pipe:
-            problem = pipe.read().decode(errors="replace")
-        if problem:
-            os.close(gate)
-            os.waitpid(pid, 0)
-        return pid, gate, problem
-    try:
-        os.close(gate)
-        os.close(problem_end)
-        become(request, close_server, memory, searches_cwd)
-    except BaseException as error:
-        os.write(child_problem, str(error).encode()[:4000] or b"failed")
-        os._exit(1)
-    os.close(child_problem)
-    # Without a worker that knows of it, the engine must not begin.
-    if os.read(gate_end, 1) != b"g":
-        os._exit(1)
-    os.close(gate_end)
-    return 0, None, None
-
-
-def become(request, close_server, memory, searches_cwd):
-    """Makes this process what the system makes of a new one."""
-    os.setsid()
-    close_server()
-    for number, path in enumerate(request["output"] or [], start=1):
-        file = os.open(path, os.O_WRONLY | os.O_APPEND)
-        os.dup2(file, number)
-        os.close(file)
-    os.chdir(request["cwd"])
-    env = request["env"]
-    memory.write_run_id(env[RUN_ID[:-1].decode()])
-    memory.write_arguments([sys.executable, "-m", ENGINE])
-    os.environ.clear()
-    os.environ.update(env)
-    if searches_cwd:
-        sys.path.insert(0, os.getcwd())
-    importlib.invalidate_caches()
-    # Python before 3.13 keeps that of the parent.
-    if hasattr(threading.main_thread(), "_set_native_id"):
-        threading.main_thread()._set_native_id()
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
-    if "multiprocessing.process" in sys.modules:
-        sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
-
-
-class Memory:
-    """The arguments and the environment that the system shows of this process. They lie in its memory."""
-
-    def __init__(self):
-        with open("/proc/self/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        self.arguments, end, env = (int(field) for field in fields[45:48])
-        self.size = end - self.arguments
-        with open("/proc/self/environ", "rb") as environ:
-            at = environ.read().find(RUN_ID)
-        self.run_id = None if at < 0 else env + at + len(RUN_ID)
-
-    def write_run_id(self, run_id):
-        if self.run_id is not None and len(run_id) == 36:
-            self.write(self.run_id, run_id.encode())
-
-    def write_arguments(self, arguments):
-        shown = b"\0".join(word.encode(errors="surrogateescape") for word in arguments)
-        if len(shown) >= self.size:
-            return
-        try:
-            self.write(self.arguments, shown.ljust(self.size, b"\0"))
-        except OSError:
-            pass  # They are only for people who look at the list of processes.
-
-    def write(self, address, data):
-        with open("/proc/self/mem", "r+b", buffering=0) as memory:
-            memory.seek(address)
-            memory.write(data)
 
 
 def send(control, message):

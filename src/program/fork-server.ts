@@ -124,6 +124,14 @@ export class ForkServer implements Disposable {
     return this.#ends.size;
   }
 
+  /**
+   * Forks a process for the flow run that is asked for next, because a fork takes some 10 ms. Without a request, that process
+   * ends after a second.
+   */
+  expect(): void {
+    if (!this.#isOver) this.#send({ expect: true });
+  }
+
   /** Returns the forked process, or why the flow run has to be started without this server. Never rejects. */
   async fork(request: ForkRequest): Promise<ForkedProcess | string> {
     if (this.#isOver) return "ended";

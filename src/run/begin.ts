@@ -35,6 +35,7 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     // Other infrastructure may wait long for something else, and it does not use this machine. The wait comes before
     // Submitting, because that finds out whether the flow run was set back meanwhile.
     using place = context.poolType.isLocal ? await context.services.pacer.enter(run.stop.signal) : null;
+    context.infrastructure.expect?.();
     const job = await prepare(context, run);
     if (job === null) return null;
     applyRules(context, run, job.program.reporter === "worker" ? job.program.rules : null);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, inject, test } from "vitest";
 import { type ForkedProcess, ForkServer } from "../../src/program/fork-server.ts";
-import { isAlive } from "../support/processes.ts";
+import { isAlive, pidsWithEnvironment } from "../support/processes.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -35,6 +35,8 @@ async function open({ idleSeconds = 60 } = {}) {
     cwd,
     modules,
     printed: () => readFile(out, "utf8"),
+    /** The server, and its processes until they have a flow run. */
+    pids: () => pidsWithEnvironment("PYTHONPATH", modules),
     fork: (code: string) =>
       server.fork({
         flowRunId,
@@ -106,6 +108,59 @@ describe.runIf(process.platform === "linux")("a forked process", () => {
       timeoutMs: 10_000,
       what: "the other's end",
     });
+  });
+});
+
+describe.runIf(process.platform === "linux")("a process that is forked before its flow run comes", () => {
+  /** Waits until there are so many processes, and returns them. */
+  async function waitForPids({ pids }: Awaited<ReturnType<typeof open>>, count: number): Promise<number[]> {
+    const areThere = async () => {
+      const found = await pids();
+      return found.length === count && found;
+    };
+    return await waitFor(areThere, { timeoutMs: 10_000, what: `${count} processes`, intervalMs: 5 });
+  }
+
+  test("executes it", async () => {
+    await using opened = await open();
+    await opened.server.ready;
+    opened.server.expect();
+    const pids = await waitForPids(opened, 2);
+    const forked = expectForked(await opened.fork("print(os.getpid(), os.getsid(0), flush=True)"));
+    expect(pids).toContain(forked.pid);
+    forked.go();
+    expect(await forked.exited).toEqual({ code: 0, signal: null });
+    expect(await opened.printed()).toBe(`${forked.pid} ${forked.pid}\n`);
+    expect(await opened.pids()).toHaveLength(1);
+  });
+
+  test("ends when none comes, and the next flow run sees whether files have changed", async () => {
+    await using opened = await open();
+    await opened.server.ready;
+    opened.server.expect();
+    opened.server.expect();
+    await waitForPids(opened, 2);
+    await waitForPids(opened, 1);
+    await writeFile(join(opened.modules, "prefect", "settings.py"), "NEW = True\n");
+    expect(await opened.fork("")).toBe("changed");
+  });
+
+  test("ends with the server, and is not used if it was killed", async () => {
+    await using opened = await open();
+    await opened.server.ready;
+    const [server] = await opened.pids();
+    opened.server.expect();
+    const killed = (await waitForPids(opened, 2)).find((pid) => pid !== server) as number;
+    process.kill(killed, "SIGKILL");
+    await waitForPids(opened, 1);
+    const forked = expectForked(await opened.fork("pass"));
+    expect(forked.pid).not.toBe(killed);
+    forked.go();
+    expect(await forked.exited).toEqual({ code: 0, signal: null });
+    opened.server.expect();
+    const left = await waitForPids(opened, 2);
+    opened.server[Symbol.dispose]();
+    await waitFor(() => left.every((pid) => !isAlive(pid)), { timeoutMs: 10_000, what: "the end of both" });
   });
 });
 

@@ -64,6 +64,7 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
     findStarted: async () => [],
     integrations: () => readIntegrations(services),
     prepare: (fields) => prepareEngines(services, warm, fields),
+    expect: () => warm?.expect(),
     [Symbol.dispose]() {
       warm?.[Symbol.dispose]();
       control?.[Symbol.dispose]();

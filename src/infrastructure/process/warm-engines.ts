@@ -40,6 +40,8 @@ export class WarmEngines implements Disposable {
   /** Modules that started a thread. No later server imports them. */
   readonly #refused = new Set<string>();
   readonly #over = new AbortController();
+  /** The server that forked the newest engine. Null if a flow run has been expected since. */
+  #usual: ForkServer | null = null;
 
   constructor(
     readonly options: WarmEngineOptions,
@@ -49,6 +51,12 @@ export class WarmEngines implements Disposable {
   /** Starts the fork server for flow runs with this environment, if there is none and there is room. */
   prepare(start: Pick<EngineStart, "python" | "env" | "output">): void {
     this.#serverFor(start);
+  }
+
+  /** Prepares a fork for a flow run that is about to start. It is taken to be like the one before it. */
+  expect(): void {
+    this.#usual?.expect();
+    this.#usual = null;
   }
 
   /**
@@ -64,7 +72,10 @@ export class WarmEngines implements Disposable {
       if (entry === null || !(await this.#isReady(entry))) return null;
       entry.usedAt = monotonicMs();
       const forked = await entry.server.fork({ flowRunId, cwd, env, output: toPaths(output) });
-      if (typeof forked !== "string") return forked;
+      if (typeof forked !== "string") {
+        this.#usual = entry.server;
+        return forked;
+      }
       this.log.debug({ flow_run_id: flowRunId }, `The fork server did not start the engine: ${forked}`);
       if (forked !== "changed" && !entry.server.isOver) return null;
       entry.server[Symbol.dispose]();
