@@ -12,7 +12,6 @@ import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
-import { reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import { hasProposed, type RunRecord } from "./run-record.ts";
 import { cancelledState, newestState, pendingState } from "./states.ts";
@@ -102,7 +101,6 @@ async function acceptClaim(context: RunContext, run: RunRecord, claim: State): P
     run.claim = claim;
     run.isClaimUnknown = false;
     context.history.recordClaim(run, claim);
-    reportLabels(context, run);
     return true;
   } catch (error) {
     // Otherwise the flow run would stay in Pending for ever.
