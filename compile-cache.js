@@ -71,6 +71,9 @@ function compileOne() {
     // A cache is used with the flags of its creation only.
     setFlagsFromString("--flush-bytecode");
     for (const [name, { script }] of modules) {
+      // The flag that a worker sets when these two files are loaded, and before it loads others.
+      const isFirst = name === "lictor.cjs" || name.endsWith("-actions.cjs");
+      setFlagsFromString(`--semi-space-growth-factor=${isFirst ? 2 : 1}`);
       const file = join(directory, cacheFile(name));
       mkdirSync(dirname(file), { recursive: true });
       try {
