@@ -16,7 +16,7 @@ import { ProgressArtifact } from "./progress-artifact.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report, reportInBackground } from "./report.ts";
-import { reportLabelsLater, type WaitingLabels } from "./report-labels.ts";
+import { reportLabels } from "./report-labels.ts";
 import { isAwaited, reportWaiting } from "./report-waiting.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, noteBegin, type RunRecord, stopReason } from "./run-record.ts";
@@ -31,14 +31,13 @@ export async function begin(context: RunContext, run: RunRecord): Promise<Execut
     if (handle.identifier !== "") noteBegin(run);
     await keep(context, run);
   };
-  using labels = reportLabelsLater(context, run);
   let execution: Execution;
   try {
     // Other infrastructure may wait long for something else, and it does not use this machine. The wait comes before
     // Submitting, because that finds out whether the flow run was set back meanwhile.
     using place = context.poolType.isLocal ? await context.services.pacer.enter(run.stop.signal) : null;
     context.infrastructure.expect?.();
-    const job = await prepare(context, run, labels);
+    const job = await prepare(context, run);
     if (job === null) return null;
     applyRules(context, run, job.program.reporter === "worker" ? job.program.rules : null);
     run.submitted = context.events.submitted(run);
@@ -97,7 +96,7 @@ export function applyRules(context: RunContext, run: RunRecord, rules: ReportRul
 }
 
 /** Reads what the job is made of and proposes Submitting. Returns null if the flow run must not be started. */
-async function prepare(context: RunContext, run: RunRecord, labels: WaitingLabels): Promise<Job | null> {
+async function prepare(context: RunContext, run: RunRecord): Promise<Job | null> {
   if ((await unlessStopped(run, readRelated(context, run))) === false) {
     await cancelOrphan(context, run);
     return null;
@@ -111,11 +110,9 @@ async function prepare(context: RunContext, run: RunRecord, labels: WaitingLabel
   if (submitting.status === "rejected") throw submitting.reason;
   const { state } = submitting.value;
   context.history.recordState(run, state);
-  if (!(await isStillOurs(context, run, submitting.value))) {
-    labels.drop();
-    return null;
-  }
-  labels.send();
+  if (!(await isStillOurs(context, run, submitting.value))) return null;
+  // A server writes one thing at a time, and the claim names this worker too. So the states come first.
+  reportLabels(context, run);
   if (job.status === "rejected") throw job.reason;
   if (job.value === null || stopReason(run) || state?.type === "CANCELLING" || isFinal(state)) {
     await reportNotStarted(context, run, state);

@@ -6,10 +6,13 @@ import type { AnswerStep, Script } from "../support/scripted-server.ts";
 
 const scheduledTime = "2020-01-01T00:00:00Z";
 
-/** Returns the first poll and the routes, for `startPoolServer`. */
-export function commandFlowRun(command: string): { polls: AnswerStep[]; http: NonNullable<Script["http"]> } {
+/** Returns the first poll and the routes, for `startPoolServer`. `fields` are further ones of the flow run. */
+export function commandFlowRun(
+  command: string,
+  fields: JsonObject = {},
+): { polls: AnswerStep[]; http: NonNullable<Script["http"]> } {
   const id = randomUUID();
-  const flowRun = { ...(goodFlowRun as JsonObject), id, next_scheduled_start_time: scheduledTime };
+  const flowRun = { ...(goodFlowRun as JsonObject), id, next_scheduled_start_time: scheduledTime, ...fields };
   const details = { flow_run_id: id, scheduled_time: scheduledTime };
   const state = { type: "PENDING", name: "Pending", message: null, state_details: details };
   const always = { always: true } as const;
