@@ -44,8 +44,7 @@ async function describeAll(path: string, directory: string, given: ProgramContex
   try {
     const env = { ...given, LICTOR_DESCRIBE_FILE: result };
     await promisify(execFile)("node", [path], { cwd: directory, env, timeout: timeoutMs }).catch((error: unknown) => {
-      const { stderr = "", message } = error as { stderr?: string; message: string };
-      throw new Error(`node ${path} failed: ${reasonOf(stderr) ?? message.split("\n")[0]}`);
+      throw new Error(`node ${path} failed: ${reasonOf(error as Failure)}`);
     });
     const text = await readFile(result, "utf8").catch(() => "[]");
     return JSON.parse(text) as FlowDescription[];
@@ -54,9 +53,23 @@ async function describeAll(path: string, directory: string, given: ProgramContex
   }
 }
 
-/** Returns the line of the error in what Node.js prints. */
-function reasonOf(stderr: string): string | undefined {
+/** What `execFile` says about a program that failed. */
+interface Failure {
+  readonly message: string;
+  readonly stderr?: string;
+  readonly code?: string | number | null;
+  readonly killed?: boolean;
+}
+
+/** Returns the line of the error in what Node.js prints, with what to do about the most frequent ones. */
+function reasonOf({ message, stderr = "", code, killed = false }: Failure): string {
+  if (code === "ENOENT") return "there is no `node` on PATH. Install Node.js, or deploy from a machine that has it.";
+  if (killed)
+    return `it did not end within ${timeoutMs / 1000} s. Start no server and no endless work in the module itself.`;
   if (/ERR_UNKNOWN_FILE_EXTENSION/.test(stderr))
     return "this Node.js does not run TypeScript. Use Node.js 22.18 or newer, or compile the file to JavaScript.";
-  return stderr.split("\n").find((line) => /^\w*Error\b/.test(line));
+  if (/Cannot use import statement outside a module/.test(stderr))
+    return "its package.json says that it is no ES module. Run `npm pkg set type=module`, or name the file .mts or .mjs.";
+  const line = stderr.split("\n").find((each) => /^\w*Error\b/.test(each)) ?? message.split("\n")[0] ?? message;
+  return /Cannot find package 'lictor'/.test(line) ? `${line}. Install it there: npm install lictor.` : line;
 }

@@ -7,7 +7,7 @@ import { findRefusal } from "./command-line.ts";
 /** How these commands begin, and why they are not executed. */
 export const recordedCommands: readonly (readonly [start: RegExp, reason: string])[] = [
   [
-    /^npm (ci|test|run|pack|install)\b/,
+    /^npm (ci|test|run|pack|install|init)\b/,
     "They need a network or much time. test/cli/package.test.ts installs the package.",
   ],
   [/^LICTOR_TEST_\w+=\S+ npx vitest /, "It runs tests."],
@@ -62,7 +62,7 @@ export async function findFault([program = "", ...words]: readonly string[]): Pr
 function findScriptFault([command = "", name = ""]: readonly string[]): string | null {
   const script = command === "run" ? name : command;
   const { scripts } = JSON.parse(readFileSync(inCheckout("package.json"), "utf8")) as { scripts: object };
-  const isKnown = ["ci", "install", "pack", "link"].includes(command) || Object.hasOwn(scripts, script);
+  const isKnown = ["ci", "install", "pack", "link", "init", "pkg"].includes(command) || Object.hasOwn(scripts, script);
   return isKnown ? null : `package.json has no script ${script}`;
 }
 
