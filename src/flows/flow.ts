@@ -1,19 +1,23 @@
 // Flows: functions that a lictor worker runs as flow runs, and that can be called like any function.
 import { linkTo, untilAborted } from "./abort.ts";
+import { checkFlow } from "./check-options.ts";
 import { type Current, current, runIn } from "./current.ts";
 import { type DefinedFlow, define } from "./main.ts";
 import { completeParameters } from "./parameters.ts";
+import { countAsRunning } from "./running.ts";
 import type { Flow, FlowOptions, ParameterDefinitions, ParameterValues, RunContext } from "./types.ts";
 
 /**
- * Defines a flow. `options` may be its name. When a worker runs the module, the flow of the flow run begins after the module has defined its flows. A
- * direct call runs it in the caller's flow run, or without a server. Throws an Error if it has no name, or that of another flow.
+ * Defines a flow. `options` may be its name. When a worker runs the module, the flow of the flow run begins after the module
+ * has defined its flows. A direct call runs it in the caller's flow run, or without a server. Throws a TypeError for an option
+ * that cannot be used, and an Error if another flow has the name.
  */
 export function flow<const P extends ParameterDefinitions = Record<never, never>, Result = unknown>(
   options: FlowOptions<P> | string,
   act: (parameters: ParameterValues<P>, context: RunContext) => Result | Promise<Result>,
 ): Flow<P, Result> {
   const settings: FlowOptions<P> = typeof options === "string" ? { name: options } : options;
+  checkFlow(settings, act);
   const { name, parameters: definitions = {}, timeoutSeconds } = settings;
   const execute: DefinedFlow["execute"] = async (given, caller, { isTimed }) => {
     const values = completeParameters(definitions, given) as ParameterValues<P>;
@@ -25,7 +29,8 @@ export function flow<const P extends ParameterDefinitions = Record<never, never>
     const context: Current = { ...caller, signal: limit.signal };
     return await runIn(context, async () => {
       const { flowRunId, taskRunId, attempt, signal } = context;
-      return await Promise.race([act(values, { flowRunId, taskRunId, attempt, signal }), untilAborted(signal)]);
+      const run = async (): Promise<unknown> => await act(values, { flowRunId, taskRunId, attempt, signal });
+      return await Promise.race([countAsRunning(run()), untilAborted(signal)]);
     });
   };
   const defined: DefinedFlow = { options: settings, execute };

@@ -19,15 +19,17 @@ function write(level: keyof typeof levels, message: string, fields: Readonly<Rec
   process.stdout.write(`${line}\n`);
 }
 
-/** A value without a text in JSON must not make a flow fail. */
-function toJson(value: unknown): string {
-  const seen = new WeakSet<object>();
-  return JSON.stringify(value, (_key, item: unknown) => {
+/** Returns JSON also of values that JSON does not have: big integers, errors and circles. A `toJSON` of the value may throw. */
+export function toJson(value: unknown): string {
+  const holders: unknown[] = [];
+  return JSON.stringify(value, function (this: unknown, _key, item: unknown) {
     if (typeof item === "bigint") return String(item);
     if (item instanceof Error) return item.stack ?? item.message;
     if (typeof item !== "object" || item === null) return item;
-    if (seen.has(item)) return "[circular]";
-    seen.add(item);
+    // What is left are the values that contain this one. The same value may be in two places that do not contain each other.
+    while (holders.length > 0 && holders.at(-1) !== this) holders.pop();
+    if (holders.includes(item)) return "[circular]";
+    holders.push(item);
     return item;
   });
 }

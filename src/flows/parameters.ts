@@ -28,6 +28,17 @@ export function completeParameters(
   return Object.fromEntries(values);
 }
 
+/** Throws a TypeError if the definition has no such type, or a default that it does not allow. */
+export function checkDefault(name: string, definition: ParameterDefinition): void {
+  if (!types.includes(definition.type))
+    throw new TypeError(
+      `The parameter '${name}' has the unknown type '${definition.type}'. Write ${types.join(", ")}.`,
+    );
+  if (definition.default !== undefined) check(name, definition, definition.default);
+}
+
+const types: readonly string[] = ["string", "integer", "number", "boolean", "array", "object"];
+
 function check(name: string, { type, enum: allowed }: ParameterDefinition, value: unknown): void {
   const isOfType =
     type === "array"

@@ -15,7 +15,7 @@ export interface NewTaskRun {
 
 /** A state of a task run. */
 export interface TaskState {
-  readonly type: "RUNNING" | "SCHEDULED" | "COMPLETED" | "FAILED" | "CANCELLED";
+  readonly type: "RUNNING" | "SCHEDULED" | "COMPLETED" | "FAILED" | "CANCELLED" | "CRASHED";
   readonly name: string;
   readonly message: string | null;
 }
@@ -46,6 +46,8 @@ export class TaskReports {
   /** Ends the pause in which events are collected. */
   #hurry: () => void = () => {};
   #isLast = false;
+  /** The flow has ended, so no task run begins any more. */
+  #isOver = false;
   #failures = 0;
 
   constructor(
@@ -57,6 +59,7 @@ export class TaskReports {
 
   /** A task run begins. */
   begin(given: NewTaskRun): void {
+    if (this.#isOver) return;
     const now = wallClockMs();
     const times = { stateAtMs: 0, startedAtMs: now, attemptAtMs: now, ranMs: 0 };
     const run: TaskRun = { ...given, ...times, state: null, lastEventId: null, attempts: 0 };
@@ -79,6 +82,13 @@ export class TaskReports {
   end(id: string, state: TaskState): void {
     this.#set(id, state);
     this.#runs.delete(id);
+  }
+
+  /** The flow has ended, so the task runs that it did not wait for are Crashed, as those of Python flows. */
+  endAll(): void {
+    this.#isOver = true;
+    const state: TaskState = { type: "CRASHED", name: "Crashed", message: "The flow ended before this task run." };
+    for (const id of [...this.#runs.keys()]) this.end(id, state);
   }
 
   /** Returns when all was sent, or given up. Never rejects. */

@@ -3,7 +3,9 @@ import { randomUUID } from "node:crypto";
 import { Places } from "../async/places.ts";
 import { sleep } from "../async/sleep.ts";
 import { type Linked, linkTo, untilAborted } from "./abort.ts";
+import { checkTask } from "./check-options.ts";
 import { type Current, current, runIn } from "./current.ts";
+import { countAsRunning } from "./running.ts";
 import type { TaskReports } from "./task-reports.ts";
 import type { TaskOptions } from "./types.ts";
 
@@ -14,13 +16,14 @@ class TaskTimeoutError extends Error {
 
 /**
  * Returns a function that does the same as `act`. Within a flow, each call is a task run. A call is rejected when the last
- * attempt has failed, or when the flow run is cancelled.
+ * attempt has failed, or when the flow run is cancelled. Throws a TypeError for an option that cannot be used.
  */
 export function task<Arguments extends readonly unknown[], Result>(
   options: TaskOptions | string,
   act: (...given: Arguments) => Result | Promise<Result>,
 ): (...given: Arguments) => Promise<Result> {
   const settings = typeof options === "string" ? { name: options } : options;
+  checkTask(settings, act);
   const places = new Places(() => settings.concurrency ?? Number.POSITIVE_INFINITY);
   return async (...given) => {
     const caller = current();
@@ -71,7 +74,7 @@ async function attemptOnce<Result>(
     const message = `Task run exceeded timeout of ${timeoutSeconds} second(s)`;
     limit.abortAfter(timeoutSeconds * 1000, () => new TaskTimeoutError(message));
   }
-  return await Promise.race([act(), untilAborted(limit.signal)]);
+  return await Promise.race([countAsRunning(act()), untilAborted(limit.signal)]);
 }
 
 async function waitForRetry(

@@ -194,4 +194,57 @@ describe.concurrent("a flow in TypeScript", { timeout: 300_000 }, () => {
     expect(worker.stdout).toContain('"msg":"tidied"');
     expect(await pidsWithEnvironment("PREFECT__FLOW_RUN_ID", id)).toEqual([]);
   });
+
+  test("that does not return is never Completed", async () => {
+    await using flows = await openFlows("never-resolved", "exits", "throws-outside");
+    const expected: [name: string, message: string][] = [
+      ["never-resolved", "Error: The flow waits for a promise that nothing can resolve any more."],
+      ["exits", "Error: The process was ended before the flow. Return from the flow instead of calling exit."],
+      ["throws-outside", "RangeError: outside"],
+    ];
+    for (const [name, message] of expected) {
+      const { id } = await flows.run(name);
+      const end = await untilEnd(flows.api, id, "FAILED");
+      expect(end.message).toBe(`Flow run encountered an exception: ${message}`);
+    }
+  });
+
+  test("that ends before its tasks leaves none in Running", async () => {
+    await using flows = await openFlows("leaves-tasks");
+    const { id } = await flows.run("leaves-tasks");
+    expect((await untilEnd(flows.api, id, "FAILED")).message).toContain("too early");
+    const runs = await flows.taskRuns(id, 2);
+    expect(byKey(runs, "early").state_type).toBe("FAILED");
+    expect(byKey(runs, "long")).toMatchObject({
+      state_type: "CRASHED",
+      state: { message: "The flow ended before this task run." },
+    });
+  });
+
+  test("is Completed whatever it returns", async () => {
+    await using flows = await openFlows("odd-result", "large-result");
+    const odd = await flows.run("odd-result");
+    expect((await untilEnd(flows.api, odd.id, "COMPLETED")).message).toBe(
+      '{"one":{"n":"10"},"same":{"n":"10"},"self":"[circular]"}',
+    );
+    const large = await flows.run("large-result");
+    expect((await untilEnd(flows.api, large.id, "COMPLETED")).message).toBeNull();
+    await waitFor(
+      async () => (await flows.api.readLogs(large.id)).some(({ message }) => /more than 10000 bytes/.test(message)),
+      {
+        timeoutMs: 20_000,
+        what: "the word about the result",
+      },
+    );
+  });
+
+  test("that is cancelled can tidy up after its last task", async () => {
+    await using flows = await openFlows("tidies-up");
+    const { id } = await flows.run("tidies-up");
+    await waitFor(() => /^ready$/m.test(flows.worker.stdout), { timeoutMs: END_TIMEOUT_MS, what: "the flow run" });
+    await flows.api.waitForState(id, ["RUNNING"], END_TIMEOUT_MS);
+    await flows.api.setState(id, "CANCELLING");
+    await untilEnd(flows.api, id, "CANCELLED");
+    expect(flows.worker.stdout).toMatch(/^tidied up$/m);
+  });
 });

@@ -99,6 +99,44 @@ describe("a flow", () => {
   });
 });
 
+describe("options that cannot be used", () => {
+  test.each<[options: object, message: string]>([
+    [{}, 'A task needs a name: task({ name: "report" }, function).'],
+    [{ name: "t", retries: -1 }, "The task 't' has retries -1. Write a whole number from 0 on."],
+    [{ name: "t", retries: "2" }, `The task 't' has retries "2". Write a whole number from 0 on.`],
+    [{ name: "t", timeoutSeconds: 0 }, "The task 't' has timeoutSeconds 0. Write a number of seconds above 0."],
+    [{ name: "t", timeoutSeconds: Number.NaN }, "The task 't' has timeoutSeconds NaN."],
+    [{ name: "t", concurrency: 0 }, "The task 't' has concurrency 0. Write a whole number from 1 on."],
+    [
+      { name: "t", retryDelaySeconds: [1, -1] },
+      "The task 't' has retryDelaySeconds [1,-1]. Write a number of seconds,",
+    ],
+    [{ name: "t", tags: "etl" }, `The task 't' has tags "etl". Write a list of texts.`],
+  ])("of a task are refused: %j", (options, message) => {
+    expect(() => task(options as never, () => 1)).toThrow(message);
+  });
+
+  test.each<[options: object, message: string]>([
+    [{ retries: 1.5 }, "The flow 'f' has retries 1.5."],
+    [{ retryDelaySeconds: [1] }, "The flow 'f' has retryDelaySeconds [1]. Write a number of seconds."],
+    [{ timeoutSeconds: -1 }, "The flow 'f' has timeoutSeconds -1."],
+    [{ parameters: { n: { type: "int" } } }, "The parameter 'n' has the unknown type 'int'. Write string, integer,"],
+    [{ parameters: { n: { type: "integer", default: "1" } } }, "The parameter 'n' must be of type integer."],
+  ])("of a flow are refused: %j", (options, message) => {
+    expect(() => flow({ name: "f", ...options } as never, () => 1)).toThrow(message);
+  });
+
+  test("include a function that is missing", () => {
+    expect(() => task("t", undefined as never)).toThrow("The task 't' has no function.");
+    expect(() => flow("f", undefined as never)).toThrow("The flow 'f' has no function.");
+  });
+
+  test("do not include those that are allowed", () => {
+    task({ name: "t", concurrency: Number.POSITIVE_INFINITY, retries: 0, retryDelaySeconds: () => 1 }, () => 1);
+    task({ name: "t", timeoutSeconds: 0.1, retryDelaySeconds: [0, 1], tags: [] }, () => 1);
+  });
+});
+
 // The types are the test: `npm run check` fails if a line does not have the error that is expected.
 export function typesOfFlows(): void {
   const typed = flow(
