@@ -52,6 +52,7 @@ export async function putDeployment(api: Api, fields: JsonObject): Promise<Deplo
   return (await api.request("POST", "/deployments/", {
     shape: deploymentShape,
     body: fields,
+    isBodyExact: true,
   })) as unknown as Deployment;
 }
 

@@ -1,6 +1,7 @@
 // The commands `lictor deploy` and `lictor run`.
 import { type Command, InvalidArgumentError } from "commander";
 import type { JsonObject } from "../api/wire.ts";
+import { parseExactJson } from "../exact-json.ts";
 import type { DeploymentPlan } from "./deployment-plan.ts";
 import { addCommand, collect, poolName, profileOf, wholeNumber } from "./options.ts";
 
@@ -140,7 +141,7 @@ function toJobVariables(given: readonly string[]): JsonObject {
     const [, key, value] = /^([^=]+)=([\s\S]*)$/.exec(text) ?? [];
     if (key === undefined || value === undefined) throw new Error(`'${text}' is no job variable. Write key=value.`);
     try {
-      return [key, JSON.parse(value)];
+      return [key, parseExactJson(value)];
     } catch {
       return [key, value];
     }

@@ -1,5 +1,6 @@
 // A deployment as options and lictor.toml describe it, and the fields that the server gets for it.
 import type { Json, JsonObject } from "../api/wire.ts";
+import { NumberText, parseExactJson } from "../exact-json.ts";
 import { parametersIn } from "../job/program-fields.ts";
 
 /** One deployment, as a user describes it. */
@@ -175,7 +176,7 @@ export function parseValue(name: string, type: string | undefined, text: string)
   if (type === "string") return text;
   let value: Json;
   try {
-    value = JSON.parse(text) as Json;
+    value = parseExactJson(text) as Json;
   } catch {
     // Without a schema, the server takes anything.
     if (type === undefined) return text;
@@ -189,7 +190,9 @@ export function parseValue(name: string, type: string | undefined, text: string)
 function typeOf(value: Json): string {
   if (Array.isArray(value)) return "array";
   if (value === null) return "null";
-  return typeof value === "number" && Number.isInteger(value) ? "integer" : typeof value;
+  const isNumber = typeof value === "number" || (value as unknown) instanceof NumberText;
+  if (!isNumber) return typeof value;
+  return Number.isInteger(Number(value)) ? "integer" : "number";
 }
 
 function mergeSchemas(schema: ParameterSchema, params: readonly Param[]): ParameterSchema {

@@ -166,6 +166,21 @@ describe("lictor run", { timeout: 120_000 }, () => {
     expect(bad.stdout).toMatch(/^Flow run '.*' is Failed: Process exited with status code: 3\./m);
   });
 
+  test("keeps numbers that JavaScript would write differently", async () => {
+    const name = newName();
+    const api = sharedApi();
+    const pool = await newPool(api);
+    await using _worker = await startWorker(pool, { apiUrl: inject("apiUrl") });
+    const given = ["--working-dir", "/", "--param", "n:int=12345678901234567891", "--param", "o:object"];
+    const program = ["sh", "-c", 'echo "$PREFECT__PARAMETERS"; echo {{ parameters.n }}'];
+    const deployed = await runLictor(["deploy", name, "--pool", pool, ...given, "--", ...program], { env });
+    expect(deployed).toMatchObject({ code: 0, stderr: "" });
+    const { code, stdout } = await runLictor(["run", name, "-p", 'o={"x":1.0}', "--watch"], { env });
+    expect(code).toBe(0);
+    expect(stdout).toContain('| {"n":12345678901234567891,"o":{"x":1.0}}');
+    expect(stdout).toMatch(/\| 12345678901234567891$/m);
+  });
+
   test("creates a flow run with typed parameters, and refuses wrong ones in one line", async () => {
     const name = newName();
     const api = sharedApi();
@@ -177,6 +192,7 @@ describe("lictor run", { timeout: 120_000 }, () => {
     const [, id = ""] = /UUID: (\S+)/.exec(stdout) ?? [];
     expect(await api.readFlowRun(id)).toMatchObject({ parameters: { text: "12", n: 1, list: ["a"] } });
     const refusals = [
+      [["-p", "n=1.5", "-p", "text=a"], /^The value '1\.5' of parameter 'n' is no integer\.\n$/],
       [["-p", "n=x", "-p", "text=a"], /^The value 'x' of parameter 'n' is no integer\. .*\n$/],
       [["-p", "other=1"], /^The following parameters were specified but not found on the deployment: 'other'\. .*\n$/],
       [[], /^POST .*'text' is a required property.*\n$/],
