@@ -86,7 +86,13 @@ async function explain(error: unknown, options: StartOptions): Promise<unknown> 
     return new Error(describeLargest(argv, env, await encodeRawVariables(env)), { cause: error });
   }
   // The system's error is the same for a missing program and a missing directory.
-  if (!(await isDirectory(cwd))) return new Error(`the working directory '${cwd}' does not exist`, { cause: error });
+  if (!(await isDirectory(cwd)))
+    return new Error(
+      `The working directory '${cwd}' does not exist. Create it, or correct the job variable working_dir.`,
+      {
+        cause: error,
+      },
+    );
   return error;
 }
 

@@ -167,10 +167,12 @@ function describeJob({ program, ...fields }: Job): object {
 
 /** Reports Crashed, unless the flow run belongs to somebody else by now. The message tells a program that could not be started from a failure on the way there. */
 async function reportFailure(context: RunContext, run: RunRecord, error: unknown): Promise<void> {
-  run.log.error({ err: error }, `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`);
+  const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
+  const failure = `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`;
+  if (isFault(error)) run.log.error({ err: error }, failure);
+  else run.log.error(`${failure} ${message}`);
   // Source: prefect workers/process.py, which starts programs by a runner.
   const wasSubmitted = run.submitted !== null && context.poolType.isLocal;
-  const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
   // Source: prefect workers/base.py, runner/_flow_run_executor.py.
   const reason = wasSubmitted
     ? `Flow run could not start: ${message}`
@@ -179,6 +181,11 @@ async function reportFailure(context: RunContext, run: RunRecord, error: unknown
   const decision = await report(context, run, crashedState(reason));
   // The server rejects Crashed for a flow run that was cancelled meanwhile.
   if (decision?.state?.type === "CANCELLING") await reportNotStarted(context, run, decision.state);
+}
+
+/** Returns whether an error is a fault of lictor, which needs a stack. All others say what is wrong with the job or the machine. */
+function isFault(error: unknown): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
 }
 
 /** Gives the flow run back because this machine lacks something now, unless the flow run belongs to somebody else by now. */

@@ -42,7 +42,7 @@ describe("startProcess", () => {
 
   test("throws for a working directory that does not exist", async () => {
     await expect(startProcess({ argv: ["true"], cwd: "/no/such/directory", env, output: "ignore" })).rejects.toThrow(
-      "the working directory '/no/such/directory' does not exist",
+      "The working directory '/no/such/directory' does not exist. Create it, or correct the job variable working_dir.",
     );
   });
   test("names the largest variables of an environment that is too large, never their values", async () => {

@@ -62,6 +62,8 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
     const killed = await opened.run("kill -9 $$");
     const segmented = await opened.run("sh -c 'kill -SEGV $$'; exit $?");
     const missing = await opened.run("", { program: ["/no/such/program"] });
+    const relative = await opened.run("", { program: ["./import.sh"], working_dir: "/" });
+    const unknown = await opened.run("", { program: ["no-such-program"] });
     const silent = await opened.run("exit 1");
     expect((await untilEnd(api, failed.id, "FAILED")).message).toMatch(
       /^Process exited with status code: 3\. .* Its last lines:\n(one\ntwo|two\none)$/,
@@ -69,7 +71,25 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
     expect((await untilEnd(api, killed.id, "CRASHED")).message).toMatch(/^Process exited with status code: -9\. /);
     expect((await untilEnd(api, segmented.id, "CRASHED")).message).toMatch(/^Process exited with status code: -11\. /);
     expect((await untilEnd(api, missing.id, "CRASHED")).message).toBe(
-      "Flow run could not start: The program '/no/such/program' is not found, or may not be executed.",
+      "Flow run could not start: The program '/no/such/program' is not found, or may not be executed. Correct the command, or make the file executable.",
+    );
+    expect((await untilEnd(api, relative.id, "CRASHED")).message).toContain(
+      "The program './import.sh' is not found in the working directory '/', or may not be executed.",
+    );
+    expect((await untilEnd(api, unknown.id, "CRASHED")).message).toContain(
+      "The program 'no-such-program' is not on the PATH of the flow run. Install it where the worker runs,",
+    );
+    // A mistake of the user needs no stack of lictor.
+    await waitFor(
+      async () => (await api.readLogs(missing.id)).some(({ message }) => message.startsWith("Failed to submit")),
+      {
+        timeoutMs: 20_000,
+        what: "the log record of the failure",
+      },
+    );
+    const failure = (await api.readLogs(missing.id)).find(({ message }) => message.startsWith("Failed to submit"));
+    expect(failure?.message).toMatch(
+      /^Failed to submit flow run '.*' to infrastructure\. The program '\/no\/.* executable\.$/,
     );
     expect((await untilEnd(api, silent.id, "FAILED")).message).toBe(
       "Process exited with status code: 1. Process exited with a general error.",
@@ -176,7 +196,9 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
       [20, String(500_002 + '{"text":""}'.length)],
     ]);
     const argument = await opened.run("true", {}, { parameters: large }, ["sh", "{{ parameters.text }}"]);
-    expect((await untilEnd(api, argument.id, "CRASHED")).message).toMatch(/too large|too long|E2BIG/i);
+    expect((await untilEnd(api, argument.id, "CRASHED")).message).toMatch(
+      /too large for the system \(E2BIG\).* The largest argument has [\d,]+ bytes\. .* LICTOR_PARAMETERS_FILE /,
+    );
   });
 
   test("may print anything: bad UTF-8, zeros, no newline at all", async () => {

@@ -143,7 +143,7 @@ describe("a working directory", () => {
     await using run = await start("hello", { working_dir: "/no/such/directory" });
     const { flowRun } = await run.api.waitForState(run.id, ["CRASHED"], 30_000);
     expect(flowRun.state?.message).toBe(
-      "Flow run could not start: the working directory '/no/such/directory' does not exist",
+      "Flow run could not start: The working directory '/no/such/directory' does not exist. Create it, or correct the job variable working_dir.",
     );
   });
 });

@@ -1,7 +1,7 @@
 // Starts a program that is no engine, so that all that the worker has to report of it outlives the worker.
 import { mkdir, open, readFile, writeFile } from "node:fs/promises";
 import { constants } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { findProgram } from "../../process/find-program.ts";
 import { systemCode } from "../../process/system-errors.ts";
 import type { LaunchFacts } from "../../program/launch.ts";
@@ -65,7 +65,7 @@ export async function prepareProgram(
   const [name, ...args] = command;
   // The shell would only print that it finds no program. And it would prefer an own command, such as its echo.
   const file = await findProgram(name, { cwd, env });
-  if (file === undefined) throw new Error(`The program '${name}' is not found, or may not be executed.`);
+  if (file === undefined) throw new Error(explainMissing(name, cwd));
   if (directory !== null) await mkdir(directory, { recursive: true, mode: 0o700 });
   const exitFile = directory === null ? "/dev/null" : join(directory, exitName);
   const parametersFile = join(programDirectory, parametersName);
@@ -78,6 +78,13 @@ export async function prepareProgram(
       [resultFileVariable]: join(programDirectory, resultName),
     },
   };
+}
+
+function explainMissing(name: string, cwd: string): string {
+  if (!name.includes("/"))
+    return `The program '${name}' is not on the PATH of the flow run. Install it where the worker runs, or write its whole path.`;
+  const place = isAbsolute(name) ? "" : ` in the working directory '${cwd}'`;
+  return `The program '${name}' is not found${place}, or may not be executed. Correct the command, or make the file executable.`;
 }
 
 /** Returns how a program ended whose shell exited with this code. A shell adds 128 to the number of a signal. */
