@@ -17,6 +17,9 @@ export interface Clock {
 /** Cancels a timer. Does nothing after the timer has ended. */
 export type CancelTimer = () => void;
 
+/** 24 days in milliseconds. A timer of Node.js that is set for longer fires at once. */
+export const longestTimerMs = 2 ** 31 - 1;
+
 const systemClock: Clock = {
   monotonicMs() {
     // The first use of `performance` loads further modules of Node.js, which an idle worker would keep in memory.
@@ -25,7 +28,16 @@ const systemClock: Clock = {
   },
   wallClockMs: () => Date.now(),
   startTimer(ms, callback) {
-    const timer = setTimeout(callback, ms);
+    let timer: NodeJS.Timeout;
+    const wait = (leftMs: number): void => {
+      const isLast = leftMs <= longestTimerMs;
+      // Node.js 24 warns of times below 0. They are normal where a time is computed that may have passed.
+      timer = setTimeout(
+        isLast ? callback : () => wait(leftMs - longestTimerMs),
+        isLast ? Math.max(leftMs, 0) : longestTimerMs,
+      );
+    };
+    wait(ms);
     return () => clearTimeout(timer);
   },
   timeoutSignal: (ms) => AbortSignal.timeout(ms),

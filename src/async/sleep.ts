@@ -2,8 +2,7 @@
 import { startTimer } from "./clock.ts";
 import { LinkedController } from "./linked-controller.ts";
 
-/** 24 days in milliseconds. A timer of Node.js that is set for longer fires at once. */
-export const longestTimerMs = 2 ** 31 - 1;
+export { longestTimerMs } from "./clock.ts";
 
 /** Waits `ms` milliseconds, or until `signal` aborts. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
@@ -14,7 +13,7 @@ export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener("abort", end);
       resolve();
     };
-    const cancelTimer = startTimer(Math.min(ms, longestTimerMs), end);
+    const cancelTimer = startTimer(ms, end);
     signal.addEventListener("abort", end);
   });
 }

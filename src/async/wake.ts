@@ -1,6 +1,5 @@
 // Interruptible sleep of a loop. Any other part of the program can end the sleep early and say why.
 import { startTimer } from "./clock.ts";
-import { longestTimerMs } from "./sleep.ts";
 
 /** Why a sleep ended: its time was over, its signal aborted, or `wake` was called with this reason. */
 export type WakeReason = "timeout" | "stopped" | "event" | "connected" | "slot" | "pool" | "full";
@@ -34,7 +33,7 @@ export class Wake {
         resolve(reason);
       };
       const onAbort = (): void => end("stopped");
-      const cancelTimer = startTimer(Math.min(ms, longestTimerMs), () => end("timeout"));
+      const cancelTimer = startTimer(ms, () => end("timeout"));
       signal.addEventListener("abort", onAbort);
       this.#resume = end;
     });

@@ -28,9 +28,6 @@ interface QueuedEvent {
 /** The wall clock at the start of each simulation. */
 export const epochMs = Date.UTC(2026, 0, 1);
 
-/** Longer timers of Node.js fire at once. */
-const longestTimerMs = 2 ** 31 - 1;
-
 /** Creates an owner whose clock is right. */
 export function createOwner(name: string, { wallOffsetMs = 0, isEngine = false } = {}): Owner {
   return { name, isEngine, alive: true, wallOffsetMs, timerCount: 0 };
@@ -61,7 +58,7 @@ export class VirtualClock implements Clock {
   startTimer(ms: number, callback: () => void): CancelTimer {
     const owner = this.current;
     owner.timerCount++;
-    const delayMs = ms >= 1 && ms <= longestTimerMs ? ms : 1;
+    const delayMs = ms >= 1 ? ms : 1;
     return this.#add(delayMs, owner, callback, true);
   }
 

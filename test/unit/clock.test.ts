@@ -1,6 +1,13 @@
 // The replaceable clock: all waits follow it while it is replaced.
 import { expect, test } from "vitest";
-import { monotonicMs, replaceClock, timeoutSignal, wallClockMs } from "../../src/async/clock.ts";
+import {
+  longestTimerMs,
+  monotonicMs,
+  replaceClock,
+  startTimer,
+  timeoutSignal,
+  wallClockMs,
+} from "../../src/async/clock.ts";
 import { sleep } from "../../src/async/sleep.ts";
 import { Wake } from "../../src/async/wake.ts";
 
@@ -33,4 +40,19 @@ test("sleeps, wakes and time limits follow a replaced clock, until it is dispose
     expect(limit.aborted).toBe(true);
   }
   expect(wallClockMs()).toBeGreaterThan(7);
+});
+
+test("a timer may be late from the start, or longer than those of Node.js, without a warning", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", onWarning);
+  let isEarly = false;
+  const cancel = startTimer(longestTimerMs + 10, () => {
+    isEarly = true;
+  });
+  await new Promise<void>((resolve) => startTimer(-5, resolve));
+  await new Promise<void>((resolve) => startTimer(20, resolve));
+  cancel();
+  process.off("warning", onWarning);
+  expect({ isEarly, warnings }).toEqual({ isEarly: false, warnings: [] });
 });
