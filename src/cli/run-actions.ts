@@ -1,9 +1,9 @@
 // What `lictor run` does: creates a flow run of a deployment, and follows it.
 import type { Api } from "../api/api.ts";
 import { createFlowRun, findDeploymentByName } from "../api/deployments.ts";
-import { findFlowRun } from "../api/flow-runs.ts";
+import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import { levelNames, readLogPages } from "../api/logs.ts";
-import type { Deployment, FlowRun, JsonObject } from "../api/wire.ts";
+import type { Deployment, FlowRun, JsonObject, State } from "../api/wire.ts";
 import { monotonicMs } from "../async/clock.ts";
 import { neverAborts } from "../async/never-aborts.ts";
 import { sleep } from "../async/sleep.ts";
@@ -30,7 +30,7 @@ export interface RunOptions {
   readonly watch: boolean;
 }
 
-/** Creates a flow run. With \`watch\`, returns at its end, and sets the exit code to 1 unless it is Completed. Throws an Error. */
+/** Creates a flow run. With `watch`, returns at its end, and sets the exit code to 1 unless it is Completed. Throws an Error. */
 export async function run(program: ProgramContext, name: string, options: RunOptions): Promise<void> {
   using open = await openOperatorApi(program);
   const { api } = open;
@@ -61,58 +61,91 @@ function toParameters(given: readonly string[], { parameter_openapi_schema: sche
 const finalTypes = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"];
 
 async function watch(api: Api, flowRun: FlowRun): Promise<void> {
-  const logs = new LogTail(api, flowRun);
-  let state = "";
+  const news = new RunNews(api, flowRun);
   for (;;) {
     const current = await findFlowRun(api, flowRun.id);
     if (!current) throw new Error(`Flow run '${flowRun.name}' was deleted.`);
-    await logs.printNew();
-    const { state_type: type, state_name: name } = current;
-    const isFinal = finalTypes.includes(type ?? "");
-    if (isFinal) await logs.printLast();
-    const { message } = current.state ?? {};
-    const now = `Flow run '${flowRun.name}' is ${name}${message ? `: ${message}` : "."}`;
-    if (now !== state) print(now);
-    state = now;
-    if (isFinal && type !== "COMPLETED") process.exitCode = 1;
-    if (isFinal) return;
+    const { state } = current;
+    const isEnd = state !== null && finalTypes.includes(state.type);
+    // The last state comes after the last log records, some of which arrive later.
+    if (isEnd) news.leaveOut(state);
+    await news.printNew();
+    if (isEnd) {
+      await news.printLast();
+      print(describeState(flowRun, state));
+      if (state.type !== "COMPLETED") process.exitCode = 1;
+      return;
+    }
     await sleep(lookMs, neverAborts);
   }
 }
 
-/** Prints the log records of a flow run that were not printed yet. */
-class LogTail {
+function describeState(flowRun: FlowRun, { name, message }: State): string {
+  return `Flow run '${flowRun.name}' is ${name}${message ? `: ${message}` : "."}`;
+}
+
+/** Prints the states and the log records of a flow run that were not printed yet, in the order of their times. */
+class RunNews {
+  /** Ids of states and log records. */
   readonly #printed = new Set<string>();
-  #newestMs: number;
+  #newestLogMs: number;
 
   constructor(
     private readonly api: Api,
     private readonly flowRun: FlowRun,
   ) {
-    this.#newestMs = Date.parse(flowRun.created ?? "") || 0;
+    this.#newestLogMs = Date.parse(flowRun.created ?? "") || 0;
+  }
+
+  /** This state is not printed. */
+  leaveOut(state: State): void {
+    this.#printed.add(this.#ofState(state).id);
   }
 
   /** Returns whether there were any. */
   async printNew(): Promise<boolean> {
-    const after = new Date(this.#newestMs - lateLogsMs);
-    let isNew = false;
-    for await (const page of readLogPages(this.api, this.flowRun.id, { order: "TIMESTAMP_ASC", after })) {
-      for (const { id, timestamp, level, message } of page) {
-        if (this.#printed.has(id)) continue;
-        this.#printed.add(id);
-        isNew = true;
-        this.#newestMs = Math.max(this.#newestMs, Date.parse(timestamp) || 0);
-        print(`${clockTime(new Date(timestamp))} | ${(levelNames[level] ?? String(level)).padEnd(7)} | ${message}`);
-      }
+    const states = await readFlowRunStates(this.api, this.flowRun.id);
+    const all = [...states.map((state) => this.#ofState(state)), ...(await this.#readLogs())];
+    const found = all.filter(({ id }) => !this.#printed.has(id)).sort((one, other) => one.atMs - other.atMs);
+    for (const { id, line } of found) {
+      this.#printed.add(id);
+      print(line);
     }
-    return isNew;
+    return found.length > 0;
   }
 
-  /** Waits until no more records come. */
+  /** Waits until no more log records come. */
   async printLast(): Promise<void> {
     for (let quietSince = monotonicMs(); monotonicMs() - quietSince < quietMs; ) {
       await sleep(lookMs, neverAborts);
       if (await this.printNew()) quietSince = monotonicMs();
     }
   }
+
+  #ofState(state: State): News {
+    const { id, timestamp = "" } = state;
+    return { id: id ?? timestamp, atMs: Date.parse(timestamp) || 0, line: describeState(this.flowRun, state) };
+  }
+
+  async #readLogs(): Promise<News[]> {
+    const after = new Date(this.#newestLogMs - lateLogsMs);
+    const found: News[] = [];
+    for await (const page of readLogPages(this.api, this.flowRun.id, { order: "TIMESTAMP_ASC", after })) {
+      for (const { id, timestamp, level, message } of page) {
+        const at = new Date(timestamp);
+        const atMs = at.getTime() || 0;
+        this.#newestLogMs = Math.max(this.#newestLogMs, atMs);
+        const shown = (levelNames[level] ?? String(level)).padEnd(7);
+        found.push({ id, atMs, line: `${clockTime(at)} | ${shown} | ${message}` });
+      }
+    }
+    return found;
+  }
+}
+
+/** A line that is printed once. */
+interface News {
+  readonly id: string;
+  readonly atMs: number;
+  readonly line: string;
 }

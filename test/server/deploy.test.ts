@@ -10,7 +10,7 @@ import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { newPool, sharedApi } from "./deployments.ts";
+import { claimedStates, newPool, sharedApi } from "./deployments.ts";
 
 const env = { PREFECT_API_URL: inject("apiUrl") };
 const newName = (): string => `deploy-${randomUUID().slice(0, 8)}`;
@@ -158,7 +158,10 @@ describe("lictor run", { timeout: 120_000 }, () => {
     await runLictor(["deploy", name, "--pool", pool, ...place, ...params, "--", ...script], { env });
     const good = await runLictor(["run", name, "-p", "text=a 'b' 1", "--watch"], { env });
     expect(good).toMatchObject({ code: 0, stderr: "" });
-    expect(good.stdout).toMatch(/^Created flow run '(.*)'\.\n└── UUID: .*\nFlow run '\1' is /);
+    expect(good.stdout).toMatch(/^Created flow run '(.*)'\.\n└── UUID: .*\nFlow run '\1' is Scheduled\.\n/);
+    // Each state is shown, also those that lasted for milliseconds only.
+    const states = [...good.stdout.matchAll(/^Flow run '.*' is (\w+)/gm)].map(([, state]) => state);
+    expect(states).toEqual(["Scheduled", ...claimedStates(), "Running", "Completed"]);
     expect(good.stdout).toMatch(/^\d\d:\d\d:\d\d\.\d{3} \| INFO {4}\| got a 'b' 1$/m);
     expect(good.stdout).toMatch(/^Flow run '.*' is Completed\.\n$/m);
     const bad = await runLictor(["run", name, "-p", "code=3", "--watch"], { env });
