@@ -37,7 +37,7 @@ async function deployAll(program: ProgramContext, plans: readonly DeploymentPlan
 
 function check({ name, command, entrypoint }: DeploymentPlan): void {
   splitName(name);
-  if (command.length === 0 && entrypoint === null)
+  if ((command[0] ?? "").trim() === "" && entrypoint === null)
     throw new Error(`Nothing to run for '${name}'. Write the command after --, or use --entrypoint file:flow.`);
   if (command.length > 0 && entrypoint !== null)
     throw new Error(`'${name}' has both a command and an entrypoint. Use one of them.`);
@@ -48,6 +48,10 @@ async function planOne(api: Api, plan: DeploymentPlan, { env }: ProgramContext):
   const pool = await findWorkPool(api, plan.pool);
   if (pool === undefined)
     throw new Error(`Work pool '${plan.pool}' not found. A worker creates it: lictor worker start --pool ${plan.pool}`);
+  if (plan.image !== null && pool.type === "process")
+    throw new Error(
+      `Work pool '${plan.pool}' runs processes, which have no image. Use a docker or kubernetes work pool.`,
+    );
   const directory = resolve(plan.workingDir ?? ".");
   const described = plan.entrypoint === null ? null : await describeFlow(plan.entrypoint, { directory, env });
   const own = plan.workingDir !== null && pool.type === "process" ? { ...plan, workingDir: directory } : plan;

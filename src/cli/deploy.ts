@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { JsonObject } from "../api/wire.ts";
 import { parseExactJson } from "../exact-json.ts";
+import { mostSeconds } from "../job/typed-fields.ts";
 import type { DeploymentPlan } from "./deployment-plan.ts";
 import { addCommand, collect, poolName, profileOf, wholeNumber } from "./options.ts";
 
@@ -50,7 +51,7 @@ function addDeployCommand(program: Command): void {
     .option("--schedule <when>", "A cron expression, or seconds between flow runs. May be repeated.", collect)
     .option("--timezone <zone>", "The time zone of the schedules, such as Europe/Berlin.")
     .option("--param <name:type=default>", "A parameter. Without a default it is required. May be repeated.", collect)
-    .option("--retries <n>", "How often a failed flow run is retried.", wholeNumber(0))
+    .option("--retries <n>", "How often a failed flow run is retried.", wholeNumber(0, mostSeconds))
     .option("--retry-delay <seconds>", "The time before a retry.", toCount)
     .option("--timeout <seconds>", "Stop a flow run that runs for longer.", toCount)
     .option("--image <image>", "The image of the containers.")
@@ -132,8 +133,8 @@ function joinPlaceholders(words: readonly string[]): string[] {
 
 function toCount(text: string): number {
   const number = text.trim() === "" ? Number.NaN : Number(text);
-  if (Number.isFinite(number) && number >= 0) return number;
-  throw new InvalidArgumentError("Write a number that is not negative.");
+  if (number >= 0 && number <= mostSeconds) return number;
+  throw new InvalidArgumentError(`Expected a number from 0 to ${mostSeconds}.`);
 }
 
 function toJobVariables(given: readonly string[]): JsonObject {

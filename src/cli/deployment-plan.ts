@@ -2,6 +2,7 @@
 import type { Json, JsonObject } from "../api/wire.ts";
 import { NumberText, parseExactJson } from "../exact-json.ts";
 import { parametersIn } from "../job/program-fields.ts";
+import { isJsonObject } from "../job/template.ts";
 
 /** One deployment, as a user describes it. */
 export interface DeploymentPlan {
@@ -115,15 +116,20 @@ function jobVariables(
     timeout_seconds: plan.timeoutSeconds ?? described?.timeoutSeconds ?? null,
     retries: plan.retries ?? described?.retries ?? null,
     retry_delay_seconds: plan.retryDelaySeconds ?? described?.retryDelaySeconds ?? null,
-    ...(described && { env: { LICTOR_FLOW: described.name } }),
   };
   const set = Object.entries(values).filter(([, value]) => value !== null);
   const { env, ...others } = plan.jobVariables;
-  return {
-    ...Object.fromEntries(set),
-    ...others,
-    ...((env || described) && { env: { ...(env as JsonObject), ...(described && { LICTOR_FLOW: described.name }) } }),
-  };
+  const variables = environment(env, described);
+  return { ...Object.fromEntries(set), ...others, ...(variables !== undefined && { env: variables }) };
+}
+
+/** Adds the variable that names the flow. In kubernetes work pools, variables may be a list. */
+function environment(env: Json | undefined, described: FlowDescription | null): Json | undefined {
+  const isUsable = env === undefined || Array.isArray(env) || isJsonObject(env);
+  if (!isUsable) throw new Error('The job variable env must be an object, such as {"NAME": "value"}.');
+  if (described === null) return env;
+  if (Array.isArray(env)) return [...env, { name: "LICTOR_FLOW", value: described.name }];
+  return { ...env, LICTOR_FLOW: described.name };
 }
 
 /**

@@ -1,8 +1,11 @@
 // Reads deployments from lictor.toml. Its keys are the names of the options of `lictor deploy`.
 import type { JsonObject } from "../api/wire.ts";
+import { NumberText } from "../exact-json.ts";
 import { isJsonObject } from "../job/template.ts";
+import { mostSeconds } from "../job/typed-fields.ts";
 import { parseToml } from "../settings/sources.ts";
 import type { DeploymentPlan } from "./deployment-plan.ts";
+import { isPoolName } from "./pool-name.ts";
 
 /** Returns the deployments in the text of a file. Throws an Error that names the file, the deployment and the key. */
 export function readDeployments(file: string, text: string): DeploymentPlan[] {
@@ -20,7 +23,7 @@ export function readDeployments(file: string, text: string): DeploymentPlan[] {
 function toPlan(name: string, table: Table): DeploymentPlan {
   const plan: DeploymentPlan = {
     name,
-    pool: table.text("pool") ?? table.refuse("has no 'pool'"),
+    pool: table.poolName("pool"),
     command: table.texts("command"),
     entrypoint: table.text("entrypoint"),
     schedules: table.texts("schedule"),
@@ -58,19 +61,24 @@ class Table {
     return this.refuse(`has a '${key}' that is no text`);
   }
 
+  poolName(key: string): string {
+    const name = this.text(key) ?? this.refuse(`has no '${key}'`);
+    return isPoolName(name) ? name : this.refuse(`has a '${key}' that is no name of a work pool: '${name}'`);
+  }
+
   /** A list of texts. One text is a list of one, and numbers are texts. */
   texts(key: string): string[] {
     const value = this.#take(key) ?? [];
     return (Array.isArray(value) ? value : [value]).map((item) => {
-      if (typeof item === "string" || typeof item === "number") return String(item);
+      if (["string", "number", "bigint"].includes(typeof item)) return String(item);
       return this.refuse(`has a '${key}' that is no list of texts`);
     });
   }
 
   count(key: string): number | null {
     const value = this.#take(key);
-    if (value === undefined || (typeof value === "number" && value >= 0)) return value ?? null;
-    return this.refuse(`has a '${key}' that is no number`);
+    if (value === undefined || (typeof value === "number" && value >= 0 && value <= mostSeconds)) return value ?? null;
+    return this.refuse(`has a '${key}' that is no number from 0 to ${mostSeconds}`);
   }
 
   wholeNumber(key: string): number | null {
@@ -80,7 +88,7 @@ class Table {
 
   object(key: string): JsonObject {
     const value = this.#take(key) ?? {};
-    return isJsonObject(value) ? value : this.refuse(`has '${key}' that is no table`);
+    return isJsonObject(value) ? keepIntegers(value) : this.refuse(`has '${key}' that is no table`);
   }
 
   refuseOthers(): void {
@@ -96,4 +104,12 @@ class Table {
     this.#read.add(key);
     return this.#values[key];
   }
+}
+
+/** The parser returns integers above 2^53 as a type that JSON does not have. */
+function keepIntegers<T>(value: T): T {
+  if (typeof value === "bigint") return new NumberText(String(value)) as T;
+  if (Array.isArray(value)) return value.map(keepIntegers) as T;
+  if (!isJsonObject(value as JsonObject)) return value;
+  return Object.fromEntries(Object.entries(value as object).map(([key, item]) => [key, keepIntegers(item)])) as T;
 }

@@ -1,5 +1,6 @@
 // What the definitions of several commands share. The actions are in files of their own, which are loaded on use.
 import { type Command, InvalidArgumentError } from "commander";
+import { isPoolName } from "./pool-name.ts";
 
 /** The option that `withOutput` adds. */
 export interface OutputOption {
@@ -32,9 +33,9 @@ export function collect(value: string, previous: readonly string[] = []): string
   return [...previous, value];
 }
 
-/** Parses the name of a work pool. The server would take other texts for other routes. */
+/** Parses the name of a work pool. */
 export function poolName(text: string): string {
-  if (text.trim() !== "" && !/[/%&><\p{Cc}]/u.test(text)) return text;
+  if (isPoolName(text)) return text;
   throw new InvalidArgumentError("Expected the name of a work pool, which has none of / % & > <.");
 }
 

@@ -30,10 +30,15 @@ export function toProgram(fields: JsonObject, { flowRun }: RunFacts, env: Readon
     parameters: stringifyExactJson(parameters),
     rules: {
       timeoutSeconds: countField("timeout_seconds", fields.timeout_seconds) || null,
-      retries: countField("retries", fields.retries),
-      retryDelaySeconds: countField("retry_delay_seconds", fields.retry_delay_seconds),
+      // The server has whole numbers only.
+      retries: roundUp(countField("retries", fields.retries)),
+      retryDelaySeconds: roundUp(countField("retry_delay_seconds", fields.retry_delay_seconds)),
     },
   };
+}
+
+function roundUp(value: number | null): number | null {
+  return value === null ? null : Math.ceil(value);
 }
 
 /**

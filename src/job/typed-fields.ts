@@ -70,14 +70,17 @@ export function booleanField(key: string, value: Json | undefined, whenMissing: 
   throw mismatch(key, value, "true or false", typeof value === "string" ? JSON.stringify(value) : undefined);
 }
 
-/** Returns a number that is not negative, or null if the field is missing. Throws JobConfigurationError. */
-export function countField(key: string, value: Json | undefined): number | null {
+/** Three years in seconds. A later time does not fit into a date of the server in the end, and then it stores no state at all. */
+export const mostSeconds = 100_000_000;
+
+/** Returns a number from 0 to `most`, or null if the field is missing. Throws JobConfigurationError. */
+export function countField(key: string, value: Json | undefined, most = mostSeconds): number | null {
   if (value === undefined || value === null || value === "") return null;
   const isNumber = typeof value === "number" || value instanceof NumberText || typeof value === "string";
   const number = isNumber ? Number(value) : Number.NaN;
-  if (Number.isFinite(number) && number >= 0) return number;
+  if (number >= 0 && number <= most) return number;
   const found = typeof value === "string" ? JSON.stringify(value) : undefined;
-  throw mismatch(key, value, "a number that is not negative", found);
+  throw mismatch(key, value, `a number from 0 to ${most}`, found);
 }
 
 /** Returns a whole number, or null if the field is missing. Accepts digits in a text. Throws JobConfigurationError. */

@@ -3,6 +3,7 @@ import { findFlowRun, updateFlowRun } from "../api/flow-runs.ts";
 import type { FlowRun, State, StateProposal } from "../api/wire.ts";
 import { waitUnlessAborted } from "../async/sleep.ts";
 import type { Ending, Execution } from "../infrastructure/execution.ts";
+import type { Logger } from "../logger.ts";
 import type { ReportRules } from "../program/program.ts";
 import { findHolder } from "./claim-holder.ts";
 import { engineReporter } from "./engine-reporter.ts";
@@ -87,7 +88,7 @@ async function reportRunning(reporting: Reporting, rules: ReportRules, givenUp: 
     if (type !== "PENDING") return true;
     flowRun = current;
   }
-  await setRetries(context, flowRun, rules);
+  await setRetries(context, { flowRun, log: run.log, rules });
   const decision = await proposeRunning(context, run, givenUp);
   if (decision === "given up" || decision?.kind === "accepted") return true;
   if (decision?.state?.type !== "CANCELLING") return stopOther(run, decision?.state);
@@ -118,8 +119,14 @@ function stopOther({ stop, flowRun, log }: RunRecord, state: State | null | unde
   return false;
 }
 
+interface RetriedRun {
+  readonly flowRun: FlowRun;
+  readonly log: Logger;
+  readonly rules: ReportRules;
+}
+
 /** Sets the retries of the job if the flow run has none of its own. The server counts the attempts. */
-async function setRetries({ api }: RunContext, flowRun: FlowRun, rules: ReportRules): Promise<void> {
+async function setRetries({ api }: RunContext, { flowRun, log, rules }: RetriedRun): Promise<void> {
   const { empirical_policy: policy, id } = flowRun;
   if (rules.retries === null || typeof policy?.retries === "number") return;
   const empirical_policy = {
@@ -127,7 +134,12 @@ async function setRetries({ api }: RunContext, flowRun: FlowRun, rules: ReportRu
     retries: rules.retries,
     retry_delay: policy?.retry_delay ?? rules.retryDelaySeconds,
   };
-  await updateFlowRun(api, id, { empirical_policy }, forReport);
+  try {
+    await updateFlowRun(api, id, { empirical_policy }, forReport);
+  } catch (error) {
+    // Without its states, the flow run would stay in Pending for ever.
+    log.warn({ err: error }, "The server does not take the retries of the job, so the flow run has none.");
+  }
 }
 
 async function reportEnd(reporting: Reporting, execution: Execution, ending: Ending): Promise<void> {

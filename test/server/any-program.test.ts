@@ -107,7 +107,7 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
     const { api, pool } = opened;
     const file = join(opened.worker.home, `tries-${randomUUID()}`);
     const script = `echo try >>'${file}'; [ "$(wc -l <'${file}')" -ge 3 ]`;
-    const retried = await opened.run(script, { retries: 2, retry_delay_seconds: 8 });
+    const retried = await opened.run(script, { retries: 2, retry_delay_seconds: 7.5 });
     await waitFor(async () => (await api.readFlowRun(retried.id)).state_name === "AwaitingRetry", {
       timeoutMs: END_TIMEOUT_MS,
       what: "the retry",

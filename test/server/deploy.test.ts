@@ -109,12 +109,28 @@ describe("lictor deploy", { timeout: 120_000 }, () => {
       ["x", "--pool", "a/b", "--", "ls"],
       /^error: option '-p, --pool <pool>' argument 'a\/b' is invalid\. Expected the name/,
     ],
-    [["x", "--pool", "p", "--retries", "1.5", "--", "ls"], /whole number of at least 0/],
+    [["x", "--pool", "p", "--retries", "1.5", "--", "ls"], /whole number from 0 to 100000000/],
+    [["x", "--pool", "p", "--retry-delay", "1e300", "--", "ls"], /Expected a number from 0 to 100000000\./],
+    [["x", "--pool", "p", "--", ""], /^Nothing to run for 'x'\. .*\n$/],
     [["x", "--pool", "p", "--entrypoint", "a.ts:a", "--", "ls"], /^'x' has both a command and an entrypoint\. .*\n$/],
   ])("refuses %j in one line", async (args, message) => {
     const { code, stderr, stdout } = await runLictor(["deploy", ...args], { env });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(message);
+  });
+
+  test("refuses an image for processes, and variables that are no object", async () => {
+    const pool = await newPool(sharedApi());
+    const deploy = async (...options: string[]) =>
+      await runLictor(["deploy", newName(), "--pool", pool, ...options, "--", "true"], { env });
+    expect(await deploy("--image", "alpine")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^Work pool '.*' runs processes, which have no image\. .*\n$/),
+    });
+    expect(await deploy("--job-variable", "env=1")).toMatchObject({
+      code: 1,
+      stderr: 'The job variable env must be an object, such as {"NAME": "value"}.\n',
+    });
   });
 
   test("says in one line what the server refuses", async () => {

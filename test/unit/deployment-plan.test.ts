@@ -9,6 +9,7 @@ import {
   splitName,
 } from "../../src/cli/deployment-plan.ts";
 import { readDeployments } from "../../src/cli/lictor-toml.ts";
+import { NumberText } from "../../src/exact-json.ts";
 
 const plan: DeploymentPlan = {
   name: "import",
@@ -101,6 +102,10 @@ describe("a deployment", () => {
         timeout_seconds: 3,
       },
     });
+    // The variables of kubernetes work pools may be a list.
+    const list = [{ name: "A", value: "1" }];
+    const { fields: listed } = planDeployment({ ...options, jobVariables: { env: list } }, { ...place, described });
+    expect(listed).toMatchObject({ job_variables: { env: [...list, { name: "LICTOR_FLOW", value: "report" }] } });
   });
 });
 
@@ -162,7 +167,7 @@ param = ["day:string=today"]
 retries = 2
 retry-delay = 30
 tag = ["etl"]
-job-variables = { env = { A = "1" } }
+job-variables = { env = { A = "1" }, n = [12345678901234567890] }
 [deployments."flow/other"]
 pool = "local"
 entrypoint = "flow.ts:other"
@@ -176,7 +181,7 @@ schedule = [60, "@daily"]`,
       retries: 2,
       retryDelaySeconds: 30,
       tags: ["etl"],
-      jobVariables: { env: { A: "1" } },
+      jobVariables: { env: { A: "1" }, n: [new NumberText("12345678901234567890")] },
     });
     expect(other).toMatchObject({ name: "flow/other", entrypoint: "flow.ts:other", schedules: ["60", "@daily"] });
   });
@@ -187,7 +192,15 @@ schedule = [60, "@daily"]`,
     ["[deployments.a]\n", "lictor.toml: deployments.a has no 'pool'."],
     ["deployments.a = 1", "lictor.toml: deployments.a is no table."],
     ['[deployments.a]\npool="p"\nretry=1', /^lictor.toml: deployments.a has an unknown key 'retry'. Known are: pool, /],
-    ['[deployments.a]\npool="p"\nretries="x"', "lictor.toml: deployments.a has a 'retries' that is no number."],
+    [
+      '[deployments.a]\npool="p"\nretries="x"',
+      "lictor.toml: deployments.a has a 'retries' that is no number from 0 to 100000000.",
+    ],
+    [
+      '[deployments.a]\npool="p"\ntimeout=inf',
+      "lictor.toml: deployments.a has a 'timeout' that is no number from 0 to 100000000.",
+    ],
+    ['[deployments.a]\npool="a/b"', "lictor.toml: deployments.a has a 'pool' that is no name of a work pool: 'a/b'."],
     ['[deployments.a]\npool="p"\nretries=1.5', "lictor.toml: deployments.a has a 'retries' that is no whole number."],
     ['[deployments.a]\npool="p"\ncommand=[[]]', "lictor.toml: deployments.a has a 'command' that is no list of texts."],
     ["[", "Cannot read lictor.toml: invalid TOML in line 1, column 2"],

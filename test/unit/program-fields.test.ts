@@ -73,6 +73,8 @@ describe("a program", () => {
     const rules = { timeoutSeconds: 1.5, retries: 2, retryDelaySeconds: 3 };
     const program = toProgram(fields, facts({ a: new NumberText("1.0") as never }), {});
     expect(program).toMatchObject({ parameters: '{"a":1.0}', rules });
+    const fractions = toProgram({ program: ["a"], retries: 0.5, retry_delay_seconds: 0.1 }, facts({}), {});
+    expect(fractions).toMatchObject({ rules: { retries: 1, retryDelaySeconds: 1 } });
     const without = toProgram({ program: ["a"], timeout_seconds: 0 }, facts({}), {});
     expect(without).toMatchObject({ rules: { timeoutSeconds: null, retries: null, retryDelaySeconds: null } });
   });
@@ -87,7 +89,12 @@ describe("a program", () => {
     ],
     ["a name of an object", { program: ["a", "{{ parameters.toString }}"] }, /parameters.toString/],
     ["a time that is none", { program: ["a"], timeout_seconds: "soon" }, /"timeout_seconds" is "soon"/],
-    ["a negative count", { program: ["a"], retries: -1 }, /"retries" is -1/],
+    ["a negative count", { program: ["a"], retries: -1 }, /"retries" is -1, but a number from 0 to 100000000 is/],
+    [
+      "a time that fits into no date",
+      { program: ["a"], retry_delay_seconds: 1e300 },
+      /"retry_delay_seconds" is 1e\+300/,
+    ],
     ["a program that is no list", { program: "a" }, /"program" is a string, but a list is expected/],
   ])("is refused with %s", (_problem, fields, message) => {
     expect(() => toProgram(fields, facts(), {})).toThrow(message);
