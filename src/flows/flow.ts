@@ -2,8 +2,9 @@
 import { linkTo, untilAborted } from "./abort.ts";
 import { checkFlow } from "./check-options.ts";
 import { type Current, current, runIn } from "./current.ts";
-import { type DefinedFlow, define } from "./main.ts";
+import { define } from "./main.ts";
 import { completeParameters } from "./parameters.ts";
+import type { DefinedFlow } from "./run-to-end.ts";
 import { countAsRunning } from "./running.ts";
 import type { Flow, FlowOptions, ParameterDefinitions, ParameterValues, RunContext } from "./types.ts";
 

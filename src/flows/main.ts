@@ -1,16 +1,7 @@
 // The flows of this module, and what the process does when all are defined: it describes them, or runs one of them.
 import { writeFileSync } from "node:fs";
-import type { Current } from "./current.ts";
 import { toSchema } from "./parameters.ts";
-import { fail, runToEnd } from "./run-to-end.ts";
-import type { FlowOptions, ParameterDefinitions } from "./types.ts";
-
-/** A flow of this module. */
-export interface DefinedFlow {
-  readonly options: FlowOptions<ParameterDefinitions>;
-  /** Runs the flow. If it is not timed, somebody else stops it after its time. */
-  execute(given: Readonly<Record<string, unknown>>, caller: Current, options: { isTimed: boolean }): Promise<unknown>;
-}
+import { type DefinedFlow, fail, runToEnd } from "./run-to-end.ts";
 
 const flows = new Map<string, DefinedFlow>();
 let isPlanned = false;

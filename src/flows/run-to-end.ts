@@ -5,10 +5,17 @@ import { monotonicMs, startTimer } from "../async/clock.ts";
 import { Api } from "./api.ts";
 import { type Current, runIn } from "./current.ts";
 import { log, toJson } from "./log.ts";
-import type { DefinedFlow } from "./main.ts";
 import { untilNoneRuns } from "./running.ts";
 import { describe } from "./task.ts";
 import { TaskReports } from "./task-reports.ts";
+import type { FlowOptions, ParameterDefinitions } from "./types.ts";
+
+/** A flow of this module. */
+export interface DefinedFlow {
+  readonly options: FlowOptions<ParameterDefinitions>;
+  /** Runs the flow. If it is not timed, somebody else stops it after its time. */
+  execute(given: Readonly<Record<string, unknown>>, caller: Current, options: { isTimed: boolean }): Promise<unknown>;
+}
 
 /** How long the end may take: after SIGTERM, because the worker kills the process after 30 s, and else. */
 const cancelledEndMs = 25_000;
