@@ -1,7 +1,7 @@
 // The commands `lictor flow-run …`, with the options of Prefect's.
 import { type Command, InvalidArgumentError } from "commander";
 import type { FlowRunFilter, LogRange } from "./flow-run-actions.ts";
-import { addCommand, collect, type OutputOption, profileOf, wholeNumber, withOutput } from "./options.ts";
+import { addCommand, collect, helpText, type OutputOption, profileOf, wholeNumber, withOutput } from "./options.ts";
 import type { ProgramContext } from "./program-context.ts";
 
 const loadActions = () => import("./operator-actions.ts");
@@ -25,7 +25,7 @@ export function addFlowRun(program: Command): void {
   withOutput(addCommand(flowRun, "logs", "View logs for a flow run."))
     .argument("<id>", "The id of the flow run.", toUuid)
     // As with Prefect, -h is not the help here.
-    .helpOption("--help", "display help for command")
+    .helpOption("--help", helpText)
     .option("-h, --head", "Show the first 20 logs instead of all logs.", false)
     .option("-n, --num-logs <count>", "Number of logs to show when using the --head or --tail flag.", wholeNumber(1))
     .option("-r, --reverse", "Reverse the logs order to print the most recent logs first.", false)

@@ -2,6 +2,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { isPoolName } from "./pool-name.ts";
 
+/** What the option --help says of itself. */
+export const helpText = "Print this help.";
+
 /** The option that `withOutput` adds. */
 export interface OutputOption {
   output?: "json" | undefined;

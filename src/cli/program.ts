@@ -8,6 +8,7 @@ import { addDeploy } from "./deploy.ts";
 import { addDoctor } from "./doctor.ts";
 import { addFlowRun } from "./flow-run.ts";
 import { nearestCommand } from "./nearest-command.ts";
+import { helpText } from "./options.ts";
 import { addProfileCommands } from "./profile.ts";
 import { addVersion } from "./version.ts";
 import { addWorkPool } from "./work-pool.ts";
@@ -17,7 +18,7 @@ import { addWorkerStart } from "./worker-start-command.ts";
 const examples = `
 Examples:
   $ lictor worker start --pool my-pool          run the flow runs of a process work pool
-  $ lictor deploy hello --pool my-pool -- echo hello   a deployment that runs any program
+  $ lictor deploy hello --pool p -- echo hello  a deployment that runs any program
   $ lictor run hello --watch                    a flow run of it, until its end
   $ lictor --profile prod version               what lictor is, and what it talks to
   $ lictor doctor --pool my-pool                what keeps it from working, step by step
@@ -45,6 +46,8 @@ export function buildProgram(words: readonly string[] = []): Command {
     .version(lictorVersion, "-v, --version", "Print lictor's version.")
     .option("-p, --profile <name>", "Select a profile for this run.")
     .addOption(noColorOption())
+    .helpOption("-h, --help", helpText)
+    .helpCommand("help [command]", "Print the help of a command.")
     .enablePositionalOptions()
     .configureOutput({ outputError: (text, write) => write(explainUnknown(text, program, words)) })
     .showSuggestionAfterError(false)

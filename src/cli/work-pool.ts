@@ -1,6 +1,6 @@
 // The commands `lictor work-pool …`, with the options of Prefect's.
 import type { Command } from "commander";
-import { addCommand, type OutputOption, poolName, profileOf, wholeNumber, withOutput } from "./options.ts";
+import { addCommand, helpText, type OutputOption, poolName, profileOf, wholeNumber, withOutput } from "./options.ts";
 import type { ProgramContext } from "./program-context.ts";
 
 const loadActions = () => import("./operator-actions.ts");
@@ -34,7 +34,7 @@ export function addWorkPool(program: Command): void {
   withOutput(addCommand(pool, "preview", "Preview the work pool's scheduled work for all queues."))
     .argument("<name>", "The name of the work pool.", poolName)
     // As with Prefect, -h is not the help here.
-    .helpOption("--help", "display help for command")
+    .helpOption("--help", helpText)
     .option("-h, --hours <hours>", "The number of hours to look ahead.", wholeNumber(0, 1_000_000), 1)
     .action(async (name: string, { output, hours }: OutputOption & { hours: number }, command: Command) => {
       const { previewWorkPool } = await loadActions();
