@@ -1,5 +1,5 @@
 // The events that a worker sends. Source: prefect workers/base.py, events/related.py.
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import type { InfrastructureEvent } from "../infrastructure/pool-type.ts";
@@ -159,9 +159,6 @@ function deploymentLabels(deployment: Deployment): EventResource {
 
 /** Returns a UUID of version 7, which sorts by time. `now` is in ms since 1970. Source: RFC 9562 section 5.7. */
 export function uuidv7(now: number): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(now, 0, 6);
-  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f);
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
-  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const time = now.toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
 }

@@ -1,7 +1,6 @@
 // A machine: its disk, its processes, and the infrastructure of the lictor processes that run on it.
-
-import { setMaxListeners } from "node:events";
 import type { JsonObject } from "../../src/api/wire.ts";
+import { neverAborts } from "../../src/async/never-aborts.ts";
 import { sleep, waitAtMost } from "../../src/async/sleep.ts";
 import type {
   Ending,
@@ -231,6 +230,3 @@ function toProgram({ isProgram, timeoutSeconds }: FlowPlan): Program {
   const rules = { timeoutSeconds, retries: null, retryDelaySeconds: null };
   return { command: ["any"], env: {}, reporter: "worker", parameters: "{}", rules };
 }
-
-const neverAborts = new AbortController().signal;
-setMaxListeners(0, neverAborts);

@@ -1,4 +1,6 @@
 // Runs seeds one after the other, and adds up what happened.
+import { neverAborts } from "../../src/async/never-aborts.ts";
+import { forgetListeners } from "./light-signals.ts";
 import { runSeed } from "./world.ts";
 
 /** A seed whose invariants were violated. */
@@ -45,6 +47,7 @@ export async function runSeeds(first: number, last: number, print?: (line: strin
       const { violations, faultCount: faults, requestCount: requests, virtualMs } = await runSeed(seed, print);
       // Node.js reports uncaught errors before the next turn of its loop.
       await new Promise((resolve) => setImmediate(resolve));
+      forgetListeners(neverAborts);
       violations.push(...uncaught.splice(0).map((error) => `nobody caught ${error}`));
       const failed = violations.length > 0 ? [{ seed, violations }] : [];
       addSeeds(sum, { seeds: 1, faults, requests, virtualMs, failed });

@@ -1,4 +1,5 @@
 // A process that runs ranges of seeds for `npm run simulate`.
+import "./use-light-signals.ts";
 import { runSeeds } from "./seeds.ts";
 
 process.on("message", ({ first, last }: { first: number; last: number }) => {

@@ -1,21 +1,11 @@
 // `npm run simulate`: runs many seeds of the simulation, or shows what happens with one.
-import { type ChildProcess, fork } from "node:child_process";
-import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
-import { inCheckout } from "../support/checkout.ts";
 import { addSeeds, noSeeds, runSeeds, type SeedsResult } from "./seeds.ts";
+import { SeedsProcess } from "./seeds-process.ts";
 
 /** A process gets so many seeds at a time. */
 const seedsPerRange = 100;
-/**
- * A process is replaced after so many ranges, because each world leaves about 20 kB behind: the requests of its dead
- * processes listen to signals that live as long as the program.
- */
-const rangesPerProcess = 20;
-/** A range that takes longer hangs. */
-const rangeTimeoutMs = 120_000;
 const defaultSeeds = 10_000;
 
 interface Options {
@@ -44,61 +34,24 @@ async function replay(seed: number): Promise<SeedsResult> {
   return await runSeeds(seed, seed, (line) => console.log(line));
 }
 
-/** Bundles the program of the processes into a file, because bundled code runs twice as fast. */
-async function bundle(outfile: string): Promise<void> {
-  const entryPoints = [inCheckout("test/simulation/simulate-child.ts")];
-  const options = { bundle: true, platform: "node", format: "esm", target: "node20", packages: "external" } as const;
-  await build({ entryPoints, outfile, ...options });
-}
-
 /** Runs seeds in as many processes as there are cores. */
 async function simulate({ first, seeds, minutes }: Options): Promise<SeedsResult> {
   const sum = noSeeds();
-  // Another run may have other code.
-  const program = inCheckout(`.cache/simulation/${process.pid}.mjs`);
-  await bundle(program);
   const until = performance.now() + (minutes ?? Number.POSITIVE_INFINITY) * 60_000;
   const end = first + seeds;
   let next = first;
-  const hasMore = (): boolean => next < end && performance.now() < until;
-  const runProcess = async (): Promise<void> => {
-    const child = fork(program, { execArgv: [] });
-    try {
-      for (let ranges = 0; ranges < rangesPerProcess && hasMore(); ranges++) {
-        const range = { first: next, last: Math.min(next + seedsPerRange, end) - 1 };
-        next = range.last + 1;
-        const result = await runRange(child, range);
-        for (const { seed, violations } of result.failed) console.log(`seed ${seed}: ${violations.join("; ")}`);
-        addSeeds(sum, result);
-      }
-    } finally {
-      child.kill();
+  const work = async (): Promise<void> => {
+    await using child = await SeedsProcess.start();
+    while (next < end && performance.now() < until) {
+      const range = { first: next, last: Math.min(next + seedsPerRange, end) - 1 };
+      next = range.last + 1;
+      const result = await child.run(range);
+      for (const { seed, violations } of result.failed) console.log(`seed ${seed}: ${violations.join("; ")}`);
+      addSeeds(sum, result);
     }
   };
-  const work = async (): Promise<void> => {
-    while (hasMore()) await runProcess();
-  };
-  try {
-    await Promise.all(Array.from({ length: availableParallelism() }, work));
-  } finally {
-    await rm(program, { force: true });
-  }
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
   return sum;
-}
-
-async function runRange(child: ChildProcess, range: { first: number; last: number }): Promise<SeedsResult> {
-  return await new Promise<SeedsResult>((resolve, reject) => {
-    const fail = (what: string): void => reject(new Error(`Seeds ${range.first} to ${range.last}: ${what}`));
-    const timer = setTimeout(() => fail("no result in time. One of them hangs."), rangeTimeoutMs);
-    const onExit = (code: number | null): void => fail(`their process ended with ${code}`);
-    child.once("exit", onExit);
-    child.once("message", (result) => {
-      clearTimeout(timer);
-      child.off("exit", onExit);
-      resolve(result as SeedsResult);
-    });
-    child.send(range);
-  });
 }
 
 const options = readOptions();

@@ -1,0 +1,4 @@
+// Must be loaded before all files that make signals.
+import { useLightSignals } from "./light-signals.ts";
+
+useLightSignals();
