@@ -3,6 +3,7 @@
 import { findFlowRun } from "../api/flow-runs.ts";
 import { limitedApi } from "../api/limited-api.ts";
 import { timeoutSignal } from "../async/clock.ts";
+import { LinkedController } from "../async/linked-controller.ts";
 import { recordProposal } from "./claim.ts";
 import { findHolder } from "./claim-holder.ts";
 import { claimMessage } from "./claimant.ts";
@@ -42,7 +43,9 @@ function hasToEnd({ phase }: RunRecord): boolean {
 
 async function proposeWaiting(context: RunContext, run: RunRecord, reason: string): Promise<boolean> {
   const { flowRun, log } = run;
-  const signal = timeoutSignal(limitMs);
+  // A flow run may go on without this program, and nobody waits for the report then.
+  using end = new LinkedController(timeoutSignal(limitMs), context.services.stop.kill);
+  const { signal } = end;
   // A proposal that is repeated late could replace the end of the flow run, and the server would accept that.
   const api = limitedApi(context.api, signal);
   const message = context.services.redact(reason);

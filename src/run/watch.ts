@@ -26,8 +26,9 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   if (!(await isGone(execution))) reporter.begun();
   await waitForEnd(context, run, execution);
   if (await isLeftRunning(context, run, execution)) {
-    // Otherwise Running could arrive after the reports of the next worker.
+    // Otherwise Running, or why the program waits, could arrive after the reports of the next worker.
     await reporter.hasReportedBegin();
+    await run.waitingReport;
     // The disk may have been full before.
     await keep(context, run);
     return;
