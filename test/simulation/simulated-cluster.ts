@@ -17,7 +17,7 @@ import type { Owner } from "./virtual-clock.ts";
 export interface ClusterParts extends ContainerEngineParts, ConnectionParts {
   readonly world: Owner;
   /** Called when a lictor process begins to create a Job. */
-  onStart(owner: Owner): void;
+  onStart(owner: Owner, flowRunId: string): void;
   /** Called when a lictor process deletes a Job of which a program runs. */
   onEnding(flowRunId: string): void;
 }
@@ -52,7 +52,7 @@ export class SimulatedCluster {
       // A repetition begins nothing. Flow runs that were adopted meanwhile count too.
       if (method !== "POST" || begun.has(name)) return;
       begun.add(name);
-      parts.onStart(owner);
+      parts.onStart(owner, factsOf(body as unknown as JobObject)?.flowRunId ?? "");
     };
     this.api.reactions = {
       ...this.#controller.reactions,

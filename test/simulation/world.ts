@@ -142,8 +142,7 @@ export class World implements CheckedWorld {
     network.isServerDown = false;
     for (const { engine } of this.engines) Object.assign(engine, { isDown: false, isFrozen: false });
     this.cluster?.heal();
-    await this.#runUntil(clock.now + healingMs, () => this.#haveAllEnded());
-    await this.#runUntil(clock.now + quietMs, () => false);
+    await this.#heal();
     const violations = findViolations(this);
     // What is left of a violation would be reported twice.
     if (violations.length === 0) violations.push(...(await this.#drain()));
@@ -158,6 +157,16 @@ export class World implements CheckedWorld {
     const faultCount = [...faults.counts.values()].reduce((sum, count) => sum + count, 0);
     const { now: virtualMs, eventCount } = clock;
     return { seed: this.seed, violations, faultCount, eventCount, requestCount, virtualMs };
+  }
+
+  /** Waits until all flow runs have ended, and stay so. One that is to run anew is Crashed for a moment. */
+  async #heal(): Promise<void> {
+    const { clock } = this;
+    const latest = clock.now + healingMs;
+    do {
+      await this.#runUntil(latest, () => this.#haveAllEnded());
+      await this.#runUntil(clock.now + quietMs, () => false);
+    } while (this.onLost === "reschedule" && clock.now < latest && !this.#haveAllEnded());
   }
 
   /** Whether the first lictor processes still run. */
@@ -211,7 +220,7 @@ export class World implements CheckedWorld {
     const parts = {
       ...{ clock, network, random, faults, world, nextPid, trace: this.trace },
       onStep: (owner: Owner) => mayDie(this, owner),
-      onStart: (owner: Owner) => this.#onStart(owner),
+      onStart: (owner: Owner, flowRunId: string) => this.#onStart(owner, flowRunId),
       planOf: (id: string): FlowPlan => this.#factsOf(id).plan,
       truthOf: (id: string): Truth => this.#factsOf(id).truth,
     };
@@ -297,13 +306,14 @@ export class World implements CheckedWorld {
     this.clock.after(restartMs, this.owner, () => this.startLictor(lictor.machine, lictor.place));
   }
 
-  /** Flow runs that were adopted may exceed the limit. A new one must not. */
-  #onStart(owner: Owner): void {
+  /** Flow runs that were adopted after the claim of a new one may exceed the limit. Nothing else may. */
+  #onStart(owner: Owner, flowRunId: string): void {
     const lictor = this.lictors.find((each) => each.owner === owner);
     const { limit, taken } = lictor?.slots ?? { limit: null, taken: 0 };
-    // A Job may be created long after its claim.
-    const adopted = this.cluster ? lictor?.worker?.runs.list().filter(({ claim }) => claim === null) : [];
-    if (limit !== null && taken - (adopted?.length ?? 0) > limit)
+    const inFlight = lictor?.worker?.runs.list() ?? [];
+    const place = inFlight.findIndex(({ flowRun }) => flowRun.id === flowRunId);
+    const adoptedLater = inFlight.slice(place + 1).filter(({ claim }) => claim === null);
+    if (limit !== null && taken - adoptedLater.length > limit)
       this.exceeded.push(`${owner.name} starts a flow run with ${taken} slots taken`);
   }
 
