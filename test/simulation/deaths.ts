@@ -3,7 +3,9 @@ import { pick } from "../support/random.ts";
 import { deaths } from "./faults.ts";
 import { stopEngine } from "./incidents.ts";
 import type { LictorProcess } from "./lictor-process.ts";
+import { lose, loseUnwritten } from "./lost-records.ts";
 import type { Machine } from "./machine.ts";
+import { startLictor } from "./supervisor.ts";
 import type { Owner } from "./virtual-clock.ts";
 import type { World } from "./world.ts";
 
@@ -33,16 +35,8 @@ function kill(world: World, { machine, owner, name, directory, place }: LictorPr
   owner.alive = false;
   world.trace(() => `${name} is dead`);
   const restartAfterMs = pick(random, [100, 2_000, 30_000]);
-  clock.after(restartAfterMs, world.owner, () => world.startLictor(machine, place));
+  clock.after(restartAfterMs, world.owner, () => startLictor(world, machine, place));
   loseUnwritten(world, { machine, directory });
-}
-
-/** A full disk loses the records of a lictor process that could not be written. */
-export function loseUnwritten(
-  world: World,
-  { machine, directory }: Pick<LictorProcess, "machine" | "directory">,
-): void {
-  for (const path of machine.disk.failedWrites) if (path.startsWith(directory)) lose(world, machine, path);
 }
 
 /** Flow runs whose records were not synced cannot be continued. */
@@ -64,15 +58,4 @@ function loseDisk(world: World, machine: Machine): void {
   for (const path of lost) lose(world, machine, path);
   machine.temporaryFiles.clear();
   if (world.random() < 0.5) machine.hostName += "'";
-}
-
-/**
- * Records that the journal record of a flow run is lost. Nobody can know of the temporary files that it would name. If an
- * older record is left, it does not say whether the program was started, and the flow run may be Crashed.
- */
-function lose(world: World, { temporaryFiles, disk }: Machine, path: string): void {
-  const lost = path.split("/").at(-2) ?? "";
-  world.lostWithoutDisk.add(lost);
-  if (disk.files.get(path)?.text) world.runs.get(lost)?.truth.losses.push("its newest record was lost");
-  for (const [pid, id] of temporaryFiles) if (id === lost) temporaryFiles.delete(pid);
 }

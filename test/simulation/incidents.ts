@@ -9,10 +9,9 @@ import type { EngineConnections } from "./engine-connections.ts";
 import { anyKubernetesTemplate } from "./kubernetes-pool.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { RunFacts } from "./run-facts.ts";
+import { poolName, startLictor } from "./supervisor.ts";
 import { epochMs } from "./virtual-clock.ts";
 import type { World } from "./world.ts";
-
-export const poolName = "p";
 
 /** What may happen once in a seed, and in which share of the seeds. */
 export const incidents: readonly (readonly [share: number, begin: (world: World) => void])[] = [
@@ -104,7 +103,7 @@ function restartGently(world: World): void {
   if (!lictor) return;
   if (world.random() < 0.5) {
     lictor.isReplaced = true;
-    world.startLictor(lictor.machine, lictor.place);
+    startLictor(world, lictor.machine, lictor.place);
   }
   requestStop(world, lictor, "drain");
 }
