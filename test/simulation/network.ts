@@ -144,7 +144,7 @@ export class Network {
 
   /** Sends a heartbeat of an engine. It is lost while the server is down. */
   sendHeartbeat(flowRunId: string): void {
-    if (!this.isServerDown) this.parts.server.addEvent(flowRunId, heartbeatEvent);
+    if (!this.isServerDown) this.parts.server.events.add(flowRunId, heartbeatEvent);
   }
 
   /** Whether a request is still to arrive whose sender does not wait for it any more. */

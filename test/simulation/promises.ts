@@ -25,7 +25,7 @@ export function isUnpromised(world: World, id: string): boolean {
   const isFound = run !== undefined && namesClaimant(world, run) && run.work_queue_id !== null;
   if (world.lostAfterSeconds === 0 || !isFound) return true;
   // An engine that never sent a heartbeat could still run.
-  return run.state_type === "RUNNING" && !server.hasEvent(id, heartbeatEvent);
+  return run.state_type === "RUNNING" && !server.events.has(id, heartbeatEvent);
 }
 
 /**

@@ -2,22 +2,15 @@
 // real server. Source: prefect server/orchestration/global_policy.py, server/api.
 import type { JsonObject, StateType } from "../../src/api/wire.ts";
 import { isFinal } from "../../src/run/states.ts";
+import { matches } from "./flow-run-filter.ts";
+import { ServerEvents } from "./server-events.ts";
+import { type ModelPool, ServerPools, toQueue } from "./server-pools.ts";
 import { judge, judgeForced, type ModelRun, type ModelState, type Proposal } from "./state-rules.ts";
 
 /** A response. `body` is undefined for an empty one. */
 export interface ModelResponse {
   readonly status: number;
   readonly body?: unknown;
-}
-
-/** A work pool with its only work queue. */
-interface ModelPool extends JsonObject {
-  id: string;
-  name: string;
-  default_queue_id: string;
-  is_paused: boolean;
-  concurrency_limit: number | null;
-  status: string;
 }
 
 interface ModelDeployment extends JsonObject {
@@ -36,25 +29,29 @@ const detailsTypes = {
   ABORT: "abort_details",
   WAIT: "wait_details",
 };
-/** A worker whose heartbeats stopped is OFFLINE after so many intervals. */
-const missedHeartbeats = 3;
-
 /** The server with its database. It decides requests one after the other. */
 export class ServerModel {
   readonly runs = new Map<string, ModelRun>();
   readonly histories = new Map<string, ModelState[]>();
   readonly deployments = new Map<string, ModelDeployment>();
   readonly flows = new Map<string, JsonObject>();
-  readonly pools = new Map<string, ModelPool>();
-  readonly #events = new Map<string, { id: string; name: string }[]>();
-  readonly #workers = new Map<string, Map<string, { seenMs: number; intervalMs: number }>>();
+  readonly events: ServerEvents;
+  readonly #pools: ServerPools;
   onState: OnState = () => undefined;
 
   /** `nowMs` is the server's wall clock. `newId` returns a new id on each call. */
   constructor(
     private readonly nowMs: () => number,
     private readonly newId: () => string,
-  ) {}
+  ) {
+    this.events = new ServerEvents(newId);
+    this.#pools = new ServerPools(nowMs, newId);
+  }
+
+  /** The work pools by name. */
+  get pools(): ReadonlyMap<string, ModelPool> {
+    return this.#pools.byName;
+  }
 
   /** Decides one request. `path` has no `/api`. */
   handle(method: string, path: string, body: unknown): ModelResponse {
@@ -79,11 +76,9 @@ export class ServerModel {
 
   /** Deletes the work pool. Its flow runs stay, without a work queue. */
   deletePool(name: string): void {
-    const pool = this.pools.get(name);
-    if (!pool) return;
-    this.pools.delete(name);
-    this.#workers.delete(pool.id);
-    for (const run of this.runs.values()) if (run.work_queue_id === pool.default_queue_id) run.work_queue_id = null;
+    const pool = this.#pools.delete(name);
+    for (const run of this.runs.values())
+      if (pool && run.work_queue_id === pool.default_queue_id) run.work_queue_id = null;
   }
 
   readonly #routes: Readonly<Record<string, (name: string, body: JsonObject, query: string) => ModelResponse>> = {
@@ -91,8 +86,8 @@ export class ServerModel {
     "POST work_pools/": (_, body) => this.#createPool(body),
     "PATCH work_pools/*": (name, body) => this.#onPool(name, (pool) => void Object.assign(pool, body)),
     "POST work_pools/*/queues/filter": (name) => this.#onPool(name, (pool) => [toQueue(pool)]),
-    "POST work_pools/*/workers/heartbeat": (name, body) => this.#onPool(name, (pool) => this.#beat(pool, body)),
-    "POST work_pools/*/workers/filter": (name) => this.#onPool(name, (pool) => this.#listWorkers(pool)),
+    "POST work_pools/*/workers/heartbeat": (name, body) => this.#onPool(name, (pool) => this.#pools.beat(pool, body)),
+    "POST work_pools/*/workers/filter": (name) => this.#onPool(name, (pool) => this.#pools.listWorkers(pool)),
     "POST work_pools/*/get_scheduled_flow_runs": (name, body) => this.#onPool(name, (pool) => this.#poll(pool, body)),
     "GET deployments/*": (id) => found(this.deployments.get(id)),
     "POST deployments/*/create_flow_run": (id, body) => this.#createRun(id, body),
@@ -102,41 +97,16 @@ export class ServerModel {
     "PATCH flow_runs/*/labels": (id, body) => this.#onRun(id, (run) => void Object.assign(run.labels, body)),
     "POST flow_runs/*/set_state": (id, body) => this.#setState(id, body),
     "GET flow_run_states/": (_, _body, query) => ok(this.histories.get(query.replace("flow_run_id=", "")) ?? []),
-    "POST flow_runs/filter": (_, body) => ok([...this.runs.values()].filter((run) => this.#matches(run, body))),
+    "POST flow_runs/filter": (_, body) =>
+      ok([...this.runs.values()].filter((run) => matches(run, body, this.#pools.of(run)?.name))),
     "GET csrf-token": () => ({ status: 422, body: { detail: "CSRF protection is disabled." } }),
-    "POST events/filter": (_, body) => ok(this.#findEvents(body)),
+    "POST events/filter": (_, body) => ok(this.events.find(body)),
     "POST logs/filter": () => ok([]),
   };
 
-  /** Stores an event of a flow run. */
-  addEvent(flowRunId: string, name: string): void {
-    const events = this.#events.get(flowRunId) ?? [];
-    events.push({ id: this.newId(), name });
-    this.#events.set(flowRunId, events);
-  }
-
-  /** Returns whether the flow run has an event of this name. */
-  hasEvent(flowRunId: string, name: string): boolean {
-    return this.#events.get(flowRunId)?.some((event) => event.name === name) ?? false;
-  }
-
-  /** Returns the newest event of a flow run, and how many there are. */
-  #findEvents({ filter }: JsonObject): object {
-    type Filter = { any_resource?: { id: string[] }; resource?: { id: string[] }; event?: { name: string[] } };
-    const { any_resource, resource, event } = filter as Filter;
-    const id = ((any_resource ?? resource)?.id[0] ?? "").replace("prefect.flow-run.", "");
-    const events = (this.#events.get(id) ?? []).filter(({ name }) => event?.name.includes(name) ?? true);
-    return { total: events.length, events: events.slice(-1) };
-  }
-
   #createPool(body: JsonObject): ModelResponse {
-    const name = String(body.name);
-    if (this.pools.has(name)) return { status: 409, body: { detail: "Work pool already exists." } };
-    const fields = { is_paused: false, concurrency_limit: null, status: "NOT_READY", base_job_template: {} };
-    const pool = { ...fields, ...body, name, id: this.newId(), default_queue_id: this.newId() };
-    this.pools.set(name, pool);
-    this.#workers.set(pool.id, new Map());
-    return { status: 201, body: pool };
+    const pool = this.#pools.create(body);
+    return pool ? { status: 201, body: pool } : { status: 409, body: { detail: "Work pool already exists." } };
   }
 
   #onPool(name: string, act: (pool: ModelPool) => unknown): ModelResponse {
@@ -148,19 +118,6 @@ export class ServerModel {
   #onRun(id: string, act: (run: ModelRun) => unknown): ModelResponse {
     const run = this.runs.get(id);
     return run ? emptyOr(act(run)) : notFound;
-  }
-
-  #beat(pool: ModelPool, body: JsonObject): void {
-    const intervalMs = Number(body.heartbeat_interval_seconds ?? 10) * 1000;
-    this.#workers.get(pool.id)?.set(String(body.name), { seenMs: this.nowMs(), intervalMs });
-    if (pool.status === "NOT_READY") pool.status = "READY";
-  }
-
-  #listWorkers(pool: ModelPool): { name: string; status: string }[] {
-    const workers = [...(this.#workers.get(pool.id) ?? [])];
-    return workers
-      .filter(([, { seenMs, intervalMs }]) => this.nowMs() - seenMs <= missedHeartbeats * intervalMs)
-      .map(([name]) => ({ name, status: "ONLINE" }));
   }
 
   #poll(pool: ModelPool, body: JsonObject): object[] {
@@ -210,26 +167,6 @@ export class ServerModel {
     return { status: 201, body: run };
   }
 
-  #matches(run: ModelRun, body: JsonObject): boolean {
-    type AnyOf = { any_?: string[] } | null | undefined;
-    type StateFilter = { operator?: "and_" | "or_"; type?: AnyOf; name?: AnyOf };
-    const { id, state } = (body.flow_runs ?? {}) as { id?: AnyOf; state?: StateFilter };
-    const pools = (body.work_pools ?? {}) as { name?: AnyOf };
-    const isIn = (value: string | undefined, filter: AnyOf): boolean =>
-      !filter?.any_ || (value !== undefined && filter.any_.includes(value));
-    return (
-      isIn(run.id, id) &&
-      (state?.operator === "or_"
-        ? isIn(run.state_type, state.type) || isIn(run.state_name, state.name)
-        : isIn(run.state_type, state?.type) && isIn(run.state_name, state?.name)) &&
-      isIn(this.#poolOf(run)?.name, pools.name)
-    );
-  }
-
-  #poolOf({ work_queue_id }: ModelRun): ModelPool | undefined {
-    return [...this.pools.values()].find((pool) => work_queue_id !== null && pool.default_queue_id === work_queue_id);
-  }
-
   #setState(id: string, body: JsonObject): ModelResponse {
     const run = this.runs.get(id);
     if (!run) return notFound;
@@ -275,8 +212,8 @@ export class ServerModel {
     run.state_type = state.type;
     run.state_name = state.name;
     this.histories.get(run.id)?.push(state);
-    this.addEvent(run.id, `prefect.flow-run.${state.name}`);
-    this.onState(run, state, this.#poolOf(run)?.id ?? null);
+    this.events.add(run.id, `prefect.flow-run.${state.name}`);
+    this.onState(run, state, this.#pools.of(run)?.id ?? null);
   }
 
   #time(): string {
@@ -302,8 +239,4 @@ function titleOf(type: StateType): string {
 
 function timeOf(run: ModelRun): number {
   return Date.parse(run.next_scheduled_start_time ?? "");
-}
-
-function toQueue({ default_queue_id: id, is_paused }: ModelPool): object {
-  return { id, name: "default", is_paused, concurrency_limit: null };
 }
