@@ -14,6 +14,7 @@ import { createRun, deploy, pool, readRuns } from "./flow-runs.ts";
 import { Gate } from "./gate.ts";
 import { type Network, openNetwork } from "./network.ts";
 import type { PlannedRun, PoolTypeName } from "./plan.ts";
+import { Pods } from "./pods.ts";
 import { type SmallDisk, tryMountSmallDisk } from "./small-disk.ts";
 import { WorkerSlot } from "./worker-slot.ts";
 
@@ -38,12 +39,16 @@ export interface Arena extends AsyncDisposable {
   executionsFile: string;
   slots: readonly WorkerSlot[];
   network: Network;
-  /** Null for a work pool of processes. */
+  /** Null for a work pool of another type than docker. */
   containers: Containers | null;
+  /** Null for a work pool of another type than kubernetes. */
+  pods: Pods | null;
   /** Null where no file system can be mounted. */
   disk: SmallDisk | null;
   /** When processes of flow runs were killed, by flow run. */
   killedAtMs: Map<string, number[]>;
+  /** The flow runs whose pods were told to end. */
+  toldToEnd: string[];
   /** When cancellations were accepted, by flow run. */
   cancelledAtMs: Map<string, number>;
   /** Starts and ends of workers and server. */
@@ -94,10 +99,14 @@ async function open({ seed, poolType }: ArenaOptions, opened: AsyncDisposable[],
   const network = own(await openNetwork(server.apiUrl, server.gate, random));
   const executionsFile = inDirectory("executions");
   const containers = poolType === "docker" ? own(await Containers.open(onEvent)) : null;
-  const deployments = await deploy(server.api, { poolType, apiUrl: network.gentleApiUrl, directory });
+  const { python } = await ensurePythonEnvironment(console.error);
+  const pods = poolType === "kubernetes" ? own(await Pods.open(directory, python, random, onEvent)) : null;
+  const namespace = pods?.namespace;
+  const deployments = await deploy(server.api, { poolType, apiUrl: network.gentleApiUrl, directory, namespace });
   const problems: string[] = [];
   const onProblem = (text: string): void => void problems.push(text);
-  const slots = await openSlots({ directory, logs, stateDirectory, network, containers, onEvent, onProblem });
+  const surroundings = { containers, pods, python };
+  const slots = openSlots({ directory, logs, stateDirectory, network, ...surroundings, onEvent, onProblem });
   for (const slot of slots) own(slot);
   await Promise.all(slots.map((slot) => slot.open()));
   const call: Arena["call"] = (work) => server.gate.pass(() => work(server.api));
@@ -111,8 +120,10 @@ async function open({ seed, poolType }: ArenaOptions, opened: AsyncDisposable[],
     slots,
     network,
     containers,
+    pods,
     disk,
     killedAtMs: new Map(),
+    toldToEnd: [],
     cancelledAtMs: new Map(),
     events,
     problems,
@@ -175,15 +186,17 @@ interface SlotsOptions {
   stateDirectory: string;
   network: Network;
   containers: Containers | null;
+  pods: Pods | null;
+  python: string;
   onEvent: (event: string) => void;
   onProblem: (problem: string) => void;
 }
 
-async function openSlots(options: SlotsOptions): Promise<WorkerSlot[]> {
-  const { directory, logs, stateDirectory, network, containers, onEvent, onProblem } = options;
-  const { python } = await ensurePythonEnvironment(console.error);
+function openSlots(options: SlotsOptions): WorkerSlot[] {
+  const { directory, logs, stateDirectory, network, containers, pods, python, onEvent, onProblem } = options;
+  const ofProcesses = ["--type", "process", "--python", python];
   // Without a type, a worker cannot start during an outage.
-  const type = containers ? ["--type", "docker"] : ["--type", "process", "--python", python];
+  const type = pods ? ["--type", "kubernetes"] : containers ? ["--type", "docker"] : ofProcesses;
   return ["chaos-a", "chaos-b"].map(
     (name) =>
       new WorkerSlot({
@@ -195,6 +208,7 @@ async function openSlots(options: SlotsOptions): Promise<WorkerSlot[]> {
           PREFECT_API_URL: network.faultyApiUrl,
           LICTOR_STATE_DIR: stateDirectory,
           ...(containers && { DOCKER_HOST: containers.host }),
+          ...pods?.variables,
           // The shortest time after which no engine is taken for lost by mistake.
           LICTOR_LOST_AFTER_SECONDS: "60",
         },

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { signalProcess } from "../support/processes.ts";
 import type { Arena } from "./arena.ts";
 import type { FaultKind, PlannedFault } from "./plan.ts";
+import type { PodFault } from "./pods.ts";
 import { type FoundProcess, findProcesses } from "./run-processes.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
@@ -72,7 +73,7 @@ async function happen(arena: Arena, fault: PlannedFault): Promise<string | null>
     case "engine-kill":
       return await killEngine(arena, choice);
     case "disk-lost":
-      return `${slot.name}, ${await loseRecords(arena, slot, pauseMs)} flow runs without a container`;
+      return `${slot.name}, ${await loseRecords(arena, slot, pauseMs)} flow runs without a container or Job`;
     case "dockerd-restart": {
       const how = choice < 0.5 ? "SIGTERM" : "SIGKILL";
       await arena.containers?.restart(how, pauseMs);
@@ -84,6 +85,26 @@ async function happen(arena: Arena, fault: PlannedFault): Promise<string | null>
     case "container-kill":
     case "container-remove":
       return await killContainer(arena, choice, kind === "container-remove");
+    case "api-restart": {
+      const how = choice < 0.5 ? "SIGTERM" : "SIGKILL";
+      await arena.pods?.restart(how, pauseMs);
+      return how;
+    }
+    case "api-forget":
+      await arena.pods?.forget();
+      return "";
+    case "api-freeze":
+      await arena.pods?.freeze(durationMs);
+      return "";
+    case "api-cut":
+      return `${arena.pods?.cut()} connections`;
+    case "api-half-open":
+      return `${arena.pods?.swallow()} connections`;
+    case "pod-oom":
+    case "pod-delete":
+    case "pod-evict":
+    case "job-delete":
+      return await endPod(arena, choice, kind);
     case "cancel":
       return await cancel(arena, choice);
   }
@@ -120,8 +141,8 @@ async function killEngine(arena: Arena, choice: number): Promise<string | null> 
 }
 
 /**
- * Kills a worker and removes what it has stored. Nobody can know whether a flow run without a container was about to begin,
- * so those count as killed. Returns how many.
+ * Kills a worker and removes what it has stored. Nobody can know whether a flow run without a container or Job was about to
+ * begin, so those count as killed. Returns how many.
  */
 async function loseRecords(arena: Arena, slot: WorkerSlot, pauseMs: number): Promise<number> {
   const instances = join(arena.stateDirectory, "instances");
@@ -131,7 +152,8 @@ async function loseRecords(arena: Arena, slot: WorkerSlot, pauseMs: number): Pro
     const own = (await readdir(instances)).filter((name) => name.split("-").at(-2) === `${pid}`);
     const recorded = await Promise.all(own.map((name) => readdir(join(instances, name, "runs")).catch(() => [])));
     for (const name of own) await rm(join(instances, name), { recursive: true, force: true });
-    const remembered = new Set((await arena.containers?.list())?.map(({ flowRunId }) => flowRunId));
+    const found = (await arena.containers?.list()) ?? (await arena.pods?.jobs()) ?? [];
+    const remembered = new Set(found.map(({ flowRunId }) => flowRunId));
     lost = recorded.flat().filter((id) => !remembered.has(id));
   });
   return noteKilled(
@@ -148,6 +170,19 @@ async function killContainer(arena: Arena, choice: number, isRemoved: boolean): 
       noteKilled(arena, [{ flowRunId }]);
       await arena.containers?.kill(id, isRemoved);
       return `${id.slice(0, 12)} of ${flowRunId}`;
+    },
+  );
+}
+
+async function endPod(arena: Arena, choice: number, kind: PodFault): Promise<string | null> {
+  return await withTarget(
+    choice,
+    async () => arena.pods?.running() ?? [],
+    async (pod) => {
+      noteKilled(arena, [pod]);
+      if (kind !== "pod-oom") arena.toldToEnd.push(pod.flowRunId);
+      await arena.pods?.end(pod, kind);
+      return `${pod.name} of ${pod.flowRunId}`;
     },
   );
 }

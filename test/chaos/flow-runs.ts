@@ -2,6 +2,7 @@
 
 import type { FlowRun, JsonObject } from "../../src/api/wire.ts";
 import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
+import { kubernetesBaseJobTemplate } from "../../src/infrastructure/kubernetes/base-job-template.ts";
 import { inCheckout } from "../support/checkout.ts";
 import { HOST_IMAGE, hostVolumes } from "../support/engine-images.ts";
 import type { PrefectApi } from "../support/prefect-api.ts";
@@ -19,15 +20,20 @@ export interface FlowRunPlace {
   apiUrl: string;
   /** Where flow runs write their lines. */
   directory: string;
+  /** Of their Jobs. */
+  namespace: string | undefined;
 }
 
 /** Creates the work pool and a deployment of each kind. */
 export async function deploy(
   api: PrefectApi,
-  { poolType, apiUrl, directory }: FlowRunPlace,
+  { poolType, apiUrl, directory, namespace }: FlowRunPlace,
 ): Promise<Record<RunKind, string>> {
   const isDocker = poolType === "docker";
-  await api.createWorkPool(pool, isDocker ? { type: poolType, base_job_template: dockerBaseJobTemplate } : {});
+  const template = { process: undefined, docker: dockerBaseJobTemplate, kubernetes: kubernetesBaseJobTemplate }[
+    poolType
+  ];
+  await api.createWorkPool(pool, template ? { type: poolType, base_job_template: template } : {});
   const container = isDocker
     ? { image: HOST_IMAGE, volumes: [...(await hostVolumes()), `${directory}:${directory}`] }
     : {};
@@ -40,7 +46,11 @@ export async function deploy(
       path: inCheckout("test/fixtures/flows"),
       entrypoint: "leave_lines.py:leave_lines",
       // An engine gives up after six attempts, which is another program's fault.
-      jobVariables: { env: { PREFECT_API_URL: apiUrl, PREFECT_CLIENT_MAX_RETRIES: "30" }, ...container },
+      jobVariables: {
+        env: { PREFECT_API_URL: apiUrl, PREFECT_CLIENT_MAX_RETRIES: "30" },
+        ...container,
+        ...(namespace && { namespace }),
+      },
     });
   }
   return deployments as Record<RunKind, string>;

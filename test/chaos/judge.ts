@@ -13,6 +13,8 @@ export interface RunFacts {
   lines: readonly ExecutionLine[];
   /** When processes of it were killed. */
   killedAtMs: readonly number[];
+  /** How often a pod of it was told to end. An engine then schedules its flow run again. */
+  toldToEnd: number;
   /** When the server accepted a cancellation. */
   cancelledAtMs: number | null;
 }
@@ -39,7 +41,7 @@ const slackMs = 1_000;
 /** Returns what is wrong with the flow run, or null. */
 export function judge(run: RunFacts): Finding | null {
   const starts = run.lines.filter(({ what }) => what === "start").length;
-  if (starts > 1) return { kind: "doubled", why: `executed ${starts} times` };
+  if (starts > 1 + run.toldToEnd) return { kind: "doubled", why: `executed ${starts} times` };
   const last = run.states.at(-1);
   if (!last || !isFinal(last)) return { kind: "stuck", why: `still ${last?.name ?? "without a state"}` };
   return judgeEnd(run, last) ?? judgeHistory(run, last);

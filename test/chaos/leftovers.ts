@@ -9,8 +9,8 @@ import { findProcesses } from "./run-processes.ts";
 const waitMs = 5_000;
 
 /**
- * Returns a line for each process, temporary folder, instance directory with its records and its socket, and container that
- * has not ended or belongs to no flow run.
+ * Returns a line for each process, temporary folder, instance directory with its records and its socket, and container or
+ * Job that has not ended or belongs to no flow run.
  */
 export async function findLeftovers(arena: Arena): Promise<string[]> {
   let found: string[] = [];
@@ -23,8 +23,8 @@ export async function findLeftovers(arena: Arena): Promise<string[]> {
 }
 
 async function look(arena: Arena): Promise<string[]> {
-  const { homes, stateDirectory, events, startedAtMs } = arena;
-  const processes = (await findProcesses(homes)).map(
+  const { homes, stateDirectory, events, startedAtMs, pods } = arena;
+  const processes = (await findProcesses([...homes, ...(pods ? [pods.home] : [])])).map(
     ({ pid, flowRunId, command }) => `process ${pid} (flow run ${flowRunId ?? "none"}): ${command}`,
   );
   const temporary = await Promise.all(homes.map((home) => list(join(home, "tmp"))));
@@ -40,7 +40,13 @@ async function look(arena: Arena): Promise<string[]> {
       return `${instance}: ${content === "" ? "empty" : content}${life.join("")}`;
     }),
   );
-  return [...processes, ...temporary.flat(), ...records, ...(await lookAtContainers(arena))];
+  return [
+    ...processes,
+    ...temporary.flat(),
+    ...records,
+    ...(await lookAtContainers(arena)),
+    ...(await lookAtJobs(arena)),
+  ];
 }
 
 /** Ended containers of the flow runs are kept for users. */
@@ -50,6 +56,15 @@ async function lookAtContainers({ containers, readRuns }: Arena): Promise<string
   return (await containers.list())
     .filter(({ state, flowRunId }) => state !== "exited" || !ids.has(flowRunId))
     .map(({ id, state, flowRunId }) => `container ${id.slice(0, 12)} (flow run ${flowRunId || "none"}): ${state}`);
+}
+
+/** Ended Jobs are kept too. */
+async function lookAtJobs({ pods, readRuns }: Arena): Promise<string[]> {
+  if (pods === null) return [];
+  const ids = new Set((await readRuns()).map(({ id }) => id));
+  return (await pods.jobs())
+    .filter(({ isOver, flowRunId }) => !isOver || !ids.has(flowRunId))
+    .map(({ name, isOver, flowRunId }) => `Job ${name} (flow run ${flowRunId}): ${isOver ? "ended" : "not ended"}`);
 }
 
 async function list(directory: string): Promise<string[]> {

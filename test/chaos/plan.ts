@@ -25,25 +25,39 @@ export const faultKinds = {
   "dockerd-freeze": "SIGSTOP to the container engine, and SIGCONT",
   "container-kill": "SIGKILL to the container of a flow run",
   "container-remove": "the container of a flow run is killed and removed",
+  "api-restart": "the API server of Kubernetes ends, by SIGTERM or SIGKILL, and starts again; pods go on",
+  "api-forget": "the API server of Kubernetes is killed and starts again without the old versions of objects",
+  "api-freeze": "SIGSTOP to the API server of Kubernetes, and SIGCONT",
+  "api-cut": "connections of workers to the API server of Kubernetes end, watches too",
+  "api-half-open": "connections of workers to the API server of Kubernetes on which no byte passes any more",
+  "pod-oom": "SIGKILL to the program of a pod, for lack of memory",
+  "pod-delete": "a user deletes the pod of a flow run",
+  "pod-evict": "the pod of a flow run is evicted",
+  "job-delete": "a user deletes the Job of a flow run",
   cancel: "a flow run is cancelled",
 } as const;
 
 export type FaultKind = keyof typeof faultKinds;
 
 /** The types of work pools that a chaos run can have. */
-export const poolTypes = ["process", "docker"] as const;
+export const poolTypes = ["process", "docker", "kubernetes"] as const;
 export type PoolTypeName = (typeof poolTypes)[number];
 
 /** The kinds for one type only. */
 const kindsOfType: Record<PoolTypeName, readonly FaultKind[]> = {
   process: ["tree-kill", "engine-kill"],
   docker: ["disk-lost", "dockerd-restart", "dockerd-freeze", "container-kill", "container-remove"],
+  kubernetes: [
+    ...(["disk-lost", "api-restart", "api-forget", "api-freeze", "api-cut", "api-half-open"] as const),
+    ...(["pod-oom", "pod-delete", "pod-evict", "job-delete"] as const),
+  ],
 };
 
 /** Returns the kinds of faults that a work pool of this type can meet. */
 export function faultKindsOf(poolType: PoolTypeName): FaultKind[] {
-  const others = poolTypes.filter((each) => each !== poolType).flatMap((each) => kindsOfType[each]);
-  return (Object.keys(faultKinds) as FaultKind[]).filter((kind) => !others.includes(kind));
+  const ofSomeType = Object.values(kindsOfType).flat();
+  const isPossible = (kind: FaultKind): boolean => !ofSomeType.includes(kind) || kindsOfType[poolType].includes(kind);
+  return (Object.keys(faultKinds) as FaultKind[]).filter(isPossible);
 }
 
 /** One fault. Each kind uses the numbers that it needs. */
@@ -93,6 +107,8 @@ const weights: Partial<Record<FaultKind, number>> = {
   "server-restart": 1,
   "disk-full": 1,
   "dockerd-restart": 1,
+  "api-restart": 1,
+  "api-forget": 1,
   cancel: 5,
   "engine-kill": 3,
   "container-kill": 3,

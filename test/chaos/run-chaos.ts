@@ -135,7 +135,7 @@ async function judgeAll(arena: Arena): Promise<JudgedRun[]> {
 }
 
 function gatherFacts(
-  { killedAtMs, cancelledAtMs }: Arena,
+  { killedAtMs, cancelledAtMs, toldToEnd }: Arena,
   { id, name }: FlowRun,
   states: readonly State[],
   lines: readonly ExecutionLine[],
@@ -145,6 +145,7 @@ function gatherFacts(
     states,
     lines,
     killedAtMs: killedAtMs.get(id) ?? [],
+    toldToEnd: toldToEnd.filter((each) => each === id).length,
     cancelledAtMs: cancelledAtMs.get(id) ?? null,
   };
 }

@@ -133,7 +133,7 @@ describe("a Job", () => {
   test("whose pod is evicted has not ended before its pod", async () => {
     await using flowRun = await startRunning();
     const { namespace, pool, execution, pod } = flowRun;
-    await namespace.evict(pod);
+    await namespace.evict(pod.metadata.name);
     // The cluster counts the pod as failed, although its grace time has begun just now.
     await namespace.untilJob("the failed pod", ({ status }) => status?.failed === 1 && status.terminating === 1);
     await new Promise((resolve) => setTimeout(resolve, 4_000));

@@ -54,10 +54,14 @@ export class Namespace implements Disposable {
   /** Waits for the pod that the cluster makes of the only Job, and puts it on a node. */
   async pod(): Promise<PodObject> {
     const [pod] = await waitFor(async () => await this.found<PodObject>("pods"), { ...soon, what: "a pod" });
-    const { name } = (pod as PodObject).metadata;
+    await this.bind(pod as PodObject);
+    return pod as PodObject;
+  }
+
+  /** Puts a pod on a node, as the scheduler does. */
+  async bind({ metadata: { name } }: PodObject): Promise<void> {
     const body = { metadata: { name }, target: { kind: "Node", name: "node-1" } };
     await this.admin.request("POST", `${this.#pods}/${name}/binding`, { body });
-    return pod as PodObject;
   }
 
   /** Changes the status of a pod, as the kubelet does. */
@@ -72,7 +76,7 @@ export class Namespace implements Disposable {
   }
 
   /** Evicts a pod, as `kubectl drain` does. */
-  async evict({ metadata: { name } }: PodObject): Promise<void> {
+  async evict(name: string): Promise<void> {
     const body = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name } };
     await this.admin.request("POST", `${this.#pods}/${name}/eviction`, { body });
   }

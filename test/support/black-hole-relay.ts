@@ -7,13 +7,15 @@ export interface BlackHoleRelay extends AsyncDisposable {
   port: number;
   /** Makes the open connections that `choose` returns true for half-open, for ever. Returns how many. */
   swallow(choose: () => boolean): number;
+  /** Ends the open connections that `choose` returns true for. Returns how many. */
+  cut(choose: () => boolean): number;
 }
 
 /** Passes bytes on to a loopback port, until a connection is swallowed. */
 export async function startBlackHoleRelay(targetPort: number): Promise<BlackHoleRelay> {
-  const open = new Set<{ isSwallowed: boolean }>();
+  const open = new Set<{ isSwallowed: boolean; cut: () => void }>();
   const server = createServer((client) => {
-    const connection = { isSwallowed: false };
+    const connection = { isSwallowed: false, cut: () => client.destroy() };
     open.add(connection);
     const upstream = connect(targetPort, "127.0.0.1");
     const pass = (from: Socket, to: Socket): void => {
@@ -36,6 +38,11 @@ export async function startBlackHoleRelay(targetPort: number): Promise<BlackHole
     swallow(choose) {
       const chosen = [...open].filter((connection) => !connection.isSwallowed && choose());
       for (const connection of chosen) connection.isSwallowed = true;
+      return chosen.length;
+    },
+    cut(choose) {
+      const chosen = [...open].filter(choose);
+      for (const connection of chosen) connection.cut();
       return chosen.length;
     },
     [Symbol.asyncDispose]: stop,

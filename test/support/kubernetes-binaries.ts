@@ -18,7 +18,7 @@ export const controlPlane = ["kube-apiserver", "kube-controller-manager"] as con
 export async function findControlPlane(): Promise<string> {
   if (!(await isInstalled("etcd"))) throw new Error("etcd is not installed (Debian: apt-get install etcd-server).");
   const given = process.env.LICTOR_TEST_KUBERNETES_BIN;
-  const folder = given ?? inCheckout(`.cache/kubernetes-${kubernetesVersion}`);
+  const folder = folderOfPrograms();
   const missing = controlPlane.filter((name) => !existsSync(join(folder, name)));
   if (missing.length === 0) return folder;
   if (given !== undefined)
@@ -30,6 +30,20 @@ export async function findControlPlane(): Promise<string> {
   }
   await build(folder, missing);
   return folder;
+}
+
+/** Finds out why no control plane can be started at once, without a build; undefined if one can. */
+export async function whyNoControlPlane(): Promise<string | undefined> {
+  if (process.platform !== "linux") return "the nodes of the tests need Linux";
+  if (!(await isInstalled("etcd"))) return "etcd is not installed (Debian: apt-get install etcd-server)";
+  const missing = controlPlane.filter((name) => !existsSync(join(folderOfPrograms(), name)));
+  return missing.length === 0
+    ? undefined
+    : `there is no ${missing.join(" and no ")} (npm run test:kubernetes builds it)`;
+}
+
+function folderOfPrograms(): string {
+  return process.env.LICTOR_TEST_KUBERNETES_BIN ?? inCheckout(`.cache/kubernetes-${kubernetesVersion}`);
 }
 
 async function isInstalled(program: string): Promise<boolean> {

@@ -4,6 +4,7 @@ import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { openSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { findFreePort } from "./free-port.ts";
 import { findControlPlane } from "./kubernetes-binaries.ts";
@@ -18,12 +19,18 @@ export interface KubernetesCluster extends AsyncDisposable {
   readonly adminToken: string;
   /** Returns a kubeconfig with this user. */
   kubeconfig(user: JsonObject): JsonObject;
+  /** The process id of the API server. */
+  apiServerPid(): number;
+  /** Ends the API server by this signal, and starts it again after `pauseMs`. Waits until it answers. */
+  restart(how: "SIGTERM" | "SIGKILL", pauseMs: number): Promise<void>;
   /** Ends the API server at once, forgets all old versions of objects, and starts it again. */
   restartAndForget(): Promise<void>;
 }
 
 const startMs = 120_000;
 const stopMs = 15_000;
+/** An API server that is told to end waits for its watches much longer, and a supervisor does not. */
+const apiServerStopMs = 3_000;
 /** Those that the tests need. The others would look after nodes, which are missing. */
 const controllers = "job,ttl-after-finished,garbagecollector,serviceaccount,namespace,resourcequota,disruption";
 
@@ -73,6 +80,13 @@ export async function startKubernetes(): Promise<KubernetesCluster> {
       contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
       "current-context": "c",
     }),
+    apiServerPid: () => running.get("kube-apiserver")?.pid ?? 0,
+    async restart(how, pauseMs) {
+      await end("kube-apiserver", how === "SIGTERM" ? apiServerStopMs : 0);
+      await delay(pauseMs);
+      startApi();
+      await untilItAnswers("kube-apiserver", `${url}/readyz`, adminToken);
+    },
     async restartAndForget() {
       await end("kube-apiserver", 0);
       await compact(etcd);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { State, StateType } from "../../src/api/wire.ts";
 import { judge, type RunFacts } from "../chaos/judge.ts";
 
-const facts: RunFacts = { kind: "reports", states: [], lines: [], killedAtMs: [], cancelledAtMs: null };
+const facts: RunFacts = { kind: "reports", states: [], lines: [], killedAtMs: [], toldToEnd: 0, cancelledAtMs: null };
 
 /** States a second apart, the first one at 0. */
 function states(...types: StateType[]): State[] {
@@ -18,6 +18,7 @@ function states(...types: StateType[]): State[] {
 const start = { id: "", pid: 1, atMs: 0, what: "start" } as const;
 const end = { ...start, atMs: 500, what: "end" } as const;
 const whole = [start, end];
+const again = [start, start, end];
 
 test.each<[verdict: string | null, rule: string, run: Partial<RunFacts>]>([
   [null, "executed and completed", { states: states("PENDING", "COMPLETED"), lines: whole }],
@@ -32,6 +33,8 @@ test.each<[verdict: string | null, rule: string, run: Partial<RunFacts>]>([
   [null, "killed after its last report", { states: states("CRASHED", "COMPLETED"), lines: whole, killedAtMs: [1] }],
   [null, "a final state restored", { states: states("COMPLETED", "PENDING", "COMPLETED"), lines: whole }],
   ["doubled", "two starts", { states: states("COMPLETED"), lines: [start, start, end] }],
+  [null, "executed again by a pod that was told to end", { states: states("COMPLETED"), lines: again, toldToEnd: 1 }],
+  ["doubled", "two starts of a pod that was killed", { states: states("COMPLETED"), lines: again, killedAtMs: [1] }],
   ["stuck", "no final state", { states: states("PENDING", "RUNNING"), lines: whole }],
   ["stuck", "no state", {}],
   ["lost", "never executed", { states: states("PENDING", "CRASHED") }],
