@@ -119,6 +119,28 @@ describe("a pod that was deleted by somebody", () => {
   });
 });
 
+describe("a pod whose Job was deleted", () => {
+  const end = { kind: "deleted", why: "It was deleted." } as const;
+  const endedWith = (exitCode: number, reason: string, metadata: object = {}): PodFacts => {
+    const phase = exitCode === 0 ? "Succeeded" : "Failed";
+    const pod = podWith({ phase, containerStatuses: [terminated(exitCode, reason)] });
+    return toPodFacts({ ...pod, metadata: { ...pod.metadata, ...metadata } });
+  };
+
+  test.each([
+    [0, "Completed", { kind: "exited", status: 0 }],
+    [3, "Error", { kind: "exited", status: 3, why: expect.stringContaining("It was deleted.") }],
+    [137, "OOMKilled", { kind: "exited", status: 137, isCrash: true }],
+  ])("has exit code %i (%s) if it had ended before", (exitCode, reason, ending) => {
+    expect(toEnding(end, [endedWith(exitCode, reason)], { waitedFor: null })).toMatchObject(ending);
+  });
+
+  test("is gone if it was told to end, whatever its exit code", () => {
+    const told = endedWith(0, "Completed", { deletionTimestamp: "2026-01-01T00:01:00Z" });
+    expect(toEnding(end, [told], { waitedFor: null })).toMatchObject({ kind: "gone", mayHaveBegun: true });
+  });
+});
+
 describe("a container that was lost with its pod", () => {
   const lost = (message: string, more: object = {}): PodFacts => {
     const state = { terminated: { exitCode: 137, reason: "ContainerStatusUnknown", message } };

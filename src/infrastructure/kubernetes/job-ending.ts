@@ -1,7 +1,7 @@
 // Says how a flow run ended from its Job and its pods.
 import type { Ending } from "../execution.ts";
 import type { JobOutcome } from "./job-row.ts";
-import { mainContainer, type PodFacts } from "./pod-facts.ts";
+import { isFinal, mainContainer, type PodFacts } from "./pod-facts.ts";
 
 /** How a Job ended, or that it was deleted before anybody knew. */
 export type JobEnd = JobOutcome | { readonly kind: "deleted"; readonly why: string };
@@ -29,9 +29,18 @@ export function toEnding(
       ? describePod(pod, { hidesMessage: writesResult && pod.hasStarted, isJobDeleted: end.kind === "deleted" })
       : [waitedFor ?? "It had no pod."]),
   ].join(" ");
-  if (status === 0 || end.kind !== "failed" || (pod && wasKilledByNode(pod)))
-    return { kind: "gone", why, mayHaveBegun: true };
+  const gone = { kind: "gone", why, mayHaveBegun: true } as const;
+  if (end.kind === "deleted") {
+    if (!pod || !endedBeforeDeletion(pod)) return gone;
+    // A short time to live may be over before the worker hears of the end.
+    if (status === 0) return { kind: "exited", status, reported: null };
+  } else if (status === 0 || (pod && wasKilledByNode(pod))) return gone;
   return { kind: "exited", status, reported: null, why, ...(pod && isCrash(end, pod) && { isCrash: true }) };
+}
+
+/** Whether the pod had ended when it was seen last, and nobody had told it to end. Its exit code is then that of its program. */
+function endedBeforeDeletion(pod: PodFacts): boolean {
+  return pod.end !== null && isFinal(pod) && pod.graceSeconds === null && !pod.isDisrupted;
 }
 
 /** Whether the node killed the container because its pod was told to end. Exit code 137 alone is explained as a lack of memory. */
@@ -40,13 +49,9 @@ function wasKilledByNode({ end, isDisrupted, graceSeconds }: PodFacts): boolean 
 }
 
 /** Whether the exit code is not that of a program that ended by itself. */
-function isCrash(
-  { reason }: JobOutcome & { kind: "failed" },
-  { end, hasStarted, isDisrupted, graceSeconds }: PodFacts,
-): boolean {
-  return (
-    isDisrupted || graceSeconds !== null || !hasStarted || end?.reason === "OOMKilled" || reason === "DeadlineExceeded"
-  );
+function isCrash(job: JobEnd, { end, hasStarted, isDisrupted, graceSeconds }: PodFacts): boolean {
+  const isLate = job.kind === "failed" && job.reason === "DeadlineExceeded";
+  return isDisrupted || graceSeconds !== null || !hasStarted || end?.reason === "OOMKilled" || isLate;
 }
 
 /** Returns the pod that says how the flow run ended: the newest that has ended, if any has. */
