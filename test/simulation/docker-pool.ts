@@ -28,8 +28,8 @@ async function seesProcess(): Promise<boolean> {
   return false;
 }
 
-/** The position in the output would be stored in a real file. */
-function withoutFiles<J extends Job>(infrastructure: Infrastructure<J>): Infrastructure<J> {
+/** Changes a pool type: the position in the output would be stored in a real file. */
+export function withoutFiles<J extends Job>(infrastructure: Infrastructure<J>): Infrastructure<J> {
   return {
     ...infrastructure,
     start: (job, options) => infrastructure.start(job, { ...options, directory: null }),
@@ -38,7 +38,7 @@ function withoutFiles<J extends Job>(infrastructure: Infrastructure<J>): Infrast
 }
 
 /** Returns the job variables of a flow run. An engine needs none. */
-export function containerVariables({ isProgram, timeoutSeconds }: FlowPlan): JsonObject {
+export function programVariables({ isProgram, timeoutSeconds }: FlowPlan): JsonObject {
   return isProgram ? { program: ["any"], timeout_seconds: timeoutSeconds } : {};
 }
 

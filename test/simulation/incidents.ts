@@ -3,7 +3,7 @@
 import { StopRequested, type StopStep } from "../../src/host/stop-control.ts";
 import { isFinal } from "../../src/run/states.ts";
 import { pick } from "../support/random.ts";
-import { containerVariables, dockerTemplate } from "./docker-pool.ts";
+import { dockerTemplate, programVariables } from "./docker-pool.ts";
 import type { FlowPlan, Truth } from "./engine.ts";
 import type { EngineConnections } from "./engine-connections.ts";
 import { anyKubernetesTemplate } from "./kubernetes-pool.ts";
@@ -54,18 +54,18 @@ export function createRun(world: World): void {
   const retries = pick(random, [0, 0, 1]);
   const laterMs = pick(random, [0, 0, 0, 5_000, 30_000]) * random();
   const scheduled_time = new Date(epochMs + Math.floor(clock.now + laterMs)).toISOString();
-  const isProgram = !world.hasCluster && random() < 0.5;
+  const isProgram = random() < 0.5;
   const plan: FlowPlan = {
     durationMs: pick(random, [200, 3_000, 20_000]) * random(),
     failures: pick(random, [0, 0, 0, 1, 2]),
     isProgram,
-    timeoutSeconds: isProgram && random() < 0.3 ? pick(random, [1, 5, 30]) : null,
+    timeoutSeconds: isProgram && !world.hasCluster && random() < 0.3 ? pick(random, [1, 5, 30]) : null,
   };
   const response = server.handle("POST", `/deployments/${deploymentId}/create_flow_run`, {
     name: `run${runs.size + 1}`,
     empirical_policy: { retries, retry_delay: pick(random, [0, 5]) },
     state: { type: "SCHEDULED", state_details: { scheduled_time } },
-    job_variables: world.hasContainers ? containerVariables(plan) : {},
+    job_variables: world.hasContainers || world.hasCluster ? programVariables(plan) : {},
   });
   const { id, name } = response.body as { id: string; name: string };
   const truth: Truth = { executions: 0, reported: null, ranMs: 0, losses: [], reschedules: 0, hooks: new Set() };

@@ -188,7 +188,12 @@ export class JobController {
     if (typeof seconds !== "number") return;
     this.nodes.act(seconds * 1_000 + this.#lagMs(), () => {
       const job = this.#jobOf(uid);
-      if (job) this.deleteJob(job, "Foreground");
+      if (!job) return;
+      const id = flowRunOf((job.spec as { template: { spec: unknown } }).template);
+      // Only a worker that sees the Job before can report the end of a program.
+      const { network, planOf, truthOf } = this.parts;
+      if (planOf(id).isProgram && !network.hasEnded(id)) truthOf(id).losses.push("its Job was deleted too early");
+      this.deleteJob(job, "Foreground");
     });
   }
 

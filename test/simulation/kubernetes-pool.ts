@@ -8,6 +8,7 @@ import type { Transport } from "../../src/infrastructure/kubernetes/cluster/tran
 import { openKubernetesOn } from "../../src/infrastructure/kubernetes/kubernetes-infrastructure.ts";
 import type { PoolType } from "../../src/infrastructure/pool-type.ts";
 import { pick, type Random } from "../support/random.ts";
+import { withoutFiles } from "./docker-pool.ts";
 
 const access: ClusterAccess = {
   server: "https://cluster",
@@ -29,7 +30,8 @@ export function kubernetesPoolOn(transport: Transport): PoolType {
       const environment = {};
       const connect = async (): Promise<Cluster> =>
         new Cluster(access, new Outage(services.log), environment, transport);
-      return openKubernetesOn(new Clusters({ ...services, environment }, connect), { ...services, environment });
+      const clusters = new Clusters({ ...services, environment }, connect);
+      return withoutFiles(await openKubernetesOn(clusters, { ...services, environment }));
     },
   };
 }
@@ -59,6 +61,12 @@ function kubernetesTemplate({ ttlSeconds, podWatchSeconds }: TemplateOptions): J
     metadata: { annotations: {}, labels: {}, generateName: "job-" },
     spec: { backoffLimit: 0, ttlSecondsAfterFinished: ttlSeconds, template: { spec: podSpec } },
   };
-  const job_configuration = { job_manifest, stream_output: false, pod_watch_timeout_seconds: podWatchSeconds };
-  return { job_configuration, variables: { properties: {} } };
+  const job_configuration = {
+    job_manifest,
+    stream_output: false,
+    pod_watch_timeout_seconds: podWatchSeconds,
+    program: "{{ program }}",
+    timeout_seconds: "{{ timeout_seconds }}",
+  };
+  return { job_configuration, variables: { properties: { program: {}, timeout_seconds: {} } } };
 }

@@ -142,6 +142,12 @@ export class Network {
     return this.#events.open(owner);
   }
 
+  /** Whether the flow run has a final state. */
+  hasEnded(flowRunId: string): boolean {
+    const run = this.parts.server.runs.get(flowRunId);
+    return run !== undefined && isFinal(run.state);
+  }
+
   /** Sends a heartbeat of an engine. It is lost while the server is down. */
   sendHeartbeat(flowRunId: string): void {
     if (!this.isServerDown) this.parts.server.events.add(flowRunId, heartbeatEvent);

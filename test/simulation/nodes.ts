@@ -9,6 +9,7 @@ import { pick } from "../support/random.ts";
 import type { ApiServer, StoredMeta } from "./api-server.ts";
 import type { ContainerEngineParts } from "./container-engine.ts";
 import { FlowProcess } from "./engine.ts";
+import { type RunProcess, startProcess } from "./run-process.ts";
 
 /** A node. */
 export interface Node {
@@ -22,7 +23,7 @@ interface Running {
   readonly flowRunId: string;
   readonly node: Node;
   /** Null before the start. */
-  process: FlowProcess | null;
+  process: RunProcess | null;
   isTerminating: boolean;
 }
 
@@ -120,7 +121,7 @@ export class Nodes {
   }
 
   /** The processes that run. */
-  living(): FlowProcess[] {
+  living(): RunProcess[] {
     return [...this.#running.values()].flatMap(({ process }) => (process?.isAlive ? [process] : []));
   }
 
@@ -167,7 +168,9 @@ export class Nodes {
       this.#finish(uid, name, { exitCode: 128, reason: "StartError" });
       return;
     }
-    const process = new FlowProcess(this.parts, nextPid(), flowRunId, planOf(flowRunId), truth, null, "reschedule");
+    const process = planOf(flowRunId).isProgram
+      ? startProcess(this.parts, { flowRunId, controller: null })
+      : new FlowProcess(this.parts, nextPid(), flowRunId, planOf(flowRunId), truth, null, "reschedule");
     running.process = process;
     trace(() => `${node.name} started ${process.owner.name} for ${flowRunId} in pod ${name}`);
     let isOutOfMemory = false;
