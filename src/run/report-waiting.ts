@@ -1,14 +1,16 @@
 // Reports that the program of a flow run waits for infrastructure, such as an image or a node.
 // Source: prefect_kubernetes/observer.py _replicate_pod_event.
-import { findFlowRun } from "../api/flow-runs.ts";
+import { findFlowRun, readFlowRunStates } from "../api/flow-runs.ts";
 import { limitedApi } from "../api/limited-api.ts";
+import type { State, StateProposal } from "../api/wire.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
+import { sleep } from "../async/sleep.ts";
 import { recordProposal } from "./claim.ts";
 import { findHolder } from "./claim-holder.ts";
 import { claimMessage } from "./claimant.ts";
 import { confirmStart } from "./confirm-claim.ts";
-import { type ProposalOptions, proposeState } from "./propose-state.ts";
+import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, type RunRecord } from "./run-record.ts";
 import { infrastructurePending, infrastructurePendingState, submittingState } from "./states.ts";
@@ -49,9 +51,14 @@ async function proposeWaiting(context: RunContext, run: RunRecord, reason: strin
   // A proposal that is repeated late could replace the end of the flow run, and the server would accept that.
   const api = limitedApi(context.api, signal);
   const message = context.services.redact(reason);
-  const options: ProposalOptions = {
-    signal,
-    onProposal: (transitionId) => recordProposal(context, run, transitionId),
+  const propose = async (before: State, proposal: StateProposal): Promise<Decision> => {
+    const onProposal = async (transitionId: string): Promise<void> => {
+      await recordProposal(context, run, transitionId);
+      run.lateWaiting = { before, transitionId };
+    };
+    const decision = await proposeState(api, flowRun.id, proposal, { signal, onProposal });
+    run.lateWaiting = null;
+    return decision;
   };
   try {
     const state = (await findFlowRun(api, flowRun.id, { signal }))?.state;
@@ -63,16 +70,45 @@ async function proposeWaiting(context: RunContext, run: RunRecord, reason: strin
     if (state.name === infrastructurePending) {
       if (state.message === message) return true;
       // The server refuses a second state of the same name.
-      await proposeState(api, flowRun.id, submittingState(claimMessage(context)), options);
+      await propose(state, submittingState(claimMessage(context)));
     }
-    const decision = await proposeState(api, flowRun.id, infrastructurePendingState(message), options);
+    const decision = await propose(state, infrastructurePendingState(message));
     context.history.recordState(run, decision.state);
     if (decision.kind !== "accepted") return true;
-    // If the flow run began and ended since its state was read, the server has replaced the end. It is restored then.
-    const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
-    return await confirmStart(context.api, flowRun, state, decision, { log, onLateSubmitting });
+    return await restoreReplaced(context, run, state, decision);
   } catch (error) {
     log.debug({ err: error }, "The server was not told why the flow run waits");
   }
   return true;
+}
+
+/** If the flow run began and ended since `before` was read, the server has replaced the end. It is restored then. */
+async function restoreReplaced(context: RunContext, run: RunRecord, before: State, late: Decision): Promise<boolean> {
+  const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
+  return await confirmStart(context.api, run.flowRun, before, late, { log: run.log, onLateSubmitting });
+}
+
+/** A server accepts a request whose sender does not wait any more. A busy one was seen to do so after ten seconds. */
+const acceptedLateMs = 60_000;
+const lookPauseMs = 1_000;
+
+/**
+ * After the end of the flow run, waits for the outcome of a report whose response was lost, for a minute at most. If the server
+ * accepts it now, it replaces the end, and the end is restored. Usually returns at once. Throws ApiError.
+ */
+export async function undoLateWaiting(context: RunContext, run: RunRecord): Promise<void> {
+  const { lateWaiting, flowRun } = run;
+  if (lateWaiting === null) return;
+  const isLate = ({ state_details }: State): boolean => state_details?.transition_id === lateWaiting.transitionId;
+  using over = new LinkedController(timeoutSignal(acceptedLateMs), context.services.stop.kill);
+  while (!over.signal.aborted) {
+    const current = (await findFlowRun(context.api, flowRun.id, forReport))?.state;
+    if (!current) return;
+    if (isLate(current)) {
+      await restoreReplaced(context, run, lateWaiting.before, { kind: "accepted", state: current });
+      return;
+    }
+    if ((await readFlowRunStates(context.api, flowRun.id, forReport)).some(isLate)) return;
+    await sleep(lookPauseMs, over.signal);
+  }
 }

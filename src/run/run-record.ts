@@ -64,6 +64,8 @@ export interface RunRecord {
   ending: Ending | null;
   /** The last report that it waits for infrastructure. Never rejects. The end is reported after it. */
   waitingReport: Promise<unknown>;
+  /** Such a report whose response was lost, so that the server may accept it at any time. Null if there is none. */
+  lateWaiting: { readonly before: State; readonly transitionId: string } | null;
   /** The worker does not know whether its claim was accepted. The journal keeps the flow run for the next worker. */
   isClaimUnknown: boolean;
   /** Its program goes on without this worker. The journal keeps the flow run for the next worker. */
@@ -127,6 +129,7 @@ export function createRunRecord(given: Pick<RunRecord, "flowRun" | "workPool" | 
     beganAt: null,
     ending: null,
     waitingReport: Promise.resolve(),
+    lateWaiting: null,
     isClaimUnknown: false,
     isLeftRunning: false,
     submitted: null,

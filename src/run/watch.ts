@@ -5,6 +5,7 @@ import type { Ending, Execution } from "../infrastructure/execution.ts";
 import { engineReporter } from "./engine-reporter.ts";
 import { sendHeartbeats } from "./heartbeats.ts";
 import { keep } from "./journal-entry.ts";
+import { undoLateWaiting } from "./report-waiting.ts";
 import type { HooksDue, Reporter } from "./reporter.ts";
 import type { RunContext } from "./run-context.ts";
 import { noteBegin, type RunRecord, stopReason } from "./run-record.ts";
@@ -49,6 +50,7 @@ export async function watch(context: RunContext, run: RunRecord, execution: Exec
   if (identifier !== "") context.events.executed(run, run.submitted, { identifier, status: statusOf(ending) });
   run.slot[Symbol.dispose]();
   context.services.slotFreed();
+  await undoLateWaiting(context, run);
   if (!hooks) return;
   run.phase = "hooks";
   await execution.hooks?.run({ ...hooks, flowRun: run.flowRun, ...hookLimits(context) });
