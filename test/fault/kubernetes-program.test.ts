@@ -137,6 +137,30 @@ describe("a program in a Job", { timeout: 120_000 }, () => {
     expect(await pool.jobs()).toEqual([]);
   });
 
+  test("that ended in time is not TimedOut although the news of its end is late", async () => {
+    await using started = await start({}, { ...rules, timeoutSeconds: 2 });
+    const { pool, job, reported, watched } = started;
+    pool.putPod(job, { phase: "Running", containerStatuses: [running] });
+    await waitFor(() => reported.proposed().length === 1, { ...soon, what: "Running" });
+    pool.cluster.isSilent = true;
+    pool.putPod(job, { phase: "Succeeded", containerStatuses: [terminated(0, "Completed")] });
+    pool.putJobStatus(job, completeJob);
+    await watched;
+    expect(reported.proposed()).toEqual(["RUNNING", "COMPLETED"]);
+    expect(await pool.jobs()).toHaveLength(1);
+  });
+
+  test("whose Job is gone before its end was seen has the end of its pod", async () => {
+    await using started = await start();
+    const { pool, job, reported, watched } = started;
+    pool.putPod(job, { phase: "Running", containerStatuses: [running] });
+    await waitFor(() => reported.proposed().length === 1, { ...soon, what: "Running" });
+    pool.putPod(job, { phase: "Failed", containerStatuses: [terminated(3, "Error")] });
+    pool.cluster.remove("jobs", "default", job.metadata.name);
+    await watched;
+    expect(reported.proposed()).toEqual(["RUNNING", "FAILED"]);
+  });
+
   test("is known as such without a journal", async () => {
     await using started = await start({ timeout_seconds: 60 });
     const { pool, execution } = started;

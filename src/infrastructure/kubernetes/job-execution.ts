@@ -170,6 +170,8 @@ async function stopJob(
   void ended.then(() => over.abort());
   if (why === "cancel" && executesItself && watch.hasStarted) await waitAtMost(ended, selfCancelMs, over.signal);
   if (await isSettled(ended)) return "stopped";
+  // A program that ended in time is not said to have run for too long.
+  if (why === "kill" && !leave.aborted && (await looksEnded(watch, leave))) return "had ended";
   using waiting = new LinkedController(leave);
   void ended.then(() => waiting.abort());
   const deleted = deleteJob(why === "cancel" ? "because its flow run was cancelled" : "by its worker");
@@ -177,6 +179,12 @@ async function stopJob(
   await waitAtMost(ended, terminateGraceMs + deletionMs, waiting.signal);
   watch.giveUp();
   return "stopped";
+}
+
+async function looksEnded(watch: JobWatch, leave: AbortSignal): Promise<boolean> {
+  const looking = watch.looksEnded();
+  await waitUnlessAborted(looking, leave);
+  return !leave.aborted && (await looking);
 }
 
 interface Limits {

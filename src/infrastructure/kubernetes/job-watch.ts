@@ -115,6 +115,12 @@ export class JobWatch implements JobListener, Disposable {
     void this.#verifyMissing();
   }
 
+  /** Asks the cluster whether the flow run has ended, because the news of that may be on its way. */
+  async looksEnded(): Promise<boolean> {
+    await this.#look();
+    return this.#isConcluded || this.pods.some(({ phase }) => phase === "Succeeded");
+  }
+
   /** The worker deletes the Job. `why` completes "The Kubernetes Job was deleted". */
   expectDeletion(why: string): void {
     this.#deletion = why;
