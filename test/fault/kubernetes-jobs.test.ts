@@ -13,6 +13,7 @@ import {
   terminated,
   waiting,
 } from "./fake-kubernetes-pool.ts";
+import { missing } from "./kubernetes-answers.ts";
 import { untilTheEnd } from "./test-socket.ts";
 
 const limits = { kill: untilTheEnd, leave: untilTheEnd };
@@ -243,6 +244,27 @@ test("the output of a container is printed once", async () => {
   pool.putJobStatus(job, completeJob);
   await execution.ended;
   expect(pool.lines).toEqual(["line 1", "line 2", "line 3"]);
+});
+
+test("the output of a container is looked for ever more rarely while the cluster has none", async () => {
+  await using pool = await openFakePool();
+  const { execution, job } = await start(pool);
+  await using _execution = execution;
+  await pool.watched();
+  const isLog = ({ path }: { path: string }): boolean => path.includes("/log");
+  const askedAt: number[] = [];
+  pool.cluster.faults.push((request) => {
+    if (!isLog(request)) return undefined;
+    askedAt.push(performance.now());
+    return missing("pods", "gone");
+  });
+  pool.putPod(job, { phase: "Running", containerStatuses: [running] });
+  await waitFor(() => askedAt.length === 3, { ...soon, what: "three requests" });
+  const [first = 0, second = 0, third = 0] = askedAt;
+  expect(third - second).toBeGreaterThan(1.5 * (second - first));
+  pool.putPod(job, { phase: "Succeeded", containerStatuses: [terminated(0, "Completed")] });
+  pool.putJobStatus(job, completeJob);
+  expect(await execution.ended).toMatchObject({ status: 0 });
 });
 
 describe("a pod that waits", () => {

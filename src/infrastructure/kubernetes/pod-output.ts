@@ -28,8 +28,9 @@ export interface OutputSource {
 }
 
 const positionName = "pod-output.position";
-/** The pause before the output is read again, after the cluster ended it. */
+/** The pause before the output is read again, after the cluster ended it. It grows while there is nothing to read. */
 const reopenMs = 1_000;
+const longestReopenMs = 30_000;
 
 /** The output of the container in one pod. */
 export class PodOutput implements AsyncDisposable {
@@ -61,7 +62,7 @@ export class PodOutput implements AsyncDisposable {
     const { signal } = this.#over;
     using pause = new LinkedController(signal, end);
     await (isAdopted ? this.#position.restore(() => this.#readLast()) : this.#position.begin());
-    for (let isLast = false; !isLast && !signal.aborted; ) {
+    for (let [isLast, pauseMs] = [false, reopenMs]; !isLast && !signal.aborted; ) {
       // A connection may be cut without an error, so the rest is read once more after the end.
       isLast = end.aborted;
       const selection = { container: mainContainer, timestamps: true, ...this.#since() };
@@ -70,10 +71,12 @@ export class PodOutput implements AsyncDisposable {
         const options = { signal, limitMs: longestTimerMs, retries: 0 };
         this.#position.reopen();
         for await (const line of followLog(cluster, namespace, pod, selection, options)) this.#pass(line);
+        pauseMs = reopenMs;
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, `The output of pod ${pod} is read again`);
       }
-      if (!isLast) await sleep(reopenMs, pause.signal);
+      if (!isLast) await sleep(pauseMs, pause.signal);
+      pauseMs = Math.min(2 * pauseMs, longestReopenMs);
     }
   }
 
