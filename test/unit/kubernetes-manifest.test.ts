@@ -351,6 +351,16 @@ describe("a program whose states the worker reports", () => {
     expect(JSON.parse(String(env.PREFECT__PARAMETERS))).toEqual(parameters);
   });
 
+  test.each<[JsonObject, Json]>([
+    [{ program: ["x"], finished_job_ttl: 5 }, 300],
+    [{ program: ["x"], finished_job_ttl: 900 }, 900],
+    [{ program: ["x"] }, null],
+    [{ finished_job_ttl: 5 }, 5],
+  ])("leaves its Job long enough for its exit code to be seen: %j", async (variables, seconds) => {
+    const job = await jobWith(variables);
+    expect(at(await toJobManifest(job, ofRun), "spec.ttlSecondsAfterFinished") ?? null).toBe(seconds);
+  });
+
   test("may be a list of arguments in the manifest, with a path of its own for the result", async () => {
     const found = await reported({ reporter: "worker" }, (configuration) => {
       Object.assign(containerOf(configuration), { args: ["a b", "c"], terminationMessagePath: "/out/result" });

@@ -11,6 +11,12 @@ import { toAnnotations, toLabels, toName } from "./slugs.ts";
 /** Together with the longest slug, the name also fits the labels and the names of the pods. */
 const suffixLength = 10;
 
+/**
+ * A program whose states the worker reports leaves its exit code in its Job and nowhere else. So its Job stays for this time at
+ * least, in which a worker that was away or had no response looks for it.
+ */
+const leastTimeToLiveSeconds = 300;
+
 /** Returns the manifest of the Job. */
 export async function toJobManifest(job: KubernetesJob, facts: JobFacts): Promise<JsonObject> {
   const { manifest } = job;
@@ -19,7 +25,7 @@ export async function toJobManifest(job: KubernetesJob, facts: JobFacts): Promis
   const labels = { ...job.labels, [poolLabel]: job.workPoolId };
   const annotations = await toAnnotations({ ...textsOf(metadata.annotations), ...job.annotations });
   const container = containerOf(manifest);
-  const filled = withContainer(manifest, {
+  const filled = withContainer(withTimeToLive(manifest, job.program), {
     ...container,
     env: [...job.environment.reveal()],
     ...(!("image" in container) && { image: job.defaultImage }),
@@ -34,6 +40,13 @@ export async function toJobManifest(job: KubernetesJob, facts: JobFacts): Promis
       annotations: { ...annotations, ...toFactsAnnotation(facts) },
     },
   };
+}
+
+function withTimeToLive(manifest: JsonObject, { reporter }: Program): JsonObject {
+  const spec = manifest.spec as JsonObject;
+  const seconds = spec.ttlSecondsAfterFinished;
+  if (reporter === "engine" || typeof seconds !== "number" || seconds >= leastTimeToLiveSeconds) return manifest;
+  return { ...manifest, spec: { ...spec, ttlSecondsAfterFinished: leastTimeToLiveSeconds } };
 }
 
 /** Returns the fields of the container that say what it runs, and where the result of a program is. */
