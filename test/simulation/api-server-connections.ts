@@ -6,6 +6,7 @@ import type { Transport } from "../../src/infrastructure/kubernetes/cluster/tran
 import { Connection, type Received } from "./api-connection.ts";
 import { type ApiAnswer, type ApiCall, type ApiServer, refusal, type WatchLine } from "./api-server.ts";
 import type { ConnectionParts } from "./engine-connections.ts";
+import type { RunProcess } from "./run-process.ts";
 import type { Owner } from "./virtual-clock.ts";
 
 /** The API server sends a bookmark at this interval. */
@@ -17,6 +18,8 @@ export class ApiServerConnections {
   readonly requestCounts = new Map<Owner, number>();
   /** Called for each request before it is sent. */
   onRequest: (owner: Owner, call: ApiCall) => void = () => undefined;
+  /** Returns the program in a pod if it runs. */
+  programIn: (pod: string) => RunProcess | null = () => null;
   readonly #open = new Set<Connection>();
 
   constructor(
@@ -79,6 +82,11 @@ export class ApiServerConnections {
       clock.after(this.#latencyMs(), owner, () => this.#watch(owner, connection, call));
       return;
     }
+    const program = this.#followed(call);
+    if (program) {
+      clock.after(this.#latencyMs(), owner, () => followSilence(owner, connection, program));
+      return;
+    }
     const answer = api.handle(call);
     trace(() => `${label} -> ${answer.status}`);
     onStep(owner);
@@ -92,6 +100,11 @@ export class ApiServerConnections {
       : answer;
     const downMs = faults.happens("api slow") ? random() * 20_000 : this.#latencyMs();
     clock.after(downMs, owner, () => connection.respond(received));
+  }
+
+  /** Returns the program whose output is followed by this request; null if there is none that runs. */
+  #followed({ path, query }: ApiCall): RunProcess | null {
+    return query.get("follow") === "true" ? this.programIn(path.split("/").at(-2) ?? "") : null;
   }
 
   /** A watch sends each change after its version, in order. It may fall silent, break, or be behind. */
@@ -141,6 +154,12 @@ export class ApiServerConnections {
 /** The server has too much to do, or a proxy in front of it does not reach it. */
 function busyAnswer(random: number): ApiAnswer {
   return random < 0.5 ? refusal(429, "TooManyRequests", "too many requests") : { status: 503, body: "unavailable" };
+}
+
+/** The output of a program that prints nothing: a stream that ends with the program. */
+function followSilence(owner: Owner, connection: Connection, program: RunProcess): void {
+  connection.beginStream();
+  program.onEnd(owner, () => connection.endStream());
 }
 
 async function* oneChunk(text: string): AsyncGenerator<Buffer> {

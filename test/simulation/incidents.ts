@@ -59,7 +59,7 @@ export function createRun(world: World): void {
     durationMs: pick(random, [200, 3_000, 20_000]) * random(),
     failures: pick(random, [0, 0, 0, 1, 2]),
     isProgram,
-    timeoutSeconds: isProgram && !world.hasCluster && random() < 0.3 ? pick(random, [1, 5, 30]) : null,
+    timeoutSeconds: isProgram && random() < 0.3 ? pick(random, [1, 5, 30]) : null,
   };
   const response = server.handle("POST", `/deployments/${deploymentId}/create_flow_run`, {
     name: `run${runs.size + 1}`,

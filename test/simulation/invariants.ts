@@ -127,12 +127,14 @@ function checkTimeLimit({ id, name, plan, retries, truth, cancelledAtMs }: RunFa
   const { ranMs, losses, executions } = truth;
   const limitMs = (plan.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1_000;
   // Only the wall clock outlives the worker that started the program.
-  const isTimed = world.isCalm || !world.clockWasSet;
+  // A worker that adopts a Job does not know when its pod began, and counts from the creation of the Job.
+  const isTimed = world.isCalm || (!world.clockWasSet && world.cluster === null);
   if (run.state_name === timedOut && isTimed && ranMs < limitMs - earlyMs)
     return [`${name} is TimedOut after ${Math.round(ranMs)} ms instead of ${limitMs} ms`];
   const wasDisturbed = cancelledAtMs !== null || losses.some((why) => why !== "kill");
-  // A container may run for some time before its worker hears of it.
-  if (wasDisturbed || !world.isCalm || world.engines.length > 0 || plan.durationMs < limitMs + lateMs) return [];
+  // A container or a Job may run for some time before its worker hears of it.
+  const isNoProcess = world.engines.length > 0 || world.cluster !== null;
+  if (wasDisturbed || !world.isCalm || isNoProcess || plan.durationMs < limitMs + lateMs) return [];
   if (run.state_name !== timedOut) return [`${name} runs too long, and is ${run.state_name}`];
   return executions === 1 + retries ? [] : [`${name} runs too long, and was executed ${executions} times`];
 }

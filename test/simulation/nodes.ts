@@ -8,7 +8,6 @@ import type {
 import { pick } from "../support/random.ts";
 import type { ApiServer, StoredMeta } from "./api-server.ts";
 import type { ContainerEngineParts } from "./container-engine.ts";
-import { FlowProcess } from "./engine.ts";
 import { type RunProcess, startProcess } from "./run-process.ts";
 
 /** A node. */
@@ -125,6 +124,12 @@ export class Nodes {
     return [...this.#running.values()].flatMap(({ process }) => (process?.isAlive ? [process] : []));
   }
 
+  /** Returns the program of a pod if it runs. */
+  programIn(pod: string): RunProcess | null {
+    const { process } = this.#running.get(this.api.pods.get(pod)?.metadata.uid ?? "") ?? {};
+    return process?.isAlive ? process : null;
+  }
+
   /** Changes the status of a pod. */
   setStatus(pod: PodObject, status: PodStatus): void {
     const changed = this.api.put("pods", { ...pod, status: { ...pod.status, ...status } });
@@ -158,19 +163,20 @@ export class Nodes {
   }
 
   #start(uid: string, name: string): void {
-    const { faults, clock, random, world, planOf, truthOf, nextPid, trace } = this.parts;
+    const { faults, clock, random, world, truthOf, trace } = this.parts;
     const running = this.#running.get(uid) as Running;
     const { flowRunId, node } = running;
     if (running.isTerminating || running.process || node.isCutOff) return;
+    // A kubelet starts no pod that was deleted or ended meanwhile.
+    const pod = this.#podOf(uid, name);
+    if (!pod || isFinal(pod)) return;
     const truth = truthOf(flowRunId);
     if (faults.happens("start failed")) {
       truth.losses.push("its container could not be started");
       this.#finish(uid, name, { exitCode: 128, reason: "StartError" });
       return;
     }
-    const process = planOf(flowRunId).isProgram
-      ? startProcess(this.parts, { flowRunId, controller: null })
-      : new FlowProcess(this.parts, nextPid(), flowRunId, planOf(flowRunId), truth, null, "reschedule");
+    const process = startProcess(this.parts, { flowRunId, controller: null, onTermination: "reschedule" });
     running.process = process;
     trace(() => `${node.name} started ${process.owner.name} for ${flowRunId} in pod ${name}`);
     let isOutOfMemory = false;

@@ -13,12 +13,22 @@ export interface ProcessParts extends EngineParts {
   nextPid(): number;
 }
 
-/** Starts the process of a flow run. `controller` holds the control channel of an engine; null for none. */
+/** What is started. */
+interface StartedProcess {
+  readonly flowRunId: string;
+  /** Who holds the control channel of an engine; null for none. */
+  readonly controller: Owner | null;
+  readonly pid?: number;
+  /** What an engine does after SIGTERM. */
+  readonly onTermination?: "crash" | "reschedule";
+}
+
+/** Starts the process of a flow run. */
 export function startProcess(
   parts: ProcessParts,
-  { flowRunId, controller, pid = parts.nextPid() }: { flowRunId: string; controller: Owner | null; pid?: number },
+  { flowRunId, controller, pid = parts.nextPid(), onTermination = "crash" }: StartedProcess,
 ): RunProcess {
   const [plan, truth] = [parts.planOf(flowRunId), parts.truthOf(flowRunId)];
   if (plan.isProgram) return new ProgramProcess(parts, pid, flowRunId, plan, truth);
-  return new FlowProcess(parts, pid, flowRunId, plan, truth, controller);
+  return new FlowProcess(parts, pid, flowRunId, plan, truth, controller, onTermination);
 }

@@ -9,7 +9,7 @@ import type { ContainerEngineParts } from "./container-engine.ts";
 import type { ConnectionParts } from "./engine-connections.ts";
 import { isFinished, JobController } from "./job-controller.ts";
 import { kubernetesPoolOn } from "./kubernetes-pool.ts";
-import { isFinal, Nodes } from "./nodes.ts";
+import { flowRunOf, isFinal, Nodes } from "./nodes.ts";
 import type { ServerModel } from "./server-model.ts";
 import type { Owner } from "./virtual-clock.ts";
 
@@ -46,6 +46,7 @@ export class SimulatedCluster {
     this.connections = new ApiServerConnections(this.api, parts);
     this.nodes = new Nodes(this.api, parts);
     this.#controller = new JobController(this.api, this.nodes, parts);
+    this.connections.programIn = (pod) => this.nodes.programIn(pod);
     const begun = new Set<string>();
     this.connections.onRequest = (owner, { method, body }) => {
       const { name = "" } = (body.metadata ?? {}) as { name?: string };
@@ -58,7 +59,10 @@ export class SimulatedCluster {
       ...this.#controller.reactions,
       deleteJob: (job, policy) => {
         const { flowRunId = "" } = factsOf(job) ?? {};
-        if (this.nodes.living().some((process) => process.flowRunId === flowRunId)) parts.onEnding(flowRunId);
+        // A program may run for too long.
+        const isTimed = parts.planOf(flowRunId)?.timeoutSeconds != null;
+        const isRunning = this.nodes.living().some((process) => process.flowRunId === flowRunId);
+        if (isRunning && !isTimed) parts.onEnding(flowRunId);
         this.#controller.deleteJob(job, policy);
       },
     };
@@ -126,6 +130,7 @@ export class SimulatedCluster {
       });
     });
     clock.after(isBack.after, world, () => {
+      if (!node.isCutOff) return;
       if (isDead && random() < 0.5) {
         this.nodes.act(0, () => {
           for (const pod of podsOfNode()) if (!isFinal(pod)) this.#controller.forcePod(pod);
@@ -145,22 +150,31 @@ export class SimulatedCluster {
       const current = this.api.jobs.get(job.metadata.name);
       if (!current) return;
       trace(() => `a user deletes Job ${job.metadata.name}`);
-      if (!isFinished(current)) truthOf(factsOf(current)?.flowRunId ?? "").losses.push("a user deleted its Job");
+      const id = factsOf(current)?.flowRunId ?? "";
+      if (!isFinished(current) || this.#isUnseen(id)) truthOf(id).losses.push("a user deleted its Job");
       this.#controller.deleteJob(current, pick(random, ["Background", "Foreground"]));
     });
   }
 
   /** A user deletes a pod. */
   deletePod(): void {
-    const { random, trace } = this.parts;
+    const { random, trace, truthOf } = this.parts;
     const pod = pick(random, [...this.api.pods.values()]);
     if (!pod) return;
     this.nodes.act(0, () => {
       const current = this.api.pods.get(pod.metadata.name);
       if (!current) return;
       trace(() => `a user deletes pod ${pod.metadata.name}`);
-      this.#controller.deletePod(current, "a user deleted its pod");
+      const why = "a user deleted its pod";
+      if (isFinal(current) && this.#isUnseen(flowRunOf(current))) truthOf(flowRunOf(current)).losses.push(why);
+      this.#controller.deletePod(current, why);
     });
+  }
+
+  /** Whether no worker has reported the end of a program. Only its Job and its pod have the exit code. */
+  #isUnseen(flowRunId: string): boolean {
+    const { network, planOf } = this.parts;
+    return planOf(flowRunId).isProgram && !network.hasEnded(flowRunId);
   }
 }
 
