@@ -103,7 +103,7 @@ test("a claim that cannot be confirmed is given back", async () => {
   await worker.waitForOutput(/is scheduled again; it was not started\./, 20_000);
   await drain(worker);
   expect(proposals(server).map(({ name, message }) => [name, message])).toEqual([
-    ["Pending", null],
+    ["Pending", expect.stringMatching(/^Claimed by worker 'w' on host '/)],
     ["Scheduled", "Not started: worker 'w' could not confirm its claim."],
   ]);
 });
