@@ -170,7 +170,7 @@ async function reportFailure(context: RunContext, run: RunRecord, error: unknown
   const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
   const failure = `Failed to submit flow run '${run.flowRun.name}' to infrastructure.`;
   if (isFault(error)) run.log.error({ err: error }, failure);
-  else run.log.error(`${failure} ${message}`);
+  else run.log.error(`${failure}\n${message}`);
   // Source: prefect workers/process.py, which starts programs by a runner.
   const wasSubmitted = run.submitted !== null && context.poolType.isLocal;
   // Source: prefect workers/base.py, runner/_flow_run_executor.py.

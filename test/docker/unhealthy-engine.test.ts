@@ -25,6 +25,7 @@ async function startWorkingEngine(exitCode: number) {
     if (!container) return failure(404, "No such container: x")(response, request);
     json({
       Id: container.id,
+      Created: "2026-01-01T00:00:00Z",
       Name: "/fake",
       State: { Status: container.status, ExitCode: container.exitCode, OOMKilled: false, Error: "", FinishedAt: "" },
       Config: { Labels: container.labels, Tty: false },
@@ -55,7 +56,10 @@ async function startWorkingEngine(exitCode: number) {
       containers.pop();
       response.writeHead(204).end();
     },
-    "GET /events": (response) => void response.writeHead(200).flushHeaders(),
+    "GET /events": (response, { query }) =>
+      query.has("until")
+        ? json({ Type: "container", Action: "create" })(response, {} as never)
+        : void response.writeHead(200).flushHeaders(),
   });
   return Object.assign(fake, { containers, create });
 }

@@ -5,7 +5,8 @@ import { type Answer, failure, json, startFakeEngine } from "../support/fake-eng
 import { flowRunId, labelsOf, openFakeDocker } from "./fake-docker.ts";
 
 const id = "c".repeat(64);
-const details = { Id: id, Name: "/x", State: { Status: "running" }, Config: { Labels: {} }, HostConfig: {} };
+const Created = "2026-01-01T00:00:00Z";
+const details = { Id: id, Created, Name: "/x", State: { Status: "running" }, Config: { Labels: {} }, HostConfig: {} };
 
 test.each([
   ["breaks", '{"status":"Pulling"}\n{"sta'],
@@ -73,6 +74,8 @@ test.each([
       starts++;
       response.socket?.destroy();
     },
+    // It was started again since, and remembers nothing.
+    "GET /events": (response) => void response.writeHead(200).end(),
     [`DELETE /containers/${id}`]: (response, { path }) => {
       removed.push(path);
       response.writeHead(204).end();
@@ -86,13 +89,23 @@ test.each([
   expect([starts, removed]).toEqual([1, [`/containers/${id}`]]);
 });
 
-test("a program that reports nothing is started by an engine that was away at first", async () => {
+test.each<[string, Answer]>([
+  ["was away at first", failure(503, "the engine is starting")],
+  ["did not get the first request, as it knows because it has not ended since", (r) => void r.socket?.destroy()],
+])("a program that reports nothing is started by an engine that %s", async (_, first) => {
   let starts = 0;
   await using fake = await startFakeEngine({
     "POST /containers/create": json({ Id: id }),
     [`GET /containers/${id}/json`]: json({ ...details, State: { Status: "created" } }),
+    "GET /events": (response, request) => {
+      const { since, until, filters } = Object.fromEntries(request.query);
+      if (until === undefined) return void response.writeHead(200).flushHeaders();
+      expect([since, until]).toEqual(["1767225598", "1767225602"]);
+      expect(JSON.parse(filters ?? "")).toEqual({ type: ["container"], container: [id], event: ["create"] });
+      json({ Action: "create" })(response, request);
+    },
     [`POST /containers/${id}/start`]: (response, request) => {
-      if (++starts === 1) return failure(503, "the engine is starting")(response, request);
+      if (++starts === 1) return first(response, request);
       fake.answers[`GET /containers/${id}/json`] = json(details);
       response.writeHead(204).end();
     },

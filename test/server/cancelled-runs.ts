@@ -79,9 +79,12 @@ export async function untilCancelled(api: PrefectApi, id: string): Promise<strin
   return await history(api, id);
 }
 
-/** All states of the flow run as `name: message`, oldest first. */
+/** All states of the flow run as `name: message`, oldest first. The claim's own message, which names the worker, is left out. */
 export async function history(api: PrefectApi, id: string): Promise<string[]> {
-  return (await api.readStates(id)).map(({ name, message }) => (message ? `${name}: ${message}` : name));
+  const states = await api.readStates(id);
+  return states.map(({ name, message }) =>
+    message && !message.startsWith("Claimed by ") ? `${name}: ${message}` : name,
+  );
 }
 
 /** Waits until a hook has written something. Hooks come after the state that they are about. */

@@ -34,6 +34,8 @@ export class ContainerEngine {
   /** Changes with each loss of the engine's data. */
   daemonId = 1;
   #hasImage = false;
+  /** The containers whose creation it remembers. */
+  readonly #created = new Set<string>();
   /** Those who follow the events. */
   readonly #followers = new Set<(event: object) => void>();
 
@@ -70,6 +72,11 @@ export class ContainerEngine {
     this.#hasImage = false;
   }
 
+  /** Forgets what it has in memory only, as its end does. */
+  forgetEvents(): void {
+    this.#created.clear();
+  }
+
   /** Calls `follower` for each event until the returned function is called. */
   follow(follower: (event: object) => void): () => void {
     this.#followers.add(follower);
@@ -95,6 +102,8 @@ export class ContainerEngine {
         return { status: 200, body: "OK" };
       case "GET info":
         return { status: 200, body: { ID: `${this.name}-${this.daemonId}` } };
+      case "GET events":
+        return { status: 200, body: this.#pastEvent(call.query) };
       case "GET images":
         return this.#hasImage ? { status: 200, body: {} } : refusal(404, "No such image");
       case "POST images":
@@ -169,7 +178,14 @@ export class ContainerEngine {
       process: null,
     };
     this.containers.set(container.id, container);
+    this.#created.add(container.id);
     return { status: 201, body: { Id: container.id } };
+  }
+
+  /** The creation of one container, if it is remembered. */
+  #pastEvent(query: URLSearchParams): object | undefined {
+    const { container } = JSON.parse(query.get("filters") ?? "{}") as { container: [string] };
+    return this.#created.has(container[0]) ? { Type: "container", Action: "create" } : undefined;
   }
 
   #start(container: Container): EngineAnswer {

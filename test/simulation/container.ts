@@ -37,9 +37,10 @@ export function poolIdOf({ labels }: Container): string | undefined {
 }
 
 /** Returns what the engine says about a container. */
-export function describe({ id, labels, status, exitCode, finishedAt }: Container): object {
+export function describe({ id, labels, status, exitCode, createdMs, finishedAt }: Container): object {
   return {
     Id: id,
+    Created: new Date(createdMs).toISOString(),
     Name: `/c${short(id)}`,
     State: { Status: status, ExitCode: exitCode, OOMKilled: false, Error: "", FinishedAt: finishedAt },
     Config: { Labels: labels, Tty: false, Env: [] },

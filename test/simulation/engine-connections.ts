@@ -45,6 +45,7 @@ export class EngineConnections {
   /** Breaks all connections, as the end of the engine does. */
   breakAll(): void {
     this.#ends++;
+    this.engine.forgetEvents();
     for (const end of [...this.#open]) end("ECONNRESET");
   }
 
@@ -91,7 +92,7 @@ export class EngineConnections {
         this.#noteLost(call);
         return;
       }
-      if (call.path === "/events") {
+      if (call.path === "/events" && !call.query.has("until")) {
         clock.after(this.#latencyMs(), owner, () => connection.stream(this.#events(owner, connection)));
         return;
       }

@@ -4,7 +4,14 @@ import { sleep } from "../../async/sleep.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle } from "../execution.ts";
 import type { StartOptions } from "../pool-type.ts";
-import { type ContainerDetails, inspect, inspectIfThere, nameOf, neverStarted } from "./container-details.ts";
+import {
+  type ContainerDetails,
+  inspect,
+  inspectIfThere,
+  nameOf,
+  neverStarted,
+  remembersCreation,
+} from "./container-details.ts";
 import { ContainerError, createContainer, explained, findContainer } from "./create-container.ts";
 import { environmentOf } from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
@@ -132,7 +139,7 @@ async function connectNetworks(
  * - "half started": what it had prepared is in the way of another start, and it does not clean that up.
  * - "begun": the program has begun, as the flow run's state shows, and the engine does not know it. It has ended if it ran on
  *   this machine; elsewhere nobody can see it. A program other than Prefect's does not show whether it has begun, so it counts
- *   as begun.
+ *   as begun unless the engine has not died.
  */
 async function startOnce(
   docker: Docker,
@@ -141,9 +148,13 @@ async function startOnce(
   { signal, flowRunId, isAwaited }: StartOptions,
 ): Promise<"started" | "half started" | "begun"> {
   const isSeen = (): Promise<boolean> => docker.seesProcess(flowRunId);
-  const hasBegun = async (): Promise<boolean> => !executesItself(job) || !(await isAwaited());
+  const hasBegun = async (): Promise<boolean> =>
+    executesItself(job) ? !(await isAwaited()) : !(await remembersCreation(docker, id, signal));
   let isInDoubt = false;
   return await docker.patience.whileAway(async () => {
+    // An engine that was frozen may execute the request from before right now.
+    if (isInDoubt) await sleep(lookPauseMs, signal);
+    signal.throwIfAborted();
     if (isInDoubt && !(await isUnstarted(docker, id, signal))) return "started";
     if (isInDoubt && (await hasBegun())) {
       while (await isSeen()) {
