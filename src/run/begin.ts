@@ -16,7 +16,7 @@ import { ProgressArtifact } from "./progress-artifact.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { makeJob, readRelated } from "./read-job.ts";
 import { report, reportInBackground } from "./report.ts";
-import { reportLabels } from "./report-labels.ts";
+import { hasOldLabels, reportLabels } from "./report-labels.ts";
 import { isAwaited, reportWaiting } from "./report-waiting.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, noteBegin, type RunRecord, stopReason } from "./run-record.ts";
@@ -112,7 +112,7 @@ async function prepare(context: RunContext, run: RunRecord): Promise<Job | null>
   context.history.recordState(run, state);
   if (!(await isStillOurs(context, run, submitting.value))) return null;
   // A server writes one thing at a time, and the claim names this worker too. So the states come first.
-  reportLabels(context, run);
+  if (!hasOldLabels(run)) reportLabels(context, run);
   if (job.status === "rejected") throw job.reason;
   if (job.value === null || stopReason(run) || state?.type === "CANCELLING" || isFinal(state)) {
     await reportNotStarted(context, run, state);

@@ -5,7 +5,6 @@ import type { State } from "../api/wire.ts";
 import { abortLater } from "../async/abort-later.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
-import { instanceLabel } from "../job/labels.ts";
 import { claimMessage } from "./claimant.ts";
 import { confirmClaim } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
@@ -13,7 +12,7 @@ import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import { readJob } from "./read-job.ts";
 import { report } from "./report.ts";
-import { reportLabels } from "./report-labels.ts";
+import { hasOldLabels, reportLabels } from "./report-labels.ts";
 import type { RunContext } from "./run-context.ts";
 import { hasProposed, type RunRecord } from "./run-record.ts";
 import { cancelledState, newestState, pendingState } from "./states.ts";
@@ -103,8 +102,7 @@ async function acceptClaim(context: RunContext, run: RunRecord, claim: State): P
     run.claim = claim;
     run.isClaimUnknown = false;
     context.history.recordClaim(run, claim);
-    // The labels of an earlier claim would name a worker that may live and does not have it.
-    if (run.flowRun.labels?.[instanceLabel] !== undefined) reportLabels(context, run);
+    if (hasOldLabels(run)) reportLabels(context, run);
     return true;
   } catch (error) {
     // Otherwise the flow run would stay in Pending for ever.

@@ -90,7 +90,7 @@ async function restoreReplaced(context: RunContext, run: RunRecord, before: Stat
 
 /** A server accepts a request whose sender does not wait any more. A busy one was seen to do so after ten seconds. */
 const acceptedLateMs = 60_000;
-const lookPauseMs = 1_000;
+const firstPauseMs = 1_000;
 
 /**
  * After the end of the flow run, waits for the outcome of a report whose response was lost, for a minute at most. If the server
@@ -101,14 +101,12 @@ export async function undoLateWaiting(context: RunContext, run: RunRecord): Prom
   if (lateWaiting === null) return;
   const isLate = ({ state_details }: State): boolean => state_details?.transition_id === lateWaiting.transitionId;
   using over = new LinkedController(timeoutSignal(acceptedLateMs), context.services.stop.kill);
-  while (!over.signal.aborted) {
-    const current = (await findFlowRun(context.api, flowRun.id, forReport))?.state;
-    if (!current) return;
-    if (isLate(current)) {
-      await restoreReplaced(context, run, lateWaiting.before, { kind: "accepted", state: current });
+  for (let pauseMs = firstPauseMs; !over.signal.aborted; pauseMs *= 2) {
+    if ((await readFlowRunStates(context.api, flowRun.id, forReport)).some(isLate)) {
+      const state = (await findFlowRun(context.api, flowRun.id, forReport))?.state;
+      if (state && isLate(state)) await restoreReplaced(context, run, lateWaiting.before, { kind: "accepted", state });
       return;
     }
-    if ((await readFlowRunStates(context.api, flowRun.id, forReport)).some(isLate)) return;
-    await sleep(lookPauseMs, over.signal);
+    await sleep(pauseMs, over.signal);
   }
 }
