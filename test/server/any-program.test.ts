@@ -89,7 +89,7 @@ describe.concurrent("a program", { timeout: 120_000 }, () => {
     );
     const failure = (await api.readLogs(missing.id)).find(({ message }) => message.startsWith("Failed to submit"));
     expect(failure?.message).toMatch(
-      /^Failed to submit flow run '.*' to infrastructure\. The program '\/no\/.* executable\.$/,
+      /^Failed to submit flow run '.*' to infrastructure\.\nThe program '\/no\/.* executable\.$/,
     );
     expect((await untilEnd(api, silent.id, "FAILED")).message).toBe(
       "Process exited with status code: 1. Process exited with a general error.",
