@@ -1,5 +1,4 @@
 // Single attempts at requests. Adds the address, the credentials, the CSRF token and the headers. `ApiClient` repeats them.
-
 import { monotonicMs } from "../async/clock.ts";
 import { neverAborts } from "../async/never-aborts.ts";
 import { stringifyExactJson } from "../exact-json.ts";

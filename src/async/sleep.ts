@@ -2,8 +2,6 @@
 import { startTimer } from "./clock.ts";
 import { LinkedController } from "./linked-controller.ts";
 
-export { longestTimerMs } from "./clock.ts";
-
 /** Waits `ms` milliseconds, or until `signal` aborts. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;

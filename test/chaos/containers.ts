@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { startDockerEngine } from "../support/docker-engine.ts";
 import type { DockerEngine } from "../support/engine-program.ts";
-import { signalProcess } from "../support/processes.ts";
+import { freezeProcess } from "../support/processes.ts";
 
 /** A container, by its labels. */
 export interface FoundContainer {
@@ -45,12 +45,7 @@ export class Containers implements AsyncDisposable {
 
   /** Lets the engine stand still for some time. */
   freeze(durationMs: number): Promise<void> {
-    return this.#inTurn(async () => {
-      const pid = this.engine.pid();
-      signalProcess(pid, "SIGSTOP");
-      await delay(durationMs);
-      signalProcess(pid, "SIGCONT");
-    });
+    return this.#inTurn(() => freezeProcess(this.engine.pid(), durationMs));
   }
 
   /** Returns all containers, also those that have ended. */

@@ -1,14 +1,13 @@
 // The Kubernetes of a chaos run: a real API server with its controllers, one node, and the Jobs and pods of flow runs.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { deleteObject } from "../../src/infrastructure/kubernetes/cluster/objects.ts";
 import { type JobObject, jobs, pods } from "../../src/infrastructure/kubernetes/cluster/resources.ts";
 import { flowRunLabel } from "../../src/infrastructure/kubernetes/job-labels.ts";
 import { Namespace } from "../kubernetes/namespace.ts";
 import { type BlackHoleRelay, startBlackHoleRelay } from "../support/black-hole-relay.ts";
 import { type KubernetesCluster, startKubernetes } from "../support/kubernetes-cluster.ts";
-import { signalProcess } from "../support/processes.ts";
+import { freezeProcess } from "../support/processes.ts";
 import type { Random } from "../support/random.ts";
 import { Kubelet, type RunningPod } from "./kubelet.ts";
 import type { FaultKind } from "./plan.ts";
@@ -96,12 +95,7 @@ export class Pods implements AsyncDisposable {
 
   /** Lets the API server stand still for some time. */
   freeze(durationMs: number): Promise<void> {
-    return this.#inTurn(async () => {
-      const pid = this.cluster.apiServerPid();
-      signalProcess(pid, "SIGSTOP");
-      await delay(durationMs);
-      signalProcess(pid, "SIGCONT");
-    });
+    return this.#inTurn(() => freezeProcess(this.cluster.apiServerPid(), durationMs));
   }
 
   /** Ends a part of the workers' connections. Returns how many. */

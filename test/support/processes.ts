@@ -23,6 +23,13 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** Lets a process stand still for some time. */
+export async function freezeProcess(pid: number, durationMs: number): Promise<void> {
+  signalProcess(pid, "SIGSTOP");
+  await delay(durationMs);
+  signalProcess(pid, "SIGCONT");
+}
+
 /** Ends a child: SIGTERM to `target` (its pid, or minus its pid for its group), SIGKILL after the grace. */
 export async function endChild(child: ChildProcess, target: number, graceMs: number): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {

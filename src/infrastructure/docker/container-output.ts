@@ -1,6 +1,7 @@
 // Passes on what a container prints, also after the engine was away, and after another worker read the first part.
 import { join } from "node:path";
-import { longestTimerMs, sleep } from "../../async/sleep.ts";
+import { longestTimerMs } from "../../async/clock.ts";
+import { sleep } from "../../async/sleep.ts";
 import type { OutputLine } from "../../process/output-files.ts";
 import type { LinesSettled } from "../../process/stored-position.ts";
 import { type LinesUntil, LogPosition, toTimedLine } from "../log-position.ts";

@@ -1,7 +1,8 @@
 // Passes on what the container of a flow run prints, also after another worker read the first part.
 import { join } from "node:path";
+import { longestTimerMs } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
-import { longestTimerMs, sleep } from "../../async/sleep.ts";
+import { sleep } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
 import type { LinesSettled } from "../../process/stored-position.ts";
 import type { RunOutput } from "../execution.ts";
