@@ -6,9 +6,8 @@ import type { Execution, Handle } from "../infrastructure/execution.ts";
 import type { Job, RunAccess } from "../infrastructure/pool-type.ts";
 import { ShortageError } from "../process/system-errors.ts";
 import type { ReportRules } from "../program/program.ts";
-import { cancelOrphan, giveBack, recordProposal } from "./claim.ts";
+import { cancelOrphan, confirmStep, giveBack, recordProposal } from "./claim.ts";
 import { claimMessage } from "./claimant.ts";
-import { confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { ProgramLines } from "./program-lines.ts";
@@ -154,10 +153,8 @@ async function proposeSubmitting(context: RunContext, run: RunRecord): Promise<D
 
 /** Returns false if somebody set the flow run back after the claim. Then nothing is started and nothing is reported. */
 async function isStillOurs(context: RunContext, run: RunRecord, submitting: Decision): Promise<boolean> {
-  const { claim, flowRun, log } = run;
-  // It is a step of this claim from now on, so that this worker and the next one recognise it.
-  const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
-  return claim === null || (await confirmStart(context.api, flowRun, claim, submitting, { log, onLateSubmitting }));
+  const { claim } = run;
+  return claim === null || (await confirmStep(context, run, claim, submitting));
 }
 
 /** Returns the job for a debug record, without the values of variables and parameters, because they may be secrets. */

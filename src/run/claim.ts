@@ -6,7 +6,7 @@ import { abortLater } from "../async/abort-later.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { sleep } from "../async/sleep.ts";
 import { claimMessage } from "./claimant.ts";
-import { confirmClaim } from "./confirm-claim.ts";
+import { confirmClaim, confirmStart } from "./confirm-claim.ts";
 import { keep } from "./journal-entry.ts";
 import { cancelUnstarted, setBack } from "./last-reports.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
@@ -78,6 +78,21 @@ async function proposePending(context: RunContext, run: RunRecord): Promise<bool
     return false;
   }
   return await acceptClaim(context, run, decision.state);
+}
+
+/**
+ * Returns whether this worker still decides about the flow run after a step that follows `before`, as `confirmStart` does. A late
+ * Submitting of an earlier claim is a step of this claim from then on, so that this worker and the next one recognise it.
+ * Throws ApiError.
+ */
+export async function confirmStep(
+  context: RunContext,
+  run: RunRecord,
+  before: State,
+  step: Decision,
+): Promise<boolean> {
+  const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
+  return await confirmStart(context.api, run.flowRun, before, step, { log: run.log, onLateSubmitting });
 }
 
 /** Stores the transition id in the journal before the proposal, so that the next worker recognises an accepted claim. */

@@ -6,10 +6,9 @@ import type { State, StateProposal } from "../api/wire.ts";
 import { timeoutSignal } from "../async/clock.ts";
 import { LinkedController } from "../async/linked-controller.ts";
 import { sleep } from "../async/sleep.ts";
-import { recordProposal } from "./claim.ts";
+import { confirmStep, recordProposal } from "./claim.ts";
 import { findHolder } from "./claim-holder.ts";
 import { claimMessage } from "./claimant.ts";
-import { confirmStart } from "./confirm-claim.ts";
 import { type Decision, forReport, proposeState } from "./propose-state.ts";
 import type { RunContext } from "./run-context.ts";
 import { mayHaveProposed, type RunRecord } from "./run-record.ts";
@@ -75,17 +74,12 @@ async function proposeWaiting(context: RunContext, run: RunRecord, reason: strin
     const decision = await propose(state, infrastructurePendingState(message));
     context.history.recordState(run, decision.state);
     if (decision.kind !== "accepted") return true;
-    return await restoreReplaced(context, run, state, decision);
+    // If the flow run began and ended since its state was read, the server has replaced the end. It is restored then.
+    return await confirmStep(context, run, state, decision);
   } catch (error) {
     log.debug({ err: error }, "The server was not told why the flow run waits");
   }
   return true;
-}
-
-/** If the flow run began and ended since `before` was read, the server has replaced the end. It is restored then. */
-async function restoreReplaced(context: RunContext, run: RunRecord, before: State, late: Decision): Promise<boolean> {
-  const onLateSubmitting = (transitionId: string): Promise<void> => recordProposal(context, run, transitionId);
-  return await confirmStart(context.api, run.flowRun, before, late, { log: run.log, onLateSubmitting });
 }
 
 /** A server accepts a request whose sender does not wait any more. A busy one was seen to do so after ten seconds. */
@@ -104,7 +98,7 @@ export async function undoLateWaiting(context: RunContext, run: RunRecord): Prom
   for (let pauseMs = firstPauseMs; !over.signal.aborted; pauseMs *= 2) {
     if ((await readFlowRunStates(context.api, flowRun.id, forReport)).some(isLate)) {
       const state = (await findFlowRun(context.api, flowRun.id, forReport))?.state;
-      if (state && isLate(state)) await restoreReplaced(context, run, lateWaiting.before, { kind: "accepted", state });
+      if (state && isLate(state)) await confirmStep(context, run, lateWaiting.before, { kind: "accepted", state });
       return;
     }
     await sleep(pauseMs, over.signal);
