@@ -16,6 +16,8 @@ export interface FoundContainer {
 /** A private engine. What happens to it happens in turn. Disposing ends it and its containers. */
 export class Containers implements AsyncDisposable {
   #turn: Promise<unknown> = Promise.resolve();
+  /** When the engine was told to end, in milliseconds since 1970. */
+  readonly endedAtMs: number[] = [];
 
   private constructor(
     private readonly engine: DockerEngine,
@@ -35,6 +37,7 @@ export class Containers implements AsyncDisposable {
   /** Ends the engine and starts it again after `pauseMs`. */
   restart(how: "SIGTERM" | "SIGKILL", pauseMs: number): Promise<void> {
     return this.#inTurn(async () => {
+      this.endedAtMs.push(Date.now());
       this.onEvent(`${how} to the container engine`);
       await using outage = await this.engine.stopped(how);
       await delay(pauseMs);

@@ -17,6 +17,8 @@ export interface RunFacts {
   toldToEnd: number;
   /** When the server accepted a cancellation. */
   cancelledAtMs: number | null;
+  /** When a container engine ended. */
+  engineEndedAtMs: readonly number[];
 }
 
 /** What is wrong. `lost`: not executed to its end, and nobody killed or cancelled it. */
@@ -35,6 +37,9 @@ const ends: Record<RunKind, StateType> = {
   "failing-flow": "FAILED",
 };
 
+/** They execute `prefect flow-run execute`. */
+const withEngine: readonly RunKind[] = ["flow", "failing-flow"];
+
 /** A line may be as much younger than the final state, because the two clocks are read by different processes. */
 const slackMs = 1_000;
 
@@ -52,6 +57,7 @@ function judgeEnd(run: RunFacts, { type, name }: State): Finding | null {
   const ended = run.lines.some(({ what }) => what === "end");
   const killed = run.killedAtMs.length > 0;
   const cancelled = run.cancelledAtMs !== null;
+  if (isInDoubt(run)) return null;
   if (type === "CANCELLED" && cancelled) return null;
   if (type === "CRASHED" && killed) return null;
   if (ended) {
@@ -83,6 +89,22 @@ function judgeHistory(run: RunFacts, last: State): Finding | null {
   // engine may wait in the server until the worker has reported the crash.
   if (other.type === "CRASHED" && (last.type === "CANCELLED" || run.killedAtMs.length > 0)) return null;
   return { kind: "untrue", why: `${other.name} was reported before ${last.name}` };
+}
+
+/**
+ * Returns whether nobody can know if this flow run was executed: its container engine ended while it started a program other
+ * than Prefect's. It is not executed a second time, and its state says why.
+ */
+export function isInDoubt({ kind, states, engineEndedAtMs }: RunFacts): boolean {
+  const last = states.at(-1);
+  const claimedMs = Date.parse(states.find(({ type }) => type === "PENDING")?.timestamp ?? "");
+  const lastMs = Date.parse(last?.timestamp ?? "");
+  return (
+    !withEngine.includes(kind) &&
+    last?.type === "CRASHED" &&
+    /does not know whether its program was executed/.test(last.message ?? "") &&
+    engineEndedAtMs.some((atMs) => atMs >= claimedMs && atMs <= lastMs)
+  );
 }
 
 function isFinal({ type }: State): boolean {

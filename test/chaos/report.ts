@@ -1,7 +1,7 @@
 // The report of a chaos run: faults by kind, the verdicts, and what happened to each flow run that failed.
 import { markdownTable } from "../support/markdown-table.ts";
 import type { FaultRecord } from "./faults.ts";
-import type { Finding } from "./judge.ts";
+import { type Finding, isInDoubt } from "./judge.ts";
 import { type FaultKind, faultKinds, faultKindsOf } from "./plan.ts";
 import type { ChaosResult, JudgedRun } from "./run-chaos.ts";
 
@@ -52,10 +52,13 @@ function faultTable({ faults, skipped }: ChaosResult): string {
 
 function verdictTable({ runs, leftovers, problems }: ChaosResult): string {
   const count = (kind: Finding["kind"]): string => `${runs.filter(({ finding }) => finding?.kind === kind).length}`;
-  return markdownTable(
+  const table = markdownTable(
     ["flow runs", ...findings, "left over", "other problems"],
     [[`${runs.length}`, ...findings.map(count), `${leftovers.length}`, `${problems.length}`]],
   );
+  const inDoubt = runs.filter(({ facts }) => isInDoubt(facts)).length;
+  if (inDoubt === 0) return table;
+  return `${table}\n\nCrashed, because nobody knows whether the program was executed before its container engine ended: ${inDoubt}.`;
 }
 
 /** The states, lines, faults and log records of one flow run, in the order of their times. */

@@ -135,7 +135,7 @@ async function judgeAll(arena: Arena): Promise<JudgedRun[]> {
 }
 
 function gatherFacts(
-  { killedAtMs, cancelledAtMs, toldToEnd }: Arena,
+  { killedAtMs, cancelledAtMs, toldToEnd, containers }: Arena,
   { id, name }: FlowRun,
   states: readonly State[],
   lines: readonly ExecutionLine[],
@@ -147,5 +147,6 @@ function gatherFacts(
     killedAtMs: killedAtMs.get(id) ?? [],
     toldToEnd: toldToEnd.filter((each) => each === id).length,
     cancelledAtMs: cancelledAtMs.get(id) ?? null,
+    engineEndedAtMs: containers?.endedAtMs ?? [],
   };
 }

@@ -62,9 +62,10 @@ test.each<[string, Answer, unknown]>([
 });
 
 test.each([
-  ["whose flow run has begun", {}, false],
-  ["whose program reports nothing", { command: "true" }, true],
-])("a container %s is not started again although its engine takes it for unstarted", async (_, fields, isAwaited) => {
+  ["whose flow run has begun", {}, false, /does not know how its program ended/],
+  ["whose program reports nothing", { command: "true" }, true, /does not know whether its program was executed/],
+])("a container %s is not started again although its engine takes it for unstarted", async (...row) => {
+  const [, fields, isAwaited, why] = row;
   let starts = 0;
   const removed: string[] = [];
   await using fake = await startFakeEngine({
@@ -85,7 +86,7 @@ test.each([
   const options = { ...docker.options, isAwaited: async () => isAwaited || starts === 0 };
   const job = docker.jobOf({ image_pull_policy: "Never", ...fields });
   await using execution = await docker.infrastructure.start(job, options);
-  expect(await execution.ended).toMatchObject({ kind: "gone", mayHaveBegun: true });
+  expect(await execution.ended).toMatchObject({ kind: "gone", why: expect.stringMatching(why), mayHaveBegun: true });
   expect([starts, removed]).toEqual([1, [`/containers/${id}`]]);
 });
 

@@ -3,7 +3,15 @@ import { expect, test } from "vitest";
 import type { State, StateType } from "../../src/api/wire.ts";
 import { judge, type RunFacts } from "../chaos/judge.ts";
 
-const facts: RunFacts = { kind: "reports", states: [], lines: [], killedAtMs: [], toldToEnd: 0, cancelledAtMs: null };
+const facts: RunFacts = {
+  kind: "reports",
+  states: [],
+  lines: [],
+  killedAtMs: [],
+  toldToEnd: 0,
+  cancelledAtMs: null,
+  engineEndedAtMs: [],
+};
 
 /** States a second apart, the first one at 0. */
 function states(...types: StateType[]): State[] {
@@ -14,6 +22,12 @@ function states(...types: StateType[]): State[] {
     timestamp: new Date(index * 1000).toISOString(),
   }));
 }
+
+/** Crashed at the time 1000, as lictor reports it of a container whose engine ended during the start. */
+const inDoubt = states("PENDING", "CRASHED").map((state) => ({
+  ...state,
+  message: "Flow run could not be watched. The Docker engine does not know whether its program was executed.",
+}));
 
 const start = { id: "", pid: 1, atMs: 0, what: "start" } as const;
 const end = { ...start, atMs: 500, what: "end" } as const;
@@ -38,6 +52,16 @@ test.each<[verdict: string | null, rule: string, run: Partial<RunFacts>]>([
   ["stuck", "no final state", { states: states("PENDING", "RUNNING"), lines: whole }],
   ["stuck", "no state", {}],
   ["lost", "never executed", { states: states("PENDING", "CRASHED") }],
+  [null, "in doubt", { kind: "exits", states: inDoubt, engineEndedAtMs: [500] }],
+  [null, "in doubt, and executed", { kind: "program", states: inDoubt, lines: whole, engineEndedAtMs: [500] }],
+  ["lost", "in doubt of an engine that lived", { kind: "exits", states: inDoubt, engineEndedAtMs: [1500] }],
+  ["lost", "in doubt of a flow", { kind: "flow", states: inDoubt, engineEndedAtMs: [500] }],
+  [
+    "lost",
+    "lost by an engine that ended",
+    { kind: "exits", states: states("PENDING", "CRASHED"), engineEndedAtMs: [500] },
+  ],
+  ["doubled", "executed twice in doubt", { kind: "exits", states: inDoubt, lines: again, engineEndedAtMs: [500] }],
   ["lost", "broken off by nobody", { states: states("RUNNING", "CRASHED"), lines: [start] }],
   ["untrue", "crashed in spite of its end", { states: states("RUNNING", "CRASHED"), lines: whole }],
   ["untrue", "completed without its end", { states: states("COMPLETED"), lines: [start], killedAtMs: [1] }],

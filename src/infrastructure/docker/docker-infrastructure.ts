@@ -9,7 +9,7 @@ import { adoptContainer, findAbandonedContainer } from "./adopt-container.ts";
 import { containerExecution } from "./container-execution.ts";
 import { ContainerWatch } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
-import { type DockerJob, toDockerJob } from "./docker-job.ts";
+import { type DockerJob, executesItself, toDockerJob } from "./docker-job.ts";
 import { Engine } from "./engine/engine.ts";
 import { findEngine } from "./engine/engine-address.ts";
 import { EngineError, EngineUnreachableError, isAway } from "./engine/engine-error.ts";
@@ -23,11 +23,15 @@ const answerLastsMs = 1_000;
 /** The time limit for that question. */
 const pingMs = 5_000;
 
-const unknownToEngine: Ending = {
+const endedMeanwhile = "The Docker engine ended while it started the flow run's container, and does not know";
+/** The end of the program of a container whose engine takes it for unstarted. */
+const unknownToEngine = (job: DockerJob): Ending => ({
   kind: "gone",
-  why: "The Docker engine ended while it started the flow run's container, and does not know how its program ended.",
+  why: executesItself(job)
+    ? `${endedMeanwhile} how its program ended.`
+    : `${endedMeanwhile} whether its program was executed.`,
   mayHaveBegun: true,
-};
+});
 
 /** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
 export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
@@ -55,7 +59,7 @@ export function openDockerOn(
     obstacle: obstacleOf(docker),
     async start(job, options) {
       const { details, handle } = await startContainer(docker, job, options);
-      if (details === null) return goneExecution(handle, unknownToEngine);
+      if (details === null) return goneExecution(handle, unknownToEngine(job));
       return containerExecution(docker, { details, handle, isAdopted: false }, options);
     },
     adopt: (handle, options) => adoptContainer(docker, handle, options),
