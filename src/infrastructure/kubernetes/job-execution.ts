@@ -1,6 +1,6 @@
-// The execution of one flow run in a Job: how it ends, how it is stopped, and its time limits.
+// The execution of one flow run in a Job: how it ends, and how it is stopped.
 import { LinkedController } from "../../async/linked-controller.ts";
-import { sleep, waitAtMost, waitUnlessAborted } from "../../async/sleep.ts";
+import { waitAtMost, waitUnlessAborted } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
 import { terminateGraceMs } from "../../process/terminate.ts";
 import { selfCancelMs } from "../../program/launch.ts";
@@ -11,10 +11,11 @@ import { isConflict } from "./cluster/cluster-error.ts";
 import { deleteObject } from "./cluster/objects.ts";
 import { type JobObject, jobs } from "./cluster/resources.ts";
 import { readFacts } from "./job-labels.ts";
+import { endLate } from "./job-time-limits.ts";
 import { JobWatch } from "./job-watch.ts";
 import { type Kubernetes, logOf } from "./kubernetes.ts";
 import { relatedTo } from "./pod-event.ts";
-import { type OutputSource, PodOutput } from "./pod-output.ts";
+import { PodOutputs } from "./pod-output.ts";
 import { PodReports } from "./pod-reports.ts";
 
 /** After the end of a Job, its last lines arrive within this time. */
@@ -66,7 +67,11 @@ export async function jobExecution(
   const isReported = onLine !== null;
   const outputs =
     facts?.streamsOutput || isReported
-      ? new Outputs(kubernetes, running, {
+      ? new PodOutputs({
+          cluster,
+          namespace: namespaceName,
+          isAdopted: running.isAdopted,
+          log: kubernetes.services.log,
           directory: options.directory,
           settled: options.linesSettled ?? null,
           onLine(text) {
@@ -185,71 +190,6 @@ async function looksEnded(watch: JobWatch, leave: AbortSignal): Promise<boolean>
   const looking = watch.looksEnded();
   await waitUnlessAborted(looking, leave);
   return !leave.aborted && (await looking);
-}
-
-interface Limits {
-  readonly facts: { readonly podWatchSeconds: number | null; readonly jobWatchSeconds: number | null } | null;
-  /** In ms since 1970, by the clock of the cluster. NaN if it is not known. */
-  readonly createdAt: number;
-  /** The clock of the cluster. */
-  readonly clockMs: () => number;
-  readonly signal: AbortSignal;
-  deleteJob(why: string): Promise<void>;
-}
-
-/** Deletes a Job whose pod has not started in time, or that has not ended in time. The deletion comes before the report. */
-async function endLate(watch: JobWatch, { facts, createdAt, clockMs, deleteJob, signal }: Limits): Promise<void> {
-  const { podWatchSeconds = null, jobWatchSeconds = null } = facts ?? {};
-  const wait = async (seconds: number): Promise<boolean> => {
-    // The first wait of an adopted Job was begun by another worker.
-    const passedMs = Number.isNaN(createdAt) ? 0 : Math.max(0, clockMs() - createdAt);
-    await sleep(Math.min(Math.max(0, seconds * 1000 - passedMs), seconds * 1000), signal);
-    return !signal.aborted && !watch.hasEnded;
-  };
-  const ofPod = async (seconds: number): Promise<void> => {
-    if (!(await wait(seconds)) || watch.hasStarted) return;
-    await deleteJob(`because its pod had not started after ${seconds} s (pod_watch_timeout_seconds)`);
-  };
-  const ofJob = async (seconds: number): Promise<void> => {
-    if (await wait(seconds)) await deleteJob(`because it had not ended after ${seconds} s (job_watch_timeout_seconds)`);
-  };
-  await Promise.all([podWatchSeconds && ofPod(podWatchSeconds), jobWatchSeconds && ofJob(jobWatchSeconds)]);
-}
-
-/** The output of the pods of a Job, which are several if Kubernetes starts them again. */
-class Outputs implements AsyncDisposable {
-  readonly #outputs = new Map<string, PodOutput>();
-
-  constructor(
-    private readonly kubernetes: Kubernetes,
-    private readonly job: RunningJob,
-    private readonly target: Pick<OutputSource, "directory" | "onLine" | "settled">,
-  ) {}
-
-  /** Follows the output of a pod. After `end`, no more comes. */
-  follow(pod: string, end: AbortSignal): void {
-    if (this.#outputs.has(pod)) return;
-    const { cluster, object, isAdopted } = this.job;
-    const source: OutputSource = {
-      cluster,
-      namespace: object.metadata.namespace ?? "",
-      pod,
-      ...this.target,
-      isAdopted: isAdopted && this.#outputs.size === 0,
-      end,
-      log: this.kubernetes.services.log,
-    };
-    this.#outputs.set(pod, new PodOutput(source));
-  }
-
-  /** Resolves when all pods have ended and their lines were passed on. */
-  async ended(): Promise<void> {
-    await Promise.all([...this.#outputs.values()].map((output) => output.ended));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#outputs.values()].map((output) => output[Symbol.asyncDispose]()));
-  }
 }
 
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {

@@ -3,11 +3,12 @@ import { timeoutSignal } from "../../async/clock.ts";
 import { sleep } from "../../async/sleep.ts";
 import type { Ending, RunOutput } from "../execution.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
-import { listEvents, listObjects, readObject } from "./cluster/objects.ts";
+import { listObjects, readObject } from "./cluster/objects.ts";
 import { jobs, pods } from "./cluster/resources.ts";
 import { type JobEnd, newest, terminationMessage, toEnding } from "./job-ending.ts";
 import { JobPods } from "./job-pods.ts";
 import { type JobRow, toJobRow } from "./job-row.ts";
+import { explainMissingPod } from "./missing-pod.ts";
 import { isFinal, type PodFacts, toPodFacts } from "./pod-facts.ts";
 import { readLastLines } from "./pod-output.ts";
 import type { PodReports } from "./pod-reports.ts";
@@ -34,8 +35,6 @@ export interface WatchTargets {
 /** How often a Job is looked at that the watch may not show, and a flow run that still waits for its pod. */
 const lookMs = 60_000;
 const lookLimitMs = 30_000;
-/** A Job without a pod for this time probably cannot have one. */
-const firstPodMs = 5_000;
 const lastLinesMs = 10_000;
 /** The watch of pods may be behind that of Jobs by this time. */
 const podLagMs = 2_000;
@@ -71,7 +70,11 @@ export class JobWatch implements JobListener, Disposable {
     });
     this.#following = job.namespace.follow(job.uid, this);
     void this.#lookRegularly();
-    void this.#explainMissingPod();
+    void explainMissingPod(job, {
+      isMissing: () => !this.#isConcluded && this.pods.length === 0,
+      onDiagnosis: (diagnosis) => targets.reports.onDiagnosis(diagnosis, true),
+      signal: this.#over.signal,
+    });
   }
 
   /** Whether a container of the flow run has run. */
@@ -183,33 +186,6 @@ export class JobWatch implements JobListener, Disposable {
       if (signal.aborted || this.#isConcluded) return;
       if (namespace.problem !== null || !namespace.jobs.get(uid)) await this.#verifyMissing();
       if (!this.hasStarted && !this.#isConcluded) this.targets.reports.check();
-    }
-  }
-
-  /** A quota, a webhook or a missing service account may refuse the pod. Only the events about the Job say so. */
-  async #explainMissingPod(): Promise<void> {
-    const { signal } = this.#over;
-    const { namespace, uid } = this.job;
-    for (let pauseMs = firstPodMs; !this.#isConcluded; pauseMs = lookMs) {
-      await sleep(pauseMs, signal);
-      if (signal.aborted || this.#isConcluded || this.pods.length > 0) return;
-      // Who may not read events does without.
-      const events = await listEvents(namespace.cluster, namespace.name, uid, { signal, limitMs: lookLimitMs }).catch(
-        () => [],
-      );
-      const failed = events.filter(({ reason }) => reason === "FailedCreate").at(-1);
-      if (failed && this.pods.length === 0 && !this.#isConcluded) {
-        this.targets.reports.onDiagnosis(
-          {
-            level: "error",
-            category: "FailedCreate",
-            summary: "Kubernetes cannot create the pod of the Job",
-            detail: `${(failed.message ?? "").replace(/\s+/g, " ").trim().replace(/\.$/, "")}.`,
-            advice: "It tries again until the cause is gone, for example a quota or a missing service account.",
-          },
-          true,
-        );
-      }
     }
   }
 

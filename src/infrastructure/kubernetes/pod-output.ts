@@ -123,3 +123,27 @@ export async function readLastLines(
   }
   return undefined;
 }
+
+/** The output of the pods of a Job, which are several if Kubernetes starts them again. */
+export class PodOutputs implements AsyncDisposable {
+  readonly #outputs = new Map<string, PodOutput>();
+
+  /** The source of each pod. Another worker may have read the first part of the first pod only. */
+  constructor(private readonly source: Omit<OutputSource, "pod" | "end">) {}
+
+  /** Follows the output of a pod. After `end`, no more comes. */
+  follow(pod: string, end: AbortSignal): void {
+    if (this.#outputs.has(pod)) return;
+    const isAdopted = this.source.isAdopted && this.#outputs.size === 0;
+    this.#outputs.set(pod, new PodOutput({ ...this.source, pod, end, isAdopted }));
+  }
+
+  /** Resolves when all pods have ended and their lines were passed on. */
+  async ended(): Promise<void> {
+    await Promise.all([...this.#outputs.values()].map((output) => output.ended));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#outputs.values()].map((output) => output[Symbol.asyncDispose]()));
+  }
+}
