@@ -16,9 +16,10 @@ export interface Execution extends AsyncDisposable {
   readonly handle: Handle;
   /**
    * Resolves when the program has started up and runs, as far as it says so. It may do so after `ended` if the program never
-   * began. Never rejects.
+   * began. The value is when it started, in ms since 1970 by the clock of this machine, if the infrastructure knows. Never
+   * rejects.
    */
-  readonly started: Promise<unknown>;
+  readonly started: Promise<number | undefined>;
   /**
    * Resolves when the program has ended. With `onLine`, its lines have been passed on by then, as far as possible. Never
    * rejects.

@@ -79,19 +79,21 @@ const shortWaitMs = 1_000;
 async function stopAfterTimeout(
   context: RunContext,
   run: RunRecord,
-  { started, over }: { started: Promise<unknown>; over: AbortSignal },
+  { started, over }: { started: Promise<number | undefined>; over: AbortSignal },
 ): Promise<void> {
   const seconds = run.rules?.timeoutSeconds ?? null;
   if (seconds === null) return;
   await waitUnlessAborted(started, over);
   if (over.aborted) return;
+  const knownStart = await started;
   if (run.startedAt !== null && monotonicMs() - run.startedAt > shortWaitMs) {
     noteBegin(run);
     await keep(context, run);
   }
   const { startedAt, stop } = run;
-  const beganAt = run.beganAt ?? wallClockMs();
-  // Another worker started an adopted program, and only the wall clock outlives that worker.
+  // Another worker started an adopted program, and only the wall clock outlives that worker. It may have been killed before the
+  // program began to run.
+  const beganAt = knownStart ?? run.beganAt ?? wallClockMs();
   const ranMs = (): number => (startedAt === null ? wallClockMs() - beganAt : monotonicMs() - startedAt);
   while (!over.aborted && ranMs() < seconds * 1000) await sleep(seconds * 1000 - ranMs(), over);
   if (!over.aborted) stop.abort({ kind: "timeout", seconds });

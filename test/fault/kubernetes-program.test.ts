@@ -22,7 +22,12 @@ import {
 } from "./fake-kubernetes-pool.ts";
 import { openReportedRun, type ReportedRun } from "./reported-run.ts";
 
-const pending: State = { ...good.goodState, type: "PENDING", name: "Pending" } as never;
+const pending = {
+  ...good.goodState,
+  type: "PENDING",
+  name: "Pending",
+  state_details: { transition_id: "ours" },
+} as never as State;
 const rules: ReportRules = { timeoutSeconds: null, retries: null, retryDelaySeconds: null };
 
 interface Started extends AsyncDisposable {
@@ -34,13 +39,17 @@ interface Started extends AsyncDisposable {
   watched: Promise<void>;
 }
 
-/** Starts a program in a Job, and watches it as a worker does. */
-async function start(variables = {}, given: ReportRules = rules): Promise<Started> {
+/**
+ * Starts a program in a Job, and watches it as a worker does. With `adoptedSince`, in ms since 1970, another worker created the Job
+ * then, and has died.
+ */
+async function start(variables = {}, given: ReportRules = rules, adoptedSince?: number): Promise<Started> {
   const pool = await openFakePool();
   const reported = await openReportedRun([pending]);
   const { run, worker } = reported;
   applyRules(worker, run, given);
-  run.startedAt = monotonicMs();
+  if (adoptedSince === undefined) run.startedAt = monotonicMs();
+  else run.beganAt = adoptedSince;
   const options = { ...pool.options, onLine: (line: OutputLine) => run.lines?.add(line) };
   const job = await pool.jobOf({ reporter: "worker", command: "import", stream_output: false, ...variables });
   const execution = await pool.infrastructure.start(job, options);
@@ -135,6 +144,27 @@ describe("a program in a Job", { timeout: 120_000 }, () => {
     expect(reported.proposed()).toEqual(["RUNNING", "FAILED"]);
     expect(reported.messages().at(-1)).toMatch(/timeout of 1/);
     expect(await pool.jobs()).toEqual([]);
+  });
+
+  test("whose pod waited for a node before it was adopted has its whole time", async () => {
+    await using started = await start({}, { ...rules, timeoutSeconds: 30 }, Date.now() - 60_000);
+    const { pool, job, reported, watched } = started;
+    const startedAt = new Date().toISOString();
+    pool.putPod(job, { phase: "Running", containerStatuses: [{ ...running, state: { running: { startedAt } } }] });
+    await waitFor(() => reported.proposed().length === 1, { ...soon, what: "Running" });
+    pool.putPod(job, { phase: "Succeeded", containerStatuses: [terminated(0, "Completed")] });
+    pool.putJobStatus(job, completeJob);
+    await watched;
+    expect(reported.proposed()).toEqual(["RUNNING", "COMPLETED"]);
+  });
+
+  test("that has used up its time before it was adopted is TimedOut", async () => {
+    await using started = await start({}, { ...rules, timeoutSeconds: 30 }, Date.now() - 90_000);
+    const { pool, job, reported, watched } = started;
+    const startedAt = new Date(Date.now() - 60_000).toISOString();
+    pool.putPod(job, { phase: "Running", containerStatuses: [{ ...running, state: { running: { startedAt } } }] });
+    await watched;
+    expect(reported.messages().at(-1)).toMatch(/timeout of 30/);
   });
 
   test("that ended in time is not TimedOut although the news of its end is late", async () => {

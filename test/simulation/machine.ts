@@ -169,7 +169,7 @@ export class Machine {
     };
     return {
       handle,
-      started: Promise.resolve(),
+      started: Promise.resolve(undefined),
       ended,
       hooks,
       reportsRunning: true,

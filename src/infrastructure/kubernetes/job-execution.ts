@@ -1,4 +1,5 @@
 // The execution of one flow run in a Job: how it ends, and how it is stopped.
+import { wallClockMs } from "../../async/clock.ts";
 import { LinkedController } from "../../async/linked-controller.ts";
 import { waitAtMost, waitUnlessAborted } from "../../async/sleep.ts";
 import type { Logger } from "../../logger.ts";
@@ -97,7 +98,10 @@ export async function jobExecution(
   });
   return {
     handle,
-    started: watch.started.then(() => (watch.hasStarted ? undefined : ended)),
+    started: watch.started.then(async () => {
+      if (!watch.hasStarted) await ended;
+      return watch.startedAt === null ? undefined : watch.startedAt + wallClockMs() - cluster.clockMs();
+    }),
     ended,
     hooks: null,
     reportsRunning: facts?.executesItself ?? false,

@@ -36,6 +36,8 @@ export interface WatchTargets {
 const lookMs = 60_000;
 const lookLimitMs = 30_000;
 const lastLinesMs = 10_000;
+/** The cluster gives times in whole seconds. */
+const resolutionMs = 1_000;
 /** The watch of pods may be behind that of Jobs by this time. */
 const podLagMs = 2_000;
 /** After the deletion of a Job, its pods are told to end within this time, unless they are to stay. */
@@ -80,6 +82,13 @@ export class JobWatch implements JobListener, Disposable {
   /** Whether a container of the flow run has run. */
   get hasStarted(): boolean {
     return this.pods.some(({ hasStarted }) => hasStarted);
+  }
+
+  /** When the first of the running pods started, in ms since 1970 by the clock of the cluster; null if none runs. */
+  get startedAt(): number | null {
+    const running = this.pods.flatMap(({ phase, since }) => (phase === "Running" ? Date.parse(since ?? "") : []));
+    const first = Math.min(...running.filter((time) => !Number.isNaN(time)));
+    return Number.isFinite(first) ? first + resolutionMs : null;
   }
 
   /** Whether it is known how the Job ended. */

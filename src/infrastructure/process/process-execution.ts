@@ -50,7 +50,8 @@ export function processExecution(program: RunningProgram): Omit<Execution, typeo
   let stopping: ReturnType<Execution["stop"]> | null = null;
   return {
     handle,
-    started: facts.launch.startsEngine && controlled ? controlled.connected : Promise.resolve(),
+    started:
+      facts.launch.startsEngine && controlled ? controlled.connected.then(() => undefined) : Promise.resolve(undefined),
     ended,
     hooks: facts.launch.startsEngine ? hookRunner(services, facts.launch.runsHooks, openHookPlace) : null,
     reportsRunning: facts.launch.reportsRunning,
