@@ -79,6 +79,15 @@ describe("a flow run of a dead worker", () => {
   const claimed = { ...pending, state: { ...pending.state, message }, infrastructure_pid: null };
   const found = (body: object): Steps => ({ "POST /api/flow_runs/filter": { body: [body] }, [`GET ${at}`]: { body } });
 
+  test.concurrent("names the worker of the claim and that of the labels, either of which may be the later one", async () => {
+    const begun = { ...claimed, infrastructure_pid: "17" };
+    await using sweeping = await startSweeping(found(begun));
+    await waitFor(() => sweeping.proposals().length > 0, limits);
+    expect(sweeping.proposals()[0]?.message).toBe(
+      "Worker 'dead' on host 'there' and worker 'gone' on host 'there' are gone, and nothing was heard of the flow run for 2 s.",
+    );
+  });
+
   test.concurrent.each([
     ["that began without its process id", { ...pending, infrastructure_pid: null }, "SCHEDULED"],
     ["that has no labels yet", { ...claimed, labels: {} }, "SCHEDULED"],

@@ -105,8 +105,15 @@ async function settle(
   if (!workPool || worker.runs.has(flowRun.id)) return null;
   using limit = new LinkedController(signal, timeoutSignal(settlingMs));
   const silence = `nothing was heard of the flow run for ${services.lostAfterMs / 1000} s`;
-  const { workerName, host } = claimants.at(-1) as Claimant;
-  const why = `Worker '${workerName}' on host '${host ?? "unknown"}' is gone, and ${silence}.`;
+  const why = `${describeClaimants(claimants)} gone, and ${silence}.`;
   const log = services.named("prefect.flow_runs.worker").child({ flow_run_id: flowRun.id });
   return await settleLost(worker, { flowRun, workPool, why, log }, limit.signal);
+}
+
+/** Names all of them, because the labels may be older or younger than the message of the claim. */
+function describeClaimants(claimants: readonly Claimant[]): string {
+  const all = claimants.map(({ workerName, host }) => `worker '${workerName}' on host '${host ?? "unknown"}'`);
+  const [first = "", ...others] = [...new Set(all)];
+  const named = [first.replace("w", "W"), ...others].join(" and ");
+  return `${named} ${others.length > 0 ? "are" : "is"}`;
 }
