@@ -1,7 +1,7 @@
 // What becomes of the containers of dead workers, with an engine that is another one than before.
 import { describe, expect, test } from "vitest";
 import { failure, json, startFakeEngine } from "../support/fake-engine.ts";
-import { labelsOf, openFakeDocker } from "./fake-docker.ts";
+import { labelsOf, openFakeDocker, workPoolId } from "./fake-docker.ts";
 
 const id = "c".repeat(64);
 const handleOf = (daemonId: string | null, isCreated = true) => ({
@@ -70,6 +70,31 @@ test("a container that was never started is removed after its end was reported, 
     if (count === 1) await execution?.[Symbol.asyncDispose]();
   }
   expect(removals()).toBe(1);
+});
+
+test.each([
+  ["may have begun if its container was prepared", 200, true],
+  ["has not begun if its container was not prepared", 404, false],
+])("a program whose worker and engine died during its start %s", async (_, status, mayHaveBegun) => {
+  const labels = { ...labelsOf(), "io.lictor.executes-itself": "false" };
+  const created = {
+    ...{ Id: id, Created: "2026-01-01T00:00:00Z", Name: "/x", State: { Status: "created" } },
+    ...{ Config: { Labels: labels }, HostConfig: { Tmpfs: { "/.lictor": "ro,size=4k" } } },
+  };
+  await using fake = await engineWith({
+    [`GET /containers/${id}/json`]: json(created),
+    "GET /containers/json": json([{ Id: id, State: "created", Labels: labels, Created: 0 }]),
+    "GET /events": (response) => void response.writeHead(200).end(),
+    [`HEAD /containers/${id}/archive`]: (response) => void response.writeHead(status).end(),
+    [`DELETE /containers/${id}`]: (response) => void response.writeHead(204).end(),
+  });
+  using docker = await openFakeDocker(fake);
+  const handle = handleOf(null);
+  const proof = { ...handle.proof, executesItself: false };
+  await using execution = await docker.infrastructure.adopt({ ...handle, proof }, docker.options);
+  expect(await execution?.ended).toMatchObject({ kind: "gone", mayHaveBegun });
+  // Another worker sees the same without the journal.
+  expect(await docker.infrastructure.findStarted(workPoolId, {})).toMatchObject([{ mayHaveBegun }]);
 });
 
 test("the journal knows the engine before the container exists, and after", async () => {

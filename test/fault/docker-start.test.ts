@@ -117,6 +117,38 @@ test.each<[string, Answer]>([
   expect([starts, execution.handle.identifier]).toEqual([2, `http+docker://localhost:${id}`]);
 });
 
+test.each<[string, Answer, number]>([
+  ["before its container was prepared is started", failure(404, "Could not find the file /.lictor in container"), 2],
+  ["after its container was prepared is not started again", json({}), 1],
+])("a program that reports nothing and whose engine died %s", async (_, mark, expected) => {
+  let starts = 0;
+  await using fake = await startFakeEngine({
+    "POST /containers/create": (response, request) => {
+      const { HostConfig } = JSON.parse(request.body) as { HostConfig: { Tmpfs: object } };
+      expect(HostConfig.Tmpfs).toEqual({ "/data": "", "/.lictor": "ro,size=4k" });
+      fake.answers[`GET /containers/${id}/json`] = json({ ...details, State: { Status: "created" }, HostConfig });
+      json({ Id: id })(response, request);
+    },
+    "GET /events": (response) => void response.writeHead(200).end(),
+    [`HEAD /containers/${id}/archive`]: (response, request) => {
+      expect(request.query.get("path")).toBe("/.lictor");
+      mark(response, request);
+    },
+    [`DELETE /containers/${id}`]: (response) => void response.writeHead(204).end(),
+    [`POST /containers/${id}/start`]: (response) => {
+      if (++starts === 1) return response.socket?.destroy();
+      fake.answers[`GET /containers/${id}/json`] = json(details);
+      response.writeHead(204).end();
+    },
+  });
+  using docker = await openFakeDocker(fake);
+  const tmpfs = { container_create_kwargs: { tmpfs: ["/data"] } };
+  const job = docker.jobOf({ image_pull_policy: "Never", command: "true", ...tmpfs });
+  await using execution = await docker.infrastructure.start(job, docker.options);
+  expect(starts).toBe(expected);
+  if (expected === 1) expect(await execution.ended).toMatchObject({ kind: "gone", mayHaveBegun: true });
+});
+
 test.each([
   ["that the engine still executes", false],
   ["whose response is lost", true],

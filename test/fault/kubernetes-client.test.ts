@@ -369,7 +369,7 @@ test("events about an object come in the order of their times", async () => {
   event("later", "u", "2026-01-01T00:00:02Z");
   event("sooner", "u", "2026-01-01T00:00:01Z");
   event("foreign", "v", null);
-  const found = await listEvents(cluster, "default", "u", {});
+  const found = await listEvents(cluster, "default", { uid: "u" }, {});
   expect(found.map(({ reason }) => reason)).toEqual(["sooner", "later"]);
 });
 

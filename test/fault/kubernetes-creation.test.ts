@@ -58,6 +58,28 @@ describe("the creation of a Job", () => {
     expect(await pool.jobs()).toEqual([]);
   });
 
+  test.each([
+    ["whose pod was created is not repeated for a program", "SuccessfulCreate", 1],
+    ["that never had a pod is repeated", "FailedCreate", 2],
+  ])("whose answer is lost, and %s, if its Job is gone since", async (_, reason, creations) => {
+    await using pool = await openFakePool(quickly);
+    loseFirstAnswer(pool, ({ metadata: { name } }) => {
+      pool.cluster.remove("jobs", "default", name);
+      const item = { metadata: { name: "e", uid: "e", resourceVersion: "1" }, reason };
+      const about = `involvedObject.kind=Job,involvedObject.name=${name}`;
+      pool.cluster.faults.push(({ resource, query }) =>
+        resource === "events" && query.get("fieldSelector") === about
+          ? status(200, { items: [item], metadata: { resourceVersion: "1" } })
+          : undefined,
+      );
+    });
+    const job = await pool.jobOf({ reporter: "worker", command: "import" });
+    await using execution = await pool.infrastructure.start(job, pool.options);
+    expect(changes(pool)).toHaveLength(creations);
+    if (creations === 1) expect(await execution.ended).toMatchObject({ kind: "gone", mayHaveBegun: true });
+    else expect(await pool.jobs()).toHaveLength(1);
+  });
+
   test.each<[string, Answer]>([
     ["a lost connection", (response) => response.socket?.destroy()],
     ["too many requests", status(429, { message: "too many" })],

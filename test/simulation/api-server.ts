@@ -43,8 +43,8 @@ export interface Reactions {
   onJobCreated(job: JobObject): void;
   /** A Job is to be deleted. */
   deleteJob(job: JobObject, propagationPolicy: string): void;
-  /** The events about an object. */
-  eventsAbout(uid: string): object[];
+  /** The events about an object, by its uid or its name. */
+  eventsAbout(uidOrName: string): object[];
   /** Returns why a Job cannot be created, or null. */
   refusalOf(manifest: JobObject): ApiAnswer | null;
 }
@@ -213,8 +213,8 @@ export class ApiServer {
   }
 
   #events(query: URLSearchParams): object {
-    const uid = (query.get("fieldSelector") ?? "").replace("involvedObject.uid=", "");
-    return { items: this.reactions?.eventsAbout(uid) ?? [], metadata: { resourceVersion: String(this.#version) } };
+    const about = /involvedObject\.(?:uid|name)=(.*)$/.exec(query.get("fieldSelector") ?? "")?.[1] ?? "";
+    return { items: this.reactions?.eventsAbout(about) ?? [], metadata: { resourceVersion: String(this.#version) } };
   }
 
   #readLog(name: string): ApiAnswer {

@@ -17,6 +17,9 @@ import { ProgramProcess } from "./program-process.ts";
 import { type ProcessParts, type RunProcess, startProcess } from "./run-process.ts";
 import { epochMs, type Owner } from "./virtual-clock.ts";
 
+/** The engine stores the start of a container within this time. */
+const unstoredMs = 1_000;
+
 /** What the engine needs of the world. */
 export interface ContainerEngineParts extends ProcessParts {
   readonly faults: Faults;
@@ -48,7 +51,7 @@ export class ContainerEngine {
 
   /** The containers that run. */
   running(): Container[] {
-    return [...this.containers.values()].filter(({ status }) => status === "running");
+    return [...this.containers.values()].filter(({ process }) => process?.isAlive);
   }
 
   /** Whether the engine has a container of the flow run with the labels of this work pool. */
@@ -72,9 +75,18 @@ export class ContainerEngine {
     this.#hasImage = false;
   }
 
-  /** Forgets what it has in memory only, as its end does. */
-  forgetEvents(): void {
+  /** Forgets what it has in memory only, as its end does. It may not have stored yet that a program was started. */
+  forget(): void {
+    const { faults, clock, truthOf, trace } = this.parts;
     this.#created.clear();
+    for (const container of this.running()) {
+      const isFresh = clock.now - (container.startedAt ?? 0) < unstoredMs;
+      if (!isFresh || !(container.process instanceof ProgramProcess) || !faults.happens("start forgotten")) continue;
+      container.status = "created";
+      loseExitCode(container);
+      truthOf(container.flowRunId).losses.push("its engine forgot its start");
+      trace(() => `${this.name} forgot the start of ${short(container.id)}`);
+    }
   }
 
   /** Calls `follower` for each event until the returned function is called. */
@@ -118,6 +130,10 @@ export class ContainerEngine {
         return this.#stop(container as Container, Number(call.query.get("t")));
       case "GET containers/logs":
         return { status: 200 };
+      case "HEAD containers/archive":
+        // The place for the mount is made when the program begins.
+        if (container?.startedAt !== null) return { status: 200 };
+        return refusal(404, "Could not find the file in container");
       case "GET containers/archive":
         return refusal(404, "Could not find the file in container");
     }
@@ -176,6 +192,8 @@ export class ContainerEngine {
       exitCode: 0,
       finishedAt: "0001-01-01T00:00:00Z",
       process: null,
+      startedAt: null,
+      tmpfs: ((HostConfig as JsonObject).Tmpfs ?? {}) as JsonObject,
     };
     this.containers.set(container.id, container);
     this.#created.add(container.id);
@@ -192,6 +210,7 @@ export class ContainerEngine {
     const { faults, clock, random, world, truthOf, trace } = this.parts;
     const { id, flowRunId } = container;
     if (container.status === "running") return { status: 304 };
+    if (container.process?.isAlive) return refusal(500, `task ${id}: already exists`);
     if (faults.happens("start failed")) {
       truthOf(flowRunId).losses.push("its container could not be started");
       return refusal(400, "executable file not found in $PATH");
@@ -199,6 +218,7 @@ export class ContainerEngine {
     const process = startProcess(this.parts, { flowRunId, controller: null });
     container.process = process;
     container.status = "running";
+    container.startedAt = clock.now;
     trace(() => `${this.name} started ${process.owner.name} for ${flowRunId} in container ${short(id)}`);
     this.#publish(container, "start");
     process.onEnd(world, () => this.#onEnd(container, process));
@@ -212,6 +232,7 @@ export class ContainerEngine {
   #onEnd(container: Container, process: RunProcess): void {
     const { clock, faults, random, world } = this.parts;
     const { status = 0 } = process.ending ?? {};
+    if (container.status !== "running") return;
     container.status = "exited";
     // A shell counts a death by signal from 128 on.
     container.exitCode = status < 0 ? 128 - status : status;

@@ -14,6 +14,9 @@ export interface Container {
   finishedAt: string;
   /** Null before the start. */
   process: RunProcess | null;
+  /** When it was started, by the clock of the simulation; null before that. */
+  startedAt: number | null;
+  readonly tmpfs: JsonObject;
 }
 
 /** A request without the version. */
@@ -37,14 +40,14 @@ export function poolIdOf({ labels }: Container): string | undefined {
 }
 
 /** Returns what the engine says about a container. */
-export function describe({ id, labels, status, exitCode, createdMs, finishedAt }: Container): object {
+export function describe({ id, labels, status, exitCode, createdMs, finishedAt, tmpfs }: Container): object {
   return {
     Id: id,
     Created: new Date(createdMs).toISOString(),
     Name: `/c${short(id)}`,
     State: { Status: status, ExitCode: exitCode, OOMKilled: false, Error: "", FinishedAt: finishedAt },
     Config: { Labels: labels, Tty: false, Env: [] },
-    HostConfig: {},
+    HostConfig: { Tmpfs: tmpfs },
   };
 }
 

@@ -30,8 +30,6 @@ const frozenMs = 500;
 export class EngineConnections {
   /** Ends a connection that is open. */
   readonly #open = new Set<(code: string) => void>();
-  /** Flow runs of which a request to start the container was lost. */
-  readonly lostStarts = new Set<string>();
   /** How many requests have not arrived. */
   #underway = 0;
   /** How often the engine has ended. What was underway then never arrives. */
@@ -45,7 +43,7 @@ export class EngineConnections {
   /** Breaks all connections, as the end of the engine does. */
   breakAll(): void {
     this.#ends++;
-    this.engine.forgetEvents();
+    this.engine.forget();
     for (const end of [...this.#open]) end("ECONNRESET");
   }
 
@@ -74,7 +72,6 @@ export class EngineConnections {
     }
     const upMs = faults.happens("engine slow") ? random() * 20_000 : this.#latencyMs();
     if (faults.happens("engine request lost")) {
-      this.#noteLost(call);
       clock.after(upMs, owner, () => connection.end(systemError("ECONNRESET")));
       return await connection.response;
     }
@@ -88,10 +85,7 @@ export class EngineConnections {
         return;
       }
       this.#underway--;
-      if (isLost) {
-        this.#noteLost(call);
-        return;
-      }
+      if (isLost) return;
       if (call.path === "/events" && !call.query.has("until")) {
         clock.after(this.#latencyMs(), owner, () => connection.stream(this.#events(owner, connection)));
         return;
@@ -111,12 +105,6 @@ export class EngineConnections {
     };
     clock.after(upMs, world, arrive);
     return await connection.response;
-  }
-
-  #noteLost({ method, path }: EngineCall): void {
-    const id = /^\/containers\/(\w+)\/start$/.exec(path)?.[1];
-    const container = this.engine.containers.get(id ?? "");
-    if (method === "POST" && container) this.lostStarts.add(container.flowRunId);
   }
 
   #latencyMs(): number {

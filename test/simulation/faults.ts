@@ -32,6 +32,7 @@ export const containerFaultKinds = [
   "engine event lost",
   "engine slow",
   "container removed",
+  "start forgotten",
 ] as const;
 
 /** The kinds of faults of a cluster and of the connections to its API server. */

@@ -18,6 +18,8 @@ const graceSeconds = 30;
 export class JobController {
   /** The uids of Jobs whose pod is refused now, for example by a quota. */
   readonly #refused = new Set<string>();
+  /** Names of Jobs that have had a pod. */
+  readonly #withPods = new Set<string>();
   /** What it does with requests. */
   readonly reactions: Reactions;
 
@@ -30,7 +32,10 @@ export class JobController {
     this.reactions = {
       onJobCreated: ({ metadata: { uid } }) => this.#createPod(uid),
       deleteJob: (job, policy) => this.deleteJob(job, policy),
-      eventsAbout: (uid) => (this.#refused.has(uid) ? [failedCreate] : []),
+      eventsAbout: (uidOrName) => [
+        ...(this.#refused.has(uidOrName) ? [failedCreate] : []),
+        ...(this.#withPods.has(uidOrName) ? [successfulCreate] : []),
+      ],
       refusalOf: (manifest) => this.#refusalOf(manifest),
     };
   }
@@ -118,6 +123,7 @@ export class JobController {
       }
       this.#refused.delete(jobUid);
       const { name, namespace = "" } = job.metadata;
+      this.#withPods.add(name);
       const { metadata, spec } = (job.spec as unknown as { template: Pick<PodObject, "metadata" | "spec"> }).template;
       const uid = `uid-of-pod-${nextPid()}`;
       const owner = {
@@ -230,6 +236,11 @@ export function isFinished({ status }: JobObject): boolean {
 const failedCreate = {
   metadata: { name: "e", uid: "uid-of-e", resourceVersion: "1" },
   ...{ type: "Warning", reason: "FailedCreate", message: "exceeded quota" },
+};
+
+const successfulCreate = {
+  metadata: { name: "s", uid: "uid-of-s", resourceVersion: "1" },
+  ...{ type: "Normal", reason: "SuccessfulCreate", message: "Created pod" },
 };
 
 function toCondition(type: string, reason = "CompletionsReached"): Condition {

@@ -29,11 +29,9 @@ export function isUnpromised(world: World, id: string): boolean {
 }
 
 /**
- * Returns whether nobody knows if a program began. It begins without a report, its container may be removed at its end, and its
- * start may be in doubt.
+ * Returns whether nobody knows if a program began. It begins without a report, and its container may be removed at its end.
  */
 export function isBeginUnknown(world: World, id: string): boolean {
-  if (world.engines.some(({ lostStarts }) => lostStarts.has(id))) return true;
   return world.lostWithoutDisk.has(id) || (world.removesContainers && !world.isCalm);
 }
 

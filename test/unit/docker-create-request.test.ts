@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Flow, FlowRun, JsonObject, WorkPool } from "../../src/api/wire.ts";
 import { dockerBaseJobTemplate } from "../../src/infrastructure/docker/base-job-template.ts";
+import { startMark } from "../../src/infrastructure/docker/begun.ts";
 import { toContainerName, toCreateRequest } from "../../src/infrastructure/docker/create-request.ts";
 import { toDockerJob } from "../../src/infrastructure/docker/docker-job.ts";
 import type { RunFacts } from "../../src/job/job-fields.ts";
@@ -184,7 +185,11 @@ async function ask(fields: JsonObject): Promise<Answer> {
 function comparable({ name = null, body = {}, error }: Answer): object {
   const withoutNull = (_: string, value: unknown): unknown => (value === null ? undefined : value);
   const { Env, HostConfig, ...rest } = JSON.parse(JSON.stringify(body, withoutNull)) as JsonObject;
-  return { name, error, ...rest, HostConfig, Env: [...((Env ?? []) as string[])].sort() };
+  // A program that is not Prefect's has one mount more.
+  const { Tmpfs, ...others } = (HostConfig ?? {}) as { Tmpfs?: JsonObject };
+  const { [startMark]: _, ...mounts } = Tmpfs ?? {};
+  const compared = { ...others, ...(Object.keys(mounts).length > 0 && { Tmpfs: mounts }) };
+  return { name, error, ...rest, HostConfig: HostConfig && compared, Env: [...((Env ?? []) as string[])].sort() };
 }
 
 test("the create call is that of the reference, field by field", { timeout: 300_000 }, async () => {

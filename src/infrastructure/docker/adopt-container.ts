@@ -3,6 +3,7 @@ import { timeoutSignal } from "../../async/clock.ts";
 import type { Execution, Handle } from "../execution.ts";
 import { goneExecution } from "../gone-execution.ts";
 import type { AdoptOptions, RunAccess } from "../pool-type.ts";
+import { endedMeanwhile, mayHaveBegun } from "./begun.ts";
 import { inspectIfThere, neverStarted } from "./container-details.ts";
 import { containerExecution, stopContainer } from "./container-execution.ts";
 import { flowRunOf } from "./container-labels.ts";
@@ -44,8 +45,12 @@ export async function adoptContainer(
     });
   }
   if (neverStarted(details.State.Status)) {
-    const why = "The flow run's container was created, and its worker died before it was started.";
-    const gone = goneExecution(handle, { kind: "gone", why, mayHaveBegun: false });
+    const inDoubt =
+      !executesItself && (await patience.whileAway(() => mayHaveBegun(docker, details.Id, signal), signal));
+    const why = inDoubt
+      ? endedMeanwhile
+      : "The flow run's container was created, and its worker died before it was started.";
+    const gone = goneExecution(handle, { kind: "gone", why, mayHaveBegun: inDoubt });
     const ids = { flowRunId, proposals: attempt };
     // It is removed after the report. If this worker dies before, the next one sees as well that it was never started.
     return { ...gone, [Symbol.asyncDispose]: () => removeUnstarted(docker, details.Id, ids) };

@@ -1,5 +1,5 @@
 // What the engine says of containers.
-import { type Engine, isPodman } from "./engine/engine.ts";
+import type { Engine } from "./engine/engine.ts";
 import { isMissing } from "./engine/engine-error.ts";
 
 /** Whatever has the engine. */
@@ -16,7 +16,11 @@ export interface ContainerDetails {
   readonly Name: string;
   readonly State: ContainerState;
   readonly Config: ContainerConfig;
-  readonly HostConfig: { readonly Memory?: number; readonly AutoRemove?: boolean };
+  readonly HostConfig: {
+    readonly Memory?: number;
+    readonly AutoRemove?: boolean;
+    readonly Tmpfs?: Readonly<Record<string, string>> | null;
+  };
 }
 
 /** How a container was created. */
@@ -49,24 +53,6 @@ export interface ListedContainer {
 /** Returns what the engine says of a container. Throws as `Engine.request` does. */
 export async function inspect({ engine }: HasEngine, id: string, signal?: AbortSignal): Promise<ContainerDetails> {
   return await engine.request<ContainerDetails>("GET", `/containers/${id}/json`, { signal });
-}
-
-/** How long the engine takes to tell of a creation, in seconds. It measures both times by its own clock. */
-const eventDelayS = 2;
-
-/**
- * Returns whether the engine has been the same process since it created this container: it keeps its events in memory, and still
- * has that of the creation. Then it knows for sure whether the container was started. Podman keeps events on disk, so it never
- * proves this. Throws as `Engine.request` does.
- */
-export async function remembersCreation({ engine }: HasEngine, id: string, signal: AbortSignal): Promise<boolean> {
-  if (isPodman(await engine.version(signal))) return false;
-  const { Created } = await inspect({ engine }, id, signal);
-  const createdS = Math.floor(Date.parse(Created) / 1000) || 0;
-  const filters = { type: ["container"], container: [id], event: ["create"] };
-  const query = { since: createdS - eventDelayS, until: createdS + eventDelayS, filters };
-  for await (const _ of engine.lines("GET", "/events", { query, signal })) return true;
-  return false;
 }
 
 /** Returns what the engine says of a container; null if it has none with this id. Throws as `Engine.request` does. */

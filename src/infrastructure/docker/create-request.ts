@@ -3,7 +3,8 @@
 import type { Json, JsonObject } from "../../api/wire.ts";
 import { slugify } from "../../job/slug.ts";
 import { isJsonObject } from "../../job/template.ts";
-import { type DockerJob, engineCommand } from "./docker-job.ts";
+import { startMark } from "./begun.ts";
+import { type DockerJob, engineCommand, executesItself } from "./docker-job.ts";
 
 /** The create call without its name. */
 export interface CreateRequest {
@@ -37,6 +38,9 @@ export function toCreateRequest(job: DockerJob, facts: CreateFacts): CreateReque
     ...(extraHosts && { ExtraHosts: extraHosts }),
     ...(job.autoRemove && { AutoRemove: true }),
     ...container.hostConfig,
+    ...(!executesItself(job) && {
+      Tmpfs: { ...(container.hostConfig.Tmpfs as JsonObject), [startMark]: "ro,size=4k" },
+    }),
   };
   const body: JsonObject = {
     Image: job.image,

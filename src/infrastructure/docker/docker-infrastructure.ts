@@ -2,10 +2,10 @@
 // Source: prefect_docker/worker.py.
 import { monotonicMs } from "../../async/clock.ts";
 import { findStartedWith, flowRunVariable } from "../../process/read-process-environment.ts";
-import type { Ending } from "../execution.ts";
 import { goneExecution } from "../gone-execution.ts";
 import type { Infrastructure, InfrastructureServices } from "../pool-type.ts";
 import { adoptContainer, findAbandonedContainer } from "./adopt-container.ts";
+import { endedMeanwhile, holdsBack } from "./begun.ts";
 import { containerExecution } from "./container-execution.ts";
 import { ContainerWatch } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
@@ -23,20 +23,17 @@ const answerLastsMs = 1_000;
 /** The time limit for that question. */
 const pingMs = 5_000;
 
-const endedMeanwhile = "The Docker engine ended while it started the flow run's container, and does not know";
-/** The end of the program of a container whose engine takes it for unstarted. */
-const unknownToEngine = (job: DockerJob): Ending => ({
-  kind: "gone",
-  why: executesItself(job)
-    ? `${endedMeanwhile} how its program ended.`
-    : `${endedMeanwhile} whether its program was executed.`,
-  mayHaveBegun: true,
-});
+/** The end of a program that has begun, in a container whose engine takes it for unstarted. */
+const unknownToEngine =
+  "The Docker engine ended while it started the flow run's container, and does not know how its program ended.";
 
 /** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
 export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
   const { environment } = services;
-  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services, seesProcess);
+  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services, {
+    seesProcess,
+    holdsBack,
+  });
 }
 
 async function seesProcess(flowRunId: string): Promise<boolean> {
@@ -47,19 +44,20 @@ async function seesProcess(flowRunId: string): Promise<boolean> {
 export function openDockerOn(
   engine: Engine,
   services: InfrastructureServices,
-  seesProcess: Docker["seesProcess"],
+  machine: Pick<Docker, "seesProcess" | "holdsBack">,
 ): Infrastructure<DockerJob> {
   const { environment, log } = services;
   const patience = new Patience(log);
   const watch = new ContainerWatch(engine, patience, log);
-  const docker: Docker = { engine, patience, watch, services, seesProcess, keepMs: keepHours(environment) * 3_600_000 };
+  const docker: Docker = { engine, patience, watch, services, ...machine, keepMs: keepHours(environment) * 3_600_000 };
   const own = new OwnContainers(docker);
   return {
     toJob: (fields, facts) => toDockerJob(fields, facts),
     obstacle: obstacleOf(docker),
     async start(job, options) {
       const { details, handle } = await startContainer(docker, job, options);
-      if (details === null) return goneExecution(handle, unknownToEngine(job));
+      const why = executesItself(job) ? unknownToEngine : endedMeanwhile;
+      if (details === null) return goneExecution(handle, { kind: "gone", why, mayHaveBegun: true });
       return containerExecution(docker, { details, handle, isAdopted: false }, options);
     },
     adopt: (handle, options) => adoptContainer(docker, handle, options),

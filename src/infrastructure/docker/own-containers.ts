@@ -1,6 +1,7 @@
 // Finds the containers of a work pool, whoever started them, and removes those that ended long ago.
 import { monotonicMs, timeoutSignal, wallClockMs } from "../../async/clock.ts";
 import type { StartedProgram } from "../pool-type.ts";
+import { mayHaveBegun } from "./begun.ts";
 import { inspect, inspectIfThere, type ListedContainer, listContainers, neverStarted } from "./container-details.ts";
 import { labelFilter, readLabels } from "./container-labels.ts";
 import { isEnded } from "./container-watch.ts";
@@ -56,7 +57,9 @@ export class OwnContainers {
     } else {
       await removeOld(docker, ended.old);
     }
-    return found.flatMap((container) => toStarted(docker, container, daemonId));
+    const started: StartedProgram[] = [];
+    for (const container of found) started.push(...(await toStarted(docker, container, daemonId)));
+    return started;
   }
 
   /** Removes a container that was not started, because its flow run does not wait for it. Throws as `Engine.request` does. */
@@ -72,22 +75,23 @@ export class OwnContainers {
   }
 }
 
-function toStarted(
-  { engine }: Docker,
+async function toStarted(
+  docker: Docker,
   { Id, Labels, State }: ListedContainer,
   daemonId: string | null,
-): StartedProgram[] {
+): Promise<StartedProgram[]> {
   const facts = readLabels(Labels);
   if (facts === null) return [];
   const { flowRunId, instance, workerName, attempt, executesItself } = facts;
-  const handle = toHandle(engine.address, Id, {
+  const handle = toHandle(docker.engine.address, Id, {
     flowRunId,
     attempt,
     executesItself,
     daemonId,
     autoRemove: false,
   });
-  return [{ flowRunId, instance, workerName, proposals: attempt, handle, mayHaveBegun: !neverStarted(State) }];
+  const isBegun = !neverStarted(State) || (!executesItself && (await mayHaveBegun(docker, Id, timeoutSignal(looksMs))));
+  return [{ flowRunId, instance, workerName, proposals: attempt, handle, mayHaveBegun: isBegun }];
 }
 
 /** Returns for how long a container in this state is kept. */

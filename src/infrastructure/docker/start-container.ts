@@ -4,14 +4,8 @@ import { sleep } from "../../async/sleep.ts";
 import { ShortageError } from "../../process/system-errors.ts";
 import type { Handle } from "../execution.ts";
 import type { StartOptions } from "../pool-type.ts";
-import {
-  type ContainerDetails,
-  inspect,
-  inspectIfThere,
-  nameOf,
-  neverStarted,
-  remembersCreation,
-} from "./container-details.ts";
+import { mayHaveBegun } from "./begun.ts";
+import { type ContainerDetails, inspect, inspectIfThere, nameOf, neverStarted } from "./container-details.ts";
 import { ContainerError, createContainer, explained, findContainer } from "./create-container.ts";
 import { environmentOf } from "./create-request.ts";
 import { type Docker, logOf } from "./docker.ts";
@@ -138,8 +132,8 @@ async function connectNetworks(
  * engine would start it again, and the flow would be executed twice. An engine that died in the middle cannot be asked:
  * - "half started": what it had prepared is in the way of another start, and it does not clean that up.
  * - "begun": the program has begun, as the flow run's state shows, and the engine does not know it. It has ended if it ran on
- *   this machine; elsewhere nobody can see it. A program other than Prefect's does not show whether it has begun, so it counts
- *   as begun unless the engine has not died.
+ *   this machine; elsewhere nobody can see it. A program other than Prefect's has no such state, so it counts as begun unless
+ *   something else proves that it has not.
  */
 async function startOnce(
   docker: Docker,
@@ -149,7 +143,7 @@ async function startOnce(
 ): Promise<"started" | "half started" | "begun"> {
   const isSeen = (): Promise<boolean> => docker.seesProcess(flowRunId);
   const hasBegun = async (): Promise<boolean> =>
-    executesItself(job) ? !(await isAwaited()) : !(await remembersCreation(docker, id, signal));
+    executesItself(job) ? !(await isAwaited()) : await mayHaveBegun(docker, id, signal);
   let isInDoubt = false;
   return await docker.patience.whileAway(async () => {
     // An engine that was frozen may execute the request from before right now.

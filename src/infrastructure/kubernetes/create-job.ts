@@ -5,7 +5,7 @@ import { SecretTexts } from "../../secret-texts.ts";
 import type { StartOptions } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { ClusterError, ClusterUnreachableError, isExisting, isMissing } from "./cluster/cluster-error.ts";
-import { createObject, deleteObject, patchObject, readObject, replaceObject } from "./cluster/objects.ts";
+import { createObject, deleteObject, listEvents, patchObject, readObject, replaceObject } from "./cluster/objects.ts";
 import { type JobObject, jobs, secrets } from "./cluster/resources.ts";
 import { type JobFacts, readFacts } from "./job-labels.ts";
 import { toJobManifest } from "./job-manifest.ts";
@@ -66,6 +66,7 @@ export async function createJob(creation: Creation): Promise<JobObject> {
     // So it is dealt with as any other, even if its flow run is to be stopped.
     const existing = await findOwn(creation, manifest);
     if (existing === null) {
+      if (await hasHadPod(creation, manifest, timeoutSignal(removalMs)).catch(() => false)) throw goneError(manifest);
       if (split) await removeSecret(creation, split.secretName);
       signal.throwIfAborted();
       throw explained(error, job);
@@ -98,7 +99,9 @@ async function createOrFind(creation: Creation, manifest: JsonObject): Promise<J
     for (;;) {
       const existing = isRepeated ? await find() : null;
       if (existing) return existing;
-      if (isRepeated && !(await creation.isAwaited())) throw new JobGoneError(`Job '${name}' is gone`);
+      const mayHaveBegun = async (): Promise<boolean> =>
+        !(await creation.isAwaited()) || (await hasHadPod(creation, manifest, signal));
+      if (isRepeated && (await mayHaveBegun())) throw goneError(manifest);
       isRepeated = true;
       try {
         return await createObject(cluster, jobs, job.namespace, manifest, options);
@@ -107,6 +110,30 @@ async function createOrFind(creation: Creation, manifest: JsonObject): Promise<J
       }
     }
   });
+}
+
+/**
+ * Returns whether a program may have begun in an earlier Job of this name, as the events of the cluster say. An engine reports
+ * that itself. Who may not read events does without.
+ */
+async function hasHadPod(
+  { cluster, job, facts }: Creation,
+  manifest: JsonObject,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (facts.executesItself) return false;
+  const { name } = manifest.metadata as { name: string };
+  try {
+    const seen = await listEvents(cluster, job.namespace, { kind: "Job", name }, { signal });
+    return seen.some(({ reason }) => reason === "SuccessfulCreate");
+  } catch (error) {
+    if (error instanceof ClusterError && error.status === 403) return false;
+    throw error;
+  }
+}
+
+function goneError(manifest: JsonObject): JobGoneError {
+  return new JobGoneError(`Job '${(manifest.metadata as { name: string }).name}' is gone`);
 }
 
 /** Creates a secret, unless an earlier request or another worker has. It has the same content then. */

@@ -40,6 +40,8 @@ const lastLinesMs = 10_000;
 const resolutionMs = 1_000;
 /** The watch of pods may be behind that of Jobs by this time. */
 const podLagMs = 2_000;
+/** A node reports an end within this time after the API server was away. Source: Kubernetes, pkg/kubelet/status, syncPeriod is 10 s. */
+const nodeReportMs = 15_000;
 /** After the deletion of a Job, its pods are told to end within this time, unless they are to stay. */
 const deletionLagMs = 5_000;
 
@@ -129,7 +131,9 @@ export class JobWatch implements JobListener, Disposable {
 
   /** Asks the cluster whether the flow run has ended, because the news of that may be on its way. */
   async looksEnded(): Promise<boolean> {
+    const wasAway = this.job.namespace.problem !== null;
     await this.#look();
+    if (wasAway && !this.#isConcluded) await this.#podsEnded(nodeReportMs);
     return this.#isConcluded || this.pods.some(({ phase }) => phase === "Succeeded");
   }
 

@@ -26,7 +26,7 @@ export async function explainMissingPod(
     if (signal.aborted || !isMissing()) return;
     // Who may not read events does without.
     const options = { signal, limitMs: lookLimitMs };
-    const events = await listEvents(namespace.cluster, namespace.name, uid, options).catch(() => []);
+    const events = await listEvents(namespace.cluster, namespace.name, { uid }, options).catch(() => []);
     const failed = events.filter(({ reason }) => reason === "FailedCreate").at(-1);
     if (!failed || !isMissing()) continue;
     onDiagnosis({

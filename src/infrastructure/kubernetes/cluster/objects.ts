@@ -185,14 +185,20 @@ export async function deleteObject(
   }
 }
 
-/** Returns the events about an object, the oldest first. The API server forgets events after an hour. */
+/**
+ * Returns the events about one object, the oldest first, or about all objects that have had a name. The API server forgets events
+ * after an hour.
+ */
 export async function listEvents(
   cluster: Cluster,
   namespace: string,
-  uid: string,
+  about: { readonly uid: string } | { readonly kind: string; readonly name: string },
   options: CallOptions,
 ): Promise<EventObject[]> {
-  const found = await listObjects(cluster, events, namespace, { fieldSelector: `involvedObject.uid=${uid}` }, options);
+  const fieldSelector = Object.entries(about)
+    .map(([field, value]) => `involvedObject.${field}=${value}`)
+    .join();
+  const found = await listObjects(cluster, events, namespace, { fieldSelector }, options);
   const timeOf = ({ lastTimestamp, eventTime, metadata }: EventObject): string =>
     lastTimestamp ?? eventTime ?? metadata.creationTimestamp ?? "";
   return found.sort((one, other) => (timeOf(one) < timeOf(other) ? -1 : 1));
