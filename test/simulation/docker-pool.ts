@@ -19,12 +19,12 @@ export function dockerPoolOn(send: SendToEngine): PoolType {
     isLocal: false,
     baseJobTemplate: dockerTemplate(false),
     open: async (services) =>
-      withoutFiles(openDockerOn(new Engine(address, requestLimitMs, send), { ...services, environment }, machine)),
+      withoutFiles(openDockerOn(new Engine(address, requestLimitMs, send), { ...services, environment }, seesProcess)),
   };
 }
 
 /** The engines of the simulation are on other machines. */
-const machine = { seesProcess: async () => false, holdsBack: async () => false };
+const seesProcess = async (): Promise<boolean> => false;
 
 /** Changes a pool type: the position in the output would be stored in a real file. */
 export function withoutFiles<J extends Job>(infrastructure: Infrastructure<J>): Infrastructure<J> {

@@ -1,6 +1,5 @@
 // Whether a program has begun, if the engine takes its container for unstarted. An engine that died in the middle of a start does
 // not know this any more. A program other than Prefect's does not report that it has begun, and must not be executed twice.
-import { readdir, readFile } from "node:fs/promises";
 import { type ContainerDetails, inspectIfThere } from "./container-details.ts";
 import type { Docker } from "./docker.ts";
 import { isPodman } from "./engine/engine.ts";
@@ -21,16 +20,14 @@ const eventDelayS = 2;
 
 /**
  * Returns whether the program of a container that counts as unstarted may have begun. It has certainly not begun if one of these
- * holds: the engine has not died since the creation, the runtime had not prepared the container, or it still holds the program
- * back. Throws as `Engine.request` does.
+ * holds: the engine has not died since the creation, or the runtime had not prepared the container. Throws as `Engine.request` does.
  */
 export async function mayHaveBegun(docker: Docker, id: string, signal?: AbortSignal): Promise<boolean> {
   const details = await inspectIfThere(docker, id, signal);
   if (details === null) return true;
   if (await remembersCreation(docker, details, signal)) return false;
   const isMarked = details.HostConfig.Tmpfs?.[startMark] !== undefined;
-  if (isMarked && !(await hasMark(docker, id, signal))) return false;
-  return !(await docker.holdsBack(id));
+  return !isMarked || (await hasMark(docker, id, signal));
 }
 
 /**
@@ -60,18 +57,4 @@ async function hasMark({ engine }: Docker, id: string, signal?: AbortSignal): Pr
     if (isMissing(error)) return false;
     throw error;
   }
-}
-
-/**
- * Returns whether a runtime on this machine has prepared the container and holds its program back. It does so until its engine
- * tells it to go on, and an engine that died meanwhile never will. False where processes cannot be read.
- */
-export async function holdsBack(id: string): Promise<boolean> {
-  const pids = (await readdir("/proc").catch(() => [])).filter((entry) => /^\d+$/.test(entry));
-  const read = (pid: string, name: string): Promise<string> => readFile(`/proc/${pid}/${name}`, "utf8").catch(() => "");
-  for (const pid of pids) {
-    if (!/^[^\0]*runc\0init\0/.test(await read(pid, "cmdline"))) continue;
-    if ((await read(pid, "cgroup")).includes(id)) return true;
-  }
-  return false;
 }

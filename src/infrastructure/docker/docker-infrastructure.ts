@@ -5,7 +5,7 @@ import { findStartedWith, flowRunVariable } from "../../process/read-process-env
 import { goneExecution } from "../gone-execution.ts";
 import type { Infrastructure, InfrastructureServices } from "../pool-type.ts";
 import { adoptContainer, findAbandonedContainer } from "./adopt-container.ts";
-import { endedMeanwhile, holdsBack } from "./begun.ts";
+import { endedMeanwhile } from "./begun.ts";
 import { containerExecution } from "./container-execution.ts";
 import { ContainerWatch } from "./container-watch.ts";
 import type { Docker } from "./docker.ts";
@@ -30,10 +30,7 @@ const unknownToEngine =
 /** Opens the type. Throws EngineAddressError and DockerSettingError. The engine itself may be away. */
 export async function openDocker(services: InfrastructureServices): Promise<Infrastructure<DockerJob>> {
   const { environment } = services;
-  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services, {
-    seesProcess,
-    holdsBack,
-  });
+  return openDockerOn(new Engine(findEngine(environment), limitSeconds(environment) * 1000), services, seesProcess);
 }
 
 async function seesProcess(flowRunId: string): Promise<boolean> {
@@ -44,12 +41,12 @@ async function seesProcess(flowRunId: string): Promise<boolean> {
 export function openDockerOn(
   engine: Engine,
   services: InfrastructureServices,
-  machine: Pick<Docker, "seesProcess" | "holdsBack">,
+  seesProcess: Docker["seesProcess"],
 ): Infrastructure<DockerJob> {
   const { environment, log } = services;
   const patience = new Patience(log);
   const watch = new ContainerWatch(engine, patience, log);
-  const docker: Docker = { engine, patience, watch, services, ...machine, keepMs: keepHours(environment) * 3_600_000 };
+  const docker: Docker = { engine, patience, watch, services, seesProcess, keepMs: keepHours(environment) * 3_600_000 };
   const own = new OwnContainers(docker);
   return {
     toJob: (fields, facts) => toDockerJob(fields, facts),

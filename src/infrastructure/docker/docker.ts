@@ -13,8 +13,6 @@ export interface Docker {
   readonly services: InfrastructureServices;
   /** Returns whether a process of the flow run is seen on this machine. Those of an engine elsewhere never are. */
   seesProcess(flowRunId: string): Promise<boolean>;
-  /** Returns whether a runtime on this machine has prepared a container and holds its program back. */
-  holdsBack(id: string): Promise<boolean>;
   /** For how long an ended container is kept. */
   readonly keepMs: number;
 }
