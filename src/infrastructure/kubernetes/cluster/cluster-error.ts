@@ -66,6 +66,19 @@ export function isExpired(error: unknown): error is ClusterError {
   );
 }
 
+/** Returns whether the API server does not accept the credentials. */
+export function isUnauthorized(error: unknown): error is ClusterError {
+  return error instanceof ClusterError && error.status === 401;
+}
+
+/**
+ * Returns whether the cluster cannot be used now, whatever the request is. Credentials that have expired are renewed by somebody
+ * else, for example by the kubelet, so they are an outage too.
+ */
+export function isOutage(error: unknown): boolean {
+  return isTransient(error) || isUnauthorized(error);
+}
+
 /** Returns whether the failure may end by itself, so that a retry makes sense. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof ClusterUnreachableError) return true;

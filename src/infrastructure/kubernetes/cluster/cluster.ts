@@ -12,7 +12,7 @@ import { chooseProxy } from "../../../settings/proxy.ts";
 import { userAgent } from "../../../version.ts";
 import type { Call, Query } from "./call.ts";
 import type { ClusterAccess, Credentials, Environment } from "./cluster-access.ts";
-import { ClusterError, ClusterUnreachableError, isTransient } from "./cluster-error.ts";
+import { ClusterError, ClusterUnreachableError, isTransient, isUnauthorized } from "./cluster-error.ts";
 import { explainConnection } from "./explain-connection.ts";
 import type { StatusBody } from "./explain-status.ts";
 import type { Outage } from "./outage.ts";
@@ -133,12 +133,13 @@ export class Cluster implements Disposable {
         return result;
       } catch (error) {
         signal.throwIfAborted();
-        if (!call.asksNode || !(error instanceof ClusterError)) this.outage.failed(error);
-        if (used && error instanceof ClusterError && error.status === 401 && !isRenewed) {
-          isRenewed = true;
+        if (used && isUnauthorized(error)) {
           this.access.credentials.renew(used);
-          continue;
+          const wasRenewed = isRenewed;
+          isRenewed = true;
+          if (!wasRenewed) continue;
         }
+        if (!call.asksNode || !(error instanceof ClusterError)) this.outage.failed(error);
         if (!isTransient(error) || failed > retries) throw error;
         const asked = error instanceof ClusterError ? error.retryAfterMs : undefined;
         await sleep(delayMs(failed, asked, jitter, this.transport.random), signal);

@@ -1,7 +1,7 @@
 // What all requests to one API server know of the connection, so that the log says once that the server is away.
 import { monotonicMs } from "../../../async/clock.ts";
 import type { Logger } from "../../../logger.ts";
-import { isTransient } from "./cluster-error.ts";
+import { isOutage, isUnauthorized } from "./cluster-error.ts";
 
 /** A single failure is not worth a warning, because a retry usually succeeds. */
 const failuresBeforeWarning = 2;
@@ -27,7 +27,7 @@ export class Outage {
 
   /** Notes a failed request. An answer that is final, such as 403, shows that the API server is there. */
   failed(error: unknown): void {
-    if (!isTransient(error)) {
+    if (!isOutage(error)) {
       this.answered();
       return;
     }
@@ -36,7 +36,8 @@ export class Outage {
     this.#problem = (error as Error).message;
     if (this.#isSaid || this.#failures < failuresBeforeWarning) return;
     this.#isSaid = true;
-    this.log.warn(`${this.#problem} Flow runs stay as they are until it answers again.`);
+    const end = isUnauthorized(error) ? "accepts them" : "answers again";
+    this.log.warn(`${this.#problem} Flow runs stay as they are until it ${end}.`);
   }
 
   /** Notes that the API server answered. */

@@ -1,7 +1,7 @@
 // How a watch is doing: whether it works, since when not, and what the log was told of it.
 import { monotonicMs } from "../../../async/clock.ts";
 import type { Logger } from "../../../logger.ts";
-import { isExpired, isTransient } from "./cluster-error.ts";
+import { isExpired, isOutage } from "./cluster-error.ts";
 import type { Outage } from "./outage.ts";
 
 /** Fewer transient failures in a row are normal while an API server is replaced. */
@@ -51,7 +51,7 @@ export class WatchHealth {
   failed(error: unknown, number: number): void {
     this.#problem = error instanceof Error ? error.message : String(error);
     this.#problemSince ??= monotonicMs();
-    const mayEnd = isTransient(error) || isExpired(error);
+    const mayEnd = isOutage(error) || isExpired(error);
     if (this.#isSaid || (mayEnd && (number < failuresBeforeWarning || this.outage.isSaid))) return;
     this.#isSaid = true;
     this.log.warn(`${this.#problem} Until then, changes of ${this.subject} are not seen.`);
