@@ -1,7 +1,7 @@
 // `npm run chaos`: lictor against a real server, with real engines, under random faults.
 import { parseArgs } from "node:util";
 import { whyNoEngine } from "../support/docker-engine.ts";
-import { findControlPlane } from "../support/kubernetes-binaries.ts";
+import { controlPlane, findPrograms } from "../support/kubernetes-binaries.ts";
 import { runScript } from "../support/run-script.ts";
 import { type FaultKind, faultKindsOf, type PoolTypeName, poolTypes } from "./plan.ts";
 import { formatReport, isFlawless } from "./report.ts";
@@ -41,7 +41,7 @@ async function chaos(stop: AbortSignal): Promise<void> {
   const noEngine = options.poolType === "docker" ? await whyNoEngine() : undefined;
   if (noEngine !== undefined) throw new Error(`There is no container engine for --pool-type docker: ${noEngine}.`);
   // It may have to be built.
-  if (options.poolType === "kubernetes") await findControlPlane();
+  if (options.poolType === "kubernetes") await findPrograms(controlPlane);
   const { seed, minutes, runs, faults } = options;
   say(`${runs} flow runs and ${faults} faults in ${minutes} minutes, with seed ${seed}`);
   const result = await runChaos(options, say, stop);

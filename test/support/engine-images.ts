@@ -50,8 +50,7 @@ export async function importBusybox(engine: { socketPath: string }, directory: s
   const root = join(directory, "busybox");
   await mkdir(join(root, "bin"), { recursive: true });
   await mkdir(join(root, "tmp"));
-  const { stdout } = await runCommand("sh", ["-c", "command -v busybox"]);
-  await cp(await realpath(stdout.trim()), join(root, "bin/busybox"));
+  await copyBusybox(join(root, "bin/busybox"));
   await runOrThrow(join(root, "bin/busybox"), ["--install", "-s", join(root, "bin")]);
   for (const applet of await readdir(join(root, "bin"))) {
     if (applet === "busybox") continue;
@@ -61,10 +60,26 @@ export async function importBusybox(engine: { socketPath: string }, directory: s
   await importImage(engine, BUSYBOX, root);
 }
 
+/** Copies the busybox of this machine, which needs no libraries. */
+export async function copyBusybox(path: string): Promise<void> {
+  const { stdout } = await runCommand("sh", ["-c", "command -v busybox"]);
+  await cp(await realpath(stdout.trim()), path);
+}
+
 /** A few empty directories, the links of the root directory, and a `prefect` that runs the Prefect of the test environment. */
 export async function importHostImage(engine: { socketPath: string }, directory: string): Promise<void> {
-  const { python } = await ensurePythonEnvironment(console.error);
   const root = join(directory, "host");
+  await makeHostRoot(root);
+  const changes = Object.entries(hostEnvironment).map(([name, value]) => `ENV ${name}=${value}`);
+  await importImage(engine, HOST_IMAGE, root, changes);
+}
+
+/** The environment of the host image. */
+export const hostEnvironment = { PATH: "/lictor:/usr/local/bin:/usr/bin:/bin", HOME: "/root" } as const;
+
+/** Makes the root directory of the host image. */
+export async function makeHostRoot(root: string): Promise<void> {
+  const { python } = await ensurePythonEnvironment(console.error);
   for (const name of ["usr", "etc", "tmp", "root", "proc", "sys", "dev", "opt", "var", "run", "home", "lictor"]) {
     await mkdir(join(root, name), { recursive: true });
   }
@@ -77,7 +92,6 @@ export async function importHostImage(engine: { socketPath: string }, directory:
   }
   // The programs of an environment name the place where it was built, which may be gone.
   await writeFile(join(root, "lictor/prefect"), `#!/bin/sh\nexec ${python} -m prefect "$@"\n`, { mode: 0o755 });
-  await importImage(engine, HOST_IMAGE, root, ["ENV PATH=/lictor:/usr/local/bin:/usr/bin:/bin", "ENV HOME=/root"]);
 }
 
 /** Imports both images and returns the engine. Ends it if that fails. */

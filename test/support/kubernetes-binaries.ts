@@ -8,24 +8,26 @@ import { runCommand } from "./run-command.ts";
 /** The release that the tests run with. */
 export const kubernetesVersion = "1.34.4";
 
-/** The programs of this release. `etcd` may come from anywhere. */
-export const controlPlane = ["kube-apiserver", "kube-controller-manager"] as const;
+/** The programs of this release for a cluster without nodes. `etcd` may come from anywhere. */
+export const controlPlane: readonly string[] = ["kube-apiserver", "kube-controller-manager"];
+/** The same for a cluster with a node. */
+export const wholeCluster: readonly string[] = [...controlPlane, "kube-scheduler", "kubelet"];
 
 /**
  * Returns the folder with the programs: LICTOR_TEST_KUBERNETES_BIN, or `.cache`, where they are built if they are missing. That
  * takes up to an hour. Throws an error that says what is missing.
  */
-export async function findControlPlane(): Promise<string> {
+export async function findPrograms(programs: readonly string[]): Promise<string> {
   if (!(await isInstalled("etcd"))) throw new Error("etcd is not installed (Debian: apt-get install etcd-server).");
   const given = process.env.LICTOR_TEST_KUBERNETES_BIN;
   const folder = folderOfPrograms();
-  const missing = controlPlane.filter((name) => !existsSync(join(folder, name)));
+  const missing = missingOf(programs);
   if (missing.length === 0) return folder;
   if (given !== undefined)
     throw new Error(`LICTOR_TEST_KUBERNETES_BIN is ${given}, which has no ${missing.join(" and no ")}.`);
   if (!(await isInstalled("go"))) {
     throw new Error(
-      "Kubernetes cannot be built without Go. Install it, or set LICTOR_TEST_KUBERNETES_BIN to a folder with kube-apiserver and kube-controller-manager.",
+      `Kubernetes cannot be built without Go. Install it, or set LICTOR_TEST_KUBERNETES_BIN to a folder with ${programs.join(", ")}.`,
     );
   }
   await build(folder, missing);
@@ -36,17 +38,31 @@ export async function findControlPlane(): Promise<string> {
 export async function whyNoControlPlane(): Promise<string | undefined> {
   if (process.platform !== "linux") return "the nodes of the tests need Linux";
   if (!(await isInstalled("etcd"))) return "etcd is not installed (Debian: apt-get install etcd-server)";
-  const missing = controlPlane.filter((name) => !existsSync(join(folderOfPrograms(), name)));
+  const missing = missingOf(controlPlane);
   return missing.length === 0
     ? undefined
     : `there is no ${missing.join(" and no ")} (npm run test:kubernetes builds it)`;
+}
+
+/** Finds out why `findPrograms` would throw; undefined if it would not. */
+export async function whyNoPrograms(programs: readonly string[]): Promise<string | undefined> {
+  const missing = missingOf(programs);
+  if (missing.length === 0) return undefined;
+  if (process.env.LICTOR_TEST_KUBERNETES_BIN !== undefined)
+    return `LICTOR_TEST_KUBERNETES_BIN has no ${missing.join(" and no ")}`;
+  return (await isInstalled("go")) ? undefined : `there is no ${missing.join(" and no ")}, and no Go to build it with`;
+}
+
+function missingOf(programs: readonly string[]): string[] {
+  return programs.filter((name) => !existsSync(join(folderOfPrograms(), name)));
 }
 
 function folderOfPrograms(): string {
   return process.env.LICTOR_TEST_KUBERNETES_BIN ?? inCheckout(`.cache/kubernetes-${kubernetesVersion}`);
 }
 
-async function isInstalled(program: string): Promise<boolean> {
+/** Returns whether a program is on PATH. */
+export async function isInstalled(program: string): Promise<boolean> {
   return (await runCommand("sh", ["-c", `command -v ${program}`])).code === 0;
 }
 

@@ -1,16 +1,14 @@
-// A real Kubernetes without nodes: etcd, API server and controllers on loopback. The test plays scheduler and kubelet.
-import { type ChildProcess, spawn } from "node:child_process";
+// A real Kubernetes without nodes: etcd, API server and controllers on loopback. The test plays scheduler and kubelet, or it
+// starts them too, see `whole-cluster.ts`.
 import { generateKeyPairSync, randomUUID } from "node:crypto";
-import { openSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { JsonObject } from "../../src/api/wire.ts";
 import { findFreePort } from "./free-port.ts";
-import { findControlPlane } from "./kubernetes-binaries.ts";
-import { endChild, signalProcess } from "./processes.ts";
+import { controlPlane, findPrograms } from "./kubernetes-binaries.ts";
+import { LoggedPrograms } from "./logged-programs.ts";
 import { makeTemporaryDirectory } from "./temporary-directory.ts";
-import { waitFor } from "./wait-for.ts";
 
 /** A running cluster. Disposing ends it and removes its data. */
 export interface KubernetesCluster extends AsyncDisposable {
@@ -27,16 +25,26 @@ export interface KubernetesCluster extends AsyncDisposable {
   restartAndForget(): Promise<void>;
 }
 
-const startMs = 120_000;
+/** What a cluster with nodes needs besides. */
+export interface NodeSupport {
+  /** The addresses of services. The first one is that of the API server for pods. */
+  readonly serviceRange: string;
+  /** The certificate and the key that the API server shows to nodes, as files. */
+  readonly kubeletClient: { readonly certificate: string; readonly key: string };
+}
+
 const stopMs = 15_000;
 /** An API server that is told to end waits for its watches much longer, and a supervisor does not. */
 const apiServerStopMs = 3_000;
 /** Those that the tests need. The others would look after nodes, which are missing. */
 const controllers = "job,ttl-after-finished,garbagecollector,serviceaccount,namespace,resourcequota,disruption";
+/** Those for nodes, for what pods find in their files, and for Deployments. */
+const furtherControllers =
+  "nodelifecycle,taint-eviction-controller,podgc,root-ca-certificate-publisher-controller,deployment,replicaset";
 
 /** Starts a cluster. Throws with the end of a program's log if it does not come up. */
-export async function startKubernetes(): Promise<KubernetesCluster> {
-  const programs = await findControlPlane();
+export async function startKubernetes(nodes?: NodeSupport): Promise<KubernetesCluster> {
+  const programs = await findPrograms(controlPlane);
   const directory = await makeTemporaryDirectory("lictor-kubernetes-");
   const place = (name: string): string => join(directory.path, name);
   const [etcdPort, peerPort, port] = [await findFreePort(), await findFreePort(), await findFreePort()];
@@ -51,26 +59,9 @@ export async function startKubernetes(): Promise<KubernetesCluster> {
   await writeFile(place("tokens.csv"), `${adminToken},admin,admin,"system:masters"\n`);
   await mkdir(place("certificates"));
 
-  const running = new Map<string, ChildProcess>();
-  process.once("exit", () => {
-    for (const { pid } of running.values()) if (pid) signalProcess(pid, "SIGKILL");
-  });
-  const start = (name: string, program: string, args: readonly string[]): void => {
-    const log = openSync(place(`${name}.log`), "a");
-    running.set(name, spawn(program, args, { stdio: ["ignore", log, log] }));
-  };
-  const untilItAnswers = async (name: string, what: string, token?: string): Promise<void> => {
-    const answers = async (): Promise<boolean> => {
-      if (running.get(name)?.exitCode != null) throw new Error(`${name} has ended: ${await logOf(name)}`);
-      return await ask(what, token);
-    };
-    await waitFor(answers, { timeoutMs: startMs, intervalMs: 200, what: name });
-  };
-  const logOf = async (name: string): Promise<string> => (await readFile(place(`${name}.log`), "utf8")).slice(-1_000);
-  const end = async (name: string, graceMs: number): Promise<void> => {
-    const child = running.get(name);
-    if (child?.pid) await endChild(child, child.pid, graceMs);
-  };
+  const running = new LoggedPrograms(directory.path);
+  const untilItAnswers = async (name: string, what: string, token?: string): Promise<void> =>
+    await running.untilReady(name, async () => (await readUrl(what, token)) !== undefined);
   const cluster: KubernetesCluster = {
     url,
     adminToken,
@@ -80,27 +71,27 @@ export async function startKubernetes(): Promise<KubernetesCluster> {
       contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
       "current-context": "c",
     }),
-    apiServerPid: () => running.get("kube-apiserver")?.pid ?? 0,
+    apiServerPid: () => running.pid("kube-apiserver"),
     async restart(how, pauseMs) {
-      await end("kube-apiserver", how === "SIGTERM" ? apiServerStopMs : 0);
+      await running.end("kube-apiserver", how === "SIGTERM" ? apiServerStopMs : 0);
       await delay(pauseMs);
       startApi();
       await untilItAnswers("kube-apiserver", `${url}/readyz`, adminToken);
     },
     async restartAndForget() {
-      await end("kube-apiserver", 0);
+      await running.end("kube-apiserver", 0);
       await compact(etcd);
       startApi();
       await untilItAnswers("kube-apiserver", `${url}/readyz`, adminToken);
     },
     async [Symbol.asyncDispose]() {
-      for (const name of ["kube-controller-manager", "kube-apiserver", "etcd"]) await end(name, stopMs);
+      await running.endAll(stopMs);
       await directory[Symbol.asyncDispose]();
     },
   };
 
   const startApi = (): void =>
-    start("kube-apiserver", join(programs, "kube-apiserver"), [
+    running.start("kube-apiserver", join(programs, "kube-apiserver"), [
       `--etcd-servers=${etcd}`,
       ...["--bind-address=127.0.0.1", `--secure-port=${port}`, "--endpoint-reconciler-type=none"],
       ...["--service-cluster-ip-range=10.96.0.0/24", `--cert-dir=${place("certificates")}`],
@@ -110,9 +101,10 @@ export async function startKubernetes(): Promise<KubernetesCluster> {
         `--service-account-key-file=${place("service-accounts.key")}`,
       ],
       `--service-account-signing-key-file=${place("service-accounts.key")}`,
+      ...(nodes === undefined ? [] : forNodes(nodes)),
     ]);
   try {
-    start("etcd", "etcd", [
+    running.start("etcd", "etcd", [
       ...["--data-dir", place("etcd"), "--listen-client-urls", etcd, "--advertise-client-urls", etcd],
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
     ]);
@@ -120,13 +112,16 @@ export async function startKubernetes(): Promise<KubernetesCluster> {
     startApi();
     await untilItAnswers("kube-apiserver", `${url}/readyz`, adminToken);
     await writeFile(place("controllers.json"), JSON.stringify(cluster.kubeconfig({ token: adminToken })));
-    start("kube-controller-manager", join(programs, "kube-controller-manager"), [
+    running.start("kube-controller-manager", join(programs, "kube-controller-manager"), [
       ...[`--kubeconfig=${place("controllers.json")}`, "--leader-elect=false", "--bind-address=127.0.0.1"],
       ...[
         `--controllers=${controllers}`,
         `--cert-dir=${place("controllers")}`,
         `--secure-port=${await findFreePort()}`,
       ],
+      ...(nodes === undefined
+        ? []
+        : [`--controllers=${furtherControllers}`, `--root-ca-file=${place("certificates/apiserver.crt")}`]),
     ]);
     const account = `${url}/api/v1/namespaces/default/serviceaccounts/default`;
     await untilItAnswers("kube-controller-manager", account, adminToken);
@@ -137,17 +132,30 @@ export async function startKubernetes(): Promise<KubernetesCluster> {
   return cluster;
 }
 
-/** Returns whether the URL answers with 200. The certificate is not looked at. */
-async function ask(url: string, token?: string): Promise<boolean> {
+/** Options of the API server. Of two options of the same name, the last one counts. */
+function forNodes({ serviceRange, kubeletClient }: NodeSupport): string[] {
+  return [
+    `--service-cluster-ip-range=${serviceRange}`,
+    ...[`--kubelet-client-certificate=${kubeletClient.certificate}`, `--kubelet-client-key=${kubeletClient.key}`],
+    "--kubelet-preferred-address-types=InternalIP",
+  ];
+}
+
+/** Returns what the URL answers with 200, else undefined. The certificate is not looked at. */
+export async function readUrl(url: string, token?: string): Promise<string | undefined> {
   const { request } = await (url.startsWith("https:") ? import("node:https") : import("node:http"));
   const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-  return await new Promise<boolean>((resolve) => {
+  return await new Promise((resolve) => {
     const asking = request(url, { headers, rejectUnauthorized: false, timeout: 5_000 }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
+      let text = "";
+      response.setEncoding("utf8").on("data", (part: string) => {
+        text += part;
+      });
+      response.on("error", () => resolve(undefined));
+      response.on("end", () => resolve(response.statusCode === 200 ? text : undefined));
     });
     asking.on("timeout", () => asking.destroy());
-    asking.on("error", () => resolve(false));
+    asking.on("error", () => resolve(undefined));
     asking.end();
   });
 }
