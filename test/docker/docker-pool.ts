@@ -187,7 +187,7 @@ export async function waitForContainer(pool: DockerPool, flowRunId: string, stat
 
 /** Waits for the end of a flow run, and returns its last state message. */
 export async function endOf(
-  { api }: DockerPool,
+  { api }: Pick<DockerPool, "api">,
   flowRunId: string,
   type: "CRASHED" | "CANCELLED" | "COMPLETED" | "FAILED",
 ) {
@@ -196,7 +196,7 @@ export async function endOf(
 }
 
 /** Waits for the log records of a flow run until one matches. Returns all of them. */
-export async function logsOf({ api }: DockerPool, flowRunId: string, until: RegExp): Promise<string[]> {
+export async function logsOf({ api }: Pick<DockerPool, "api">, flowRunId: string, until: RegExp): Promise<string[]> {
   const read = async () => {
     const messages = (await api.readLogs(flowRunId)).map(({ message }) => message);
     return messages.some((message) => until.test(message)) ? messages : undefined;
