@@ -101,6 +101,21 @@ describe.skipIf(missing)("a flow run in a pod of a node", { timeout: 900_000 }, 
     await waitFor(isGone, { ...soon, what: "the end of the Job" });
   });
 
+  test.concurrent("whose pod has a volume that is missing waits with the reason", async () => {
+    const own = await WholePool.create({ namespace, shared });
+    await own.addVolume({ name: "missing", configMap: { name: "missing" } });
+    await using _worker = await own.startWorker({ user });
+    const id = await own.runFlow("hello");
+    await own.untilState(
+      id,
+      "InfrastructurePending",
+      /cannot be mounted \(FailedMount\)\. .*configmap "missing" not found/,
+    );
+    const [body, path] = [{ metadata: { name: "missing" } }, `/api/v1/namespaces/${namespace.name}/configmaps`];
+    await namespace.admin.request("POST", path, { body });
+    await endOf(own, id, "COMPLETED");
+  });
+
   test.concurrent("that is cancelled ends itself", async () => {
     const id = await pool.runFlow("sleep", { seconds: 600 });
     await pool.api.waitForState(id, ["RUNNING"], flowTimeoutMs);

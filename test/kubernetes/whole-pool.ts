@@ -11,7 +11,7 @@ import { flowRunLabel } from "../../src/infrastructure/kubernetes/job-labels.ts"
 import { inCheckout } from "../support/checkout.ts";
 import { HOST_IMAGE, hostVolumes } from "../support/engine-images.ts";
 import type { RunningProgram } from "../support/lictor.ts";
-import { type PrefectApi, prefectApi } from "../support/prefect-api.ts";
+import { finalTypes, type PrefectApi, prefectApi } from "../support/prefect-api.ts";
 import { startWorker, type WorkerOptions } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -62,6 +62,12 @@ export class WholePool {
     return new WholePool(name, id, namespace, shared);
   }
 
+  /** Adds a volume to all pods, below /opt. */
+  async addVolume(volume: JsonObject & { name: string }): Promise<void> {
+    const template = await makeTemplate(this.namespace.name, this.shared, [volume]);
+    await this.api.updateWorkPool(this.name, { base_job_template: template });
+  }
+
   /** Starts a worker on this machine, as this user of the cluster; without one as the administrator. */
   async startWorker(options: Partial<WorkerOptions> & { user?: JsonObject } = {}): Promise<RunningProgram> {
     const { cluster } = this.namespace;
@@ -108,9 +114,14 @@ export class WholePool {
 
   /** Waits until the flow run is or was in a state of this name whose message matches. */
   async untilState(flowRunId: string, name: string, message: RegExp): Promise<void> {
-    const read = async () => await this.api.readStates(flowRunId);
-    const seen = async () => (await read()).some((state) => state.name === name && message.test(state.message ?? ""));
     const what = `the state ${name} ${message} of ${flowRunId}`;
+    const read = async () => await this.api.readStates(flowRunId);
+    const seen = async () => {
+      const states = await read();
+      if (states.some((state) => state.name === name && message.test(state.message ?? ""))) return true;
+      if (states.some(({ type }) => finalTypes.includes(type))) throw new Error(`it ended before ${what}`);
+      return false;
+    };
     await waitFor(seen, { timeoutMs: flowTimeoutMs, intervalMs: 200, what }).catch(async (error: Error) => {
       const states = (await read()).map((state) => `${state.name} (${state.message})`);
       throw new Error(`${error.message}\nits states: ${states.join(", ")}`, { cause: error });
@@ -129,15 +140,17 @@ function isOf(flowRunId: string): (object: { metadata: { labels?: Record<string,
 }
 
 /** Pods share the network of this machine, so they reach the Prefect server. Their working directory is the shared folder. */
-async function makeTemplate(namespace: string, shared: string): Promise<JsonObject> {
+async function makeTemplate(namespace: string, shared: string, more: { name: string }[] = []): Promise<JsonObject> {
   const { volumes, volumeMounts } = await podVolumes(shared);
+  // A volume that no container uses is not mounted.
+  const moreMounts = more.map(({ name }) => ({ name, mountPath: `/opt/${name}` }));
   const template = structuredClone(kubernetesBaseJobTemplate) as unknown as {
     job_configuration: { job_manifest: { spec: { template: { spec: { containers: [JsonObject] } & JsonObject } } } };
     variables: { properties: { namespace: JsonObject } };
   };
   const { spec } = template.job_configuration.job_manifest.spec.template;
-  Object.assign(spec, { hostNetwork: true, volumes });
-  Object.assign(spec.containers[0], { volumeMounts, workingDir: shared });
+  Object.assign(spec, { hostNetwork: true, volumes: [...volumes, ...more] });
+  Object.assign(spec.containers[0], { volumeMounts: [...volumeMounts, ...moreMounts], workingDir: shared });
   template.variables.properties.namespace.default = namespace;
   return template as unknown as JsonObject;
 }

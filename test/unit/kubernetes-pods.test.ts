@@ -1,7 +1,8 @@
 // What the status of a pod and of a Job says: diagnoses, events and endings.
 import { describe, expect, test } from "vitest";
 import type { ContainerStatus, JobObject, PodObject } from "../../src/infrastructure/kubernetes/cluster/resources.ts";
-import { diagnose, diagnosisKey } from "../../src/infrastructure/kubernetes/diagnosis.ts";
+import { describeDiagnosis, diagnose, diagnosisKey } from "../../src/infrastructure/kubernetes/diagnosis.ts";
+import { diagnosePodEvents } from "../../src/infrastructure/kubernetes/explain-by-events.ts";
 import { toEnding } from "../../src/infrastructure/kubernetes/job-ending.ts";
 import { toJobRow } from "../../src/infrastructure/kubernetes/job-row.ts";
 import { podEventId, relatedTo, toPodEvent } from "../../src/infrastructure/kubernetes/pod-event.ts";
@@ -365,4 +366,41 @@ describe("the ending of a Job", () => {
       reported: null,
     });
   });
+});
+
+test.each<[string, [string, string][], string | null]>([
+  ["no event", [], null],
+  [
+    "a pull that takes long",
+    [
+      ["Scheduled", ""],
+      ["Pulling", 'Pulling image "i:1"'],
+    ],
+    null,
+  ],
+  [
+    "a volume without its config map",
+    [
+      ["Scheduled", ""],
+      ["FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "c" not found'],
+    ],
+    'The volumes of the pod cannot be mounted (FailedMount). MountVolume.SetUp failed for volume "v" : configmap "c" not found. Check that the secrets, config maps and claims exist that the volumes of the job manifest name.',
+  ],
+  [
+    "a volume that was late",
+    [
+      ["FailedMount", "not yet"],
+      ["Pulling", ""],
+    ],
+    null,
+  ],
+  [
+    "a node without a network",
+    [["FailedCreatePodSandBox", "Failed to create pod sandbox:\n no plugin."]],
+    "The node cannot make the pod (FailedCreatePodSandBox). Failed to create pod sandbox: no plugin. Look at the network plugin and the container runtime of the node.",
+  ],
+])("the events about a pod say why it waits: %s", (_, events, text) => {
+  const metadata = { name: "e", uid: "u", resourceVersion: "1" };
+  const found = diagnosePodEvents(events.map(([reason, message]) => ({ metadata, reason, message })));
+  expect(found && describeDiagnosis(found)).toBe(text);
 });

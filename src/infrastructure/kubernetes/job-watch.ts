@@ -5,10 +5,10 @@ import type { Ending, RunOutput } from "../execution.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
 import { listObjects, readObject } from "./cluster/objects.ts";
 import { jobs, pods } from "./cluster/resources.ts";
+import { explainByEvents } from "./explain-by-events.ts";
 import { type JobEnd, newest, terminationMessage, toEnding } from "./job-ending.ts";
 import { JobPods } from "./job-pods.ts";
 import { type JobRow, toJobRow } from "./job-row.ts";
-import { explainMissingPod } from "./missing-pod.ts";
 import { isFinal, type PodFacts, toPodFacts } from "./pod-facts.ts";
 import { readLastLines } from "./pod-output.ts";
 import type { PodReports } from "./pod-reports.ts";
@@ -74,11 +74,7 @@ export class JobWatch implements JobListener, Disposable {
     });
     this.#following = job.namespace.follow(job.uid, this);
     void this.#lookRegularly();
-    void explainMissingPod(job, {
-      isMissing: () => !this.#isConcluded && this.pods.length === 0,
-      onDiagnosis: (diagnosis) => targets.reports.onDiagnosis(diagnosis, true),
-      signal: this.#over.signal,
-    });
+    void explainByEvents(this.job, this, this.targets.reports, this.#over.signal);
   }
 
   /** Whether a container of the flow run has run. */
