@@ -154,7 +154,7 @@ async function reportEnd(reporting: Reporting, execution: Execution, ending: End
   const exit = exitMessage(ending.status, context.poolType.isLocal, ending.why);
   run.log[explainExit(ending.status).level](`${exit} ${explainExit(ending.status).resolution}`);
   if (isSignal(ending.status) || ending.isCrash) {
-    await reportCrash(reporting, exit);
+    await reportCrash(reporting, exit, ending.output);
     return;
   }
   await propose(reporting, failedState(withReason(exit, result, run.lines?.lastLines ?? "")));

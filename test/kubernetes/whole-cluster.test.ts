@@ -103,7 +103,10 @@ describe.skipIf(missing)("a flow run in a pod of a node", { timeout: 900_000 }, 
 
   test.concurrent("whose pod has a volume that is missing waits with the reason", async () => {
     const own = await WholePool.create({ namespace, shared });
-    await own.addVolume({ name: "missing", configMap: { name: "missing" } });
+    await own.changePods(({ volumes, containers: [{ volumeMounts }] }) => {
+      volumes.push({ name: "missing", configMap: { name: "missing" } });
+      volumeMounts.push({ name: "missing", mountPath: "/opt/missing" });
+    });
     await using _worker = await own.startWorker({ user });
     const id = await own.runFlow("hello");
     await own.untilState(
@@ -114,6 +117,22 @@ describe.skipIf(missing)("a flow run in a pod of a node", { timeout: 900_000 }, 
     const [body, path] = [{ metadata: { name: "missing" } }, `/api/v1/namespaces/${namespace.name}/configmaps`];
     await namespace.admin.request("POST", path, { body });
     await endOf(own, id, "COMPLETED");
+  });
+
+  test.concurrent("whose pod cannot be prepared is Crashed with the reason and the output", async () => {
+    const own = await WholePool.create({ namespace, shared });
+    await own.changePods((spec) => {
+      const [{ volumeMounts }] = spec.containers;
+      const command = ["sh", "-c", "echo no way; exit 9"];
+      spec.initContainers = [{ name: "prepare", image: HOST_IMAGE, command, volumeMounts }];
+    });
+    await using _worker = await own.startWorker({ user });
+    for (const id of [await own.runScript("true"), await own.runFlow("hello")]) {
+      expect((await endOf(own, id, "CRASHED")).message).toMatch(
+        /ended with exit code 9 \(Error\) in container 'prepare'/,
+      );
+      await logsOf(own, id, /no way/);
+    }
   });
 
   test.concurrent("that is cancelled ends itself", async () => {

@@ -56,16 +56,17 @@ export class WholePool {
   /** Creates a pool of a new name. */
   static async create({ namespace, shared }: Pick<WholeNamespace, "namespace" | "shared">): Promise<WholePool> {
     const name = `kubernetes-${randomUUID().slice(0, 8)}`;
-    const base_job_template = await makeTemplate(namespace.name, shared);
+    const base_job_template = (await makeTemplate(namespace.name, shared)) as unknown as JsonObject;
     const fields = { type: "kubernetes", base_job_template };
     const { id } = await prefectApi(inject("apiUrl")).createWorkPool(name, fields);
     return new WholePool(name, id, namespace, shared);
   }
 
-  /** Adds a volume to all pods, below /opt. */
-  async addVolume(volume: JsonObject & { name: string }): Promise<void> {
-    const template = await makeTemplate(this.namespace.name, this.shared, [volume]);
-    await this.api.updateWorkPool(this.name, { base_job_template: template });
+  /** Changes the pods of the base job template. */
+  async changePods(change: (spec: PodSpec) => void): Promise<void> {
+    const template = await makeTemplate(this.namespace.name, this.shared);
+    change(podSpecOf(template));
+    await this.api.updateWorkPool(this.name, { base_job_template: template as unknown as JsonObject });
   }
 
   /** Starts a worker on this machine, as this user of the cluster; without one as the administrator. */
@@ -139,20 +140,30 @@ function isOf(flowRunId: string): (object: { metadata: { labels?: Record<string,
   return ({ metadata }) => metadata.labels?.[flowRunLabel] === flowRunId;
 }
 
+/** A pod in a base job template. */
+export interface PodSpec extends JsonObject {
+  volumes: JsonObject[];
+  containers: [JsonObject & { volumeMounts: JsonObject[] }];
+}
+
+interface Template {
+  job_configuration: { job_manifest: { spec: { template: { spec: PodSpec } } } };
+  variables: { properties: { namespace: JsonObject } };
+}
+
+function podSpecOf({ job_configuration: { job_manifest } }: Template): PodSpec {
+  return job_manifest.spec.template.spec;
+}
+
 /** Pods share the network of this machine, so they reach the Prefect server. Their working directory is the shared folder. */
-async function makeTemplate(namespace: string, shared: string, more: { name: string }[] = []): Promise<JsonObject> {
+async function makeTemplate(namespace: string, shared: string): Promise<Template> {
   const { volumes, volumeMounts } = await podVolumes(shared);
-  // A volume that no container uses is not mounted.
-  const moreMounts = more.map(({ name }) => ({ name, mountPath: `/opt/${name}` }));
-  const template = structuredClone(kubernetesBaseJobTemplate) as unknown as {
-    job_configuration: { job_manifest: { spec: { template: { spec: { containers: [JsonObject] } & JsonObject } } } };
-    variables: { properties: { namespace: JsonObject } };
-  };
-  const { spec } = template.job_configuration.job_manifest.spec.template;
-  Object.assign(spec, { hostNetwork: true, volumes: [...volumes, ...more] });
-  Object.assign(spec.containers[0], { volumeMounts: [...volumeMounts, ...moreMounts], workingDir: shared });
+  const template = structuredClone(kubernetesBaseJobTemplate) as unknown as Template;
+  const spec = podSpecOf(template);
+  Object.assign(spec, { hostNetwork: true, volumes });
+  Object.assign(spec.containers[0], { volumeMounts, workingDir: shared });
   template.variables.properties.namespace.default = namespace;
-  return template as unknown as JsonObject;
+  return template;
 }
 
 /** The volumes of a pod with the programs of this machine, this checkout and the shared folder. */

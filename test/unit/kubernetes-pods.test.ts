@@ -303,6 +303,16 @@ describe("the ending of a Job", () => {
       "A pod of higher priority took its place (Preempting).",
     ],
     [
+      "a failing preparation",
+      {
+        phase: "Failed",
+        initContainerStatuses: [terminated(0, "Completed", "first"), terminated(9, "Error", "second")],
+        containerStatuses: [waiting("PodInitializing")],
+      },
+      9,
+      "Pod 'p-1' on node 'node-1' ended with exit code 9 (Error) in container 'second'.",
+    ],
+    [
       "a helper's failure",
       { phase: "Failed", containerStatuses: [terminated(0, "Completed"), terminated(3, "Error", "sidecar")] },
       3,

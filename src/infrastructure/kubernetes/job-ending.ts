@@ -91,8 +91,9 @@ function describePod(
   const reason = end && end.reason !== "" ? ` (${end.reason})` : "";
   const text = hidesMessage ? "" : (end?.message ?? "").replace(/\s+/g, " ").trim().slice(0, longestMessage);
   const message = text === "" ? "" : `: ${text.replace(/\.$/, "")}`;
+  const part = end && end.container !== mainContainer ? ` in container '${end.container}'` : "";
   const ended = end
-    ? `ended with exit code ${end.exitCode}${reason}${message}`
+    ? `ended with exit code ${end.exitCode}${reason}${part}${message}`
     : pod.hasStarted
       ? "has no exit code"
       : "never started";

@@ -84,8 +84,7 @@ export async function jobExecution(
         })
       : null;
   const watch = new JobWatch(
-    // Lines that were passed on are not read again.
-    { uid, name, namespace, tailLines: isReported ? 0 : tailLines, writesResult: isReported },
+    { uid, name, namespace, tailLines, writesResult: isReported },
     { reports, onPodStarted: (pod, end) => outputs?.follow(pod, end) },
   );
   const createdAt = Date.parse(creationTimestamp ?? "");

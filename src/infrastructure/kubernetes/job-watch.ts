@@ -21,7 +21,7 @@ export interface WatchedJob {
   readonly namespace: WatchedNamespace;
   /** How many of the last lines of a failed container are read. */
   readonly tailLines: number;
-  /** Whether the termination message of its container is the result of a program. */
+  /** Whether the lines of its container are passed on as they come, and its termination message is the result of a program. */
   readonly writesResult: boolean;
 }
 
@@ -226,9 +226,10 @@ export class JobWatch implements JobListener, Disposable {
   }
 
   async #readOutput(): Promise<RunOutput | undefined> {
-    const { namespace, tailLines } = this.job;
-    const pod = newest(this.pods.filter(({ phase, hasStarted }) => hasStarted && phase !== "Succeeded"));
-    if (tailLines === 0 || pod === undefined) return undefined;
+    const { namespace, tailLines, writesResult } = this.job;
+    const pod = newest(this.pods.filter(({ phase, end, hasStarted }) => (hasStarted || end) && phase !== "Succeeded"));
+    // Lines that were passed on are not read again.
+    if (tailLines === 0 || pod === undefined || (writesResult && pod.hasStarted)) return undefined;
     return await readLastLines(namespace.cluster, namespace.name, pod, {
       tailLines,
       signal: timeoutSignal(lastLinesMs),

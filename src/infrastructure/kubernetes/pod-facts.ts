@@ -16,7 +16,7 @@ export interface PodFacts {
   readonly restarts: number;
   /** Whether a container other than those for preparation has run. */
   readonly hasStarted: boolean;
-  /** How the flow run's container ended; null if it runs, or if nobody knows. */
+  /** How the flow run's container ended, or the one for preparation that kept it from starting. Null if it runs, or if nobody knows. */
   readonly end: ContainerEnd | null;
   /** Whether the pod was ended from outside: by an eviction, a preemption, or the loss of its node. */
   readonly isDisrupted: boolean;
@@ -53,6 +53,7 @@ export function toPodFacts(pod: PodObject): PodFacts {
   const { metadata, spec, status } = pod;
   const containers = status?.containerStatuses ?? [];
   const diagnosis = diagnose(status);
+  const hasStarted = containers.some(hasRun);
   return {
     uid: metadata.uid,
     name: metadata.name,
@@ -61,8 +62,8 @@ export function toPodFacts(pod: PodObject): PodFacts {
     phase: status?.phase ?? "Unknown",
     node: spec?.nodeName ?? null,
     restarts: containers.reduce((sum, { restartCount = 0 }) => sum + restartCount, 0),
-    hasStarted: containers.some(hasRun),
-    end: endOf(containers),
+    hasStarted,
+    end: endOf(containers) ?? (hasStarted ? null : endOfPreparation(status?.initContainerStatuses ?? [])),
     isDisrupted: isDisrupted(pod),
     graceSeconds: metadata.deletionTimestamp ? (metadata.deletionGracePeriodSeconds ?? usualGraceSeconds) : null,
     diagnosis,
@@ -100,6 +101,12 @@ function endOf(containers: readonly ContainerStatus[]): ContainerEnd | null {
   const main = ended.find(({ container }) => container === mainContainer);
   if (main && main.exitCode !== 0) return main;
   return ended.find(({ exitCode }) => exitCode !== 0) ?? main ?? ended[0] ?? null;
+}
+
+/** The first container for preparation that failed. Those after it, and that of the flow run, never start. */
+function endOfPreparation(containers: readonly ContainerStatus[]): ContainerEnd | null {
+  const end = endOf(containers);
+  return end?.exitCode === 0 ? null : end;
 }
 
 function isDisrupted({ status }: PodObject): boolean {
