@@ -42,7 +42,7 @@ export interface Creation extends Pick<StartOptions, "isAwaited"> {
   readonly signal: AbortSignal;
 }
 
-/** The time limit for removing what a failed creation left. */
+/** The time limit for looking at what a failed creation left, and for removing it. */
 const removalMs = 30_000;
 
 /**
@@ -64,9 +64,11 @@ export async function createJob(creation: Creation): Promise<JobObject> {
   } catch (error) {
     // An earlier request may have created it without a response, and then even a refusal says nothing. Its program may have begun.
     // So it is dealt with as any other, even if its flow run is to be stopped.
-    const existing = await findOwn(creation, manifest);
+    const limit = timeoutSignal(removalMs);
+    const existing = await findOwn(creation, manifest, limit);
     if (existing === null) {
-      if (await hasHadPod(creation, manifest, timeoutSignal(removalMs)).catch(() => false)) throw goneError(manifest);
+      if (await hasHadPod(creation, manifest, limit).catch(() => false))
+        throw new JobGoneError(`Job '${nameOf(manifest)}' is gone`);
       if (split) await removeSecret(creation, split.secretName);
       signal.throwIfAborted();
       throw explained(error, job);
@@ -84,7 +86,7 @@ export async function createJob(creation: Creation): Promise<JobObject> {
  */
 async function createOrFind(creation: Creation, manifest: JsonObject): Promise<JobObject> {
   const { cluster, job, signal } = creation;
-  const { name } = manifest.metadata as { name: string };
+  const name = nameOf(manifest);
   const options = { signal, retries: 0 };
   const find = async (): Promise<JobObject | null> => {
     try {
@@ -99,9 +101,8 @@ async function createOrFind(creation: Creation, manifest: JsonObject): Promise<J
     for (;;) {
       const existing = isRepeated ? await find() : null;
       if (existing) return existing;
-      const mayHaveBegun = async (): Promise<boolean> =>
-        !(await creation.isAwaited()) || (await hasHadPod(creation, manifest, signal));
-      if (isRepeated && (await mayHaveBegun())) throw goneError(manifest);
+      const isWanted = !isRepeated || ((await creation.isAwaited()) && !(await hasHadPod(creation, manifest, signal)));
+      if (!isWanted) throw new JobGoneError(`Job '${name}' is gone`);
       isRepeated = true;
       try {
         return await createObject(cluster, jobs, job.namespace, manifest, options);
@@ -122,9 +123,8 @@ async function hasHadPod(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (facts.executesItself) return false;
-  const { name } = manifest.metadata as { name: string };
   try {
-    const seen = await listEvents(cluster, job.namespace, { kind: "Job", name }, { signal });
+    const seen = await listEvents(cluster, job.namespace, { kind: "Job", name: nameOf(manifest) }, { signal });
     return seen.some(({ reason }) => reason === "SuccessfulCreate");
   } catch (error) {
     if (error instanceof ClusterError && error.status === 403) return false;
@@ -132,8 +132,8 @@ async function hasHadPod(
   }
 }
 
-function goneError(manifest: JsonObject): JobGoneError {
-  return new JobGoneError(`Job '${(manifest.metadata as { name: string }).name}' is gone`);
+function nameOf({ metadata }: JsonObject): string {
+  return (metadata as { name: string }).name;
 }
 
 /** Creates a secret, unless an earlier request or another worker has. It has the same content then. */
@@ -220,10 +220,13 @@ async function giveToJob(creation: Creation, secretName: string, { metadata }: J
 }
 
 /** Returns the Job of this attempt; null if there is none, or if nobody can say. */
-async function findOwn({ cluster, job, facts }: Creation, manifest: JsonObject): Promise<JobObject | null> {
-  const { name } = manifest.metadata as { name: string };
+async function findOwn(
+  { cluster, job, facts }: Creation,
+  manifest: JsonObject,
+  signal: AbortSignal,
+): Promise<JobObject | null> {
   try {
-    const found = await readObject(cluster, jobs, job.namespace, name, { signal: timeoutSignal(removalMs) });
+    const found = await readObject(cluster, jobs, job.namespace, nameOf(manifest), { signal });
     return isOfAttempt(found, facts) ? found : null;
   } catch {
     return null;
