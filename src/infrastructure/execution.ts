@@ -16,10 +16,11 @@ export interface Execution extends AsyncDisposable {
   readonly handle: Handle;
   /**
    * Resolves when the program has started up and runs, as far as it says so. It may do so after `ended` if the program never
-   * began. The value is when it started, in ms since 1970 by the clock of this machine, if the infrastructure knows. Never
-   * rejects.
+   * began. Never rejects.
    */
-  readonly started: Promise<number | undefined>;
+  readonly started: Promise<unknown>;
+  /** Returns when it started, in ms since 1970 by the clock of this machine; null if that is not known. Missing if it never is. */
+  startedAt?(): number | null;
   /**
    * Resolves when the program has ended. With `onLine`, its lines have been passed on by then, as far as possible. Never
    * rejects.

@@ -5,7 +5,7 @@ import type { Ending, Execution, Handle } from "./execution.ts";
 export function goneExecution(handle: Handle, ending: Ending): Execution {
   return {
     handle,
-    started: Promise.resolve(undefined),
+    started: Promise.resolve(),
     ended: Promise.resolve(ending),
     hooks: null,
     reportsRunning: true,

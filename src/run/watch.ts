@@ -66,7 +66,7 @@ async function waitForEnd(context: RunContext, run: RunRecord, execution: Execut
   const over = new AbortController();
   const isSilent = run.rules || !execution.sendsHeartbeats;
   const beating = isSilent ? sendHeartbeats(context, run, over.signal) : undefined;
-  const timing = stopAfterTimeout(context, run, { started: execution.started, over: over.signal });
+  const timing = stopAfterTimeout(context, run, execution, over.signal);
   await waitUnlessAborted(execution.ended, run.stop.signal);
   over.abort();
   await Promise.all([beating, timing]);
@@ -79,13 +79,13 @@ const shortWaitMs = 1_000;
 async function stopAfterTimeout(
   context: RunContext,
   run: RunRecord,
-  { started, over }: { started: Promise<number | undefined>; over: AbortSignal },
+  execution: Execution,
+  over: AbortSignal,
 ): Promise<void> {
   const seconds = run.rules?.timeoutSeconds ?? null;
   if (seconds === null) return;
-  await waitUnlessAborted(started, over);
+  await waitUnlessAborted(execution.started, over);
   if (over.aborted) return;
-  const knownStart = await started;
   if (run.startedAt !== null && monotonicMs() - run.startedAt > shortWaitMs) {
     noteBegin(run);
     await keep(context, run);
@@ -93,7 +93,7 @@ async function stopAfterTimeout(
   const { startedAt, stop } = run;
   // Another worker started an adopted program, and only the wall clock outlives that worker. It may have been killed before the
   // program began to run.
-  const beganAt = knownStart ?? run.beganAt ?? wallClockMs();
+  const beganAt = execution.startedAt?.() ?? run.beganAt ?? wallClockMs();
   const ranMs = (): number => (startedAt === null ? wallClockMs() - beganAt : monotonicMs() - startedAt);
   while (!over.aborted && ranMs() < seconds * 1000) await sleep(seconds * 1000 - ranMs(), over);
   if (!over.aborted) stop.abort({ kind: "timeout", seconds });

@@ -9,7 +9,7 @@ import { startDockerEngine, whyNoEngine } from "../support/docker-engine.ts";
 import type { DockerEngine } from "../support/engine-program.ts";
 import { findFreePort } from "../support/free-port.ts";
 import { endAsNotApplicable } from "../support/prefect-release.ts";
-import { runCommand } from "../support/run-command.ts";
+import { isInstalled, runCommand } from "../support/run-command.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { containersOf, endOf, newDockerPool, runShell, startDockerWorker } from "./docker-pool.ts";
 
@@ -64,8 +64,7 @@ describe.skipIf(missing)("an engine with --tlsverify", { timeout: 120_000 }, () 
   });
 
   test("runs containers for a worker with a context that the Docker command line made", async () => {
-    if ((await runCommand("sh", ["-c", "command -v docker"])).code !== 0)
-      return endAsNotApplicable("no docker command");
+    if (!(await isInstalled("docker"))) return endAsNotApplicable("no docker command");
     await using files = await certificates(all());
     const env = { ...process.env, DOCKER_CONFIG: join(files.path, "config") };
     await mkdir(env.DOCKER_CONFIG);

@@ -36,7 +36,7 @@ test.each(cases)("of an engine that %s", async (_how, ending, status) => {
   });
   await watch({ services, api, identity, poolType, infrastructure, history, events: emitted }, run, {
     handle: { poolType: "process", identifier: "17", proof: {} },
-    started: Promise.resolve(undefined),
+    started: Promise.resolve(),
     ended: Promise.resolve(ending),
     hooks: null,
     reportsRunning: true,

@@ -169,7 +169,7 @@ export class Machine {
     };
     return {
       handle,
-      started: Promise.resolve(undefined),
+      started: Promise.resolve(),
       ended,
       hooks,
       reportsRunning: true,

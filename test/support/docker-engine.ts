@@ -5,15 +5,15 @@ import { join } from "node:path";
 import { withImages } from "./engine-images.ts";
 import { type DockerEngine, startEngine } from "./engine-program.ts";
 import { signalProcess } from "./processes.ts";
-import { runCommand, runOrThrow } from "./run-command.ts";
+import { isInstalled, runCommand, runOrThrow } from "./run-command.ts";
 
 /** Finds out why no engine can be started here; undefined if one can. */
 export async function whyNoEngine(): Promise<string | undefined> {
   if (process.platform !== "linux") return "an engine of the tests' own needs Linux";
   if (process.getuid?.() !== 0) return "an engine of the tests' own needs root";
   for (const program of ["dockerd", "busybox", "ip"]) {
-    const { code } = await runCommand("sh", ["-c", `command -v ${program}`]);
-    if (code !== 0) return `${program} is not installed (Debian: apt-get install docker.io busybox-static iproute2)`;
+    if (!(await isInstalled(program)))
+      return `${program} is not installed (Debian: apt-get install docker.io busybox-static iproute2)`;
   }
   return undefined;
 }

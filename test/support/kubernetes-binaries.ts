@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inCheckout } from "./checkout.ts";
-import { runCommand } from "./run-command.ts";
+import { isInstalled, runCommand } from "./run-command.ts";
 
 /** The release that the tests run with. */
 export const kubernetesVersion = "1.34.4";
@@ -59,11 +59,6 @@ function missingOf(programs: readonly string[]): string[] {
 
 function folderOfPrograms(): string {
   return process.env.LICTOR_TEST_KUBERNETES_BIN ?? inCheckout(`.cache/kubernetes-${kubernetesVersion}`);
-}
-
-/** Returns whether a program is on PATH. */
-export async function isInstalled(program: string): Promise<boolean> {
-  return (await runCommand("sh", ["-c", `command -v ${program}`])).code === 0;
 }
 
 async function build(folder: string, programs: readonly string[]): Promise<void> {

@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { withImages } from "./engine-images.ts";
 import { type DockerEngine, startEngine } from "./engine-program.ts";
-import { runCommand } from "./run-command.ts";
+import { isInstalled } from "./run-command.ts";
 
 /** Finds out why Podman cannot be started here; undefined if it can. */
 export async function whyNoPodman(): Promise<string | undefined> {
   if (process.platform !== "linux") return "Podman of the tests' own needs Linux";
   if (process.getuid?.() !== 0) return "Podman of the tests' own needs root";
   for (const program of ["podman", "runc", "busybox"]) {
-    const { code } = await runCommand("sh", ["-c", `command -v ${program}`]);
-    if (code !== 0) return `${program} is not installed (Debian: apt-get install podman runc busybox-static)`;
+    if (!(await isInstalled(program)))
+      return `${program} is not installed (Debian: apt-get install podman runc busybox-static)`;
   }
   return undefined;
 }

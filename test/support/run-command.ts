@@ -32,3 +32,8 @@ export async function runOrThrow(command: string, args: readonly string[]): Prom
   const { code, stderr } = await runCommand(command, args);
   if (code !== 0) throw new Error(`${command} ${args.join(" ")}: exit ${code}\n${stderr}`);
 }
+
+/** Returns whether a program is on PATH. */
+export async function isInstalled(program: string): Promise<boolean> {
+  return (await runCommand("sh", ["-c", `command -v ${program}`])).code === 0;
+}

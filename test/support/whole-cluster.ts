@@ -11,10 +11,10 @@ import { type ClusterNode, networkPlugins, nodeName, startNode } from "./cluster
 import { copyBusybox, HOST_IMAGE, hostEnvironment, makeHostRoot } from "./engine-images.ts";
 import { findFreePort } from "./free-port.ts";
 import { writeImages } from "./image-archive.ts";
-import { findPrograms, isInstalled, wholeCluster, whyNoPrograms } from "./kubernetes-binaries.ts";
+import { findPrograms, wholeCluster, whyNoPrograms } from "./kubernetes-binaries.ts";
 import { type KubernetesCluster, readUrl, startKubernetes } from "./kubernetes-cluster.ts";
 import { LoggedPrograms } from "./logged-programs.ts";
-import { runCommand, runOrThrow } from "./run-command.ts";
+import { isInstalled, runCommand, runOrThrow } from "./run-command.ts";
 import { makeTemporaryDirectory } from "./temporary-directory.ts";
 
 /** A cluster with a node, whose image is HOST_IMAGE. */

@@ -45,8 +45,7 @@ export async function adoptContainer(
     });
   }
   if (neverStarted(details.State.Status)) {
-    const inDoubt =
-      !executesItself && (await patience.whileAway(() => mayHaveBegun(docker, details.Id, signal), signal));
+    const inDoubt = !executesItself && (await patience.whileAway(() => mayHaveBegun(docker, details, signal), signal));
     const why = inDoubt
       ? endedMeanwhile
       : "The flow run's container was created, and its worker died before it was started.";

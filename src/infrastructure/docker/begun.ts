@@ -1,6 +1,6 @@
 // Whether a program has begun, if the engine takes its container for unstarted. An engine that died in the middle of a start does
 // not know this any more. A program other than Prefect's does not report that it has begun, and must not be executed twice.
-import { type ContainerDetails, inspectIfThere } from "./container-details.ts";
+import type { ContainerDetails } from "./container-details.ts";
 import type { Docker } from "./docker.ts";
 import { isPodman } from "./engine/engine.ts";
 import { isMissing } from "./engine/engine-error.ts";
@@ -22,12 +22,10 @@ const eventDelayS = 2;
  * Returns whether the program of a container that counts as unstarted may have begun. It has certainly not begun if one of these
  * holds: the engine has not died since the creation, or the runtime had not prepared the container. Throws as `Engine.request` does.
  */
-export async function mayHaveBegun(docker: Docker, id: string, signal?: AbortSignal): Promise<boolean> {
-  const details = await inspectIfThere(docker, id, signal);
-  if (details === null) return true;
+export async function mayHaveBegun(docker: Docker, details: ContainerDetails, signal: AbortSignal): Promise<boolean> {
   if (await remembersCreation(docker, details, signal)) return false;
   const isMarked = details.HostConfig.Tmpfs?.[startMark] !== undefined;
-  return !isMarked || (await hasMark(docker, id, signal));
+  return !isMarked || (await hasMark(docker, details, signal));
 }
 
 /**
@@ -38,20 +36,19 @@ export async function mayHaveBegun(docker: Docker, id: string, signal?: AbortSig
 async function remembersCreation(
   { engine }: Docker,
   { Id, Created }: ContainerDetails,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<boolean> {
   if (isPodman(await engine.version(signal))) return false;
   const createdS = Math.floor(Date.parse(Created) / 1000) || 0;
   const filters = { type: ["container"], container: [Id], event: ["create"] };
   const query = { since: createdS - eventDelayS, until: createdS + eventDelayS, filters };
-  for await (const _ of engine.lines("GET", "/events", { query, ...(signal && { signal }) })) return true;
+  for await (const _ of engine.lines("GET", "/events", { query, signal })) return true;
   return false;
 }
 
-async function hasMark({ engine }: Docker, id: string, signal?: AbortSignal): Promise<boolean> {
-  const call = { query: { path: startMark }, ...(signal && { signal }) };
+async function hasMark({ engine }: Docker, { Id }: ContainerDetails, signal: AbortSignal): Promise<boolean> {
   try {
-    await engine.request("HEAD", `/containers/${id}/archive`, call);
+    await engine.request("HEAD", `/containers/${Id}/archive`, { query: { path: startMark }, signal });
     return true;
   } catch (error) {
     if (isMissing(error)) return false;

@@ -66,7 +66,7 @@ export function containerExecution(docker: Docker, container: RunningContainer, 
   return {
     handle,
     // An engine in the container does not say when it runs.
-    started: onLine ? Promise.resolve(undefined) : ended.then(() => undefined),
+    started: onLine ? Promise.resolve() : ended,
     ended,
     hooks: null,
     reportsRunning: facts?.executesItself ?? false,

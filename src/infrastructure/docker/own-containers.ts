@@ -90,8 +90,14 @@ async function toStarted(
     daemonId,
     autoRemove: false,
   });
-  const isBegun = !neverStarted(State) || (!executesItself && (await mayHaveBegun(docker, Id, timeoutSignal(looksMs))));
+  const isBegun = !neverStarted(State) || (!executesItself && (await isInDoubt(docker, Id)));
   return [{ flowRunId, instance, workerName, proposals: attempt, handle, mayHaveBegun: isBegun }];
+}
+
+async function isInDoubt(docker: Docker, id: string): Promise<boolean> {
+  const over = timeoutSignal(looksMs);
+  const details = await inspectIfThere(docker, id, over);
+  return details === null || (await mayHaveBegun(docker, details, over));
 }
 
 /** Returns for how long a container in this state is kept. */

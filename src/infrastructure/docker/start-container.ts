@@ -142,15 +142,16 @@ async function startOnce(
   { signal, flowRunId, isAwaited }: StartOptions,
 ): Promise<"started" | "half started" | "begun"> {
   const isSeen = (): Promise<boolean> => docker.seesProcess(flowRunId);
-  const hasBegun = async (): Promise<boolean> =>
-    executesItself(job) ? !(await isAwaited()) : await mayHaveBegun(docker, id, signal);
+  const hasBegun = async (details: ContainerDetails): Promise<boolean> =>
+    executesItself(job) ? !(await isAwaited()) : await mayHaveBegun(docker, details, signal);
   let isInDoubt = false;
   return await docker.patience.whileAway(async () => {
     // An engine that was frozen may execute the request from before right now.
     if (isInDoubt) await sleep(lookPauseMs, signal);
     signal.throwIfAborted();
-    if (isInDoubt && !(await isUnstarted(docker, id, signal))) return "started";
-    if (isInDoubt && (await hasBegun())) {
+    const unstarted = isInDoubt ? await inspectUnstarted(docker, id, signal) : null;
+    if (isInDoubt && unstarted === null) return "started";
+    if (unstarted !== null && (await hasBegun(unstarted))) {
       while (await isSeen()) {
         await sleep(lookPauseMs, signal);
         signal.throwIfAborted();
@@ -171,10 +172,10 @@ async function startOnce(
   }, signal);
 }
 
-/** A missing container was started and has ended, because only then anybody removes it. */
-async function isUnstarted(docker: Docker, id: string, signal: AbortSignal): Promise<boolean> {
+/** Returns null if it was started. A missing container was, and has ended, because only then anybody removes it. */
+async function inspectUnstarted(docker: Docker, id: string, signal: AbortSignal): Promise<ContainerDetails | null> {
   const details = await inspectIfThere(docker, id, signal);
-  return details !== null && neverStarted(details.State.Status);
+  return details !== null && neverStarted(details.State.Status) ? details : null;
 }
 
 /** A full disk of the engine is no fault of the flow run. */

@@ -2,14 +2,13 @@
 import type { JsonObject } from "../../api/wire.ts";
 import { timeoutSignal } from "../../async/clock.ts";
 import { SecretTexts } from "../../secret-texts.ts";
-import type { StartOptions } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { ClusterError, ClusterUnreachableError, isExisting, isMissing } from "./cluster/cluster-error.ts";
-import { createObject, deleteObject, listEvents, patchObject, readObject, replaceObject } from "./cluster/objects.ts";
-import { type JobObject, jobs, secrets } from "./cluster/resources.ts";
-import { type JobFacts, readFacts } from "./job-labels.ts";
+import { createObject, deleteObject, patchObject, replaceObject } from "./cluster/objects.ts";
+import { type JobObject, secrets } from "./cluster/resources.ts";
+import { type Creation, createOrFind, findOwn, hasHadPod, isOfAttempt, JobGoneError } from "./create-once.ts";
 import { toJobManifest } from "./job-manifest.ts";
-import { type Kubernetes, logOf } from "./kubernetes.ts";
+import { logOf } from "./kubernetes.ts";
 import type { KubernetesJob } from "./kubernetes-job.ts";
 import {
   apiKeySecretOf,
@@ -26,20 +25,6 @@ export class JobCreationError extends Error {
   override readonly name = "InfrastructureError";
   /** The message says all. The log of a flow run would show where in lictor it was made. */
   override readonly stack = `${this.name}: ${this.message}`;
-}
-
-/** The Job was created, and is gone before anybody saw it. Nobody knows how it ended. */
-export class JobGoneError extends Error {
-  override readonly name = "JobGoneError";
-}
-
-/** Where a Job is created, and what for. */
-export interface Creation extends Pick<StartOptions, "isAwaited"> {
-  readonly kubernetes: Kubernetes;
-  readonly cluster: Cluster;
-  readonly job: KubernetesJob;
-  readonly facts: JobFacts;
-  readonly signal: AbortSignal;
 }
 
 /** The time limit for looking at what a failed creation left, and for removing it. */
@@ -67,8 +52,7 @@ export async function createJob(creation: Creation): Promise<JobObject> {
     const limit = timeoutSignal(removalMs);
     const existing = await findOwn(creation, manifest, limit);
     if (existing === null) {
-      if (await hasHadPod(creation, manifest, limit).catch(() => false))
-        throw new JobGoneError(`Job '${nameOf(manifest)}' is gone`);
+      if (await hasHadPod(creation, manifest, limit).catch(() => false)) throw new JobGoneError(manifest);
       if (split) await removeSecret(creation, split.secretName);
       signal.throwIfAborted();
       throw explained(error, job);
@@ -80,62 +64,6 @@ export async function createJob(creation: Creation): Promise<JobObject> {
   return created;
 }
 
-/**
- * Creates the Job, or returns the one of the same name, because the response to an earlier request may be lost. That Job may
- * even have ended and be gone, for example because of its time to live. So a flow run that has begun gets no other one.
- */
-async function createOrFind(creation: Creation, manifest: JsonObject): Promise<JobObject> {
-  const { cluster, job, signal } = creation;
-  const name = nameOf(manifest);
-  const options = { signal, retries: 0 };
-  const find = async (): Promise<JobObject | null> => {
-    try {
-      return await readObject(cluster, jobs, job.namespace, name, options);
-    } catch (error) {
-      if (isMissing(error)) return null;
-      throw error;
-    }
-  };
-  let isRepeated = false;
-  return await whileAway(creation, async () => {
-    for (;;) {
-      const existing = isRepeated ? await find() : null;
-      if (existing) return existing;
-      const isWanted = !isRepeated || ((await creation.isAwaited()) && !(await hasHadPod(creation, manifest, signal)));
-      if (!isWanted) throw new JobGoneError(`Job '${name}' is gone`);
-      isRepeated = true;
-      try {
-        return await createObject(cluster, jobs, job.namespace, manifest, options);
-      } catch (error) {
-        if (!isExisting(error)) throw error;
-      }
-    }
-  });
-}
-
-/**
- * Returns whether a program may have begun in an earlier Job of this name, as the events of the cluster say. An engine reports
- * that itself. Who may not read events does without.
- */
-async function hasHadPod(
-  { cluster, job, facts }: Creation,
-  manifest: JsonObject,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (facts.executesItself) return false;
-  try {
-    const seen = await listEvents(cluster, job.namespace, { kind: "Job", name: nameOf(manifest) }, { signal });
-    return seen.some(({ reason }) => reason === "SuccessfulCreate");
-  } catch (error) {
-    if (error instanceof ClusterError && error.status === 403) return false;
-    throw error;
-  }
-}
-
-function nameOf({ metadata }: JsonObject): string {
-  return (metadata as { name: string }).name;
-}
-
 /** Creates a secret, unless an earlier request or another worker has. It has the same content then. */
 async function createSecret(creation: Creation, manifest: JsonObject): Promise<void> {
   const { cluster, job, signal } = creation;
@@ -144,11 +72,6 @@ async function createSecret(creation: Creation, manifest: JsonObject): Promise<v
   } catch (error) {
     if (!isExisting(error)) throw error;
   }
-}
-
-function isOfAttempt({ metadata }: JobObject, { flowRunId, attempt }: JobFacts): boolean {
-  const found = readFacts(metadata.annotations);
-  return found?.flowRunId === flowRunId && found.attempt.join() === attempt.join();
 }
 
 function notOurs({ metadata }: JobObject, { namespace }: KubernetesJob): string {
@@ -216,20 +139,6 @@ async function giveToJob(creation: Creation, secretName: string, { metadata }: J
     logOf(kubernetes, facts.flowRunId).warn(
       `Secret '${secretName}' stays when its Job is deleted: ${(error as Error).message}`,
     );
-  }
-}
-
-/** Returns the Job of this attempt; null if there is none, or if nobody can say. */
-async function findOwn(
-  { cluster, job, facts }: Creation,
-  manifest: JsonObject,
-  signal: AbortSignal,
-): Promise<JobObject | null> {
-  try {
-    const found = await readObject(cluster, jobs, job.namespace, nameOf(manifest), { signal });
-    return isOfAttempt(found, facts) ? found : null;
-  } catch {
-    return null;
   }
 }
 

@@ -171,7 +171,7 @@ function said(reason: string, message: string): string {
 }
 
 /** Returns the text on one line with a full stop; empty for no text. Texts of the cluster may be very long. */
-function sentence(text: string): string {
+export function sentence(text: string): string {
   const line = text.replace(/\s+/g, " ").trim().slice(0, 1_000);
   return line === "" ? "" : `${line.replace(/\.$/, "")}.`;
 }

@@ -2,7 +2,7 @@
 import { sleep } from "../../async/sleep.ts";
 import { listEvents } from "./cluster/objects.ts";
 import type { EventObject } from "./cluster/resources.ts";
-import type { Diagnosis } from "./diagnosis.ts";
+import { type Diagnosis, sentence } from "./diagnosis.ts";
 import type { PodFacts } from "./pod-facts.ts";
 import type { PodReports } from "./pod-reports.ts";
 import type { WatchedNamespace } from "./watched-namespaces.ts";
@@ -72,7 +72,7 @@ function diagnoseMissingPod(events: readonly EventObject[]): Diagnosis | null {
     level: "error",
     category: "FailedCreate",
     summary: "Kubernetes cannot create the pod of the Job",
-    detail: sentence(failed),
+    detail: sentence(failed.message ?? ""),
     advice: "It tries again until the cause is gone, for example a quota or a missing service account.",
   };
 }
@@ -107,12 +107,7 @@ export function diagnosePodEvents(events: readonly EventObject[]): Diagnosis | n
     level,
     category: event.reason ?? "",
     summary: `${summary} (${event.reason})`,
-    detail: sentence(event),
+    detail: sentence(event.message ?? ""),
     advice,
   };
-}
-
-function sentence({ message = "" }: EventObject): string {
-  const line = message.replace(/\s+/g, " ").trim().replace(/\.$/, "");
-  return line === "" ? "" : `${line}.`;
 }

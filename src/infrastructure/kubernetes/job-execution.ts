@@ -97,10 +97,8 @@ export async function jobExecution(
   });
   return {
     handle,
-    started: watch.started.then(async () => {
-      if (!watch.hasStarted) await ended;
-      return watch.startedAt === null ? undefined : watch.startedAt + wallClockMs() - cluster.clockMs();
-    }),
+    started: watch.started.then(() => (watch.hasStarted ? undefined : ended)),
+    startedAt: () => (watch.startedAt === null ? null : watch.startedAt + wallClockMs() - cluster.clockMs()),
     ended,
     hooks: null,
     reportsRunning: facts?.executesItself ?? false,

@@ -12,8 +12,8 @@ interface Caller {
 }
 
 /**
- * Repeats a call after transient failures: without end while nobody answers or the credentials are not accepted, and else as often as the settings say. A server
- * may fail for ever, for example because of an admission webhook.
+ * Repeats a call after transient failures: without end while nobody answers or the credentials are not accepted, and else as
+ * often as the settings say. A server may fail for ever, for example because of an admission webhook.
  */
 export async function whileAway<T>(
   { kubernetes: { settings }, cluster, signal }: Caller,

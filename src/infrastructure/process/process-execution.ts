@@ -50,8 +50,7 @@ export function processExecution(program: RunningProgram): Omit<Execution, typeo
   let stopping: ReturnType<Execution["stop"]> | null = null;
   return {
     handle,
-    started:
-      facts.launch.startsEngine && controlled ? controlled.connected.then(() => undefined) : Promise.resolve(undefined),
+    started: facts.launch.startsEngine && controlled ? controlled.connected : Promise.resolve(),
     ended,
     hooks: facts.launch.startsEngine ? hookRunner(services, facts.launch.runsHooks, openHookPlace) : null,
     reportsRunning: facts.launch.reportsRunning,
