@@ -1,6 +1,7 @@
 // A model of a container engine, as far as lictor meets it. The containers go on when lictor processes and their disks are
 // gone. Source: Docker Engine API 1.41.
 import type { JsonObject } from "../../src/api/wire.ts";
+import { readLabels } from "../../src/infrastructure/docker/container-labels.ts";
 import {
   type Container,
   describe,
@@ -54,11 +55,11 @@ export class ContainerEngine {
     return [...this.containers.values()].filter(({ process }) => process?.isAlive);
   }
 
-  /** Whether the engine has a container of the flow run with the labels of this work pool. */
-  has(flowRunId: string, poolId: string): boolean {
+  /** The claims that the containers of a flow run name, among those with the labels of this work pool. */
+  claimsOf(flowRunId: string, poolId: string): string[] {
     const isFound = (container: Container): boolean =>
       container.flowRunId === flowRunId && poolIdOf(container) === poolId;
-    return [...this.containers.values()].some(isFound);
+    return [...this.containers.values()].filter(isFound).flatMap(({ labels }) => readLabels(labels)?.attempt ?? []);
   }
 
   /** Kills what runs, as the end of the engine's machine does. */

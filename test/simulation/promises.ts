@@ -1,6 +1,6 @@
 // Which flow runs must end, and whether all of them have. A worker cannot save a flow run of which it lost every trace.
 import { instanceLabel } from "../../src/job/labels.ts";
-import { isFinal } from "../../src/run/states.ts";
+import { isFinal, pending } from "../../src/run/states.ts";
 import { findLeftContainers, findLeftFiles } from "./invariants.ts";
 import type { LictorProcess } from "./lictor-process.ts";
 import type { Machine } from "./machine.ts";
@@ -13,19 +13,28 @@ import type { World } from "./world.ts";
 
 /** Returns whether the flow run was lost in a way that a worker without a disk cannot repair. */
 export function isUnpromised(world: World, id: string): boolean {
-  const { network, server, cluster, engines } = world;
+  const { network, server } = world;
   if (network.undone.has(id)) return true;
   if (!world.lostWithoutDisk.has(id)) return false;
   const run = server.runs.get(id);
-  // The labels of its container say what the record said, unless they name an earlier work pool of the same name.
-  const poolId = server.pools.get(poolName)?.id ?? "";
-  const isInfrastructureLeft = cluster?.has(id) || engines.some(({ engine }) => engine.has(id, poolId));
-  if (run?.work_queue_id && isInfrastructureLeft) return false;
+  if (run?.work_queue_id && isClaimLeft(world, id)) return false;
   // A sweep finds flow runs by their claim or their labels, and by their work pool.
   const isFound = run !== undefined && namesClaimant(world, run) && run.work_queue_id !== null;
   if (world.lostAfterSeconds === 0 || !isFound) return true;
   // An engine that never sent a heartbeat could still run.
   return run.state_type === "RUNNING" && !server.events.has(id, heartbeatEvent);
+}
+
+/**
+ * Returns whether a container or a Job of the newest claim is left. Its labels say what the record said, unless they name an
+ * earlier work pool of the same name. One of an earlier claim says nothing about this one.
+ */
+function isClaimLeft({ server, cluster, engines }: World, id: string): boolean {
+  const poolId = server.pools.get(poolName)?.id ?? "";
+  const named = engines.flatMap(({ engine }) => engine.claimsOf(id, poolId)).concat(cluster?.claimsOf(id) ?? []);
+  const claims = (server.histories.get(id) ?? []).filter(({ type, name }) => type === "PENDING" && name === pending);
+  const newest = claims.at(-1)?.state_details.transition_id;
+  return newest != null && named.includes(newest);
 }
 
 /**

@@ -73,9 +73,10 @@ export class SimulatedCluster {
     return kubernetesPoolOn(this.connections.transportOf(owner));
   }
 
-  /** Whether there is a Job of the flow run. */
-  has(flowRunId: string): boolean {
-    return [...this.api.jobs.values()].some((job) => factsOf(job)?.flowRunId === flowRunId);
+  /** The claims that the Jobs of a flow run name. */
+  claimsOf(flowRunId: string): string[] {
+    const facts = [...this.api.jobs.values()].map((job) => factsOf(job));
+    return facts.flatMap((fact) => (fact?.flowRunId === flowRunId ? fact.attempt : []));
   }
 
   /** Ends what goes on: everything can be reached. */
