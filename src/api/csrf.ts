@@ -1,8 +1,8 @@
 // The CSRF token that a self-hosted server may require for every write.
 // Source: prefect client/base.py _add_csrf_headers, server/api/csrf_token.py.
-import { randomUUID } from "node:crypto";
 import { wallClockMs } from "../async/clock.ts";
 import { waitAtMost } from "../async/sleep.ts";
+import { randomUuid } from "../random-ids.ts";
 import type { HttpResponse } from "./http-message.ts";
 
 /** Sends a GET request. Throws if there is no response. */
@@ -10,7 +10,7 @@ type Get = (path: string) => Promise<HttpResponse>;
 
 /** The token of one client, fetched when it is needed first. */
 export class CsrfToken {
-  readonly #client = randomUUID();
+  readonly #client = randomUuid();
   #token: { value: string; expiresAt: number } | undefined;
   #fetching: Promise<void> | undefined;
 

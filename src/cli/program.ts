@@ -39,7 +39,23 @@ class LictorCommand extends Command {
   }
 }
 
-/** Returns the program. `words` is the command line without the name of the program, from which mistakes are explained. */
+/** What adds the commands beside those of `worker`. */
+const others = [
+  addDeploy,
+  addWorkPool,
+  addFlowRun,
+  addVersion,
+  addConfig,
+  addProfileCommands,
+  addCloud,
+  addDoctor,
+  addCompletion,
+];
+
+/**
+ * Returns the program. `words` is the command line without the name of the program, from which mistakes are explained. A
+ * command line of workers gets no other commands, because their definitions would delay the start of a worker.
+ */
 export function buildProgram(words: readonly string[] = []): Command {
   const program = new LictorCommand("lictor")
     .description("A Prefect-compatible worker.")
@@ -49,7 +65,7 @@ export function buildProgram(words: readonly string[] = []): Command {
     .helpOption("-h, --help", helpText)
     .helpCommand("help [command]", "Print the help of a command.")
     .enablePositionalOptions()
-    .configureOutput({ outputError: (text, write) => write(explainUnknown(text, program, words)) })
+    .configureOutput({ outputError: (text, write) => write(explainUnknown(text, words)) })
     .showSuggestionAfterError(false)
     .showHelpAfterError("(add --help for what is possible)")
     .addHelpText("after", examples)
@@ -57,15 +73,7 @@ export function buildProgram(words: readonly string[] = []): Command {
   const worker = program.command("worker").description("Start and interact with workers.").helpGroup("Run:");
   addWorkerStart(worker);
   addWorkerControl(worker);
-  addDeploy(program);
-  addWorkPool(program);
-  addFlowRun(program);
-  addVersion(program);
-  addConfig(program);
-  addProfileCommands(program);
-  addCloud(program);
-  addDoctor(program);
-  addCompletion(program);
+  if (words[0] !== worker.name()) for (const add of others) add(program);
   for (const command of visibleCommands(program)) {
     if (command.commands.length === 0) command.addOption(noColorOption());
   }
@@ -100,11 +108,11 @@ function forgottenPool(message: string, words: readonly string[]): string | null
 }
 
 /** Returns the message with the command that was probably meant, if it is about an unknown command. */
-function explainUnknown(message: string, program: Command, words: readonly string[]): string {
+function explainUnknown(message: string, words: readonly string[]): string {
   const forgotten = forgottenPool(message, words);
   if (forgotten !== null) return `${message}(Did you mean 'lictor ${forgotten}'?)\n`;
   const unknown = /^error: unknown command '(.*)'/.exec(message)?.[1];
   if (unknown === undefined) return message;
-  const nearest = nearestCommand(unknown, words, visibleCommands(program).map(commandPath));
+  const nearest = nearestCommand(unknown, words, visibleCommands(buildProgram()).map(commandPath));
   return nearest === undefined ? message : `${message}(Did you mean 'lictor ${nearest}'?)\n`;
 }

@@ -1,11 +1,11 @@
 // Turns the options of `worker start` and the settings into the options of the host and its workers.
-import { randomUUID } from "node:crypto";
 import type { JsonObject } from "../api/wire.ts";
 import type { HostOptions } from "../host/host.ts";
 import type { PoolType } from "../infrastructure/pool-type.ts";
 import { poolTypeNames } from "../infrastructure/pool-type-names.ts";
 import { findPoolType } from "../infrastructure/pool-types.ts";
 import type { LogFormat } from "../logger.ts";
+import { randomUuid } from "../random-ids.ts";
 import type { OnLost } from "../run/run-context.ts";
 import type { WorkerOptions } from "../worker/worker.ts";
 import { WorkerStartError } from "../worker/worker-start-error.ts";
@@ -72,7 +72,7 @@ export function toWorkerOptions(options: WorkerStartOptions, { settings }: Progr
 
 /** Returns a name for a worker without one. The reference names a worker after its class, such as `DockerWorker`. */
 export function defaultName(poolType: string): string {
-  return `${poolType.charAt(0).toUpperCase()}${poolType.slice(1)}Worker ${randomUUID()}`;
+  return `${poolType.charAt(0).toUpperCase()}${poolType.slice(1)}Worker ${randomUuid()}`;
 }
 
 /** Returns the work queues of one pool. `pool/queue` is a queue of one pool, and `queue` is a queue of every pool. */

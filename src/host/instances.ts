@@ -1,11 +1,11 @@
 // The instance directories of one user's lictor processes. Each process has one. It holds the control socket and the journal.
 // A process that listens on the socket is alive, so there is no pid file.
-import { randomBytes } from "node:crypto";
 import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { wallClockMs } from "../async/clock.ts";
 import { makePrivateDirectories } from "../journal/journal-files.ts";
+import { randomHex } from "../random-ids.ts";
 import { tryExpandUser } from "../settings/paths.ts";
 import { isListening } from "./control-connection.ts";
 
@@ -38,7 +38,7 @@ export function findStateDirectory(
  * the system's error.
  */
 export async function createInstance(stateDir: string): Promise<AsyncDisposable & { directory: string }> {
-  const name = `${namePrefix()}${process.pid}-${randomBytes(4).toString("hex")}`;
+  const name = `${namePrefix()}${process.pid}-${randomHex(8)}`;
   const directory = join(instancesOf(stateDir), name);
   await makePrivateDirectories(directory);
   own.add(directory);

@@ -1,8 +1,8 @@
 // The events that a worker sends. Source: prefect workers/base.py, events/related.py.
-import { randomUUID } from "node:crypto";
 import type { Deployment, EventResource, Flow, FlowRun, PrefectEvent, WorkPool } from "../api/wire.ts";
 import { wallClockMs } from "../async/clock.ts";
 import type { InfrastructureEvent } from "../infrastructure/pool-type.ts";
+import { randomUuid } from "../random-ids.ts";
 import { prefectVersion } from "../version.ts";
 
 /** The worker as the resource of its events. */
@@ -160,5 +160,5 @@ function deploymentLabels(deployment: Deployment): EventResource {
 /** Returns a UUID of version 7, which sorts by time. `now` is in ms since 1970. Source: RFC 9562 section 5.7. */
 export function uuidv7(now: number): string {
   const time = now.toString(16).padStart(12, "0");
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUuid().slice(15)}`;
 }

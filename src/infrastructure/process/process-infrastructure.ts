@@ -40,7 +40,12 @@ export const processPoolType: PoolType = {
 };
 
 async function openProcesses(services: InfrastructureServices): Promise<Infrastructure<ProcessJob>> {
-  const control = await tryOpenControlChannel(services);
+  let opening: Promise<ControlChannel | null> | undefined;
+  // A worker polls before it needs the channel.
+  const openControl = (): Promise<ControlChannel | null> => {
+    opening ??= tryOpenControlChannel(services);
+    return opening;
+  };
   const logDirectory = logMissingDirectory(services.log);
   const lost = await describeLostVariables(services.environment);
   if (lost !== null) services.log.warn(lost);
@@ -51,7 +56,7 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
     obstacle: (readJob) => findObstacle(services, logDirectory, readJob),
     start: async (job, options) => {
       try {
-        return await start(services, { control, warm, logUnkept }, job, options);
+        return await start(services, { control: await openControl(), warm, logUnkept }, job, options);
       } catch (error) {
         throw explainShortage(error);
       }
@@ -63,11 +68,14 @@ async function openProcesses(services: InfrastructureServices): Promise<Infrastr
     // A process has no labels, so only the journal knows of it.
     findStarted: async () => [],
     integrations: () => readIntegrations(services),
-    prepare: (fields) => prepareEngines(services, warm, fields),
+    prepare: async (fields) => {
+      await openControl();
+      await prepareEngines(services, warm, fields);
+    },
     expect: () => warm?.expect(),
     [Symbol.dispose]() {
       warm?.[Symbol.dispose]();
-      control?.[Symbol.dispose]();
+      void opening?.then((channel) => channel?.[Symbol.dispose]());
     },
   };
 }
