@@ -1,7 +1,8 @@
 // Programs that are cancelled while their worker lets others take the retry.
 import { randomUUID } from "node:crypto";
-import { describe, expect, inject, test } from "vitest";
+import { beforeEach, describe, expect, inject, test } from "vitest";
 import { aborted } from "../../src/async/sleep.ts";
+import { needsPrefect } from "../support/prefect-release.ts";
 import { startReverseProxy } from "../support/reverse-proxy.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { END_TIMEOUT_MS, openPool, untilEnd } from "./programs.ts";
@@ -36,6 +37,8 @@ async function untilReleasing(retry_delay_seconds: number) {
 describe.concurrent("a flow run whose program failed and that is cancelled before its retry", {
   timeout: 120_000,
 }, () => {
+  beforeEach(() => needsPrefect("3.1.15", "the note that an engine waits for its retry itself"));
+
   test("is Cancelled", async () => {
     await using opened = await untilReleasing(60);
     const { api, id } = opened;

@@ -11,6 +11,9 @@ import { signalProcess } from "../support/processes.ts";
 /** An image that no registry has. Any other is this machine. */
 export const missingImage = "registry.example/missing:1";
 
+/** What the program `prefect` of a Python environment does. */
+const prefectProgram = "from prefect.cli import app; app()";
+
 /** The node. Disposing ends all processes. */
 export interface FakeKubelet extends AsyncDisposable {
   /** Returns the Jobs in the namespace `default`. */
@@ -58,8 +61,8 @@ export function startFakeKubelet(cluster: FakeKubernetes, python: string): FakeK
       putPod(job, { phase: "Pending", containerStatuses: [{ name, state }] });
       return;
     }
-    // An environment that was moved has programs that name the old place.
-    const [program = "", ...rest] = args[0] === "prefect" ? [python, "-m", ...args] : args;
+    // An environment that was moved has programs that name the old place. Before 3.1, `python -m prefect` does nothing.
+    const [program = "", ...rest] = args[0] === "prefect" ? [python, "-c", prefectProgram, ...args.slice(1)] : args;
     const variables = Object.fromEntries(env.map((entry) => [entry.name, entry.value ?? ""]));
     const child = spawn(program, rest, {
       env: cleanEnvironment(variables),

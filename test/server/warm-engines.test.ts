@@ -80,7 +80,7 @@ describe.runIf(process.platform === "linux")("a forked engine", () => {
       expect(own["native id"]).toBe(true);
     }
     const prepared = [first, anew].map(({ own }) => own["prepared tls"]);
-    expect(prepared).toEqual([true, false]);
+    expect(prepared).toEqual([first.own["own tls"], false]);
   });
 
   test("has the variables of its own flow run, also those that Prefect reads when it is imported", async () => {
