@@ -29,6 +29,12 @@ export async function findWorkPool(api: Api, name: string, options?: RequestOpti
   }
 }
 
+/** Returns the work pool as if it had this base job template, if it has none yet. */
+export function withTemplate(workPool: WorkPool, base_job_template: JsonObject): WorkPool {
+  const isBare = Object.keys(workPool.base_job_template).length === 0;
+  return isBare ? { ...workPool, base_job_template } : workPool;
+}
+
 /**
  * Returns true for a 404 that says that a work pool, a work queue or a flow run does not exist. The 404 of a proxy says nothing about
  * them, and a wrong URL gets a 404 too.

@@ -4,7 +4,7 @@ import { valuesOfFlowRun } from "../api/exact-places.ts";
 import { findFlowRun } from "../api/flow-runs.ts";
 import * as references from "../api/references.ts";
 import type { RetriedRefusals } from "../api/refused-reports.ts";
-import { findWorkPool } from "../api/work-pools.ts";
+import { findWorkPool, withTemplate } from "../api/work-pools.ts";
 import type { Job } from "../infrastructure/pool-type.ts";
 import { type RunFacts, resolveJobFields } from "../job/job-fields.ts";
 import type { ReportRules } from "../program/program.ts";
@@ -71,11 +71,12 @@ export async function readJobOfLost(
 ): Promise<Job> {
   const { api } = context;
   const options = { endless: true, signal };
-  const [flowRun, workPool] = await Promise.all([
+  const [flowRun, found] = await Promise.all([
     findFlowRun(api, run.flowRun.id, { ...options, exact: valuesOfFlowRun }),
     findWorkPool(api, run.workPool.name, options),
   ]);
-  if (!flowRun || !workPool) throw new Error(`The ${flowRun ? "work pool" : "flow run"} was deleted.`);
+  if (!flowRun || !found) throw new Error(`The ${flowRun ? "work pool" : "flow run"} was deleted.`);
+  const workPool = withTemplate(found, context.defaultTemplate);
   // A flow run that was cancelled is read too.
   const reader = { knownSince: run.takenAt, signal };
   return await readJob(context, { ...run, flowRun, workPool, phase: "claiming" }, reader);

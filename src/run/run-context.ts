@@ -1,6 +1,7 @@
 // What the execution of a flow run uses of its worker and program.
 import type { Api } from "../api/api.ts";
 import type { LogShipper } from "../api/log-shipper.ts";
+import type { JsonObject } from "../api/wire.ts";
 import type { Background } from "../async/background.ts";
 import type { Infrastructure, PoolType } from "../infrastructure/pool-type.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -84,6 +85,8 @@ export interface RunContext {
   readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly poolType: PoolType;
+  /** The base job template for a work pool without one: the user's, else the pool type's. */
+  readonly defaultTemplate: JsonObject;
   readonly infrastructure: Infrastructure;
   readonly events: WorkerEvents;
   /** Records claims, states and ends. */

@@ -20,7 +20,7 @@ import {
   type WorkerHello,
 } from "../sockets/worker-channel-frames.ts";
 import { cleanUp } from "./cancellation/clean-up.ts";
-import { adoptPool, defaultTemplate } from "./sync-loop.ts";
+import { adoptPool } from "./sync-loop.ts";
 import type { Worker } from "./worker.ts";
 
 /** A cleanup only ends a process, so no cleanup has to wait for another one. */
@@ -89,7 +89,7 @@ function toHello(worker: Worker, consumerId: string, metadata: WorkerMetadata | 
     handled_cleanup_kinds: [cancellingTimeout],
     max_cleanup_concurrency: maxCleanups,
     create_pool_if_not_found: createPoolIfNotFound,
-    default_base_job_template: defaultTemplate(worker),
+    default_base_job_template: worker.defaultTemplate,
     worker_metadata: metadata,
   };
 }

@@ -8,6 +8,7 @@ import {
   isMissing,
   sendWorkerHeartbeat,
   updateBaseJobTemplate,
+  withTemplate,
 } from "../api/work-pools.ts";
 import type { InitialPool } from "./initial-pool.ts";
 import { serviceLoop } from "./service-loop.ts";
@@ -95,21 +96,15 @@ export function adoptPool(worker: Worker, pool: WorkPool): void {
       `Worker type mismatch! This worker process expects type '${poolType.name}' but received '${pool.type}' from the server. Unexpected behavior may occur.`,
     );
   }
-  const isBare = Object.keys(pool.base_job_template).length === 0;
-  const template = defaultTemplate(worker);
-  worker.pool.missingTemplate = isBare ? template : undefined;
-  worker.pool.current = isBare ? { ...pool, base_job_template: template } : pool;
-}
-
-/** Returns the base job template for a work pool without one: the user's, else the pool type's. */
-export function defaultTemplate({ options, poolType }: Worker): WorkPool["base_job_template"] {
-  return options.baseJobTemplate ?? poolType.baseJobTemplate;
+  const used = withTemplate(pool, worker.defaultTemplate);
+  worker.pool.missingTemplate = used === pool ? undefined : worker.defaultTemplate;
+  worker.pool.current = used;
 }
 
 async function createOrRead(worker: Worker, signal: AbortSignal): Promise<WorkPool | undefined> {
   const name = worker.options.workPoolName;
   try {
-    const template = { base_job_template: defaultTemplate(worker) };
+    const template = { base_job_template: worker.defaultTemplate };
     const pool = await createWorkPool(worker.api, { name, type: worker.poolType.name, ...template }, { signal });
     worker.log.info(`Work pool '${name}' created.`);
     return pool;

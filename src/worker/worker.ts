@@ -129,6 +129,7 @@ export class Worker implements RunContext, WorkerDependencies {
   readonly api: Api;
   readonly identity: WorkerIdentity;
   readonly poolType: PoolType;
+  readonly defaultTemplate: JsonObject;
   readonly infrastructure: Infrastructure;
   readonly events: WorkerEvents;
   readonly log: Logger;
@@ -164,6 +165,7 @@ export class Worker implements RunContext, WorkerDependencies {
     this.infrastructure = dependencies.infrastructure;
     this.events = dependencies.events;
     const { options, services, poolType } = dependencies;
+    this.defaultTemplate = options.baseJobTemplate ?? poolType.baseJobTemplate;
     const { name } = options;
     this.log = services
       .named(`prefect.workers.${poolType.name}.${name.toLowerCase()}`)
