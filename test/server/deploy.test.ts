@@ -10,9 +10,8 @@ import { ensurePythonEnvironment } from "../support/python-environment.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { claimedStates, newPool, sharedApi } from "./deployments.ts";
+import { claimedStates, patientEnv as env, newPool, sharedApi } from "./deployments.ts";
 
-const env = { PREFECT_API_URL: inject("apiUrl") };
 const newName = (): string => `deploy-${randomUUID().slice(0, 8)}`;
 
 interface DeploymentRecord {

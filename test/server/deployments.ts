@@ -17,6 +17,12 @@ export type FixtureFlow =
   | "process_facts"
   | "sleep";
 
+/**
+ * For commands that change much on the server. Earlier servers on SQLite answer 503 for half a minute while they store the task
+ * runs of another test.
+ */
+export const patientEnv = { PREFECT_API_URL: inject("apiUrl"), PREFECT_CLIENT_MAX_RETRIES: "12" };
+
 /** The API of the server that all tests share. */
 export function sharedApi(): PrefectApi {
   return prefectApi(inject("apiUrl"));

@@ -12,16 +12,11 @@ import { pidsWithEnvironment } from "../support/processes.ts";
 import { startWorker } from "../support/start-worker.ts";
 import { makeTemporaryDirectory } from "../support/temporary-directory.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { claimedStates, newPool, sharedApi } from "./deployments.ts";
+import { claimedStates, newPool, patientEnv, sharedApi } from "./deployments.ts";
 import { END_TIMEOUT_MS, readArtifacts, untilEnd } from "./programs.ts";
 
-// Flows are run by the `node` of PATH, which is the release that is tested. Earlier servers on SQLite answer 503 for half a minute
-// while they store the task runs of another test.
-const env = {
-  PREFECT_API_URL: inject("apiUrl"),
-  PREFECT_CLIENT_MAX_RETRIES: "12",
-  PATH: `${dirname(LICTOR[0])}:${process.env.PATH}`,
-};
+// Flows are run by the `node` of PATH, which is the release that is tested.
+const env = { ...patientEnv, PATH: `${dirname(LICTOR[0])}:${process.env.PATH}` };
 
 interface TaskRunRecord {
   id: string;
