@@ -29,8 +29,11 @@ interface Container {
 
 const lookMs = 100;
 
-/** Starts the node. A program that is killed was out of memory. Programs are looked for beside this Python first. */
-export function startFakeKubelet(cluster: FakeKubernetes, python: string): FakeKubelet {
+/**
+ * Starts the node. A program that is killed was out of memory. Programs named `prefect` are run by this Python. `directory` is the
+ * working directory of all programs, into which earlier releases copy the code of flows.
+ */
+export function startFakeKubelet(cluster: FakeKubernetes, python: string, directory: string): FakeKubelet {
   const children = new Map<string, ChildProcess>();
   let isOver = false;
 
@@ -65,6 +68,7 @@ export function startFakeKubelet(cluster: FakeKubernetes, python: string): FakeK
     const [program = "", ...rest] = args[0] === "prefect" ? [python, "-c", prefectProgram, ...args.slice(1)] : args;
     const variables = Object.fromEntries(env.map((entry) => [entry.name, entry.value ?? ""]));
     const child = spawn(program, rest, {
+      cwd: directory,
       env: cleanEnvironment(variables),
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,

@@ -35,8 +35,8 @@ export async function newKubernetesPool(): Promise<KubernetesPool> {
   await api.createWorkPool(name, { type: "kubernetes", base_job_template: kubernetesBaseJobTemplate });
   const cluster = await startFakeKubernetes();
   const { python } = await ensurePythonEnvironment(console.error);
-  const kubelet = startFakeKubelet(cluster, python);
-  const directory = await makeTemporaryDirectory("lictor-kubeconfig-");
+  const directory = await makeTemporaryDirectory("lictor-node-");
+  const kubelet = startFakeKubelet(cluster, python, directory.path);
   const env = { KUBECONFIG: join(directory.path, "config") };
   await writeFile(env.KUBECONFIG, JSON.stringify(kubeconfigOf(cluster)));
   return {
