@@ -70,6 +70,20 @@ describe("the next worker", () => {
     expect(await execution?.ended).toMatchObject({ kind: "gone", mayHaveBegun });
   });
 
+  test.each([
+    ["had a pod", "SuccessfulCreate", true],
+    ["had none", "SuccessfulDelete", false],
+  ])("asks the events whether a Job of a program that it did not know of %s", async (_, reason, mayHaveBegun) => {
+    await using pool = await openFakePool();
+    const { metadata } = await leaveJob(pool);
+    pool.cluster.remove("jobs", "default", metadata.name);
+    const involvedObject = { kind: "Job", name: metadata.name, uid: metadata.uid };
+    pool.cluster.put("events", { metadata: { name: "seen", namespace: "default" }, involvedObject, reason } as never);
+    const options = { ...pool.options, onLine: () => undefined };
+    await using execution = await pool.infrastructure.adopt(handleOf(pool, beforeCreation), options);
+    expect(await execution?.ended).toMatchObject({ kind: "gone", mayHaveBegun });
+  });
+
   test("does not take another Job of the same name for the one that was created", async () => {
     await using pool = await openFakePool();
     const job = await leaveJob(pool);

@@ -7,12 +7,16 @@ import type { Cluster } from "./cluster/cluster.ts";
 import { isMissing } from "./cluster/cluster-error.ts";
 import { readObject } from "./cluster/objects.ts";
 import { type JobObject, jobs } from "./cluster/resources.ts";
+import { knowsPodOf } from "./create-once.ts";
 import { factsOf, type JobPlace, placeOf, toHandle } from "./handle.ts";
 import { deleteJobOf, jobExecution } from "./job-execution.ts";
 import { flowRunLabel, readFacts } from "./job-labels.ts";
 import { toJobRow } from "./job-row.ts";
 import { clusterUid, type Kubernetes, logOf, openCluster } from "./kubernetes.ts";
 import type { KubernetesJob } from "./kubernetes-job.ts";
+
+/** A cluster that is away must not end a flow run. */
+const endless = { retries: Number.POSITIVE_INFINITY };
 
 /**
  * Returns the execution of a Job that an earlier worker created. Waits while the cluster is away. Returns null if the Job is in
@@ -34,7 +38,10 @@ export async function adoptJob(
   if (!object || !isOf(object, flowRunId, facts.jobUid)) {
     if (!options.hasEnded && isElsewhere(kubernetes, { before: facts.clusterUid, here, cluster, flowRunId }))
       return null;
-    return goneExecution(handle, toGone(handle));
+    // A program that reports nothing may have begun in a Job whose creation the journal does not have.
+    const isProgram = options.onLine != null && !options.hasEnded;
+    const hadPod = isProgram && place !== null && (await knowsPodOf(cluster, place, { signal, ...endless }));
+    return goneExecution(handle, toGone(handle, hadPod));
   }
   const { name, uid, namespace = "" } = object.metadata;
   const found = toHandle({ flowRunId, attempt, namespace, name, jobUid: uid, clusterUid: here, hasBlock });
@@ -42,8 +49,8 @@ export async function adoptJob(
 }
 
 /** A deleted Job may have ended well before. Only the state of the flow run can say. */
-function toGone(handle: Handle): Ending {
-  const wasCreated = handle.identifier !== "";
+function toGone(handle: Handle, hadPod: boolean): Ending {
+  const wasCreated = handle.identifier !== "" || hadPod;
   const why = wasCreated ? "was deleted while no worker watched it" : "was about to be created when its worker died";
   return { kind: "gone", why: `The flow run's Kubernetes Job ${why}.`, mayHaveBegun: wasCreated };
 }
@@ -54,7 +61,7 @@ async function findJob(
   signal: AbortSignal,
 ): Promise<JobObject | null> {
   try {
-    return await readObject(cluster, jobs, namespace, name, { signal, retries: Number.POSITIVE_INFINITY });
+    return await readObject(cluster, jobs, namespace, name, { signal, ...endless });
   } catch (error) {
     if (isMissing(error)) return null;
     throw error;

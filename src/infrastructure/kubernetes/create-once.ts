@@ -3,8 +3,9 @@ import type { JsonObject } from "../../api/wire.ts";
 import type { StartOptions } from "../pool-type.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { ClusterError, isExisting, isMissing } from "./cluster/cluster-error.ts";
-import { createObject, listEvents, readObject } from "./cluster/objects.ts";
+import { type CallOptions, createObject, listEvents, readObject } from "./cluster/objects.ts";
 import { type JobObject, jobs } from "./cluster/resources.ts";
+import type { JobPlace } from "./handle.ts";
 import { type JobFacts, readFacts } from "./job-labels.ts";
 import type { Kubernetes } from "./kubernetes.ts";
 import type { KubernetesJob } from "./kubernetes-job.ts";
@@ -64,7 +65,7 @@ export async function createOrFind(creation: Creation, manifest: JsonObject): Pr
 
 /**
  * Returns whether a program may have begun in an earlier Job of this name, as the events of the cluster say. An engine reports
- * that itself. Who may not read events does without.
+ * that itself.
  */
 export async function hasHadPod(
   { cluster, job, facts }: Creation,
@@ -72,8 +73,13 @@ export async function hasHadPod(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (facts.executesItself) return false;
+  return await knowsPodOf(cluster, { namespace: job.namespace, name: nameOf(manifest) }, { signal });
+}
+
+/** Returns whether the events of the cluster say that a Job of this name has had a pod. False for those who may not read them. */
+export async function knowsPodOf(cluster: Cluster, job: JobPlace, options: CallOptions): Promise<boolean> {
   try {
-    const seen = await listEvents(cluster, job.namespace, { kind: "Job", name: nameOf(manifest) }, { signal });
+    const seen = await listEvents(cluster, job.namespace, { kind: "Job", name: job.name }, options);
     return seen.some(({ reason }) => reason === "SuccessfulCreate");
   } catch (error) {
     if (error instanceof ClusterError && error.status === 403) return false;
