@@ -1,10 +1,10 @@
 // The journal: one durable record per flow run in flight. If the worker is killed, the next worker on this machine reads the
 // records and continues. A record is the file `record.json` in a directory of the flow run. The directory also holds the
 // flow run's output, so that one rename hands both over.
-import { randomBytes } from "node:crypto";
 import { basename, join } from "node:path";
 import type { JsonObject } from "../api/wire.ts";
 import type { Logger } from "../logger.ts";
+import { randomHex } from "../random-ids.ts";
 import { type JournalFiles, localFiles } from "./journal-files.ts";
 
 /** The shape of records. A record of another version is set aside, because its fields may mean something else. */
@@ -139,7 +139,7 @@ export class Journal {
   }
 
   async #setAside(from: string): Promise<void> {
-    const to = join(this.options.unreadableDirectory, `${basename(from)}-${randomBytes(4).toString("hex")}`);
+    const to = join(this.options.unreadableDirectory, `${basename(from)}-${randomHex(8)}`);
     await this.options.files.move(from, to);
     const advice = "If its flow run does not end, look at the file and cancel the flow run";
     this.options.log.warn(`A journal record of a dead worker is not readable. It was moved to ${to}. ${advice}.`);

@@ -25,7 +25,7 @@ const messagePattern = /^Claimed by worker '(?<workerName>.*)' on host '(?<host>
  * Returns who has the flow run, by the message of its claim and by its labels. They differ if another worker has adopted it
  * since, and if the labels are those of an earlier claim. Empty if no lictor program with an instance directory claimed it.
  */
-export function readClaimants({ state, labels }: FlowRun): Claimant[] {
+export function readClaimants({ state, labels }: Pick<FlowRun, "state" | "labels">): Claimant[] {
   // Anybody may write such a message into other states.
   const message = state?.type === "PENDING" ? state.message : null;
   const { workerName: name, host: at, instance: by } = messagePattern.exec(message ?? "")?.groups ?? {};

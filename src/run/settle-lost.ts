@@ -38,10 +38,10 @@ export async function settleLost(
   // Any later claim belongs to another worker.
   for (const { type, state_details } of await readFlowRunStates(api, flowRun.id))
     if (type === "PENDING" && state_details?.transition_id) run.proposals.push(state_details.transition_id);
-  const { services, identity, poolType, defaultTemplate, infrastructure, events, history } = context;
+  const { services, infrastructure } = context;
   const hooks = infrastructure.hooksOfLost({ flowRunId: flowRun.id, readJob: () => readJobOfLost(context, run) });
   const reporting = {
-    context: { api, services, identity, poolType, defaultTemplate, infrastructure, events, history },
+    context: { ...context, api },
     run,
     runsItself: hooks.runsItself,
   };

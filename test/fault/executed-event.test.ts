@@ -27,15 +27,13 @@ test.each(cases)("of an engine that %s", async (_how, ending, status) => {
   using _client = client;
   const events: PrefectEvent[] = [];
   const emitted = new WorkerEvents({ name: "w", slug: "w", type: "process" }, (event) => events.push(event));
-  const { services, api, identity, poolType, defaultTemplate, infrastructure, history } = worker;
   const run = createRunRecord({
     flowRun: goodFlowRun as FlowRun,
     workPool: goodWorkPool as WorkPool,
     slot: { [Symbol.dispose]: () => undefined },
     log: worker.log,
   });
-  const context = { services, api, identity, poolType, defaultTemplate, infrastructure, history, events: emitted };
-  await watch(context, run, {
+  await watch({ ...worker, events: emitted }, run, {
     handle: { poolType: "process", identifier: "17", proof: {} },
     started: Promise.resolve(),
     ended: Promise.resolve(ending),

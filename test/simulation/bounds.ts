@@ -1,4 +1,5 @@
 // What lictor processes must not exceed or end while a seed runs.
+import { readClaimants } from "../../src/run/claimant.ts";
 import type { RunRecord } from "../../src/run/run-record.ts";
 import type { Owner } from "./virtual-clock.ts";
 import type { World } from "./world.ts";
@@ -20,8 +21,8 @@ export function checkStart({ lictors, exceeded }: World, owner: Owner, flowRunId
   const { limit, taken } = lictor?.slots ?? { limit: null, taken: 0 };
   const inFlight = lictor?.worker?.runs.list() ?? [];
   const place = inFlight.findIndex(({ flowRun }) => flowRun.id === flowRunId);
-  const isAdopted = ({ claim, phase }: RunRecord): boolean =>
-    phase !== "claiming" && !claim?.message?.includes(`(lictor ${lictor?.directory})`);
+  const isAdopted = ({ claim: state, phase }: RunRecord): boolean =>
+    phase !== "claiming" && readClaimants({ state, labels: {} })[0]?.instance !== lictor?.directory;
   const adoptedLater = inFlight.slice(place + 1).filter(isAdopted);
   if (limit !== null && taken - adoptedLater.length > limit)
     exceeded.push(`${owner.name} starts a flow run with ${taken} slots taken`);

@@ -39,8 +39,8 @@ export async function adoptJob(
     if (!options.hasEnded && isElsewhere(kubernetes, { before: facts.clusterUid, here, cluster, flowRunId }))
       return null;
     // A program that reports nothing may have begun in a Job whose creation the journal does not have.
-    const isProgram = options.onLine != null && !options.hasEnded;
-    const hadPod = isProgram && place !== null && (await knowsPodOf(cluster, place, { signal, ...endless }));
+    const isInDoubt = handle.identifier === "" && options.onLine != null && !options.hasEnded;
+    const hadPod = isInDoubt && place !== null && (await knowsPodOf(cluster, place, { signal, ...endless }));
     return goneExecution(handle, toGone(handle, hadPod));
   }
   const { name, uid, namespace = "" } = object.metadata;
